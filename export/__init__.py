@@ -1,0 +1,1 @@
+"""Export and optimisation, each step gated on numbers; run from a checkout: python -m export.to_onnx --help."""

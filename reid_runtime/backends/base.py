@@ -1,0 +1,27 @@
+"""What the rest of the runtime knows of a backend: a name, the model's contract text, and one call."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+
+class Backend(Protocol):
+    """A loaded model on one device. Shared between threads: `run` may be called from many at once."""
+
+    @property
+    def name(self) -> str:
+        """Engine and device, for people: `onnxruntime cpu`."""
+
+    @property
+    def contract_text(self) -> str | None:
+        """The contract's JSON as the model file carries it, None where it carries none."""
+
+    @property
+    def max_batch_pixels(self) -> int:
+        """Height x width x batch that one call should stay under; a single larger image goes alone."""
+
+    def run(self, images: Array) -> npt.NDArray[np.float32]:
+        """One batch of one shape, at least one image, in the contract's input format, to (N, D) float32."""

@@ -1,0 +1,68 @@
+"""The command `reid-runtime`: a module per verb, each imported only when it is called."""
+
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+
+import click
+
+from reid_runtime.errors import ReidRuntimeError
+
+_VERBS = {
+    "embed": "Embed folders, files and lists of pictures.",
+    "evaluate": "Score a model on a labelled folder.",
+}
+
+
+class _Verbs(click.Group):
+    """Finds a verb's module by its name, so that `embed` does not pay for the imports of the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        command: click.Command = import_module(f"reid_runtime.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, handled like Ctrl-C but for the exit code."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="reid-runtime")
+def group() -> None:
+    """Person re-identification: crops of people become unit vectors, close for the same person.
+
+    Exit codes: 0 all done, 1 failure, 2 usage, 3 done with inputs skipped, 130 and 143 interrupted.
+    """
+
+
+def main() -> None:
+    """The entry point: errors in one line on standard error, exit codes as documented."""
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = group.main(standalone_mode=False)
+    except ReidRuntimeError as error:
+        click.echo(f"error: {error}", err=True)
+        code = 1
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except Terminated:
+        code = 143
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,25 @@
+"""The errors a caller may want to tell apart. Each message says what was expected, what was found, what to do."""
+
+
+class ReidRuntimeError(Exception):
+    """Root of every error that this project raises on purpose."""
+
+
+class ImageError(ReidRuntimeError):
+    """One picture cannot be used; the others can."""
+
+
+class ContractError(ReidRuntimeError):
+    """A model's contract is missing, damaged, of another version, or contradicts the model or another file."""
+
+
+class BackendError(ReidRuntimeError):
+    """A model cannot be run here: a missing package or device, or a session that failed."""
+
+
+class DatasetError(ReidRuntimeError):
+    """A folder is not the data set, or not the layout, that it was said to be."""
+
+
+class StorageError(ReidRuntimeError):
+    """A file of embeddings cannot be read or written."""

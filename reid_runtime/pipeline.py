@@ -1,0 +1,54 @@
+"""Work ahead in threads, bounded and in order."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def in_order(make: Callable[[Item], Made], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Made]:
+    """`make` of every item, in the items' order, with at most `ahead` of them taken from the input in advance.
+
+    An error in `make` is raised at its item's turn. When `items` itself raises, what was taken before is still
+    given out, then the error is raised.
+    """
+    iterator = iter(items)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    waiting: deque[Future[Made]] = deque()
+    source_error: Exception | None = None
+    more = True
+    try:
+        while more or waiting:
+            while more and len(waiting) < ahead:
+                try:
+                    waiting.append(pool.submit(make, next(iterator)))
+                except StopIteration:
+                    more = False
+                except Exception as error:  # given to the caller once its turn comes
+                    source_error, more = error, False
+            if waiting:
+                yield waiting.popleft().result()
+        if source_error is not None:
+            raise source_error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def windows(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of `size`, the last one shorter; what came before an error is given out before it is raised."""
+    window: list[Item] = []
+    try:
+        for item in items:
+            window.append(item)
+            if len(window) == size:
+                yield window
+                window = []
+    except Exception:
+        if window:
+            yield window
+        raise
+    if window:
+        yield window

@@ -1,0 +1,1 @@
+"""Training after 'Re-ID done right' (Almazán et al., 2018); run from a checkout: python -m training --help."""

@@ -1,0 +1,107 @@
+"""Checkpoints: one safetensors file with the weights, the optimiser, the place in the run and the recipe.
+
+safetensors holds tensors and strings, nothing that runs when it is opened. A checkpoint is written beside and
+renamed, so that a kill during the writing leaves the one before.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from reid_runtime.errors import ReidRuntimeError
+from training.network import EmbeddingNetwork
+from training.recipe import Recipe, recipe_from
+
+FORMAT = "reid-runtime-checkpoint-1"
+_KEYS = {"format", "recipe", "trained_on", "progress"}
+
+
+class CheckpointError(ReidRuntimeError):
+    """A file that is not a checkpoint of this project, or not of this version."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    recipe: Recipe
+    trained_on: dict[str, Any]
+    """Data set, split, terms of use and counts, as they go into the contract."""
+    progress: dict[str, int]
+    """Place in the run: `epoch` and `batch` are the next to be done, `identities` the number of classes."""
+    tensors: dict[str, torch.Tensor]
+    """By name: `network.*`, and for a run that is not over `classifier.*` and `optimiser.*`."""
+
+    def part(self, prefix: str) -> dict[str, torch.Tensor]:
+        """The tensors under a prefix, without it."""
+        return {key[len(prefix) + 1 :]: value for key, value in self.tensors.items() if key.startswith(prefix + ".")}
+
+    def network(self) -> EmbeddingNetwork:
+        """The trained network, in evaluation mode."""
+        network = EmbeddingNetwork(self.recipe.backbone, self.recipe.dimension)
+        try:
+            network.load_state_dict(self.part("network"))
+        except RuntimeError as error:
+            raise CheckpointError(f"the checkpoint's tensors are not {self.recipe.backbone}'s: {error}") from error
+        return network.eval()
+
+    @property
+    def weights_digest(self) -> str:
+        """SHA-256 over the network's tensors by sorted name: name, dtype, shape, bytes."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.part("network").items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write beside, flush to disk, rename."""
+    metadata = {
+        "format": FORMAT,
+        "recipe": json.dumps(checkpoint.recipe.as_dict()),
+        "trained_on": json.dumps(checkpoint.trained_on),
+        "progress": json.dumps(checkpoint.progress),
+    }
+    beside = path.with_name(path.name + ".part")
+    save_file({key: value.detach().contiguous() for key, value in checkpoint.tensors.items()}, beside, metadata)
+    with open(beside, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file; raises CheckpointError with what was expected and found."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; expected a checkpoint (.safetensors) written by python -m training")
+    with open(path, "rb") as file:
+        head = file.read(4)
+    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise CheckpointError(
+            f"{path} is a pickle (.pt, .pth), which can run code when it is opened; expected a safetensors checkpoint "
+            "written by python -m training"
+        )
+    try:
+        with safe_open(path, "pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  not a dict
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file, or a truncated one: {error}") from error
+    found = metadata.get("format")
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: its format is {found!r}, expected {FORMAT!r}: weights alone are not a checkpoint")
+    if set(metadata) != _KEYS:
+        odd = sorted(set(metadata) ^ _KEYS)
+        raise CheckpointError(f"{path}: unknown or missing fields {odd}; was it written by another version?")
+    try:
+        recipe = recipe_from(json.loads(metadata["recipe"]), str(path))
+        return Checkpoint(recipe, json.loads(metadata["trained_on"]), json.loads(metadata["progress"]), tensors)
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error

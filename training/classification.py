@@ -1,0 +1,197 @@
+"""The classification stage: ImageNet weights in, a network that tells the training identities apart out."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.resize import LongestSide
+from training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from training.cpu import keep_freed_memory, keep_strided_depthwise_in_float32
+from training.cutout import largest_extent
+from training.data import Augmentation, TrainingCrops, batches, epoch_order
+from training.losses import IdentityClassifier
+from training.network import EmbeddingNetwork
+from training.recipe import Recipe
+
+LAST, FINAL, METRICS = "last.safetensors", "model.safetensors", "metrics.jsonl"
+
+
+class TrainingError(ReidRuntimeError):
+    """A run that cannot start, go on, or be resumed."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a run speaks and saves."""
+
+    checkpoint_minutes: float = 3.0
+    metrics_batches: int = 20
+
+
+def size_at(recipe: Recipe, epoch: int) -> int:
+    """The longest side in pixels during an epoch: the sizes in equal shares, in order."""
+    return recipe.sizes[min(len(recipe.sizes) - 1, epoch * len(recipe.sizes) // recipe.epochs)]
+
+
+def learning_rate_at(recipe: Recipe, epoch: float) -> float:
+    """Linear warm-up, then half a cosine from the peak to zero; `epoch` counts parts of one."""
+    if epoch < recipe.warmup_epochs:
+        return recipe.learning_rate * (epoch + 1e-3) / recipe.warmup_epochs
+    done = (epoch - recipe.warmup_epochs) / max(1e-9, recipe.epochs - recipe.warmup_epochs)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def make_optimiser(recipe: Recipe, network: nn.Module, classifier: nn.Module) -> torch.optim.AdamW:
+    """AdamW; vectors (biases, batch-norm) do not decay."""
+    parameters = [*network.parameters(), *classifier.parameters()]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+        fused=True,
+    )
+
+
+class ClassificationRun:
+    """One run in one folder: `last.safetensors` to resume from, `metrics.jsonl`, and at the end `model.safetensors`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        crops: TrainingCrops,
+        trained_on: dict[str, Any],
+        network: EmbeddingNetwork,
+        device: str,
+        pace: Pace,
+    ) -> None:
+        if crops.identities < 2 or len(crops.images) < recipe.batch:
+            raise TrainingError(
+                f"expected at least two identities and one batch of {recipe.batch} crops, found "
+                f"{crops.identities} and {len(crops.images)}"
+            )
+        self.folder, self.recipe, self.crops, self.trained_on = folder, recipe, crops, trained_on
+        self.device, self.pace = torch.device(device), pace
+        torch.manual_seed(recipe.seed)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+            keep_strided_depthwise_in_float32(network)
+        self.network = network.to(self.device)
+        self.classifier = IdentityClassifier(
+            recipe.dimension, crops.identities, recipe.scale, recipe.margin, recipe.label_smoothing
+        ).to(self.device)
+        self.optimiser = make_optimiser(recipe, self.network, self.classifier)
+        self.epoch = self.batch = 0
+
+    def resume(self) -> bool:
+        """Take up `last.safetensors` where there is one; says whether there was."""
+        path = self.folder / LAST
+        if not path.exists():
+            return False
+        checkpoint = read_checkpoint(path)
+        if checkpoint.recipe != self.recipe or checkpoint.progress["identities"] != self.crops.identities:
+            raise TrainingError(f"{path} belongs to another recipe or data set; choose another run folder, or remove it")
+        self.network.load_state_dict(checkpoint.part("network"))
+        self.classifier.load_state_dict(checkpoint.part("classifier"))
+        for (parameter, key), value in self._optimiser_slots(checkpoint.part("optimiser")):
+            self.optimiser.state[parameter][key] = value
+        self.epoch, self.batch = checkpoint.progress["epoch"], checkpoint.progress["batch"]
+        return True
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+
+    def _optimiser_slots(self, tensors: dict[str, torch.Tensor]) -> Iterator[tuple[tuple[nn.Parameter, str], torch.Tensor]]:
+        parameters = self._parameters()
+        for name, tensor in tensors.items():
+            index, key = name.split(".")
+            # AdamW keeps its step counter on the CPU unless it is fused, and with the parameter when it is.
+            yield (parameters[int(index)], key), tensor.to(self.device)
+
+    def _checkpoint(self, whole: bool) -> Checkpoint:
+        tensors = {f"network.{key}": value.cpu() for key, value in self.network.state_dict().items()}
+        if whole:
+            tensors |= {f"classifier.{key}": value.cpu() for key, value in self.classifier.state_dict().items()}
+            for index, parameter in enumerate(self._parameters()):
+                for key, value in self.optimiser.state[parameter].items():
+                    tensors[f"optimiser.{index}.{key}"] = value.cpu()
+        progress = {"epoch": self.epoch, "batch": self.batch, "identities": self.crops.identities}
+        return Checkpoint(self.recipe, self.trained_on, progress, tensors)
+
+    def save(self) -> None:
+        """Write `last.safetensors`."""
+        write_checkpoint(self.folder / LAST, self._checkpoint(whole=True))
+
+    def train(self) -> Path:
+        """Run to the end of the recipe, saving every few minutes and when stopped; returns `model.safetensors`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        saved = time.monotonic()
+        with open(self.folder / METRICS, "a", encoding="utf-8") as metrics:
+            try:
+                while self.epoch < self.recipe.epochs:
+                    for record in self._train_epoch():
+                        metrics.write(json.dumps(record) + "\n")
+                        metrics.flush()
+                        if time.monotonic() - saved > 60 * self.pace.checkpoint_minutes:
+                            self.save()
+                            saved = time.monotonic()
+                    self.epoch, self.batch = self.epoch + 1, 0
+            except KeyboardInterrupt:
+                self.save()
+                raise
+        self.save()
+        final = self.folder / FINAL
+        write_checkpoint(final, self._checkpoint(whole=False))
+        return final
+
+    def _train_epoch(self) -> Iterator[dict[str, float]]:
+        recipe, epoch = self.recipe, self.epoch
+        rule = LongestSide(size_at(recipe, epoch))
+        order = epoch_order(self.crops, rule, recipe, epoch)
+        augmentation = Augmentation(rule, recipe, largest_extent(epoch / recipe.epochs, recipe.cut_out))
+        self.network.train()
+        started, seen = time.monotonic(), 0
+        progress = tqdm(
+            batches(self.crops, augmentation, order[self.batch :], epoch),
+            total=len(order), initial=self.batch, desc=f"epoch {epoch + 1}/{recipe.epochs} at {rule.size}", disable=None,
+        )  # fmt: skip
+        for images, labels in progress:
+            rate = learning_rate_at(recipe, epoch + self.batch / len(order))
+            loss, accuracy = self._step(torch.from_numpy(images), torch.from_numpy(labels), rate)
+            self.batch += 1
+            seen += len(labels)
+            if self.batch % self.pace.metrics_batches == 0 or self.batch == len(order):
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise TrainingError(
+                        f"the loss is {value} at epoch {epoch + 1}, batch {self.batch}; the last checkpoint is untouched: "
+                        "lower the learning rate or raise the warm-up and resume"
+                    )
+                progress.set_postfix(loss=f"{value:.3f}", accuracy=f"{accuracy.item():.3f}")
+                yield {
+                    "epoch": epoch, "batch": self.batch, "loss": round(value, 5), "accuracy": round(accuracy.item(), 4),
+                    "learning_rate": rate, "size": rule.size,
+                    "images_per_second": round(seen / (time.monotonic() - started), 2),
+                }  # fmt: skip
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self.device.type, torch.bfloat16):
+            embeddings = self.network(images.to(self.device))
+        loss, accuracy = self.classifier(embeddings, labels.to(self.device))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach(), accuracy

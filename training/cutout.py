@@ -1,0 +1,28 @@
+"""Cut-out as in the paper's figure 2: per-pixel noise in a region of random size that grows over training."""
+
+import numpy as np
+
+from reid_runtime.resize import Pixels
+
+
+def largest_extent(progress: float, final: float) -> float:
+    """The linear schedule: from 0 at the start to `final` (a share of each side) at the end of training."""
+    return final * min(1.0, max(0.0, progress))
+
+
+def cut_out(image: Pixels, extent: float, random: np.random.Generator) -> Pixels:
+    """A copy with uniform noise in one rectangle, each side drawn from 0 to `extent` of the image's side.
+
+    image: (H, W, 3) uint8; extent: 0 to 1, 0 leaves the image as it is.
+    """
+    height, width = image.shape[:2]
+    cut_height = int(random.uniform(0, extent) * height)
+    cut_width = int(random.uniform(0, extent) * width)
+    if cut_height == 0 or cut_width == 0:
+        return image
+    top = int(random.integers(0, height - cut_height + 1))
+    left = int(random.integers(0, width - cut_width + 1))
+    noisy = image.copy()
+    noise = random.integers(0, 256, (cut_height, cut_width, 3), dtype=np.uint8)
+    noisy[top : top + cut_height, left : left + cut_width] = noise
+    return noisy

@@ -1,0 +1,83 @@
+"""The recipe: everything that decides what a training run makes, in one frozen value and one TOML file."""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reid_runtime.errors import ReidRuntimeError
+
+
+class RecipeError(ReidRuntimeError):
+    """A recipe with an unknown key, a missing one, or a value of the wrong kind."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Identity classification: cross-entropy over cosine similarities to one direction per identity."""
+
+    backbone: str
+    """A name of training.backbones."""
+    dimension: int
+    """Length of the embedding."""
+    sizes: tuple[int, ...]
+    """Longest side in pixels over training, in equal shares of the epochs; the last is the model's own."""
+    epochs: int
+    batch: int
+    """Crops per optimiser step."""
+    learning_rate: float
+    """AdamW's peak; linear warm-up, then a half cosine to zero."""
+    warmup_epochs: float
+    weight_decay: float
+    scale: float
+    """Multiplies the cosines before the softmax."""
+    margin: float
+    """Subtracted from the right identity's cosine; 0 is plain cross-entropy."""
+    label_smoothing: float
+    cut_out: float
+    """Largest share of each side that is replaced by noise at the end of training."""
+    flip: bool
+    shift: float
+    """Largest share of each side by which a crop is moved at random, its edge repeated."""
+    seed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as in TOML and JSON."""
+        return {**dataclasses.asdict(self), "sizes": list(self.sizes)}
+
+
+def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
+    """A Recipe from plain values; raises RecipeError, naming `source`, for unknown, missing or ill-typed keys."""
+    fields = {field.name: field.type for field in dataclasses.fields(Recipe)}
+    for key in values:
+        if key not in fields:
+            nearest = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(fields)}"
+            raise RecipeError(f"{source}: unknown key {key!r}; {hint}")
+    missing = [name for name in fields if name not in values]
+    if missing:
+        raise RecipeError(f"{source}: missing {', '.join(map(repr, missing))}")
+    checked: dict[str, Any] = {}
+    for name, kind in fields.items():
+        value = values[name]
+        if name == "sizes" and isinstance(value, list | tuple) and value and all(type(v) is int and v > 0 for v in value):
+            checked[name] = tuple(value)
+        elif kind is float and type(value) in (int, float):
+            checked[name] = float(value)
+        elif type(value) is kind:
+            checked[name] = value
+        else:
+            raise RecipeError(f"{source}: {name!r} is {value!r}, expected {getattr(kind, '__name__', kind)}")
+    return Recipe(**checked)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: expected a recipe in TOML: {error}") from error
+    return recipe_from(values, str(path))
