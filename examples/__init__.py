@@ -1,0 +1,1 @@
+"""Runnable examples, and the crops that they run on."""
