@@ -26,3 +26,12 @@ def write_model(path: Path, model: onnx.ModelProto, contract: Contract) -> None:
     entry.key, entry.value = METADATA_KEY, contract.to_json()
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
+
+
+def kept_graph(model: onnx.ModelProto) -> bytes:
+    """The model's bytes but for its metadata: equal for two files whose vectors must be equal."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.metadata_props[:]
+    content: bytes = bare.SerializeToString(deterministic=True)
+    return content

@@ -60,8 +60,9 @@ def require_parity(reference: Embed, candidate: Embed, bounds: Bounds) -> Agreem
         # Written so that a NaN fails.
         if not (seen.worst_cosine >= bounds.cosine and seen.largest_difference <= bounds.difference):
             raise ParityError(
-                f"the artefact differs from the reference on {name}: cosine {seen.worst_cosine:.7f} (at least "
-                f"{bounds.cosine} wanted), largest difference {seen.largest_difference:.2e} (at most {bounds.difference:.0e})"
+                f"the artefact differs from the reference on {name}: cosine {seen.worst_cosine:.7f}, expected at "
+                f"least {bounds.cosine}; largest difference {seen.largest_difference:.2e}, expected at most "
+                f"{bounds.difference:.0e}"
             )
         worst = Agreement(
             rows=worst.rows + seen.rows,

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from onnx.inliner import inline_local_functions
 from export.graph import without_traces, write_model
 from export.parity import FLOAT32, Embed, require_parity
 from reid_runtime.agreement import Agreement
+from reid_runtime.cli import run
 from reid_runtime.contract import Contract, InputFormat, Score, TrainedOn
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
@@ -116,11 +116,4 @@ def main(checkpoint: Path, output: Path, name: str | None, force: bool) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except ReidRuntimeError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+    run(main)

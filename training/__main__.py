@@ -1,12 +1,11 @@
 """python -m training: the stages of the paper's training, one command each."""
 
-import sys
 from pathlib import Path
 
 import click
 import torch
 
-from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.cli import run
 from reid_runtime.scoring.layouts import market1501
 from training.backbones import initialise
 from training.classification import ClassificationRun, Pace, TrainingError
@@ -14,6 +13,8 @@ from training.data import TrainingCrops
 from training.network import EmbeddingNetwork
 from training.recipe import read_recipe
 
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 MARKET_TERMS = "Market-1501: academic research only, no redistribution of the data"
 
 
@@ -23,12 +24,12 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--recipe", "recipe_file", type=click.Path(dir_okay=False, path_type=Path), required=True, help="TOML, see training/recipes.")
-@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Run folder; a run in it is resumed.")
-@click.option("--weights", type=click.Path(dir_okay=False, path_type=Path), help="ImageNet weights, safetensors, torchvision's names.")
-@click.option("--terms", default=MARKET_TERMS, show_default=True, help="The data's terms of use; they travel in the contract.")
-@click.option("--checkpoint-minutes", default=3.0, show_default=True)
+@click.argument("data", type=FOLDER)
+@click.option("--recipe", "recipe_file", type=FILE, required=True, help="TOML, see training/recipes.")
+@click.option("-o", "--out", type=FOLDER, required=True, help="Run folder; a run in it is resumed.")
+@click.option("--weights", type=FILE, help="ImageNet weights: safetensors, torchvision's names.")
+@click.option("--terms", default=MARKET_TERMS, show_default=True, help="The data's terms of use, for the contract.")
+@click.option("--checkpoint-minutes", default=3.0, show_default=True, help="How often the run is saved.")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 def classify(
     data: Path, recipe_file: Path, out: Path, weights: Path | None, terms: str, checkpoint_minutes: float, device: str
@@ -38,21 +39,25 @@ def classify(
     split = market1501.read_split(data, "bounding_box_train")
     split = split.where(split.identities > 0)
     crops = TrainingCrops.load(split)
+    torch.manual_seed(recipe.seed)
     network = EmbeddingNetwork(recipe.backbone, recipe.dimension)
-    trained_on = {"data": f"{data.name}/bounding_box_train", "terms": terms, "identities": crops.identities, "crops": len(split)}
+    trained_on = {
+        "data": f"{data.name}/bounding_box_train",
+        "terms": terms,
+        "identities": crops.identities,
+        "crops": len(split),
+    }
     run = ClassificationRun(out, recipe, crops, trained_on, network, device, Pace(checkpoint_minutes))
     if run.resume():
         click.echo(f"resumed at epoch {run.epoch + 1}, batch {run.batch}", err=True)
     elif weights is not None:
         initialise(network.trunk, recipe.backbone, weights)
     else:
-        raise TrainingError("expected --weights FILE for a new run: from random weights a re-ID set is too small to learn from")
+        raise TrainingError(
+            "expected --weights FILE for a new run: a re-ID set is too small to learn from random weights"
+        )
     click.echo(f"wrote {run.train()}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ReidRuntimeError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+    run(main)

@@ -12,9 +12,12 @@ try:
 except RuntimeError as error:
     if "torchvision::" not in str(error):
         raise
-    _operators = torch.library.Library("torchvision", "FRAGMENT")  # kept: the names live as long as this does
-    _operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    # Kept in a name of the module: the declarations live as long as this object.
+    _operators = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for _name in ("nms", "qnms"):
+        _operators.define(  # type: ignore[no-untyped-call]
+            f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        )
     import torchvision
 
 from torchvision.models import mobilenetv2, resnet

@@ -22,25 +22,26 @@ class BackboneError(ReidRuntimeError):
     """An unknown backbone, or weights that do not belong to it."""
 
 
-class _ResNetTrunk(resnet.ResNet):
+class _ResNetTrunk(resnet.ResNet):  # type: ignore[misc]  # torchvision has no types
     def __init__(self, block: type, layers: Sequence[int]) -> None:
         super().__init__(block, list(layers))
         del self.avgpool, self.fc
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        features: torch.Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             features = stage(features)
         return features
 
 
-class _MobileNetV2Trunk(mobilenetv2.MobileNetV2):
+class _MobileNetV2Trunk(mobilenetv2.MobileNetV2):  # type: ignore[misc]  # torchvision has no types
     def __init__(self) -> None:
         super().__init__()
         del self.classifier
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.features(images)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+        features: torch.Tensor = self.features(images)
+        return features
 
 
 def _resnet(block: type, layers: Sequence[int]) -> Callable[[], nn.Module]:

@@ -7,7 +7,7 @@ renamed, so that a kill during the writing leaves the one before.
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from reid_runtime.errors import ReidRuntimeError
 from training.network import EmbeddingNetwork
-from training.recipe import Recipe, recipe_from
+from training.recipe import Recipe, read_recipe, recipe_from
 
 FORMAT = "reid-runtime-checkpoint-1"
 _KEYS = {"format", "recipe", "trained_on", "progress"}
@@ -62,6 +62,17 @@ class Checkpoint:
         return f"sha256:{digest.hexdigest()}"
 
 
+def untrained(backbone: str, dimension: int) -> Checkpoint:
+    """A checkpoint of random weights: what a backbone's export and speed are tried on before it is trained."""
+    recipe = replace(
+        read_recipe(Path(__file__).parent / "recipes" / "default.toml"), backbone=backbone, dimension=dimension
+    )
+    network = EmbeddingNetwork(backbone, dimension)
+    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
+    trained_on = {"data": "nothing", "terms": "none", "identities": 0, "crops": 0}
+    return Checkpoint(recipe, trained_on, {"epoch": 0, "batch": 0, "identities": 0}, tensors)
+
+
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write beside, flush to disk, rename."""
     metadata = {
@@ -80,7 +91,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def read_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in a file; raises CheckpointError with what was expected and found."""
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; expected a checkpoint (.safetensors) written by python -m training")
+        raise CheckpointError(f"{path}: no such file; expected a .safetensors checkpoint of python -m training")
     with open(path, "rb") as file:
         head = file.read(4)
     if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
@@ -96,7 +107,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: not a safetensors file, or a truncated one: {error}") from error
     found = metadata.get("format")
     if found != FORMAT:
-        raise CheckpointError(f"{path}: its format is {found!r}, expected {FORMAT!r}: weights alone are not a checkpoint")
+        raise CheckpointError(
+            f"{path}: its format is {found!r}, expected {FORMAT!r}: weights alone are not a checkpoint"
+        )
     if set(metadata) != _KEYS:
         odd = sorted(set(metadata) ^ _KEYS)
         raise CheckpointError(f"{path}: unknown or missing fields {odd}; was it written by another version?")

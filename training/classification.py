@@ -64,7 +64,7 @@ def make_optimiser(recipe: Recipe, network: nn.Module, classifier: nn.Module) ->
 
 
 class ClassificationRun:
-    """One run in one folder: `last.safetensors` to resume from, `metrics.jsonl`, and at the end `model.safetensors`."""
+    """One run in one folder: `last.safetensors` to resume from, `metrics.jsonl`, and in the end `model.safetensors`."""
 
     def __init__(
         self,
@@ -101,7 +101,9 @@ class ClassificationRun:
             return False
         checkpoint = read_checkpoint(path)
         if checkpoint.recipe != self.recipe or checkpoint.progress["identities"] != self.crops.identities:
-            raise TrainingError(f"{path} belongs to another recipe or data set; choose another run folder, or remove it")
+            raise TrainingError(
+                f"{path} belongs to another recipe or data set; choose another run folder, or remove it"
+            )
         self.network.load_state_dict(checkpoint.part("network"))
         self.classifier.load_state_dict(checkpoint.part("classifier"))
         for (parameter, key), value in self._optimiser_slots(checkpoint.part("optimiser")):
@@ -112,7 +114,9 @@ class ClassificationRun:
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
 
-    def _optimiser_slots(self, tensors: dict[str, torch.Tensor]) -> Iterator[tuple[tuple[nn.Parameter, str], torch.Tensor]]:
+    def _optimiser_slots(
+        self, tensors: dict[str, torch.Tensor]
+    ) -> Iterator[tuple[tuple[nn.Parameter, str], torch.Tensor]]:
         parameters = self._parameters()
         for name, tensor in tensors.items():
             index, key = name.split(".")
@@ -175,8 +179,8 @@ class ClassificationRun:
                 value = loss.item()
                 if not math.isfinite(value):
                     raise TrainingError(
-                        f"the loss is {value} at epoch {epoch + 1}, batch {self.batch}; the last checkpoint is untouched: "
-                        "lower the learning rate or raise the warm-up and resume"
+                        f"the loss is {value} at epoch {epoch + 1}, batch {self.batch}; the last checkpoint is "
+                        "untouched: lower the learning rate in the recipe and start a new run"
                     )
                 progress.set_postfix(loss=f"{value:.3f}", accuracy=f"{accuracy.item():.3f}")
                 yield {

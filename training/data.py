@@ -41,7 +41,8 @@ def shifted(image: Pixels, share: float, random: np.random.Generator) -> Pixels:
     height, width = image.shape[:2]
     rows = np.arange(height) + round(random.uniform(-share, share) * height)
     columns = np.arange(width) + round(random.uniform(-share, share) * width)
-    return image[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
+    moved: Pixels = image[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
+    return moved
 
 
 @dataclass(frozen=True)

@@ -37,4 +37,5 @@ class EmbeddingNetwork(nn.Module):
         pooled = features.amax((2, 3))
         projected = self.projection(pooled).float()
         # functional.normalize would read the input's shape a second time in the exported graph.
-        return projected / torch.linalg.vector_norm(projected, dim=1, keepdim=True).clamp_min(1e-12)
+        unit: torch.Tensor = projected / torch.linalg.vector_norm(projected, dim=1, keepdim=True).clamp_min(1e-12)
+        return unit

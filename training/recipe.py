@@ -63,7 +63,7 @@ def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
     checked: dict[str, Any] = {}
     for name, kind in fields.items():
         value = values[name]
-        if name == "sizes" and isinstance(value, list | tuple) and value and all(type(v) is int and v > 0 for v in value):
+        if name == "sizes" and _are_sizes(value):
             checked[name] = tuple(value)
         elif kind is float and type(value) in (int, float):
             checked[name] = float(value)
@@ -72,6 +72,10 @@ def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
         else:
             raise RecipeError(f"{source}: {name!r} is {value!r}, expected {getattr(kind, '__name__', kind)}")
     return Recipe(**checked)
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(type(size) is int and size > 0 for size in value)
 
 
 def read_recipe(path: Path) -> Recipe:

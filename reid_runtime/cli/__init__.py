@@ -49,12 +49,12 @@ def group() -> None:
     """
 
 
-def main() -> None:
-    """The entry point: errors in one line on standard error, exit codes as documented."""
+def run(command: click.Command) -> None:
+    """Run a command to its exit: errors in one line on standard error, exit codes as documented."""
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = group.main(standalone_mode=False)
+        code = command.main(standalone_mode=False)
     except ReidRuntimeError as error:
         click.echo(f"error: {error}", err=True)
         code = 1
@@ -66,3 +66,8 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         code = 130
     sys.exit(code)
+
+
+def main() -> None:
+    """The entry point of `reid-runtime`."""
+    run(group)

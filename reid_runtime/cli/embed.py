@@ -18,7 +18,14 @@ _SHOWN = 10
 
 @click.command("embed")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default="embeddings.npz", show_default=True, help=".npz or .parquet.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default="embeddings.npz",
+    show_default=True,
+    help=".npz or .parquet.",
+)
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
 @click.option(
     "--on-error", type=click.Choice(["skip", "raise", "record"]), default="skip", show_default=True,
@@ -26,7 +33,13 @@ _SHOWN = 10
 )  # fmt: skip
 @model_options
 def command(
-    paths: tuple[str, ...], output: Path, force: bool, on_error: str, model: str | None, contract: str | None, device: str
+    paths: tuple[str, ...],
+    output: Path,
+    force: bool,
+    on_error: str,
+    model: str | None,
+    contract: str | None,
+    device: str,
 ) -> None:
     """Embed every picture of PATH...: folders (searched recursively), files, `.txt` lists of paths, `-` for stdin.
 
@@ -43,7 +56,9 @@ def command(
         partial = output.with_name(f"{output.stem}.partial{output.suffix}")
         if results:
             write_embeddings(partial, _table(embedder, sources, results, on_error), force=True)
-            click.echo(f"interrupted after {len(results)} of {len(sources.ids)}; what was finished is in {partial}", err=True)
+            click.echo(
+                f"interrupted after {len(results)} of {len(sources.ids)}; what was finished is in {partial}", err=True
+            )
         raise
     rows = _table(embedder, sources, results, on_error)
     write_embeddings(output, rows, force)
@@ -80,7 +95,9 @@ def _table(embedder: Embedder, sources: Sources, results: list[Result], on_error
 
 def _report(output: Path, rows: Embeddings, sources: Sources, failed: list[Result], on_error: str) -> None:
     done = len(sources.ids) - len(failed)
-    click.echo(f"embedded {done} of {len(sources.ids)} pictures: {rows.embedding.shape[1]} numbers each, in {output}", err=True)
+    click.echo(
+        f"embedded {done} of {len(sources.ids)} pictures: {rows.embedding.shape[1]} numbers each, in {output}", err=True
+    )
     if sources.repeated:
         click.echo(f"named more than once, embedded once: {sources.repeated}", err=True)
     if sources.others:

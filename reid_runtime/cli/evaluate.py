@@ -1,28 +1,25 @@
 """reid-runtime evaluate: a model's scores on a labelled folder, through the very bytes that are deployed."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
 from reid_runtime.cli.options import load_model, model_options
-from reid_runtime.embedder import Embedder, Vectors
-from reid_runtime.errors import DatasetError
-from reid_runtime.scoring.layouts import Crops, read_market
-from reid_runtime.scoring.ranking import Scores, score
+from reid_runtime.embedder import Embedder
+from reid_runtime.evaluation import Evaluation, evaluate
+from reid_runtime.scoring.layouts import read_market
 from reid_runtime.storage import Embeddings, check_writable, write_embeddings
-
-PROTOCOL = "single query; same identity and camera ignored, junk ignored, distractors kept; ties in gallery order"
 
 
 @click.command("evaluate")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with fractions.")
-@click.option("--save", type=click.Path(path_type=Path), help="Keep the vectors with identity, camera and split (.npz, .parquet).")
+@click.option(
+    "--save", type=click.Path(path_type=Path), help="Keep the vectors with identity, camera and split (.npz, .parquet)."
+)
 @click.option("--force", is_flag=True, help="Overwrite the file of --save.")
 @model_options
 def command(
@@ -36,41 +33,21 @@ def command(
     if save is not None:
         check_writable(save, force)
     data = read_market(folder)
-    query, gallery = _without_junk(data.query), _without_junk(data.gallery)
     embedder = load_model(model, contract, device)
-    vectors = _embed(embedder, query, gallery)
-    scores = score(vectors[: len(query)], query, vectors[len(query) :], gallery)
-    if save is not None:
-        write_embeddings(save, _table(embedder, vectors, query, gallery), force)
-    facts = {"dataset": folder.name, "protocol": PROTOCOL, "model": embedder.path.name}
-    report = facts | {"contract_id": embedder.contract.contract_id} | dataclasses.asdict(scores.summary())
-    report["reranked"] = False
-    click.echo(json.dumps(report, indent=2) if as_json else _text(report, scores))
-
-
-def _without_junk(crops: Crops) -> Crops:
-    """Junk is ignored by every score, so it need not be embedded."""
-    return crops.where(crops.identities >= 0)
-
-
-def _embed(embedder: Embedder, query: Crops, gallery: Crops) -> Vectors:
-    paths = [*query.paths, *gallery.paths]
-    vectors = np.empty((len(paths), embedder.dimension), np.float32)
+    count = int((data.query.identities >= 0).sum() + (data.gallery.identities >= 0).sum())
     hidden = not sys.stderr.isatty()
-    with click.progressbar(length=len(paths), label="embedding", file=sys.stderr, hidden=hidden) as bar:
-        for result in embedder.stream(paths):
-            if result.vector is None:
-                raise DatasetError(f"{result.source}: {result.error}; a score that leaves pictures out means nothing")
-            vectors[result.index] = result.vector
-            bar.update(1)
-    return vectors
+    with click.progressbar(length=count, label="embedding", file=sys.stderr, hidden=hidden) as bar:
+        evaluation = evaluate(embedder, data, lambda: bar.update(1))
+    if save is not None:
+        write_embeddings(save, _table(embedder, evaluation), force)
+    click.echo(json.dumps(evaluation.report(), indent=2) if as_json else _text(evaluation))
 
 
-def _table(embedder: Embedder, vectors: Vectors, query: Crops, gallery: Crops) -> Embeddings:
-    rows = len(vectors)
+def _table(embedder: Embedder, evaluation: Evaluation) -> Embeddings:
+    query, gallery, rows = evaluation.query, evaluation.gallery, len(evaluation.vectors)
     return Embeddings(
         id=np.array([*query.ids, *gallery.ids], dtype=np.str_),
-        embedding=vectors,
+        embedding=evaluation.vectors,
         width=np.zeros(rows, np.int32),
         height=np.zeros(rows, np.int32),
         error=np.full(rows, "", dtype=np.str_),
@@ -83,16 +60,29 @@ def _table(embedder: Embedder, vectors: Vectors, query: Crops, gallery: Crops) -
     )
 
 
-def _text(report: dict[str, Any], scores: Scores) -> str:
+def _text(evaluation: Evaluation) -> str:
     """The report for people: percent with one decimal."""
-    lines = [f"{report['dataset']}: {report['protocol']}", f"model {report['model']}, contract {report['contract_id']}", ""]
-    names = {
-        "rank_1": "rank-1", "rank_5": "rank-5", "rank_10": "rank-10", "map_finite_sum": "mAP (finite-sum)",
-        "map_trapezoid": "mAP (trapezoid)", "minp": "mINP",
-    }  # fmt: skip
-    lines += [f"{title:<18}{100 * report[key]:>6.1f} %" for key, title in names.items()]
-    lines += ["", f"{report['valid_queries']} of {report['queries']} queries, {report['gallery']} gallery items"]
-    if len(scores.without_answer):
-        first = scores.identities[scores.without_answer[0]]
-        lines.append(f"{len(scores.without_answer)} queries have no right answer and are not averaged, the first is identity {first}")
+    report, scores = evaluation.report(), evaluation.scores
+    titles = {
+        "rank_1": "rank-1",
+        "rank_5": "rank-5",
+        "rank_10": "rank-10",
+        "map_finite_sum": "mAP (finite-sum)",
+        "map_trapezoid": "mAP (trapezoid)",
+        "minp": "mINP",
+    }
+    lines = [
+        f"{report['dataset']}: {report['protocol']}",
+        f"model {report['model']}, contract {report['contract_id']}",
+        "",
+        *(f"{title:<18}{100 * report[key]:>6.1f} %" for key, title in titles.items()),
+        "",
+        f"{report['valid_queries']} of {report['queries']} queries, {report['gallery']} gallery items",
+    ]
+    left_out = scores.without_answer
+    if len(left_out):
+        lines.append(
+            f"{len(left_out)} queries have no right answer and are not averaged, "
+            f"the first is identity {scores.identities[left_out[0]]}"
+        )
     return "\n".join(lines)
