@@ -1,0 +1,78 @@
+"""Tables of crops: what the readers of picture layouts return."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from reid_runtime.errors import DatasetError
+from reid_runtime.scoring.labels import Integers, Mask
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+
+
+@dataclass(frozen=True)
+class Crops:
+    """N crops of one split: row i of every column belongs to crop i."""
+
+    root: Path
+    """The folder that `ids` are relative to."""
+    ids: tuple[str, ...]
+    """N relative POSIX paths, in the layout's own order: of its list, or else sorted."""
+    identities: Integers
+    """(N,) person numbers; -1 is junk, 0 a distractor."""
+    cameras: Integers
+    """(N,) camera numbers."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def paths(self) -> list[Path]:
+        """N paths, in the order of the rows."""
+        return [self.root / name for name in self.ids]
+
+    def where(self, mask: Mask) -> "Crops":
+        """The rows at which the (N,) mask is true."""
+        kept = np.flatnonzero(mask)
+        ids = tuple(self.ids[i] for i in kept)
+        return Crops(self.root, ids, self.identities[kept], self.cameras[kept])
+
+
+@dataclass(frozen=True)
+class CropSplits:
+    """A set of crops; junk is left in, the scorer ignores it."""
+
+    train: Crops | None
+    """None where the folder has none."""
+    query: Crops
+    gallery: Crops
+    multi_query: Crops | None = None
+    """More crops of the query's people under the same cameras, for multi-query; None where the folder has none."""
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name is that of a picture, whatever the case; files that hide (`._0001.jpg`) are not."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+
+
+def check_present(root: Path, ids: Iterable[str], source: str) -> None:
+    """Raises DatasetError with the count and the first of the `ids`, named by `source`, that are not under `root`.
+
+    Folders are listed once each: asking for each file would take minutes on half a million.
+    """
+    by_folder: dict[str, list[str]] = {}
+    for name in ids:
+        by_folder.setdefault(str(PurePosixPath(name).parent), []).append(name)
+    absent: list[str] = []
+    for folder, names in by_folder.items():
+        place = root / folder
+        present = {path.name for path in place.iterdir()} if place.is_dir() else set()
+        absent += [name for name in names if PurePosixPath(name).name not in present]
+    if absent:
+        total = sum(map(len, by_folder.values()))
+        raise DatasetError(
+            f"{root}: {len(absent)} of {total} pictures that {source} names are missing, the first is {absent[0]!r}; "
+            "the copy is not complete"
+        )

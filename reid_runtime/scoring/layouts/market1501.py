@@ -1,0 +1,51 @@
+"""Market-1501's layout: bounding_box_train, query and bounding_box_test, facts in each file's own name.
+
+A name reads `IDENTITY_cCAMERAsSEQUENCE_FRAME_BOX`. Identity -1 is junk, to be ignored; 0000 is a distractor,
+which stays a negative. The sign must survive: read as 1, junk becomes person 1. DukeMTMC-reID and CUHK03-NP are
+published in the same layout. `gt_bbox`, where it is there, holds the further crops that multi-query needs.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from reid_runtime.errors import DatasetError
+from reid_runtime.scoring.layouts.crops import PICTURE_SUFFIXES, Crops, CropSplits, is_picture
+
+FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
+
+_NAME = re.compile(r"(-?\d+)_c(\d+)")
+
+
+def read_split(root: Path, split: str) -> Crops:
+    """The crops of `root/split`, by the facts in their names; raises DatasetError for the first bad name."""
+    folder = root / split
+    if not folder.is_dir():
+        raise DatasetError(f"{root} has no folder {split!r}; Market-1501's layout is {', '.join(FOLDERS)}")
+    names = sorted(path.name for path in folder.iterdir() if is_picture(path))
+    if not names:
+        raise DatasetError(f"{folder} has no pictures; expected {', '.join(sorted(PICTURE_SUFFIXES))}")
+    matches = [_NAME.match(name) for name in names]
+    unread = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if unread:
+        raise DatasetError(
+            f"{folder}: {len(unread)} of {len(names)} names do not read IDENTITY_cCAMERA..., the first is {unread[0]!r}"
+        )
+    facts = np.array([[int(part) for part in match.groups()] for match in matches if match], dtype=np.int64)
+    return Crops(root, tuple(f"{split}/{name}" for name in names), facts[:, 0], facts[:, 1])
+
+
+def read_market(root: Path) -> CropSplits:
+    """The splits of a folder in Market-1501's layout."""
+    query, gallery = read_split(root, "query"), read_split(root, "bounding_box_test")
+    train = read_split(root, "bounding_box_train") if (root / "bounding_box_train").is_dir() else None
+    more = _of_the_queries(read_split(root, "gt_bbox"), query) if (root / "gt_bbox").is_dir() else None
+    return CropSplits(train, query, gallery, more)
+
+
+def _of_the_queries(crops: Crops, query: Crops) -> Crops:
+    """The crops of a person and camera that some query has; `gt_bbox` holds the training people too."""
+    wanted = set(zip(query.identities.tolist(), query.cameras.tolist(), strict=True))
+    found = zip(crops.identities.tolist(), crops.cameras.tolist(), strict=True)
+    return crops.where(np.array([pair in wanted for pair in found]))
