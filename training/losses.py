@@ -20,6 +20,6 @@ class IdentityClassifier(nn.Module):
         """(loss, accuracy), both scalar; embeddings (N, D) of unit length, labels (N,) class numbers."""
         cosines = embeddings @ functional.normalize(self.directions, dim=1).T
         accuracy = (cosines.argmax(1) == labels).float().mean()
-        margins = self.margin * functional.one_hot(labels, cosines.shape[1])
+        margins = self.margin * functional.one_hot(labels, cosines.shape[1]).to(cosines.dtype)
         logits = self.scale * (cosines - margins)
         return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), accuracy
