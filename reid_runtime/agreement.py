@@ -40,4 +40,5 @@ def compare(reference: Vectors, candidate: Vectors) -> Agreement:
 def _nearest(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     similarities = vectors @ vectors.T
     np.fill_diagonal(similarities, -np.inf)
-    return similarities.argmax(axis=1)
+    nearest: npt.NDArray[np.int64] = similarities.argmax(axis=1)
+    return nearest

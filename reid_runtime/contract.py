@@ -6,9 +6,11 @@ refused: a runtime that skipped what it does not understand would give wrong vec
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from reid_runtime.errors import ContractError
 from reid_runtime.resize import FixedSize, LongestSide, ResizeRule
@@ -43,7 +45,8 @@ class Score:
 class InputFormat:
     """How a model wants its pixels: value v of 0 to 255 goes in as (v * scale - mean) / deviation.
 
-    The defaults are our own graphs', which do all of that inside; a model of others states its own.
+    Mean and deviation are in the order of `colour`. The defaults are our own graphs', which do all of that inside;
+    a model of others states its own.
     """
 
     layout: Literal["NHWC", "NCHW"] = "NHWC"
@@ -82,7 +85,7 @@ class Contract:
         """The embedding space's name: 16 hexadecimal digits from weights, resize, input and graph."""
         fixed = {
             "graph": self.graph,
-            "input": asdict(self.input),
+            "input": _input_to_json(self.input),
             "resize": _resize_to_json(self.resize),
             "weights": self.weights,
         }
@@ -90,7 +93,11 @@ class Contract:
 
     def to_json(self) -> str:
         """The JSON text, keys sorted."""
-        values = asdict(self) | {"version": VERSION, "resize": _resize_to_json(self.resize)}
+        values = asdict(self) | {
+            "version": VERSION,
+            "resize": _resize_to_json(self.resize),
+            "input": _input_to_json(self.input),
+        }
         return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
     @classmethod
@@ -98,7 +105,7 @@ class Contract:
         """The contract in a JSON text; raises ContractError, naming `source`, for anything it does not know."""
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ContractError(f"{source}: the contract is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise ContractError(f"{source}: expected a JSON object as contract, found {type(values).__name__}")
@@ -108,44 +115,63 @@ class Contract:
                 f"{source}: the contract's version is {version!r}, this release reads version {VERSION}: "
                 "export the model again, or install the release that wrote it"
             )
-        checked = _known(cls, values, source)
-        checked["resize"] = _resize_from_json(checked["resize"], source)
-        checked["input"] = _input_from_json(checked["input"], source)
-        checked["trained_on"] = tuple(TrainedOn(**_known(TrainedOn, item, source)) for item in checked["trained_on"])
-        checked["scores"] = tuple(Score(**_known(Score, item, source)) for item in checked["scores"])
-        contract = cls(**checked)
+        contract: Contract = _typed(cls, values, f"{source}: contract")
         if contract.dimension < 1 or contract.metric != "cosine":
-            raise ContractError(f"{source}: expected a positive dimension and metric 'cosine', found {text}")
+            raise ContractError(
+                f"{source}: expected a positive dimension and metric 'cosine', found {contract.dimension} and "
+                f"{contract.metric!r}"
+            )
+        _check_input(contract.input, source)
         return contract
 
 
-def _known(kind: type, values: Any, source: str) -> dict[str, Any]:
-    """The values, if they are exactly the kind's fields."""
-    names = {field.name for field in fields(kind)}
-    found = set(values) if isinstance(values, dict) else set()
-    if found != names:
-        unknown, missing = sorted(found - names), sorted(names - found)
-        raise ContractError(f"{source}: {kind.__name__} has unknown fields {unknown} and lacks {missing}")
-    return dict(values)
+def _typed(kind: Any, value: Any, place: str) -> Any:
+    """A JSON value as the annotation `kind` wants it; raises ContractError, naming `place`, where it is another."""
+    if kind == LongestSide | FixedSize:
+        return _resize_from_json(value, place)
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
+        kinds = get_type_hints(kind)
+        if value.keys() != kinds.keys():
+            unknown, missing = sorted(value.keys() - kinds.keys()), sorted(kinds.keys() - value.keys())
+            raise ContractError(f"{place} has unknown fields {unknown} and lacks {missing}")
+        return kind(**{name: _typed(kinds[name], item, f"{place}.{name}") for name, item in value.items()})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(value, list):
+        items = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        if len(items) == len(value):
+            return tuple(_typed(item, found, place) for item, found in zip(items, value, strict=True))
+    elif origin is Mapping and isinstance(value, dict):
+        return {name: _typed(arguments[1], item, f"{place}.{name}") for name, item in value.items()}
+    elif origin is UnionType and NoneType in arguments:
+        return None if value is None else _typed(arguments[0], value, place)
+    elif origin is Literal and value in arguments:
+        return value
+    elif kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+        return float(value)
+    elif type(value) is kind:
+        return value
+    raise ContractError(f"{place}: expected {getattr(kind, '__name__', kind)}, found {value!r}")
 
 
-def _input_from_json(values: Any, source: str) -> InputFormat:
-    known = _known(InputFormat, values, source)
-    mean, deviation = tuple(known.pop("mean")), tuple(known.pop("deviation"))
-    found = InputFormat(mean=mean, deviation=deviation, **known)
-    if (
-        found.layout not in ("NHWC", "NCHW")
-        or found.dtype not in ("uint8", "float32")
-        or found.colour not in ("rgb", "bgr")
-        or len(mean) != 3
-        or len(deviation) != 3
-        or 0 in deviation
-    ):
+def _check_input(wanted: InputFormat, source: str) -> None:
+    if 0 in wanted.deviation:
+        raise ContractError(f"{source}: expected deviations other than 0, found {wanted.deviation}")
+    plain = InputFormat()
+    untouched = (plain.scale, plain.mean, plain.deviation)
+    if wanted.dtype == "uint8" and (wanted.scale, wanted.mean, wanted.deviation) != untouched:
         raise ContractError(
-            f"{source}: expected layout NHWC or NCHW, dtype uint8 or float32, colour rgb or bgr, three means and three "
-            f"deviations other than 0, found {values!r}"
+            f"{source}: a uint8 input takes the pixels as they are, but {wanted} scales or shifts them: "
+            "state scale 1, mean 0 and deviation 1, or dtype float32"
         )
-    return found
+
+
+def _input_to_json(wanted: InputFormat) -> dict[str, Any]:
+    """Its numbers as floats, so that 1 and 1.0 are one embedding space."""
+    return asdict(wanted) | {
+        "scale": float(wanted.scale),
+        "mean": [float(value) for value in wanted.mean],
+        "deviation": [float(value) for value in wanted.deviation],
+    }
 
 
 def _resize_to_json(rule: ResizeRule) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -60,7 +61,9 @@ def default_model() -> Path:
     """The one ONNX file that the package carries."""
     found = sorted(Path(str(resources.files("reid_runtime") / "models")).glob("*.onnx"))
     if len(found) != 1:
-        raise ReidRuntimeError(f"expected one embedded model, found {len(found)}: the installation is damaged, reinstall it")
+        raise ReidRuntimeError(
+            f"expected one embedded model, found {len(found)}: the installation is damaged, reinstall it"
+        )
     return found[0]
 
 
@@ -93,7 +96,7 @@ class Embedder:
         and ContractError for a missing, damaged or doubly stated contract.
         """
         path = default_model() if model is None else Path(model)
-        if not path.is_file():
+        if not os.path.isfile(path):  # False where Path.is_file would raise: a name too long, a folder out of bounds
             raise BackendError(f"{path}: no such model file")
         backend = open_backend(path, device, threads)
         carried = backend.contract_text
@@ -101,7 +104,7 @@ class Embedder:
             raise ContractError(f"{path} carries its own contract; {os.fspath(contract)} must not be stated beside it")
         if contract is not None:
             try:
-                stated = Path(contract).read_text(encoding="utf-8")
+                stated = Path(contract).read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
             except (OSError, UnicodeDecodeError) as error:
                 raise ContractError(f"{os.fspath(contract)}: the contract cannot be read: {error}") from error
             return cls(backend, Contract.from_json(stated, os.fspath(contract)), path)
@@ -141,9 +144,10 @@ class Embedder:
         """A Result for every image, in order, over an input of any length, in bounded memory.
 
         Results come while the input goes on: at most two windows of 128 images are held. A picture that
-        cannot be used gives a Result with its error, and the stream goes on.
+        cannot be used gives a Result with its error, and the stream goes on. An array is copied when it is taken
+        from the input, so a camera may fill one buffer again and again.
         """
-        if isinstance(images, str | bytes | os.PathLike | Image.Image) or (
+        if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or (
             isinstance(images, np.ndarray) and images.ndim != 4
         ):
             raise ImageError(f"expected a list or stream of images, found one {type(images).__name__}: pass [image]")
@@ -155,18 +159,21 @@ class Embedder:
             try:
                 picture = load_image(source, colour)
             except ImageError as error:
-                return _Prepared(name, None, error)
+                # A new one: the traceback of the first keeps the picture's bytes alive for as long as the Result.
+                return _Prepared(name, None, ImageError(str(error)))
             height, width = picture.shape[:2]
             return _Prepared(name, self._resized(picture), None, width, height)
 
-        prepared = in_order(prepare, images, threads=os.cpu_count() or 1, ahead=_WINDOW)
+        owned = (image.copy() if isinstance(image, np.ndarray) else image for image in images)
+        prepared = in_order(prepare, owned, threads=os.cpu_count() or 1, ahead=_WINDOW)
         index = 0
-        for window in windows(prepared, _WINDOW):
-            vectors = iter(self._infer([item.pixels for item in window if item.pixels is not None]))
-            for item in window:
-                vector = None if item.pixels is None else next(vectors)
-                yield Result(index, item.source, vector, item.error, item.width, item.height)
-                index += 1
+        with closing(prepared):
+            for window in windows(prepared, _WINDOW):
+                vectors = iter(self._infer([item.pixels for item in window if item.pixels is not None]))
+                for item in window:
+                    vector = None if item.pixels is None else next(vectors)
+                    yield Result(index, item.source, vector, item.error, item.width, item.height)
+                    index += 1
 
     @overload
     def embed_boxes(
@@ -222,12 +229,17 @@ class Embedder:
     def _checked(self, vectors: Vectors, batch: tuple[int, ...]) -> Vectors:
         """The model's output, if it is what the contract promises: a wrong vector must not look like a right one."""
         if vectors.shape != (batch[0], self.dimension):
-            raise BackendError(f"expected vectors {(batch[0], self.dimension)} for {batch}, the model gave {vectors.shape}")
+            raise BackendError(
+                f"expected vectors {(batch[0], self.dimension)} for {batch}, the model gave {vectors.shape}"
+            )
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(norms).all() or not norms.all():
-            raise BackendError(f"the model gave NaN, infinite or zero vectors for a batch {batch} on {self.backend.name}")
+            raise BackendError(
+                f"the model gave NaN, infinite or zero vectors for a batch {batch} on {self.backend.name}"
+            )
         if not self.contract.unit_output:
-            return vectors / norms
+            unit: Vectors = vectors / norms
+            return unit
         if np.abs(norms - 1).max() > 1e-3:
             raise BackendError(f"the contract promises unit vectors, the model gave norms up to {norms.max():.4f}")
         return vectors
@@ -236,8 +248,8 @@ class Embedder:
 def _pixel_corners(boxes: npt.ArrayLike, height: int, width: int) -> npt.NDArray[np.int64]:
     """(N, 4) int64 x1, y1, x2, y2 inside the frame; a box with a NaN or infinity becomes empty."""
     values = np.asarray(boxes, dtype=np.float64)
-    if values.size == 0:
-        values = values.reshape(0, 4)
+    if values.shape == (0,):
+        values = values.reshape(0, 4)  # an empty list
     if values.ndim != 2 or values.shape[1] != 4:
         raise ImageError(f"expected boxes of shape (N, 4): x1, y1, x2, y2 in pixels; found {values.shape}")
     values = np.where(np.isfinite(values).all(axis=1, keepdims=True), values, 0.0)

@@ -3,22 +3,30 @@
 Decided here, once, for every caller:
 
 - JPEG, PNG, BMP and WebP are read, by what the bytes say and not by the name; anything else is refused.
-- A camera's EXIF orientation is applied.
-- Palette, greyscale, bilevel and CMYK pictures become RGB. 16-bit greyscale keeps its upper 8 bits.
+- A camera's EXIF orientation is applied; EXIF that is damaged says nothing about the pixels and is passed over.
+- Palette, greyscale, bilevel and CMYK pictures become RGB. 16-bit channels keep their upper 8 bits.
 - Transparent pixels are laid over mid-grey, which is near the mean that networks subtract.
-- Of an animation the first frame is taken.
+- Of an animation, or of a phone's JPEG with more pictures behind the first, the first frame is taken.
 - More than 64 million pixels are refused before they are decoded: no crop of a person is that large.
-- A truncated, corrupt or empty file is an error and never a partly grey picture.
+- A truncated, corrupt or empty file is an error and never a partly grey picture. PNG's checksums are checked;
+  JPEG, BMP and WebP have none, so damage that leaves their structure whole cannot be seen by anyone.
 """
 
 import io
 import os
-from pathlib import Path
-from typing import Literal
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from reid_runtime.contract import InputFormat
 from reid_runtime.errors import ImageError
@@ -28,9 +36,18 @@ Colour = Literal["rgb", "bgr"]
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
 """A path, the bytes of a file, a Pillow image, or an (H, W, 3) uint8 array, which must come with its colour order."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP")  # MPO: a JPEG with a second picture behind it, as phones write
 MAX_PIXELS = 64_000_000
 _BACKDROP = (128, 128, 128)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What stands a picture upright, by its EXIF orientation; the others need nothing."""
 
 
 def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
@@ -42,19 +59,24 @@ def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
     if isinstance(source, np.ndarray):
         return _from_array(source, colour)
     if isinstance(source, Image.Image):
-        return _to_rgb(source)
+        with _damage_as_image_error():
+            return _to_rgb(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(bytes(source))
+        return _decode(io.BytesIO(source))
     try:
-        path = Path(source)
-        content = path.read_bytes()
+        path = os.fspath(source)
     except TypeError:
         raise ImageError(
             f"expected a path, bytes, a Pillow image or a uint8 array, found {type(source).__name__}"
         ) from None
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror or error}") from error
-    return _decode(content)
+    try:
+        # A pipe is recognised before it is opened: opening would wait for a writer that may never come.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ImageError("not a file: a folder, a pipe or a device")
+        with open(path, "rb") as file:
+            return _decode(file)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _from_array(array: npt.NDArray[np.uint8], colour: Colour | None) -> Pixels:
@@ -70,21 +92,60 @@ def _from_array(array: npt.NDArray[np.uint8], colour: Colour | None) -> Pixels:
     return np.ascontiguousarray(array)
 
 
-def _decode(content: bytes) -> Pixels:
-    if not content:
-        raise ImageError("the file is empty (0 bytes)")
+@contextmanager
+def _damage_as_image_error() -> Iterator[None]:
+    """Pillow reports damage as whatever its decoders stumble over, so all of that is this one picture's error."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return _to_rgb(image)
+        yield
     except ImageError:
         raise
-    except UnidentifiedImageError as error:
-        raise ImageError("not a JPEG, PNG, BMP or WebP picture") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise ImageError(f"more than {MAX_PIXELS:,} pixels: {error}") from error
-    # Pillow's decoders report damage as any of these, depending on the format and on where the damage is.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError, MemoryError) as error:
+    except Exception as error:
         raise ImageError(f"corrupt or truncated: {error}") from error
+
+
+def _decode(file: BinaryIO) -> Pixels:
+    with _damage_as_image_error():
+        start = file.read(16)
+        if not start:
+            raise ImageError("the file is empty (0 bytes)")
+        reader = _reader(start)
+        if reader is None:
+            raise ImageError("not a JPEG, PNG, BMP or WebP picture")
+        file.seek(0)
+        with reader(file) as image:
+            _check_whole(image, file)
+        file.seek(0)
+        with reader(file) as image:
+            return _to_rgb(image)
+
+
+def _reader(start: bytes) -> type[ImageFile] | None:
+    """Pillow's class for a file's first bytes; None where it is no format that is read here.
+
+    Called directly, because Image.open sets its own, process-wide limit on pixels and warns of pictures near it.
+    """
+    if start.startswith(b"\xff\xd8\xff"):
+        return JpegImageFile
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PngImageFile
+    if start.startswith(b"BM"):
+        return BmpImageFile
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return WebPImageFile
+    return None
+
+
+def _check_whole(image: ImageFile, file: BinaryIO) -> None:
+    """What decoding does not look at: a PNG's checksums, and whether a JPEG comes to its end marker.
+
+    The second finds a file whose tail is zeros, as an interrupted download leaves it; zeros decode as pixels.
+    """
+    if isinstance(image, PngImageFile):
+        image.verify()
+    elif isinstance(image, JpegImageFile) and b"\xff\xd9" not in file.read():
+        raise ImageError("corrupt or truncated: the end marker is missing")
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
@@ -94,7 +155,9 @@ def _to_rgb(image: Image.Image) -> Pixels:
     if width == 0 or height == 0:
         raise ImageError(f"expected at least one pixel, found {width}x{height}")
     image.load()
-    image = ImageOps.exif_transpose(image)
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips at 255 where a picture needs its upper byte.
         image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
@@ -107,15 +170,24 @@ def _to_rgb(image: Image.Image) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # as above: the parser stumbles over damage in many ways
+        return 1
+
+
 def to_model_input(batch: Pixels, wanted: InputFormat) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
     """A batch (N, H, W, 3) uint8 RGB in the format that a model states; for our own graphs the batch itself."""
-    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32] = batch
     if wanted.colour == "bgr":
-        pixels = pixels[..., ::-1]
-    if wanted.dtype == "float32":
-        pixels = (pixels.astype(np.float32) * np.float32(wanted.scale) - np.array(wanted.mean, np.float32)) / np.array(
-            wanted.deviation, np.float32
-        )
+        batch = batch[..., ::-1]
     if wanted.layout == "NCHW":
-        pixels = pixels.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(pixels)
+        batch = batch.transpose(0, 3, 1, 2)
+    if wanted.dtype == "uint8":
+        return np.ascontiguousarray(batch)
+    channels = (3, 1, 1) if wanted.layout == "NCHW" else (3,)
+    pixels = batch.astype(np.float32, order="C")
+    pixels *= np.float32(wanted.scale)
+    pixels -= np.asarray(wanted.mean, np.float32).reshape(channels)
+    pixels /= np.asarray(wanted.deviation, np.float32).reshape(channels)
+    return pixels

@@ -1,7 +1,7 @@
 """Work ahead in threads, bounded and in order."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,9 +9,12 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def in_order(make: Callable[[Item], Made], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Made]:
+def in_order(
+    make: Callable[[Item], Made], items: Iterable[Item], threads: int, ahead: int
+) -> Generator[Made, None, None]:
     """`make` of every item, in the items' order, with at most `ahead` of them taken from the input in advance.
 
+    Closing the generator waits for the threads at work and ends them.
     An error in `make` is raised at its item's turn. When `items` itself raises, what was taken before is still
     given out, then the error is raised.
     """
@@ -38,7 +41,7 @@ def in_order(make: Callable[[Item], Made], items: Iterable[Item], threads: int, 
 
 
 def windows(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`, the last one shorter; what came before an error is given out before it is raised."""
+    """The items in lists of `size`, the last one shorter; what came before an error is given out, then it is raised."""
     window: list[Item] = []
     try:
         for item in items:

@@ -33,6 +33,7 @@ class LongestSide:
     size: int
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
+        """`size` by the scaled other side, in the order (height, width)."""
         if height >= width:
             return self.size, max(1, int(0.5 + self.size * width / height))
         return max(1, int(0.5 + self.size * height / width)), self.size
@@ -46,6 +47,7 @@ class FixedSize:
     width: int
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
+        """The one (height, width), whatever the image has."""
         return self.height, self.width
 
 

@@ -5,7 +5,7 @@ or none. Every file says which embedding space it is in (`contract_id`) and whic
 """
 
 import os
-import zipfile
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,11 @@ from reid_runtime.errors import StorageError
 
 _METADATA = ("contract", "contract_id", "artefact_id")
 _OPTIONAL = ("identity", "camera", "split", "time")
+_KINDS = {
+    "id": "U", "embedding": "f", "width": "i", "height": "i", "error": "U",
+    "identity": "i", "camera": "i", "split": "U", "time": "f",
+}  # fmt: skip
+"""The columns, in the file's order, and what numpy calls their kind of value; no kind is a pickled object."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +50,20 @@ class Embeddings:
     """(N,) seconds."""
 
     def __post_init__(self) -> None:
-        rows = len(self.id)
-        lengths = {name: len(values) for name, values in self.columns().items()}
-        if self.embedding.ndim != 2 or any(length != rows for length in lengths.values()):
-            raise StorageError(f"expected columns of {rows} rows and embeddings (N, D), found {lengths}, {self.embedding.shape}")
+        for name, values in self.columns().items():
+            axes = 2 if name == "embedding" else 1
+            if values.ndim != axes or len(values) != self.id.size or values.dtype.kind != _KINDS[name]:
+                raise StorageError(
+                    f"expected the column {name} to have {self.id.size} rows, {axes} axes and values of kind "
+                    f"{_KINDS[name]!r}, found {values.shape} of {values.dtype}"
+                )
 
     def __len__(self) -> int:
         return len(self.id)
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The columns that are there, by name, in the file's order."""
-        present = {name: getattr(self, name) for name in ("id", "embedding", "width", "height", "error", *_OPTIONAL)}
+        present = {name: getattr(self, name) for name in _KINDS}
         return {name: values for name, values in present.items() if values is not None}
 
 
@@ -65,19 +73,25 @@ def check_writable(path: Path, force: bool) -> None:
         raise StorageError(f"{path}: expected a name that ends in .npz or .parquet")
     if path.suffix == ".parquet":
         _pyarrow()
-    if path.exists() and not force:
-        raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise StorageError(f"{path} is a folder; expected a file name")
-    if not path.parent.is_dir():
+    if os.path.exists(path) and not force:
+        raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
+    if not os.path.isdir(path.parent):
         raise StorageError(f"{path.parent} is not a folder; make it first")
+    beside = _beside(path)
+    try:
+        open(beside, "xb").close()
+        beside.unlink()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def write_embeddings(path: Path, rows: Embeddings, force: bool = False) -> None:
     """Write a file that appears under its name only when it is whole; raises StorageError."""
     check_writable(path, force)
     write: Callable[[BinaryIO, Embeddings], None] = _write_parquet if path.suffix == ".parquet" else _write_npz
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = _beside(path)
     try:
         with open(beside, "xb") as file:
             write(file, rows)
@@ -95,16 +109,18 @@ def read_embeddings(path: Path) -> Embeddings:
     read = _read_parquet if path.suffix == ".parquet" else _read_npz
     try:
         found = read(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        missing = sorted({*_KINDS, *_METADATA} - {*_OPTIONAL} - set(found))
+        if missing:
+            raise StorageError(f"it lacks {', '.join(missing)}")
+        rows = Embeddings(**found)
+    except Exception as error:  # the readers of both formats stumble over damage in many ways
         raise StorageError(f"{path}: expected a file of embeddings: {error}") from error
-    missing = sorted({"id", "embedding", "width", "height", "error", *_METADATA} - set(found))
-    if missing:
-        raise StorageError(f"{path}: expected a file of embeddings, it lacks {', '.join(missing)}")
-    known = {name: found[name] for name in Embeddings.__dataclass_fields__ if name in found}
-    rows = Embeddings(**known)
-    contract_id = Contract.from_json(rows.contract, str(path)).contract_id
-    if contract_id != rows.contract_id:
-        raise StorageError(f"{path}: its contract has id {contract_id}, the file says {rows.contract_id}: it was altered")
+    contract = Contract.from_json(rows.contract, str(path))
+    if (contract.contract_id, contract.dimension) != (rows.contract_id, rows.embedding.shape[1]):
+        raise StorageError(
+            f"{path}: its contract says {contract.contract_id} and {contract.dimension} numbers, "
+            f"the file {rows.contract_id} and {rows.embedding.shape[1]}: it was altered"
+        )
     return rows
 
 
@@ -117,16 +133,21 @@ def check_same_space(first: Embeddings, second: Embeddings) -> None:
         )
 
 
+def _beside(path: Path) -> Path:
+    """A name in the same folder that no other run has: a killed one may have left its own behind."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
 def _write_npz(file: BinaryIO, rows: Embeddings) -> None:
-    facts = {name: np.array(getattr(rows, name)) for name in _METADATA}
-    np.savez(file, allow_pickle=False, **rows.columns(), **facts)
+    arrays: dict[str, Any] = rows.columns() | {name: np.array(getattr(rows, name)) for name in _METADATA}
+    np.savez(file, **arrays)
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as file:
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("it is a single array")
-        found: dict[str, Any] = {name: file[name] for name in file.files}
+        found: dict[str, Any] = {name: file[name] for name in (*_KINDS, *_METADATA) if name in file}
     return found | {name: str(found[name]) for name in _METADATA if name in found}
 
 
@@ -150,26 +171,30 @@ def _write_parquet(file: BinaryIO, rows: Embeddings) -> None:
         elif name == "error":
             columns[name] = arrow.array(values.tolist(), arrow.string(), mask=~failed)
         else:
-            columns[name] = arrow.array(values.tolist() if values.dtype.kind == "U" else values)
+            columns[name] = arrow.array(values.tolist(), arrow.string()) if _KINDS[name] == "U" else arrow.array(values)
     table = arrow.table(columns).replace_schema_metadata({name: getattr(rows, name) for name in _METADATA})
     parquet.write_table(table, file)
 
 
 def _read_parquet(path: Path) -> dict[str, Any]:
-    _, parquet = _pyarrow()
+    arrow, parquet = _pyarrow()
     table = parquet.read_table(path)
     found: dict[str, Any] = {
-        key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items() if key.decode() in _METADATA
+        key.decode(): value.decode()
+        for key, value in (table.schema.metadata or {}).items()
+        if key.decode() in _METADATA
     }
-    for name in table.column_names:
+    for name in _KINDS.keys() & set(table.column_names):
         column = table.column(name).combine_chunks()
         if name == "embedding":
+            if not arrow.types.is_fixed_size_list(column.type):
+                raise ValueError(f"its embeddings are {column.type}")
             dimension = column.type.list_size
             vectors = np.full((len(column), dimension), np.nan, np.float32)
             valid = np.asarray(column.is_valid())
             vectors[valid] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
             found[name] = vectors
-        elif str(column.type) == "string":
+        elif _KINDS[name] == "U":
             found[name] = np.array([value or "" for value in column.to_pylist()], dtype=np.str_)
         else:
             found[name] = column.to_numpy(zero_copy_only=False)

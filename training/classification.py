@@ -15,7 +15,7 @@ from tqdm import tqdm
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.resize import LongestSide
 from training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from training.cpu import keep_freed_memory, keep_strided_depthwise_in_float32
+from training.cpu import keep_freed_memory, repair_bfloat16
 from training.cutout import largest_extent
 from training.data import Augmentation, TrainingCrops, batches, epoch_order
 from training.losses import IdentityClassifier
@@ -86,7 +86,7 @@ class ClassificationRun:
         torch.manual_seed(recipe.seed)
         if self.device.type == "cpu":
             keep_freed_memory()
-            keep_strided_depthwise_in_float32(network)
+            repair_bfloat16(network)
         self.network = network.to(self.device)
         self.classifier = IdentityClassifier(
             recipe.dimension, crops.identities, recipe.scale, recipe.margin, recipe.label_smoothing
@@ -192,7 +192,7 @@ class ClassificationRun:
     def _step(self, images: torch.Tensor, labels: torch.Tensor, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             embeddings = self.network(images.to(self.device))
         loss, accuracy = self.classifier(embeddings, labels.to(self.device))
         self.optimiser.zero_grad(set_to_none=True)

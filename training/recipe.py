@@ -37,6 +37,8 @@ class Recipe:
     margin: float
     """Subtracted from the right identity's cosine; 0 is plain cross-entropy."""
     label_smoothing: float
+    precision: str
+    """"bfloat16" (autocast) or "float32"."""
     cut_out: float
     """Largest share of each side that is replaced by noise at the end of training."""
     flip: bool
@@ -65,6 +67,8 @@ def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
         value = values[name]
         if name == "sizes" and _are_sizes(value):
             checked[name] = tuple(value)
+        elif name == "precision" and value not in ("bfloat16", "float32"):
+            raise RecipeError(f"{source}: 'precision' is {value!r}, expected 'bfloat16' or 'float32'")
         elif kind is float and type(value) in (int, float):
             checked[name] = float(value)
         elif type(value) is kind:

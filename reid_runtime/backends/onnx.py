@@ -49,7 +49,8 @@ class OnnxBackend:
         if device == "cuda":
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
                 raise BackendError(
-                    f"device 'cuda' was asked for, but this ONNX Runtime offers {onnxruntime.get_available_providers()}: "
+                    "device 'cuda' was asked for, but this ONNX Runtime offers "
+                    f"{', '.join(onnxruntime.get_available_providers())}: "
                     'pip uninstall onnxruntime, then pip install "reid-runtime[gpu]"'
                 )
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -65,11 +66,14 @@ class OnnxBackend:
             raise BackendError(f"{path}: ONNX Runtime cannot load it on {device}: {error}") from error
         used = self._session.get_providers()[0]
         if used.removesuffix("ExecutionProvider").lower() != device:
-            raise BackendError(f"device {device!r} was asked for, ONNX Runtime chose {used}: is there a driver and a GPU?")
+            raise BackendError(
+                f"device {device!r} was asked for, ONNX Runtime chose {used}: is there a driver and a GPU?"
+            )
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise BackendError(
-                f"{path}: expected one input and one output, found {[i.name for i in inputs]} and {[o.name for o in outputs]}"
+                f"{path}: expected one input and one output, "
+                f"found {[i.name for i in inputs]} and {[o.name for o in outputs]}"
             )
         self._input, self._output = inputs[0].name, outputs[0].name
         self.name = f"onnxruntime {device}"
@@ -81,5 +85,7 @@ class OnnxBackend:
         try:
             (vectors,) = self._session.run([self._output], {self._input: images})
         except Exception as error:  # as above
-            raise BackendError(f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}") from error
+            raise BackendError(
+                f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}"
+            ) from error
         return vectors  # type: ignore[no-any-return]  # the package has no types

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from importlib import import_module
 from types import FrameType
 
@@ -32,12 +33,9 @@ class _Verbs(click.Group):
             formatter.write_dl(list(_VERBS.items()))
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled like Ctrl-C but for the exit code."""
-
-
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    """SIGTERM leaves as Ctrl-C does, with its own exit code."""
+    raise SystemExit(143)
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -53,6 +51,8 @@ def run(command: click.Command) -> None:
     """Run a command to its exit: errors in one line on standard error, exit codes as documented."""
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminate)
+    # What Pillow finds odd in a picture's metadata changes nothing here; what is wrong with pixels is an ImageError.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         code = command.main(standalone_mode=False)
     except ReidRuntimeError as error:
@@ -61,8 +61,6 @@ def run(command: click.Command) -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except Terminated:
-        code = 143
     except (KeyboardInterrupt, click.Abort):
         code = 130
     sys.exit(code)

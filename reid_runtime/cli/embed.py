@@ -1,7 +1,9 @@
 """reid-runtime embed: pictures to a file of embeddings."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -31,12 +33,14 @@ _SHOWN = 10
     "--on-error", type=click.Choice(["skip", "raise", "record"]), default="skip", show_default=True,
     help="A picture that cannot be used: leave it out, stop, or keep its row with the error.",
 )  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object on standard output.")
 @model_options
 def command(
     paths: tuple[str, ...],
     output: Path,
     force: bool,
     on_error: str,
+    as_json: bool,
     model: str | None,
     contract: str | None,
     device: str,
@@ -47,12 +51,12 @@ def command(
     read in the order of the relative paths; names that begin with a dot are passed over.
     """
     check_writable(output, force)
-    sources = find_sources(paths, sys.stdin)
+    sources = find_sources(paths, sys.stdin.buffer)
     embedder = load_model(model, contract, device)
     results: list[Result] = []
     try:
         _collect(embedder, sources, on_error, results)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
         partial = output.with_name(f"{output.stem}.partial{output.suffix}")
         if results:
             write_embeddings(partial, _table(embedder, sources, results, on_error), force=True)
@@ -62,7 +66,12 @@ def command(
         raise
     rows = _table(embedder, sources, results, on_error)
     write_embeddings(output, rows, force)
-    _report(output, rows, sources, [result for result in results if result.error is not None], on_error)
+    failed = [result for result in results if result.error is not None]
+    if as_json:
+        click.echo(json.dumps(_summary(output, rows, sources, failed), indent=2))
+    _report(output, rows, sources, failed, on_error)
+    if failed:
+        click.get_current_context().exit(3)
 
 
 def _collect(embedder: Embedder, sources: Sources, on_error: str, results: list[Result]) -> None:
@@ -93,6 +102,21 @@ def _table(embedder: Embedder, sources: Sources, results: list[Result], on_error
     )
 
 
+def _summary(output: Path, rows: Embeddings, sources: Sources, failed: list[Result]) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "pictures": len(sources.ids),
+        "embedded": len(sources.ids) - len(failed),
+        "failed": [{"id": sources.ids[result.index], "error": str(result.error)} for result in failed],
+        "repeated": sources.repeated,
+        "others": sources.others,
+        "links": sources.links,
+        "dimension": rows.embedding.shape[1],
+        "contract_id": rows.contract_id,
+        "artefact_id": rows.artefact_id,
+    }
+
+
 def _report(output: Path, rows: Embeddings, sources: Sources, failed: list[Result], on_error: str) -> None:
     done = len(sources.ids) - len(failed)
     click.echo(
@@ -102,10 +126,11 @@ def _report(output: Path, rows: Embeddings, sources: Sources, failed: list[Resul
         click.echo(f"named more than once, embedded once: {sources.repeated}", err=True)
     if sources.others:
         click.echo(f"passed over, no pictures by their names: {sources.others}", err=True)
+    if sources.links:
+        click.echo(f"passed over, links to folders: {sources.links}; name such a folder to embed it", err=True)
     if failed:
         click.echo(f"{'recorded with their errors' if on_error == 'record' else 'skipped'}: {len(failed)}", err=True)
         for result in failed[:_SHOWN]:
             click.echo(f"  {sources.ids[result.index]}: {result.error}", err=True)
         if len(failed) > _SHOWN:
             click.echo(f"  and {len(failed) - _SHOWN} more; --on-error record keeps every reason in the file", err=True)
-        click.get_current_context().exit(3)

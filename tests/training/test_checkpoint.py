@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from reid_runtime.errors import ReidRuntimeError
 from training.checkpoint import CheckpointError, read_checkpoint, untrained, write_checkpoint
 
 
@@ -118,6 +119,6 @@ def test_a_bad_file_is_refused_with_its_reason_and_exports_to_nothing(kind, chec
 
     path = _file(kind, checkpoint, tmp_path / "bad.safetensors")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(CheckpointError, match=BAD[kind]):
+    with pytest.raises(ReidRuntimeError, match=BAD[kind]):
         main.main([str(path), "-o", str(tmp_path / "model.onnx")], standalone_mode=False)
     assert sorted(tmp_path.rglob("*")) == before, "nothing was written"

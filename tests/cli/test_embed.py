@@ -1,0 +1,231 @@
+"""reid-runtime embed: what is written, what is said where, and how it ends."""
+
+import io
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reid_runtime.storage import read_embeddings
+
+from ..models import DIMENSION, write_model
+from ..pictures import claiming, encode, picture
+
+BAD = {
+    "b/broken.jpg": encode(picture(), "JPEG")[:200],
+    "b/empty.png": b"",
+    "b/text.jpg": b"hello, this is a text",
+    "b/bomb.bmp": claiming("BMP", 30_000, 30_000),
+}
+GOOD = {
+    "a/1.jpg": encode(picture(seed=1), "JPEG"),
+    "a/2.PNG": encode(picture(30, 70), "PNG"),
+    "b/1.jpg": encode(picture(seed=2), "JPEG"),
+    "c/palette.bmp": encode(Image.fromarray(picture(seed=3)).quantize(5), "BMP"),
+    "c/w.webp": encode(picture(1, 9), "WEBP"),
+}
+
+
+@pytest.fixture
+def crops(tmp_path, monkeypatch):
+    """A folder `crops` with good and bad pictures, beside which the commands run."""
+    for name, content in {**GOOD, **BAD, "a/readme.md": b"#"}.items():
+        path = tmp_path / "crops" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (tmp_path / "crops/b/dangling.jpg").symlink_to("nowhere")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "crops"
+
+
+@pytest.fixture
+def embed(command, tiny_model, crops):
+    """`reid-runtime embed` with the small model."""
+    return lambda *arguments: command("embed", "--model", tiny_model, "--device", "cpu", *arguments)
+
+
+REASONS = {
+    "b/bomb.bmp": "more than 64,000,000 pixels",
+    "b/broken.jpg": "corrupt or truncated",
+    "b/dangling.jpg": "No such file or directory",
+    "b/empty.png": "empty (0 bytes)",
+    "b/text.jpg": "not a JPEG, PNG, BMP or WebP picture",
+}
+
+
+def test_bad_pictures_are_left_out_and_the_rest_is_embedded(embed, tiny, crops):
+    run = embed("crops")
+    assert run.code == 3
+    rows = read_embeddings(crops.parent / "embeddings.npz")
+    assert rows.id.tolist() == sorted(GOOD)
+    assert np.array_equal(rows.embedding, tiny.embed([GOOD[name] for name in sorted(GOOD)]))
+    assert list(zip(rows.width, rows.height, strict=True)) == [(32, 64), (70, 30), (32, 64), (32, 64), (9, 1)]
+    assert not any(rows.error)
+    assert (rows.contract_id, rows.artefact_id) == (tiny.contract.contract_id, tiny.artefact_id)
+    assert run.out == ""
+    lines = run.err.splitlines()
+    assert lines[0] == f"embedded 5 of 10 pictures: {DIMENSION} numbers each, in embeddings.npz"
+    assert lines[1:3] == ["passed over, no pictures by their names: 1", "skipped: 5"]
+    for line, (name, reason) in zip(lines[3:], REASONS.items(), strict=True):
+        assert line.startswith(f"  {name}: ")
+        assert reason in line
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_errors_are_recorded(embed, crops, suffix):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    run = embed("crops", "--on-error", "record", "-o", f"out{suffix}")
+    assert run.code == 3
+    assert "recorded with their errors: 5" in run.err
+    rows = read_embeddings(crops.parent / f"out{suffix}")
+    assert rows.id.tolist() == sorted([*GOOD, *REASONS])
+    for name, vector, width, error in zip(rows.id, rows.embedding, rows.width, rows.error, strict=True):
+        assert REASONS.get(name, "") in error
+        assert bool(error) == (name in REASONS) == np.isnan(vector).all() == (width == 0)
+
+
+def test_first_error_can_stop_the_run(embed, crops):
+    run = embed("crops", "--on-error", "raise")
+    assert run.code == 1
+    assert run.err.startswith("error: b/bomb.bmp: 30000x30000 is more than")
+    assert len(run.err.splitlines()) == 1
+    assert [path.name for path in crops.parent.iterdir()] == ["crops"]
+
+
+def test_all_good_is_0(embed, crops):
+    run = embed("crops/a", "crops/c", "-o", "x.npz")
+    assert (run.code, run.out) == (0, "")
+    assert run.err.splitlines()[0] == f"embedded 4 of 4 pictures: {DIMENSION} numbers each, in x.npz"
+    assert read_embeddings(crops.parent / "x.npz").id.tolist() == ["a/1.jpg", "a/2.PNG", "c/palette.bmp", "c/w.webp"]
+
+
+def test_nothing_usable_is_an_empty_file(embed, crops):
+    assert embed("crops/b/empty.png").code == 3
+    assert read_embeddings(crops.parent / "embeddings.npz").embedding.shape == (0, DIMENSION)
+
+
+def test_files_lists_and_standard_input_give_the_same(embed, crops, monkeypatch):
+    names = ["crops/c/w.webp", "crops/a/1.jpg", "crops/b/1.jpg"]
+    (crops.parent / "list.txt").write_text("\n".join(names) + "\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(names).encode())))
+    for arguments in (names, ["list.txt"], ["-"]):
+        assert embed(*arguments, "--force").code == 0
+        rows = read_embeddings(crops.parent / "embeddings.npz")
+        assert rows.id.tolist() == ["c/w.webp", "a/1.jpg", "b/1.jpg"]
+
+
+def test_standard_input_with_names_that_are_not_utf8(embed, crops, monkeypatch):
+    os.rename(crops / "a/1.jpg", os.fsencode(crops) + b"/a/\xff.jpg")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"crops/a/\xff.jpg\n"), encoding="utf-8"))
+    assert embed("-").code == 0
+    assert read_embeddings(crops.parent / "embeddings.npz").id.tolist() == ["\\xff.jpg"]
+
+
+def test_same_run_same_bytes(embed, crops):
+    for name in ("one.npz", "two.npz"):
+        embed("crops", "-o", name)
+    one, two = (read_embeddings(crops.parent / name) for name in ("one.npz", "two.npz"))
+    assert one.id.tolist() == two.id.tolist()
+    assert one.embedding.tobytes() == two.embedding.tobytes()
+
+
+def test_existing_output_is_kept_and_that_is_found_first(embed, crops, monkeypatch):
+    (crops.parent / "embeddings.npz").write_text("precious")
+
+    def never(*_, **__):
+        pytest.fail("work began before the output was checked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reid_runtime.cli.embed.find_sources", never)
+        patch.setattr("reid_runtime.cli.embed.load_model", never)
+        run = embed("crops")
+    assert run.code == 1
+    assert "embeddings.npz exists and is not overwritten" in run.err
+    assert (crops.parent / "embeddings.npz").read_text() == "precious"
+    assert embed("crops", "--force").code == 3
+    assert len(read_embeddings(crops.parent / "embeddings.npz")) == 5
+
+
+def test_json_is_one_object_on_standard_output(embed, tiny, crops):
+    (crops / "circle").symlink_to(crops)
+    run = embed("crops", "crops/a/1.jpg", "--json")
+    assert run.code == 3
+    found = json.loads(run.out)
+    assert [failure["id"] for failure in found["failed"]] == list(REASONS)
+    assert all(REASONS[failure["id"]] in failure["error"] for failure in found.pop("failed"))
+    assert found == {
+        "output": "embeddings.npz",
+        "pictures": 10,
+        "embedded": 5,
+        "repeated": 1,
+        "others": 1,
+        "links": 1,
+        "dimension": DIMENSION,
+        "contract_id": tiny.contract.contract_id,
+        "artefact_id": tiny.artefact_id,
+    }
+    assert "named more than once, embedded once: 1" in run.err
+    assert "links to folders: 1" in run.err
+
+
+def test_long_lists_of_errors_are_cut_short_in_the_summary(embed, crops):
+    for number in range(30):
+        (crops / f"b/x{number:02}.jpg").touch()
+    run = embed("crops")
+    assert "skipped: 35" in run.err
+    assert "and 25 more; --on-error record keeps every reason" in run.err
+    assert len(run.err.splitlines()) == 14
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["absent"], 1, "error: absent: no such file or folder"),
+        (["crops", "-o", "absent/x.npz"], 1, "error: absent is not a folder"),
+        (["crops", "-o", "x.txt"], 1, "expected a name that ends in .npz or .parquet"),
+        (["crops", "--model", "absent.onnx"], 1, "error: absent.onnx: no such model file"),
+        (["crops", "--contract", "absent.json"], 1, "carries its own contract"),
+        ([], 2, "Missing argument 'PATH...'"),
+        (["crops", "--on-error", "ignore"], 2, "'ignore' is not one of"),
+        (["crops", "--device", "gpu"], 2, "'gpu' is not one of"),
+        (["crops", "--nonsense"], 2, "No such option"),
+    ],
+)
+def test_errors_are_said_in_words(embed, arguments, code, said):
+    run = embed(*arguments)
+    assert run.code == code
+    assert said in run.err
+    assert "Traceback" not in run.err
+    assert run.out == ""
+
+
+def test_model_that_fails_half_way_leaves_no_file(command, crops, tmp_path):
+    broken = write_model(tmp_path / "m.onnx", output="nan")
+    run = command("embed", "crops", "--model", broken, "--device", "cpu")
+    assert run.code == 1
+    assert run.err.startswith("error: the model gave NaN")
+    assert not (tmp_path / "embeddings.npz").exists()
+
+
+def test_a_full_disk_is_said_and_leaves_no_file(embed, crops, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    run = embed("crops/a")
+    assert run.code == 1
+    assert "error: embeddings.npz could not be written: [Errno 28] No space left" in run.err
+    assert [path.name for path in crops.parent.iterdir()] == ["crops"]
+
+
+def test_default_model_says_that_it_is_for_research(command, crops, default):
+    run = command("embed", "crops/a", "--device", "auto")
+    assert run.code == 0
+    first, second, *_ = run.err.splitlines()
+    assert first.startswith("device auto: onnxruntime ")
+    assert second.startswith("default model default.onnx: research use only, trained on market1501")
+    assert read_embeddings(crops.parent / "embeddings.npz").contract_id == default.contract.contract_id

@@ -1,0 +1,126 @@
+"""The command as a process: on a terminal, in a pipe, interrupted and killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from reid_runtime.images import load_image
+from reid_runtime.storage import read_embeddings
+
+from ..pictures import encode, picture
+
+pty = pytest.importorskip("pty", reason="no terminals here")
+
+COUNT = 20_000
+CODE = """if True:
+    import signal
+    from reid_runtime.cli import main
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background hand down that it is ignored
+    main()
+"""
+PROGRESS = re.compile(rb" [1-9][0-9]?%")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A folder in which one picture has very many names: enough work to be interrupted in."""
+    folder = tmp_path_factory.mktemp("many")
+    content = encode(picture(20, 10), "BMP")
+    (folder / "0.bmp").write_bytes(content)
+    for number in range(1, COUNT):
+        os.symlink("0.bmp", folder / f"{number}.bmp")
+    return folder
+
+
+@pytest.fixture
+def start(tiny_model, tmp_path):
+    """Starts `reid-runtime embed`; what it gives is (process, its terminal)."""
+    began = []
+
+    def run(*arguments):
+        mine, theirs = pty.openpty()
+        words = [sys.executable, "-c", CODE, "embed", *map(str, arguments)]
+        process = subprocess.Popen(
+            [*words, "--model", tiny_model, "--device", "cpu"],
+            cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
+        )  # fmt: skip
+        os.close(theirs)
+        began.append((process, mine))
+        return process, mine
+
+    yield run
+    for process, mine in began:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        os.close(mine)
+
+
+def read_until(terminal, pattern, seconds=60):
+    """What the terminal shows, up to a pattern or (None) the end."""
+    seen, end = b"", time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # Linux's way to say that the other side is closed
+            part = b""
+        seen += part
+        if not part or (pattern is not None and pattern.search(seen)):
+            return seen
+    pytest.fail(f"{pattern} was not shown: {seen[-300:]!r}")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_keeps_what_was_finished(start, many, tmp_path, number, code):
+    process, terminal = start(many, "-o", "out.npz")
+    read_until(terminal, PROGRESS)
+    process.send_signal(number)
+    said = read_until(terminal, None).decode()
+    assert process.wait(timeout=30) == code
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial.npz"]
+    kept = read_embeddings(tmp_path / "out.partial.npz")
+    assert 0 < len(kept) < COUNT
+    assert kept.id.tolist() == sorted(path.name for path in many.iterdir())[: len(kept)]
+    assert f"interrupted after {len(kept)} of {COUNT}; what was finished is in out.partial.npz" in said
+
+
+def test_killed_leaves_nothing(start, many, tmp_path):
+    process, terminal = start(many, "-o", "out.npz")
+    read_until(terminal, PROGRESS)
+    process.kill()
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_is_shown_on_a_terminal_only(start, many, tmp_path, tiny_model):
+    (tmp_path / "list.txt").write_text("".join(f"{many}/{number}.bmp\n" for number in range(300)))
+    process, terminal = start("list.txt", "-o", "out.npz")
+    shown = read_until(terminal, None).decode()
+    assert process.wait(timeout=30) == 0
+    assert "embedding  [" in shown
+    assert "100%" in shown
+    assert "embedded 300 of 300 pictures" in shown
+    # In a pipe there is neither the bar nor what Pillow says of a damaged piece of metadata.
+    maker = Image.Exif()
+    maker[0x010F] = "a name that is too long to lie within its entry"
+    start_of_exif = b"Exif\0\0MM\0*\0\0\0\x08\0"
+    odd = encode(picture(), "JPEG", exif=maker).replace(start_of_exif + b"\1", start_of_exif + b"\x09")
+    (tmp_path / "odd.jpg").write_bytes(odd)
+    with pytest.warns(UserWarning, match="Corrupt EXIF data|Truncated|larger than file"):
+        load_image(odd)
+    names = b"".join((tmp_path / "list.txt").read_bytes().splitlines(keepends=True)[:299]) + b"odd.jpg\n"
+    command = [Path(sys.executable).with_name("reid-runtime"), "embed", "-", "-o", "piped.npz"]
+    piped = subprocess.run(
+        [*command, "--model", tiny_model, "--device", "cpu"], cwd=tmp_path, input=names, capture_output=True, timeout=60
+    )
+    assert piped.returncode == 0
+    assert (piped.stdout, len(piped.stderr.splitlines())) == (b"", 1)
+    assert piped.stderr.startswith(b"embedded 300 of 300 pictures")

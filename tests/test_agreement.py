@@ -1,0 +1,56 @@
+"""The gate's measures, on vectors whose differences are known."""
+
+import numpy as np
+import pytest
+
+from reid_runtime.agreement import compare
+
+
+def unit(rows, dimension=6, seed=0):
+    vectors = np.random.default_rng(seed).normal(size=(rows, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_equal_vectors_agree():
+    found = compare(unit(9), unit(9))
+    assert (found.rows, found.largest_difference, found.rank_agreement) == (9, 0.0, 1.0)
+    assert found.worst_cosine == pytest.approx(1, abs=1e-12)
+
+
+def test_worst_row_decides():
+    reference, candidate = unit(9), unit(9)
+    candidate[4] = -candidate[4]
+    found = compare(reference, candidate)
+    assert found.worst_cosine == pytest.approx(-1)
+    assert found.largest_difference == pytest.approx(2 * float(np.abs(reference[4]).max()))
+
+
+def test_cosine_does_not_see_length_but_the_difference_does():
+    found = compare(unit(3), unit(3) * np.float32(1.5))
+    assert found.worst_cosine == pytest.approx(1)
+    assert found.largest_difference == pytest.approx(0.5 * float(np.abs(unit(3)).max()), rel=1e-6)
+
+
+def test_rank_agreement_counts_nearest_neighbours():
+    angles = np.radians([0, 10, 90, 100])
+    moved = np.radians([0, 10, 90, 15])
+    reference, candidate = (np.stack([np.cos(a), np.sin(a)], axis=1).astype(np.float32) for a in (angles, moved))
+    # Nearest rows: 1, 0, 3, 2 against 1, 3, 3, 1.
+    assert compare(reference, candidate).rank_agreement == 0.5
+
+
+def test_values_that_are_not_finite_pass_no_gate():
+    for bad in (np.nan, np.inf):
+        candidate = unit(5)
+        candidate[2, 1] = bad
+        found = compare(unit(5), candidate)
+        assert not found.worst_cosine >= -1
+        assert not found.largest_difference <= 1e9
+
+
+@pytest.mark.parametrize("candidate", [unit(4), unit(5, dimension=7), unit(5)[0]])
+def test_shapes_must_be_equal(candidate):
+    with pytest.raises(ValueError, match="one shape"):
+        compare(unit(5), candidate)
+    with pytest.raises(ValueError, match="one shape"):
+        compare(unit(5)[:0], unit(5)[:0])

@@ -1,0 +1,276 @@
+"""The door: what goes in, which row comes out, how much is held, and which models are refused."""
+
+import itertools
+import os
+import threading
+import tracemalloc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reid_runtime import Embedder
+from reid_runtime.errors import BackendError, ContractError, ImageError
+from reid_runtime.resize import resize
+
+from .models import CONTRACT, DIMENSION, FOREIGN, write_model
+from .pictures import encode, picture
+
+HELD = 2 * 128
+"""How many images a stream may hold, as its documentation says."""
+
+
+def mixed(count):
+    """Pictures of many sizes, some equal."""
+    rng = np.random.default_rng(4)
+    sides = rng.integers(1, 6, (count, 2)) * 23 + 10
+    return [picture(height, width, seed) for seed, (height, width) in enumerate(sides.tolist())]
+
+
+def test_every_kind_of_source_gives_the_same_vector(tiny, tmp_path):
+    image = picture()
+    path = tmp_path / "x.png"
+    path.write_bytes(encode(image, "PNG"))
+    paths = tiny.embed([path, str(path), path.read_bytes(), Image.open(path)])
+    rgb = tiny.embed([image], colour="rgb")
+    bgr = tiny.embed([image[:, :, ::-1]], colour="bgr")
+    assert paths.dtype == np.float32
+    assert paths.shape == (4, DIMENSION)
+    for row in (*paths, *rgb, *bgr):
+        assert np.array_equal(row, paths[0])
+    assert not np.allclose(tiny.embed([image], colour="bgr"), rgb, atol=1e-3)
+    assert np.linalg.norm(rgb) == pytest.approx(1, abs=1e-5)
+
+
+def test_inputs_of_every_length(tiny):
+    assert tiny.embed([]).shape == (0, DIMENSION)
+    assert tiny.embed(np.stack([picture()] * 3), colour="rgb").shape == (3, DIMENSION)
+    many = [picture(seed=seed) for seed in range(5)] * 60
+    found = tiny.embed(iter(many), colour="rgb")
+    assert np.array_equal(found, np.tile(found[:5], (60, 1)))
+
+
+@pytest.mark.parametrize("one", ["x.jpg", b"x", bytearray(b"x"), Image.new("RGB", (4, 4)), picture()])
+def test_one_image_is_not_a_list_of_images(tiny, one):
+    with pytest.raises(ImageError, match=r"pass \[image\]"):
+        tiny.embed(one, colour="rgb")
+    with pytest.raises(ImageError, match=r"pass \[image\]"):
+        tiny.stream(one, colour="rgb")
+
+
+def test_arrays_without_colour_order_are_refused(tiny):
+    with pytest.raises(ImageError, match=r"image 1: .*never guessed"):
+        tiny.embed([Image.new("RGB", (4, 4)), picture()])
+
+
+def test_embed_names_the_first_picture_that_cannot_be_used(tiny, tmp_path):
+    with pytest.raises(ImageError, match=r"image 2 \(.*absent\.jpg\): cannot be read: No such file"):
+        tiny.embed([encode(picture(), "PNG")] * 2 + [tmp_path / "absent.jpg", b""])
+
+
+def test_stream_goes_on_after_a_bad_picture(tiny, tmp_path):
+    good = encode(picture(40, 20), "PNG")
+    path = tmp_path / "x.png"
+    path.write_bytes(good)
+    results = list(tiny.stream([b"", good, path, "absent.jpg", picture(), good]))
+    assert [result.index for result in results] == list(range(6))
+    assert [result.error is None for result in results] == [False, True, True, False, False, True]
+    assert [result.vector is None for result in results] == [True, False, False, True, True, False]
+    assert [result.source for result in results] == [None, None, path, "absent.jpg", None, None]
+    assert [(result.height, result.width) for result in results[:2]] == [(0, 0), (40, 20)]
+    assert "empty" in str(results[0].error)
+    assert np.array_equal(results[1].vector, results[5].vector)
+
+
+def test_rows_are_the_inputs_whatever_the_order_and_the_batch(default):
+    """Bit for bit, on the real network: alone, together, shuffled."""
+    images = mixed(14)
+    assert len({image.shape for image in images}) > 6
+    together = default.embed(images, colour="rgb")
+    order = np.random.default_rng(1).permutation(len(images))
+    assert np.array_equal(default.embed([images[row] for row in order], colour="rgb"), together[order])
+    for row in range(0, len(images), 3):
+        assert np.array_equal(default.embed([images[row]], colour="rgb")[0], together[row])
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+def test_batches_over_the_budget_are_split(tiny, monkeypatch):
+    images = [picture(seed=seed) for seed in range(20)]
+    together = tiny.embed(images, colour="rgb")
+    shapes = []
+    run = tiny.backend.run
+    monkeypatch.setattr(tiny.backend, "max_batch_pixels", 3 * 16 * 8)
+    monkeypatch.setattr(tiny.backend, "run", lambda batch: shapes.append(batch.shape) or run(batch))
+    assert np.array_equal(tiny.embed(images, colour="rgb"), together)
+    assert shapes == [(3, 16, 8, 3)] * 6 + [(2, 16, 8, 3)]
+
+
+def test_threads_share_one_embedder(tiny):
+    images = mixed(40)
+    expected = tiny.embed(images, colour="rgb")
+    start = threading.Barrier(6)
+
+    def embed(seed):
+        order = np.random.default_rng(seed).permutation(len(images))
+        start.wait(timeout=30)
+        return np.array_equal(tiny.embed([images[row] for row in order], colour="rgb"), expected[order])
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(embed, range(6)))
+
+
+def test_endless_stream_is_lazy_and_its_memory_flat(tiny):
+    """No more than two windows of images are taken ahead, and none outlives its turn."""
+    alive, taken, most = weakref.WeakSet(), 0, 0
+
+    class Owned(np.ndarray):
+        """An array that can be put in a WeakSet."""
+
+        __hash__ = object.__hash__
+
+    def camera():
+        nonlocal taken
+        for taken in itertools.count(1):
+            image = picture(seed=taken % 7).view(Owned)
+            alive.add(image)
+            yield image
+            del image
+
+    stream = tiny.stream(camera(), colour="rgb")
+    assert taken == 0
+    for given, result in enumerate(itertools.islice(stream, 2000), 1):
+        assert result.error is None
+        assert taken <= given + HELD
+        most = max(most, len(alive))
+    stream.close()
+    assert most <= HELD
+    assert taken <= 2000 + HELD
+
+
+def test_errors_do_not_keep_their_pictures_alive(tiny):
+    broken = (b"\x89PNG\r\n\x1a\n" + os.urandom(200_000) for _ in range(150))
+    tracemalloc.start()
+    results = list(tiny.stream(broken))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(result.error is not None for result in results)
+    assert held < 3_000_000
+
+
+def test_camera_may_fill_one_buffer_again_and_again(tiny):
+    buffer = np.empty((16, 8, 3), np.uint8)
+
+    def camera():
+        for level in range(0, 250, 5):
+            buffer[:] = (level, 255 - level, 0)
+            yield buffer
+
+    expected = tiny.embed([image.copy() for image in camera()], colour="rgb")
+    assert np.array_equal(tiny.embed(camera(), colour="rgb"), expected)
+    assert len(np.unique(expected, axis=0)) == 50
+
+
+@pytest.mark.parametrize("count", [3, 130, 300])
+def test_input_that_breaks_gives_what_came_before(tiny, count):
+    def camera():
+        for seed in range(count):
+            yield picture(seed=seed % 5)
+        raise ConnectionError("the camera is gone")
+
+    stream = tiny.stream(camera(), colour="rgb")
+    assert [result.index for result in itertools.islice(stream, count)] == list(range(count))
+    with pytest.raises(ConnectionError):
+        next(stream)
+
+
+def test_broken_model_ends_the_stream_and_its_threads(tmp_path):
+    broken = Embedder.load(write_model(tmp_path / "m.onnx", output="nan"))
+    with pytest.raises(BackendError) as kept:
+        list(broken.stream([picture()] * 1000, colour="rgb"))
+    assert kept.tb is not None
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("nan", "NaN, infinite or zero"),
+        ("zero", "NaN, infinite or zero"),
+        ("raw", "promises unit vectors, the model gave norms up to"),
+        ("flat", rf"expected vectors \(1, {DIMENSION}\).*the model gave \(\)"),
+    ],
+)
+def test_output_that_breaks_the_contract_is_refused(tmp_path, output, reason):
+    model = Embedder.load(write_model(tmp_path / "m.onnx", output=output))
+    with pytest.raises(BackendError, match=reason):
+        model.embed([picture()], colour="rgb")
+
+
+def test_output_of_another_dimension_is_refused(tmp_path):
+    wider = CONTRACT.from_json(CONTRACT.to_json().replace(f'"dimension": {DIMENSION}', '"dimension": 512'), "x")
+    model = Embedder.load(write_model(tmp_path / "m.onnx", wider))
+    with pytest.raises(BackendError, match=rf"expected vectors \(1, 512\).*the model gave \(1, {DIMENSION}\)"):
+        model.embed([picture()], colour="rgb")
+
+
+def test_input_of_another_kind_than_stated_is_refused(tmp_path):
+    model = Embedder.load(write_model(tmp_path / "m.onnx", CONTRACT, like=FOREIGN))
+    with pytest.raises(BackendError, match=r"onnxruntime cpu failed on a batch of shape \(1, 16, 8, 3\) uint8"):
+        model.embed([picture()], colour="rgb")
+
+
+def test_foreign_model_with_a_stated_contract_is_what_doing_it_by_hand_gives(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = write_model(tmp_path / "m.onnx", None, like=FOREIGN, output="raw")
+    stated = tmp_path / "contract.json"
+    stated.write_text("\ufeff" + FOREIGN.to_json(), encoding="utf-8")  # as an editor on Windows writes it
+    images = mixed(9)
+    found = Embedder.load(path, contract=stated).embed(images, colour="rgb")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    mean, deviation = np.array([0.406, 0.456, 0.485], np.float32), np.array([0.225, 0.224, 0.229], np.float32)
+    for image, row in zip(images, found, strict=True):
+        small = resize(image, FOREIGN.resize.shape(*image.shape[:2]))[:, :, ::-1]
+        values = (small.astype(np.float32) * np.float32(1 / 255) - mean) / deviation
+        (raw,) = session.run(None, {"images": values.transpose(2, 0, 1)[None]})
+        assert np.array_equal(row, (raw / np.linalg.norm(raw, axis=1, keepdims=True))[0])
+
+
+def test_models_without_a_contract_or_with_two_are_refused(tmp_path, tiny_model):
+    bare = write_model(tmp_path / "bare.onnx", None)
+    with pytest.raises(ContractError, match=r"bare\.onnx carries no contract.*--contract FILE"):
+        Embedder.load(bare)
+    stated = tmp_path / "c.json"
+    stated.write_text(CONTRACT.to_json())
+    assert Embedder.load(bare, contract=stated).dimension == DIMENSION
+    with pytest.raises(ContractError, match="carries its own contract"):
+        Embedder.load(tiny_model, contract=stated)
+    stated.write_text("{}")
+    with pytest.raises(ContractError, match=r"c\.json"):
+        Embedder.load(bare, contract=stated)
+    for unreadable in (tmp_path / "absent.json", tmp_path):
+        with pytest.raises(ContractError, match="the contract cannot be read"):
+            Embedder.load(bare, contract=unreadable)
+
+
+def test_files_that_are_no_models_are_refused(tmp_path):
+    for name in ("absent.onnx", "n" * 300, "."):
+        with pytest.raises(BackendError, match="no such model file"):
+            Embedder.load(tmp_path / name)
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(BackendError, match=r"text\.onnx: ONNX Runtime cannot load it"):
+        Embedder.load(tmp_path / "text.onnx")
+
+
+def test_artefact_id_is_the_files_digest(tiny, tiny_model, tmp_path):
+    assert tiny.artefact_id.startswith("sha256:")
+    assert len(tiny.artefact_id) == 7 + 64
+    assert Embedder.load(tiny_model).artefact_id == tiny.artefact_id
+    assert Embedder.load(write_model(tmp_path / "m.onnx", output="raw")).artefact_id != tiny.artefact_id
+
+
+def test_default_model_is_the_one_that_the_package_carries(default):
+    assert default.path.parent.name == "models"
+    assert default.contract.trained_on
+    assert default.backend.name == "onnxruntime cpu"

@@ -1,0 +1,122 @@
+"""embed_boxes: row i is box i, whatever the box."""
+
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from reid_runtime import Embedder
+from reid_runtime.errors import ImageError
+
+from .models import DIMENSION
+from .pictures import picture
+
+FRAME = picture(120, 200)
+INF, NAN = np.inf, np.nan
+
+
+@pytest.fixture
+def embedder(tiny_model):
+    """A fresh one: it counts."""
+    return Embedder.load(tiny_model)
+
+
+def crops(embedder, *corners):
+    return embedder.embed([FRAME[y1:y2, x1:x2] for x1, y1, x2, y2 in corners], colour="rgb")
+
+
+def test_boxes_are_crops(embedder):
+    boxes = [(10, 20, 50, 100), (0, 0, 200, 120), (199, 119, 200, 120), (60, 3, 71, 118)]
+    for kind in (np.int32, np.int64, np.float32, np.float64, list):
+        given = boxes if kind is list else np.array(boxes, kind)
+        assert np.array_equal(embedder.embed_boxes(FRAME, given, "rgb"), crops(embedder, *boxes))
+    assert np.array_equal(embedder.embed_boxes(FRAME[:, :, ::-1], boxes, "bgr"), crops(embedder, *boxes))
+    assert embedder.empty_boxes == 0
+
+
+@pytest.mark.parametrize(
+    ("box", "pixels"),
+    [
+        ((10.4, 20.5, 49.5, 99.6), (10, 21, 50, 100)),
+        ((-30, -1, 40, 50), (0, 0, 40, 50)),
+        ((150, 100, 1e300, 4000), (150, 100, 200, 120)),
+        ((-9e9, -9e9, 9e9, 9e9), (0, 0, 200, 120)),
+        ((0.49, 0.49, 0.51, 0.51), (0, 0, 1, 1)),
+    ],
+)
+def test_edges_go_to_the_nearest_pixel_and_are_clipped(embedder, box, pixels):
+    assert np.array_equal(embedder.embed_boxes(FRAME, [box], "rgb"), crops(embedder, pixels))
+
+
+EMPTY = [
+    (300, 20, 350, 60), (-50, 20, -10, 60), (200, 0, 260, 60), (10, 20, 10, 60), (10.1, 20, 10.2, 60),
+    (10, 20, 50, 20), (50, 60, 10, 20), (50, 20, 10, 60), (10, 60, 50, 20), (10, 130, 50, 180),
+    (NAN, 20, 50, 60), (10, 20, INF, 60), (-INF, -INF, INF, INF),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("box", EMPTY)
+def test_box_without_pixels_is_a_zero_row(embedder, box):
+    with pytest.warns(UserWarning, match="1 boxes have no pixels"):
+        vectors, valid = embedder.embed_boxes(FRAME, [box], "rgb", return_valid=True)
+    assert valid.tolist() == [False]
+    assert vectors.shape == (1, DIMENSION)
+    assert not vectors.any()
+
+
+def test_rows_stay_with_their_boxes_among_empty_ones(embedder):
+    good = [(10, 20, 50, 100), (0, 0, 30, 90), (60, 3, 71, 118), (100, 20, 140, 100)]
+    boxes = [EMPTY[0], good[0], good[1], *EMPTY[1:9], good[2], EMPTY[12], good[3]]
+    with pytest.warns(UserWarning, match="10 boxes"):
+        vectors, valid = embedder.embed_boxes(FRAME, boxes, "rgb", return_valid=True)
+    assert np.flatnonzero(valid).tolist() == [1, 2, 11, 13]
+    assert np.array_equal(vectors[valid], crops(embedder, *good))
+    assert not vectors[~valid].any()
+
+
+def test_empty_boxes_are_warned_of_once_and_counted(embedder):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            embedder.embed_boxes(FRAME, EMPTY[:2], "rgb")
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    assert embedder.empty_boxes == 6
+
+
+def test_counting_is_safe_between_threads(embedder):
+    start = threading.Barrier(8)
+
+    def empty(_):
+        start.wait(timeout=30)
+        for _ in range(50):
+            embedder.embed_boxes(FRAME[:4, :4], EMPTY[:1], "rgb")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(empty, range(8)))
+    assert embedder.empty_boxes == 400
+
+
+@pytest.mark.parametrize("boxes", [[], np.empty((0, 4)), np.empty((0, 4), np.int64)])
+def test_no_boxes(embedder, boxes):
+    vectors, valid = embedder.embed_boxes(FRAME, boxes, "rgb", return_valid=True)
+    assert (vectors.shape, valid.shape) == ((0, DIMENSION), (0,))
+    assert embedder.embed_boxes(FRAME, boxes, "rgb").dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 5), (0, 5), (3, 0), (1, 2, 2), ()])
+def test_boxes_of_another_shape_are_refused(embedder, shape):
+    with pytest.raises(ImageError, match=r"boxes of shape \(N, 4\)"):
+        embedder.embed_boxes(FRAME, np.zeros(shape), "rgb")
+
+
+def test_frame_must_say_its_colour_order(embedder):
+    with pytest.raises(ImageError, match="never guessed"):
+        embedder.embed_boxes(FRAME, [(0, 0, 9, 9)], None)
+    for frame in (FRAME[:, :, 0], FRAME.astype(float)):
+        with pytest.raises(ImageError, match="uint8"):
+            embedder.embed_boxes(frame, [(0, 0, 9, 9)], "rgb")

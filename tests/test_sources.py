@@ -1,0 +1,156 @@
+"""From what a user names to pictures: order, ids, lists, and what is refused."""
+
+import io
+import os
+
+import pytest
+
+from reid_runtime.sources import SourceError, find_sources
+
+NOTHING = io.BytesIO()
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Names in two folders, some equal, some that are no pictures; it is the working directory."""
+    for name in (
+        "a/10.jpg", "a/9.JPG", "a/Z.png", "a/deep/er/9.jpg", "a.b/x.webp", "b/9.bmp", "b/9.jpeg",
+        "a/notes.txt", "a/.hidden.jpg", "a/.cache/x.jpg", "b/x.tiff", "a/é.jpg",
+    ):  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ids(*named, stdin=NOTHING):
+    return list(find_sources([str(name) for name in named], stdin).ids)
+
+
+A = ["10.jpg", "9.JPG", "Z.png", "deep/er/9.jpg", "é.jpg"]
+
+
+def test_folder_is_searched_in_the_order_of_its_paths(tree):
+    for name in ("a", "a/", "./a", tree / "a", "b/../a"):
+        assert ids(name) == A
+    found = find_sources(["."], NOTHING)
+    expected = sorted([*(f"a/{name}" for name in A), "a.b/x.webp", "b/9.bmp", "b/9.jpeg"])
+    assert list(found.ids) == expected
+    assert (found.others, found.repeated, found.links) == (3, 0, 0)
+    assert [os.path.abspath(path) for path in found.paths] == [str(tree / name) for name in expected]
+
+
+def test_equal_names_in_several_folders_stay_apart(tree):
+    (tree / "b/10.jpg").touch()
+    assert ids("b", "a") == ["b/10.jpg", "b/9.bmp", "b/9.jpeg", *(f"a/{name}" for name in A)]
+    assert ids("a/10.jpg", "b/10.jpg") == ["a/10.jpg", "b/10.jpg"]
+    assert ids("a/deep/er/9.jpg") == ["9.jpg"]
+
+
+def test_named_twice_is_embedded_once(tree):
+    found = find_sources(["a", str(tree / "a"), "a/10.jpg", "a/../a/9.JPG"], NOTHING)
+    assert (list(found.ids), found.repeated) == (A, len(A) + 2)
+
+
+def test_a_named_file_may_have_any_name(tree):
+    assert ids("b/x.tiff") == ["x.tiff"]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lists(tree, ends, mark):
+    names = ["a/9.JPG", "", "b/9.bmp", "a/10.jpg", "absent/1.jpg"]
+    content = (mark + ends.join(names)).encode()
+    (tree / "list.txt").write_bytes(content)
+    assert ids("list.txt") == [name for name in names if name]
+    assert ids("-", stdin=io.BytesIO(content)) == [name for name in names if name]
+
+
+def test_lists_of_names_that_are_not_utf8(tree):
+    odd = os.fsdecode(b"a/\xff.jpg")
+    (tree / odd).touch()
+    (tree / "list.txt").write_bytes(b"a/\xff.jpg\na/10.jpg\n")
+    found = find_sources(["list.txt"], NOTHING)
+    assert found.ids == ("\\xff.jpg", "10.jpg")
+    assert found.paths[0].exists()
+
+
+@pytest.mark.parametrize("line", ["a", "a\0b.jpg"])
+def test_lists_name_pictures_only(tree, line):
+    (tree / "list.txt").write_text(f"a/10.jpg\n{line}\n")
+    with pytest.raises(SourceError, match=r"list\.txt, line 2"):
+        find_sources(["list.txt"], NOTHING)
+    with pytest.raises(SourceError, match="standard input, line 1"):
+        find_sources(["-"], io.BytesIO(line.encode()))
+
+
+def test_list_with_an_overlong_line(tree):
+    """No such picture, which is found out when it is opened; and nothing stumbles before."""
+    long = "n" * 5000 + ".jpg"
+    assert ids("-", stdin=io.BytesIO(f"a/10.jpg\na/{long}\n".encode())) == ["10.jpg", long]
+
+
+def test_unreadable_list(tree, monkeypatch):
+    (tree / "list.txt").touch()
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("reid_runtime.sources.open", refuse, raising=False)
+    with pytest.raises(SourceError, match=r"list\.txt: the list cannot be read: Permission denied"):
+        find_sources(["list.txt"], NOTHING)
+
+
+def test_links(tree):
+    """Links to pictures are pictures, broken or not; links to folders may lead in circles and are counted."""
+    (tree / "b/link.jpg").symlink_to(tree / "a/10.jpg")
+    (tree / "b/broken.jpg").symlink_to("nowhere")
+    (tree / "b/circle").symlink_to(tree / "b")
+    found = find_sources(["b"], NOTHING)
+    assert list(found.ids) == ["9.bmp", "9.jpeg", "broken.jpg", "link.jpg"]
+    assert found.links == 1
+    assert ids("b/circle") == list(found.ids)
+
+
+def test_folder_with_the_name_of_a_picture(tree):
+    (tree / "b/folder.jpg").mkdir()
+    (tree / "b/folder.jpg/1.jpg").touch()
+    assert ids("b") == ["9.bmp", "9.jpeg", "folder.jpg/1.jpg"]
+
+
+def test_parent_of_a_link_is_the_links_own(tree):
+    """x/../10.jpg is where the system says, not where the text of the path says."""
+    (tree / "b/into").symlink_to(tree / "a/deep")
+    (path,) = find_sources(["b/into/../10.jpg"], NOTHING).paths
+    assert path.samefile(tree / "a/10.jpg")
+
+
+def test_nothing_there(tree):
+    (tree / "empty").mkdir()
+    (tree / "only_a_link").mkdir()
+    (tree / "only_a_link/a").symlink_to(tree / "a")
+    (tree / "list.txt").touch()
+    for named, reason in (
+        (["absent"], "absent: no such file"),
+        (["a", "absent.jpg"], r"absent\.jpg: no such file"),
+        (["n" * 5000], "no such file"),
+        (["empty"], "no pictures in empty: .*found 0 other files and 0 links"),
+        (["only_a_link"], "no pictures in only_a_link: .*found 0 other files and 1 links to folders"),
+        (["list.txt", "-"], "no pictures in list.txt, -"),
+    ):
+        with pytest.raises(SourceError, match=reason):
+            find_sources(named, NOTHING)
+
+
+def test_unreadable_folder_is_no_gap(tree, monkeypatch):
+    whole = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(SourceError, match="deep: the folder cannot be read: Permission denied"):
+        find_sources(["a"], NOTHING)
