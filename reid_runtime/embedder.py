@@ -88,7 +88,8 @@ class Embedder:
     ) -> "Embedder":
         """Load a model: an ONNX file with its contract inside, or the embedded default.
 
-        device: "cpu", "cuda", or "auto" (CUDA where it works, else the CPU; `backend.name` says which).
+        device: "cpu" and "cuda" are ONNX Runtime's, "openvino" runs ONNX and OpenVINO's own .xml on the CPU, "auto"
+        chooses what the file and the machine allow; `backend.name` says which.
         contract: a JSON file that states the contract of a model that carries none.
         threads: CPU threads per inference call; None uses every core.
 
@@ -122,9 +123,12 @@ class Embedder:
 
     @cached_property
     def artefact_id(self) -> str:
-        """SHA-256 of the model file's bytes, `sha256:…`."""
-        with open(self.path, "rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        """SHA-256 of the model file's bytes, `sha256:…`; OpenVINO's .bin, which belongs to its .xml, is counted in."""
+        digest = hashlib.sha256(self.path.read_bytes())
+        weights = self.path.with_suffix(".bin")
+        if self.path.suffix == ".xml" and weights.is_file():
+            digest.update(weights.read_bytes())
+        return f"sha256:{digest.hexdigest()}"
 
     def embed(self, images: Sequence[ImageSource] | Iterable[ImageSource], colour: Colour | None = None) -> Vectors:
         """(N, D) float32, row i the unit vector of image i.

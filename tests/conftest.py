@@ -1,9 +1,12 @@
 """What most tests need: a small model, the default one, and the command run in this process."""
 
+import os
 import signal
 import sys
+import tarfile
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +30,36 @@ def tiny(tiny_model):
 @pytest.fixture(scope="session")
 def default():
     return Embedder.load()
+
+
+@pytest.fixture(scope="session")
+def reid_data():
+    """The folder of the development data; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("REID_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no development data: set REID_DATA to their folder (looked in {folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def market1501(reid_data, tmp_path_factory):
+    """Market-1501, unpacked."""
+    return _unpacked(reid_data / "market1501.tar.gz", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def caviar4reid(reid_data, tmp_path_factory):
+    """CAVIAR4REID, unpacked: 1,220 crops of 245 sizes."""
+    return _unpacked(reid_data / "caviar4reid.tar.gz", tmp_path_factory)
+
+
+def _unpacked(archive, tmp_path_factory):
+    if not archive.is_file():
+        pytest.skip(f"no {archive.name} among the development data")
+    folder = tmp_path_factory.mktemp("data")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+# 32 crops of 256x128: larger batches are no faster on a CPU and only cost memory.
+CPU_BATCH_PIXELS = 32 * 256 * 128
+
 Array = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 

@@ -7,12 +7,10 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import Array
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
 from reid_runtime.contract import METADATA_KEY
 from reid_runtime.errors import BackendError
 
-# 32 crops of 256x128: larger batches are no faster on a CPU and only cost memory.
-_CPU_BATCH_PIXELS = 32 * 256 * 128
 _CUDA_BATCH_PIXELS = 256 * 256 * 128
 
 
@@ -78,7 +76,14 @@ class OnnxBackend:
         self._input, self._output = inputs[0].name, outputs[0].name
         self.name = f"onnxruntime {device}"
         self.contract_text: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        self.max_batch_pixels = _CUDA_BATCH_PIXELS if device == "cuda" else _CPU_BATCH_PIXELS
+        self.max_batch_pixels = _CUDA_BATCH_PIXELS if device == "cuda" else CPU_BATCH_PIXELS
+        batch = inputs[0].shape[0] if inputs[0].shape else None
+        if isinstance(batch, int):
+            if batch != 1:
+                raise BackendError(
+                    f"{path} takes batches of {batch} and no others; export it with a free batch or one of 1"
+                )
+            self.max_batch_pixels = 1  # one image a call
 
     def run(self, images: Array) -> npt.NDArray[np.float32]:
         """One batch in the contract's input format to (N, D) float32; BackendError with ONNX Runtime's own words."""
