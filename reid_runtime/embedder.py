@@ -20,7 +20,7 @@ from reid_runtime.backends import Backend, open_backend
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.contract import Contract
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
-from reid_runtime.images import Colour, ImageSource, load_image, to_model_input
+from reid_runtime.images import Colour, ImageSource, load_image, rgb_view, to_model_input
 from reid_runtime.pipeline import in_order, windows
 from reid_runtime.resize import Pixels, resize
 
@@ -175,7 +175,7 @@ class Embedder:
             for window in windows(prepared, _WINDOW):
                 vectors = iter(self._infer([item.pixels for item in window if item.pixels is not None]))
                 for item in window:
-                    vector = None if item.pixels is None else next(vectors)
+                    vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
                     yield Result(index, item.source, vector, item.error, item.width, item.height)
                     index += 1
 
@@ -197,7 +197,7 @@ class Embedder:
         no pixels (outside, empty, NaN) gives a zero row, whose cosine to everything is 0; it is counted in
         `empty_boxes` and warned of once. With return_valid=True also an (N,) mask of the rows that are vectors.
         """
-        picture = load_image(np.asarray(frame), colour)
+        picture = rgb_view(np.asarray(frame), colour)
         corners = _pixel_corners(boxes, picture.shape[0], picture.shape[1])
         left, top, right, bottom = corners.T
         valid = (right > left) & (bottom > top)

@@ -57,7 +57,7 @@ def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
     ImageError, as is any picture that cannot be used. Other sources know their own order.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, colour)
+        return np.ascontiguousarray(rgb_view(source, colour))
     if isinstance(source, Image.Image):
         with _damage_as_image_error():
             return _to_rgb(source)
@@ -79,7 +79,8 @@ def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
         raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _from_array(array: npt.NDArray[np.uint8], colour: Colour | None) -> Pixels:
+def rgb_view(array: npt.NDArray[np.uint8], colour: Colour | None) -> Pixels:
+    """An (H, W, 3) uint8 array of the stated colour order, seen as RGB without a copy; ImageError for any other."""
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ImageError(f"expected an array (height, width, 3) of uint8, found {array.shape} of {array.dtype}")
     if array.shape[0] == 0 or array.shape[1] == 0:
@@ -89,7 +90,7 @@ def _from_array(array: npt.NDArray[np.uint8], colour: Colour | None) -> Pixels:
     elif colour != "rgb":
         found = "none was given" if colour is None else f"found {colour!r}"
         raise ImageError(f"an array's colour order is never guessed: pass colour='rgb' or colour='bgr' ({found})")
-    return np.ascontiguousarray(array)
+    return array
 
 
 @contextmanager

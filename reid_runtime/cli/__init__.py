@@ -13,6 +13,8 @@ from reid_runtime.errors import ReidRuntimeError
 _VERBS = {
     "embed": "Embed folders, files and lists of pictures.",
     "evaluate": "Score a model on a labelled folder.",
+    "compare": "Tell whether two saved evaluations differ by more than noise.",
+    "datasets": "List the data sets and layouts that can be scored.",
 }
 
 

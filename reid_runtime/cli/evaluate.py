@@ -2,87 +2,186 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
-import numpy as np
 
 from reid_runtime.cli.options import load_model, model_options
-from reid_runtime.embedder import Embedder
-from reid_runtime.evaluation import Evaluation, evaluate
-from reid_runtime.scoring.layouts import read_market
+from reid_runtime.contract import Contract
+from reid_runtime.errors import DatasetError
+from reid_runtime.evaluation import Evaluation, Settings, Task, score_rows, task_of
+from reid_runtime.evaluation.embedding import embed_task
+from reid_runtime.evaluation.saved import read_saved, task_of_rows
+from reid_runtime.report import check_report, write_report
+from reid_runtime.scoring import reranking
+from reid_runtime.scoring.layouts.cuhk_sysu import GALLERY_SIZES, read_cuhk_sysu
+from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
+from reid_runtime.scoring.layouts.reading import dataset as known_dataset
+from reid_runtime.scoring.layouts.reading import missing, read_dataset, read_layout
+from reid_runtime.scoring.tracklets import Pooling
 from reid_runtime.storage import Embeddings, check_writable, write_embeddings
+
+TITLES = {
+    "rank_1": "rank-1",
+    "rank_5": "rank-5",
+    "rank_10": "rank-10",
+    "map_finite_sum": "mAP (finite-sum)",
+    "map_trapezoid": "mAP (trapezoid)",
+    "minp": "mINP",
+}
+"""The measures, as people read them."""
 
 
 @click.command("evaluate")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--dataset", type=click.Choice([known.name for known in DATASETS]), metavar="NAME",
+    help="The published set that FOLDER must be all of; `reid-runtime datasets` lists them.",
+)  # fmt: skip
+@click.option(
+    "--layout", type=click.Choice([known.name for known in DATASETS]), metavar="NAME",
+    help="Read FOLDER as that set lies, where it would be taken for another; nothing is counted.",
+)  # fmt: skip
+@click.option("--multi-query", is_flag=True, help="Average all crops of a query's person under its camera (gt_bbox).")
+@click.option("--rerank", is_flag=True, help="k-reciprocal re-ranking (20, 6, 0.3).")
+@click.option("--pooling", type=click.Choice(["mean", "max"]), help="How a tracklet's frames become one.  [mean]")
+@click.option(
+    "--gallery-size", type=click.Choice([str(size) for size in GALLERY_SIZES]),
+    help="Gallery frames a query, in CUHK-SYSU.  [100]",
+)  # fmt: skip
+@click.option(
+    "--from", "saved", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Score the vectors of a file of --save; no model runs. May be repeated.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with fractions.")
 @click.option(
     "--save", type=click.Path(path_type=Path), help="Keep the vectors with identity, camera and split (.npz, .parquet)."
 )
-@click.option("--force", is_flag=True, help="Overwrite the file of --save.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write one HTML page with curves, lists and pictures.")
+@click.option("--force", is_flag=True, help="Overwrite the files of --save and --report.")
 @model_options
+@click.pass_context
 def command(
-    folder: Path, as_json: bool, save: Path | None, force: bool, model: str | None, contract: str | None, device: str
+    ctx: click.Context,
+    folder: Path | None,
+    dataset: str | None,
+    layout: str | None,
+    multi_query: bool,
+    rerank: bool,
+    pooling: str | None,
+    gallery_size: str | None,
+    saved: tuple[Path, ...],
+    as_json: bool,
+    save: Path | None,
+    report: Path | None,
+    force: bool,
+    model: str | None,
+    contract: str | None,
+    device: str,
 ) -> None:
-    """Score a model on FOLDER, laid out as Market-1501: query/ and bounding_box_test/, names IDENTITY_cCAMERA....
+    """Score a model on FOLDER: a data set in any layout that `reid-runtime datasets` lists, or a CSV file.
 
     Prints CMC at ranks 1, 5 and 10, mAP by both definitions in use (finite-sum: the mean of the precision at each
-    right answer; trapezoid: the area under the curve, as the original MATLAB code has it), and mINP.
+    right answer; trapezoid: the area under the curve, as the original MATLAB code has it), and mINP, each with
+    its 95 % interval. The layout is recognised, whatever the counts; with --dataset NAME a folder that is not all
+    of that set is refused.
     """
+    _check_usage(ctx, folder, saved)
     if save is not None:
         check_writable(save, force)
-    data = read_market(folder)
-    embedder = load_model(model, contract, device)
-    count = int((data.query.identities >= 0).sum() + (data.gallery.identities >= 0).sum())
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(length=count, label="embedding", file=sys.stderr, hidden=hidden) as bar:
-        evaluation = evaluate(embedder, data, lambda: bar.update(1))
+    if report is not None:
+        check_report(report, force)
+    rows = read_saved(saved) if saved else None
+    if folder is not None:
+        task = _task(folder, dataset, layout, gallery_size, multi_query)
+    elif rows is not None:
+        task = task_of_rows(rows, saved[0].stem)
+    else:
+        raise click.UsageError("Missing argument 'FOLDER'; only --from FILE does without it.")
+    if pooling and not (task.tracklets and rows is None):
+        raise click.UsageError("--pooling is for tracklets that are embedded here; this set has none")
+    if rerank and task.search is not None:
+        raise click.UsageError("--rerank takes one gallery for all queries; in a person search each has its own")
+    frames: Pooling = "max" if pooling == "max" else "mean"
+    settings = Settings(multi_query, reranking.Settings() if rerank else None, frames if rows is None else None)
+    if rows is None:
+        rows, name = _embed(task, frames, model, contract, device)
+    else:
+        name = Contract.from_json(rows.contract, str(saved[0])).name
     if save is not None:
-        write_embeddings(save, _table(embedder, evaluation), force)
+        write_embeddings(save, rows, force)
+    evaluation = score_rows(task, rows, name, settings)
+    if report is not None:
+        write_report(report, evaluation, force)
     click.echo(json.dumps(evaluation.report(), indent=2) if as_json else _text(evaluation))
+    left_out = evaluation.scores.describe_without_answer(task.query.ids)
+    if left_out is not None:
+        click.echo(left_out, err=True)
 
 
-def _table(embedder: Embedder, evaluation: Evaluation) -> Embeddings:
-    query, gallery, rows = evaluation.query, evaluation.gallery, len(evaluation.vectors)
-    return Embeddings(
-        id=np.array([*query.ids, *gallery.ids], dtype=np.str_),
-        embedding=evaluation.vectors,
-        width=np.zeros(rows, np.int32),
-        height=np.zeros(rows, np.int32),
-        error=np.full(rows, "", dtype=np.str_),
-        contract=embedder.contract.to_json(),
-        contract_id=embedder.contract.contract_id,
-        artefact_id=embedder.artefact_id,
-        identity=np.concatenate([query.identities, gallery.identities]),
-        camera=np.concatenate([query.cameras, gallery.cameras]),
-        split=np.array(["query"] * len(query) + ["gallery"] * len(gallery), dtype=np.str_),
-    )
+def _check_usage(ctx: click.Context, folder: Path | None, saved: tuple[Path, ...]) -> None:
+    named = [name for name in ("dataset", "layout", "gallery_size") if ctx.params[name] is not None]
+    if folder is None and named:
+        raise click.UsageError(f"--{named[0].replace('_', '-')} says how to read FOLDER; name that too")
+    if "dataset" in named and "layout" in named:
+        raise click.UsageError("--dataset names a layout too; state one of --dataset and --layout")
+    if saved:
+        given = [f"--{name}" for name in ("model", "contract") if ctx.params[name] is not None]
+        if given:
+            raise click.UsageError(f"{' and '.join(given)}: no model runs where --from gives the vectors")
+
+
+def _read(folder: Path, dataset: str | None, layout: str | None) -> tuple[Dataset, Splits]:
+    if dataset is not None:
+        return known_dataset(dataset), read_dataset(dataset, folder)
+    if layout is None:
+        return read_layout(folder)
+    known = known_dataset(layout)
+    absent = missing(known, folder)
+    if absent:
+        raise DatasetError(f"{folder} does not lie as {layout} does: missing {', '.join(absent)}")
+    return known, known.read(folder)
+
+
+def _task(folder: Path, dataset: str | None, layout: str | None, gallery_size: str | None, multi_query: bool) -> Task:
+    known, splits = _read(folder, dataset, layout)
+    if gallery_size is None:
+        return task_of(splits, dataset, known, multi_query=multi_query)
+    if known.name != "cuhk-sysu":
+        raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {known.name}")
+    task = task_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, known, multi_query=multi_query)
+    return replace(task, method=f"person search, {gallery_size} gallery frames a query")
+
+
+def _embed(
+    task: Task, pooling: Pooling, model: str | None, contract: str | None, device: str
+) -> tuple[Embeddings, str]:
+    embedder = load_model(model, contract, device)
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=len(task.pictures()), label="embedding", file=sys.stderr, hidden=hidden) as bar:
+        rows = embed_task(embedder, task, lambda: bar.update(1), pooling)
+    return rows, embedder.path.name
 
 
 def _text(evaluation: Evaluation) -> str:
-    """The report for people: percent with one decimal."""
-    report, scores = evaluation.report(), evaluation.scores
-    titles = {
-        "rank_1": "rank-1",
-        "rank_5": "rank-5",
-        "rank_10": "rank-10",
-        "map_finite_sum": "mAP (finite-sum)",
-        "map_trapezoid": "mAP (trapezoid)",
-        "minp": "mINP",
-    }
+    """The scores for people: percent with one decimal."""
+    report, intervals = evaluation.report(), evaluation.intervals()
+    width = max(map(len, TITLES.values()))
     lines = [
         f"{report['dataset']}: {report['protocol']}",
         f"model {report['model']}, contract {report['contract_id']}",
+        *(["re-ranked, k1 20, k2 6, weight 0.3"] if report["reranked"] else []),
         "",
-        *(f"{title:<18}{100 * report[key]:>6.1f} %" for key, title in titles.items()),
-        "",
-        f"{report['valid_queries']} of {report['queries']} queries, {report['gallery']} gallery items",
+        f"{'':<{width}}  {'%':>6}" + ("" if intervals is None else "    95 % interval"),
     ]
-    left_out = scores.without_answer
-    if len(left_out):
-        lines.append(
-            f"{len(left_out)} queries have no right answer and are not averaged, "
-            f"the first is identity {scores.identities[left_out[0]]}"
-        )
+    for key, title in TITLES.items():
+        line = f"{title:<{width}}  {100 * report[key]:>6.1f}"
+        if intervals is not None:
+            line += f"    {100 * intervals[key].low:>5.1f} to {100 * intervals[key].high:>5.1f}"
+        lines.append(line)
+    among = "gallery items" if evaluation.task.search is None else "gallery frames a query"
+    lines += ["", f"{report['valid_queries']:,} of {report['queries']:,} queries, {report['gallery']:,} {among}"]
+    if intervals is not None:
+        lines.append(f"intervals: bootstrap over the {evaluation.people:,} people of the queries")
     return "\n".join(lines)

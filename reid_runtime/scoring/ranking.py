@@ -147,10 +147,7 @@ def score_similarities(similarities: Similarities, query: Labelled, gallery: Lab
 
     Raises ScoringError for similarities that are not finite, and when no query has a right answer.
     """
-    check_labels(query, "query")
-    check_labels(gallery, "gallery")
-    if not has_answer(query, gallery).any():
-        raise ScoringError(_why_none_is_valid(query, gallery))
+    check_answerable(query, gallery)
     count = len(query.identities)
     finite_sum, trapezoid, inp = (np.full(count, np.nan) for _ in range(3))
     first_hit = np.zeros(count, dtype=np.int64)
@@ -169,6 +166,14 @@ def score_similarities(similarities: Similarities, query: Labelled, gallery: Lab
     valid = first_hit > 0
     ranked_items = int(np.count_nonzero(gallery.identities != JUNK))
     return Scores(query.identities, query.cameras, valid, finite_sum, trapezoid, first_hit, inp, ranked_items)
+
+
+def check_answerable(query: Labelled, gallery: Labelled) -> None:
+    """Raises ScoringError for labels that are none, and, with the reason, when no query has a right answer."""
+    check_labels(query, "query")
+    check_labels(gallery, "gallery")
+    if not has_answer(query, gallery).any():
+        raise ScoringError(_why_none_is_valid(query, gallery))
 
 
 def has_answer(query: Labelled, gallery: Labelled) -> Mask:

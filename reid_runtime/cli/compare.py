@@ -1,0 +1,113 @@
+"""reid-runtime compare: two saved evaluations of one data set, and whether their difference is more than noise."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reid_runtime.cli.evaluate import TITLES
+from reid_runtime.contract import Contract
+from reid_runtime.evaluation import Evaluation, Settings, score_rows, task_of
+from reid_runtime.evaluation.saved import check_same_data, read_saved, task_of_rows
+from reid_runtime.scoring import reranking
+from reid_runtime.scoring.confidence import Comparison, Draws
+from reid_runtime.scoring.confidence import compare as compare_scores
+from reid_runtime.scoring.layouts.reading import read_layout
+
+
+@click.command("compare")
+@click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--rerank", is_flag=True, help="Compare the scores after k-reciprocal re-ranking (20, 6, 0.3).")
+@click.option(
+    "--folder", type=click.Path(exists=True, path_type=Path),
+    help="The data set; only needed for a person search, whose galleries the files do not hold.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with fractions.")
+def command(before: Path, after: Path, rerank: bool, folder: Path | None, as_json: bool) -> None:
+    """Compare BEFORE with AFTER, two files of `evaluate --save` on one data set, of one model or of two.
+
+    Prints the change in each measure and its 95 % interval, drawn over people and paired: what is hard for both
+    cancels out. A change is more than noise where the interval leaves out zero.
+    """
+    first, second = read_saved([before]), read_saved([after])
+    check_same_data(first, second, (str(before), str(after)))
+    if folder is None:
+        task = task_of_rows(first, before.stem)
+    else:
+        known, splits = read_layout(folder)
+        task = task_of(splits, None, known)
+    settings = Settings(rerank=reranking.Settings() if rerank else None, pooling=None)
+    evaluations = [
+        score_rows(
+            dataclasses.replace(task, multi_query=None),
+            rows,
+            Contract.from_json(rows.contract, str(path)).name,
+            settings,
+        )
+        for path, rows in ((before, first), (after, second))
+    ]
+    found = compare_scores(evaluations[0].scores, evaluations[1].scores)
+    if as_json:
+        click.echo(json.dumps(_facts((before, after), evaluations, found), indent=2))
+    else:
+        click.echo(_text((before, after), evaluations, found))
+
+
+def _facts(paths: tuple[Path, Path], evaluations: list[Evaluation], found: Comparison) -> dict[str, Any]:
+    sides = [
+        {"file": str(path), "model": evaluation.model, "contract_id": evaluation.contract_id}
+        | dataclasses.asdict(summary)
+        for path, evaluation, summary in zip(paths, evaluations, (found.before, found.after), strict=True)
+    ]
+    changes = {
+        name: {"change": interval.value, "low": interval.low, "high": interval.high}
+        for name, interval in found.changes.items()
+    }
+    return {
+        "before": sides[0],
+        "after": sides[1],
+        "changes": changes,
+        "level": Draws().level,
+        "paired_queries": found.paired_queries,
+        "identities": found.identities,
+        "reranked": evaluations[0].settings.rerank is not None,
+        "more_than_noise": found.more_than_noise,
+    }
+
+
+def _text(paths: tuple[Path, Path], evaluations: list[Evaluation], found: Comparison) -> str:
+    """The comparison for people: percent, and changes in points."""
+    before, after = dataclasses.asdict(found.before), dataclasses.asdict(found.after)
+    width = max(map(len, TITLES.values()))
+    lines = [
+        f"{word:<6}  {path}: model {evaluation.model}, contract {evaluation.contract_id}"
+        for word, path, evaluation in zip(("before", "after"), paths, evaluations, strict=True)
+    ]
+    if evaluations[0].settings.rerank is not None:
+        lines.append("re-ranked, k1 20, k2 6, weight 0.3")
+    lines += ["", f"{'':<{width}}  {'before':>6}  {'after':>6}  {'change':>6}    95 % interval of the change"]
+    for key, title in TITLES.items():
+        change = found.changes[key]
+        lines.append(
+            f"{title:<{width}}  {100 * before[key]:>6.1f}  {100 * after[key]:>6.1f}  {_points(change.value):>6}    "
+            f"{_points(change.low):>5} to {_points(change.high):>5}"
+        )
+    lines += ["", f"{found.paired_queries:,} paired queries of {found.identities:,} people", _verdict(found)]
+    return "\n".join(lines)
+
+
+def _verdict(found: Comparison) -> str:
+    change = found.changes["map_finite_sum"]
+    if found.more_than_noise:
+        word = "rises" if change.value > 0 else "falls"
+        return f"mAP (finite-sum) {word} by {abs(100 * change.value):.1f} points: more than noise"
+    return f"mAP (finite-sum) changes by {_points(change.value)} points: no more than noise"
+
+
+def _points(fraction: float) -> str:
+    """Percentage points with their sign; what rounds to nothing has none."""
+    points = round(100 * fraction, 1)
+    return f"{points:+.1f}" if points else "0.0"

@@ -1,0 +1,5 @@
+"""The page of an evaluation: one HTML file with nothing outside it, readable without JavaScript."""
+
+from reid_runtime.report.page import check_report, write_report
+
+__all__ = ["check_report", "write_report"]

@@ -1,0 +1,38 @@
+"""mAP from each camera to each other one, as a table whose cells are shaded by their number."""
+
+import math
+
+from reid_runtime.evaluation.evaluating import Evaluation
+from reid_runtime.report.markup import percent
+from reid_runtime.scoring.camera_pairs import score_camera_pairs
+
+
+def camera_pairs(evaluation: Evaluation) -> str:
+    """The table, or a sentence on why there is none."""
+    task = evaluation.task
+    if task.search is not None:
+        return "<p>A person search does not look at cameras.</p>"
+    pairs = score_camera_pairs(evaluation.query_vectors, task.query, evaluation.gallery_vectors, task.gallery)
+    head = "".join(f'<th scope="col">camera {camera}</th>' for camera in pairs.gallery_cameras.tolist())
+    lines = []
+    for camera, means, counts in zip(
+        pairs.query_cameras.tolist(), pairs.map_finite_sum, pairs.valid_queries, strict=True
+    ):
+        cells = "".join(_cell(float(mean), int(count)) for mean, count in zip(means, counts, strict=True))
+        lines.append(f'<tr><th scope="row">camera {camera}</th>{cells}</tr>')
+    before = " Re-ranking looks at the whole gallery at once: these are the numbers before it." * (
+        evaluation.settings.rerank is not None
+    )
+    return (
+        "<p>mAP (finite-sum) in % of one camera's queries among what another camera saw, and below it how many "
+        f"queries these are. A camera has no right answers to its own queries that count.{before}</p>"
+        '<div class="scroll"><table class="pairs"><thead>'
+        f'<tr><th class="corner" scope="col"><span>query</span> <span>gallery</span></th>{head}</tr>'
+        f"</thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _cell(mean: float, count: int) -> str:
+    if math.isnan(mean):
+        return '<td class="none">–</td>'
+    return f'<td style="--share:{mean:.3f}"><b>{percent(mean)}</b><small>{count:,}</small></td>'

@@ -1,0 +1,89 @@
+"""Charts as inline SVG, coloured by the page's own variables, so that they follow light and dark."""
+
+import math
+
+import numpy as np
+
+from reid_runtime.report.markup import escaped, percent, table
+from reid_runtime.scoring.ranking import Scores
+
+_WIDTH, _HEIGHT = 640, 360
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 20, 22, 48
+_MARKED = (1, 5, 10, 20, 50)
+_LONGEST = 50
+
+
+def cmc_curve(scores: Scores) -> str:
+    """The CMC curve, and its numbers in a table that opens."""
+    length = max(2, min(_LONGEST, scores.gallery))
+    curve: list[float] = scores.cmc(length).tolist()
+    # The axis begins a step below the first value: most curves live in its upper part.
+    least = max(0, math.floor(10 * curve[0] - 0.5) * 10)
+    step = 20 if least < 40 else 10 if least < 80 else 5
+    least -= least % step
+
+    def x(rank: float) -> float:
+        return _LEFT + (rank - 1) / (length - 1) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(value: float) -> float:
+        return _TOP + (100 - value) / (100 - least) * (_HEIGHT - _TOP - _BOTTOM)
+
+    parts = [_line(_LEFT, y(v), _WIDTH - _RIGHT, y(v), "grid") for v in range(least, 101, step)]
+    parts += [_text(_LEFT - 8, y(v) + 4, f"{v}", "end") for v in range(least, 101, step)]
+    marked = [rank for rank in _MARKED if rank <= length]
+    parts += [_text(x(rank), _HEIGHT - _BOTTOM + 20, f"{rank}", "middle") for rank in marked]
+    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, "rank", "middle"))
+    points = " ".join(f"{x(rank):.1f},{y(100 * value):.1f}" for rank, value in enumerate(curve, 1))
+    floor = f"{x(length):.1f},{y(least):.1f} {x(1):.1f},{y(least):.1f}"
+    parts.append(f'<polygon class="area" points="{points} {floor}"/><polyline class="curve" points="{points}"/>')
+    for rank in marked:
+        value = curve[rank - 1]
+        # Labels go below the curve, right of their point: above it the axis ends.
+        anchor = "end" if rank == length else "start"
+        parts.append(f'<circle class="dot" cx="{x(rank):.1f}" cy="{y(100 * value):.1f}" r="4"/>')
+        parts.append(
+            _text(x(rank) + (0 if anchor == "end" else 6), y(100 * value) + 20, percent(value), anchor, "value")
+        )
+    numbers = table(["rank", "%"], [[str(rank), percent(curve[rank - 1])] for rank in range(1, length + 1)])
+    summary = "; ".join(f"rank {rank}: {percent(curve[rank - 1])} %" for rank in marked)
+    return (
+        _figure(
+            parts,
+            f"CMC curve. {summary}",
+            "CMC: queries with a right answer up to a rank, in %.",
+        )
+        + f"<details><summary>The numbers of the curve</summary>{numbers}</details>"
+    )
+
+
+def precision_histogram(scores: Scores) -> str:
+    """How many queries have which average precision."""
+    counts, _ = np.histogram(scores.ap_finite_sum[scores.valid], bins=10, range=(0, 1))
+    most = int(counts.max())
+    slot = (_WIDTH - _LEFT - _RIGHT) / 10
+    base = _HEIGHT - _BOTTOM
+    parts = [_line(_LEFT, base, _WIDTH - _RIGHT, base, "grid")]
+    for place, count in enumerate(counts.tolist()):
+        height = count / most * (base - _TOP - 14)
+        left = _LEFT + place * slot
+        place_and_size = f'x="{left + 3:.1f}" y="{base - height:.1f}" width="{slot - 6:.1f}" height="{height:.1f}"'
+        parts.append(f'<rect class="bar" {place_and_size}/>')
+        parts.append(_text(left + slot / 2, base - height - 6, f"{count:,}", "middle", "value" if count else ""))
+        parts.append(_text(left, base + 20, f"{place * 10}", "middle"))
+    parts.append(_text(_WIDTH - _RIGHT, base + 20, "100", "middle"))
+    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, "average precision, %", "middle"))
+    told = "; ".join(f"{10 * place} to {10 * place + 10} %: {count}" for place, count in enumerate(counts.tolist()))
+    return _figure(parts, f"Queries by average precision. {told}", "Queries by their average precision (finite-sum).")
+
+
+def _figure(parts: list[str], label: str, caption: str) -> str:
+    drawing = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escaped(label)}">{"".join(parts)}</svg>'
+    return f'<figure class="chart"><figcaption>{escaped(caption)}</figcaption>{drawing}</figure>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped(text)}</text>'

@@ -1,0 +1,22 @@
+"""The few ways in which values become HTML. Whatever comes from outside passes through `escaped`."""
+
+from html import escape
+
+
+def escaped(value: object) -> str:
+    """Text that is safe within an element and within a quoted attribute."""
+    return escape(str(value), quote=True)
+
+
+def percent(fraction: float) -> str:
+    """Percent with one decimal, without the sign."""
+    return f"{100 * fraction:.1f}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table of cells that are HTML already; the first of each row is its heading."""
+    titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    lines = "".join(
+        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>'

@@ -1,0 +1,144 @@
+"""The page itself: its parts in their order, and the writing of the file."""
+
+import os
+from importlib import resources
+from pathlib import Path
+
+from reid_runtime.errors import StorageError
+from reid_runtime.evaluation.evaluating import Evaluation
+from reid_runtime.report.cameras import camera_pairs
+from reid_runtime.report.charts import cmc_curve, precision_histogram
+from reid_runtime.report.markup import escaped, percent
+from reid_runtime.report.ranked import ranked_lists
+from reid_runtime.scoring.confidence import Draws, Interval
+
+_TITLES = {
+    "map_finite_sum": ("mAP", "finite-sum"),
+    "rank_1": ("rank-1", "CMC"),
+    "rank_5": ("rank-5", "CMC"),
+    "rank_10": ("rank-10", "CMC"),
+    "map_trapezoid": ("mAP", "trapezoid"),
+    "minp": ("mINP", "hardest answer"),
+}
+
+
+def check_report(path: Path, force: bool) -> None:
+    """Find out before the work starts whether the page can be written; raises StorageError."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise StorageError(f"{path}: expected a name that ends in .html")
+    if os.path.exists(path) and not (force and os.path.isfile(path)):
+        raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
+    if not os.path.isdir(path.parent):
+        raise StorageError(f"{path.parent} is not a folder; make it first")
+
+
+def write_report(path: Path, evaluation: Evaluation, force: bool = False) -> None:
+    """Write the page of an evaluation, whole or not at all; raises StorageError."""
+    check_report(path, force)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(page(evaluation), encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        raise StorageError(f"{path} could not be written: {error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def page(evaluation: Evaluation) -> str:
+    """The HTML of an evaluation; the same evaluation gives the same text."""
+    task, scores = evaluation.task, evaluation.scores
+    style = resources.files("reid_runtime.report").joinpath("style.css").read_text(encoding="utf-8")
+    left_out = scores.describe_without_answer(task.query.ids)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escaped(task.dataset)}: {escaped(evaluation.model)}</title>
+<link rel="icon" href="data:,">
+<style>
+{style}</style>
+</head>
+<body>
+<header class="top">
+<p class="kind">Person re-identification, evaluated</p>
+<h1>{escaped(task.dataset)}</h1>
+{_facts(evaluation)}
+</header>
+<main>
+<section aria-labelledby="scores">
+<h2 id="scores">Scores</h2>
+{_tiles(evaluation)}
+{"" if left_out is None else f'<p class="notice"><b>Left out:</b> {escaped(left_out)}.</p>'}
+</section>
+<section aria-labelledby="curves">
+<h2 id="curves">How far down the right answers are</h2>
+<div class="charts"><div>{cmc_curve(scores)}</div><div>{precision_histogram(scores)}</div></div>
+</section>
+<section aria-labelledby="queries">
+<h2 id="queries">What queries found</h2>
+<p>By average precision, of different people where there are enough. A right answer is marked ✓ in a solid
+frame, a wrong one ✗ in a broken frame; what the protocol ignores is not in the lists.</p>
+{ranked_lists(evaluation)}
+</section>
+<section aria-labelledby="cameras">
+<h2 id="cameras">From camera to camera</h2>
+{camera_pairs(evaluation)}
+</section>
+</main>
+<footer>
+<p>{escaped(evaluation.protocol)}.</p>
+<p>mAP (finite-sum) is the mean of the precision at each right answer; mAP (trapezoid) the area under the
+precision-recall curve, as Market-1501's own code measures it. The two do not compare.</p>
+</footer>
+</body>
+</html>
+"""
+
+
+def _facts(evaluation: Evaluation) -> str:
+    scores = evaluation.scores
+    valid = int(scores.valid.sum())
+    facts = {
+        "Model": evaluation.model,
+        "Contract": evaluation.contract_id,
+        "Queries": f"{valid:,} of {len(scores):,}, of {evaluation.people:,} people",
+        "Gallery": f"{scores.gallery:,} {'frames a query' if evaluation.task.search else 'items'}",
+        "Protocol": evaluation.protocol.split(";")[0] + (", re-ranked" if evaluation.settings.rerank else ""),
+    }
+    return f'<dl class="facts">{"".join(_fact(name, value) for name, value in facts.items())}</dl>'
+
+
+def _fact(name: str, value: str) -> str:
+    return f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>"
+
+
+def _tiles(evaluation: Evaluation) -> str:
+    report, intervals = evaluation.report(), evaluation.intervals()
+    tiles = "".join(
+        _tile(title, kind, report[key], None if intervals is None else intervals[key])
+        for key, (title, kind) in _TITLES.items()
+    )
+    told = (
+        "All queries are of one person: there are no intervals."
+        if intervals is None
+        else f"Bars are {100 * Draws().level:.0f} % intervals, drawn {Draws().count:,} times over the "
+        f"{evaluation.people:,} people."
+    )
+    return f'<ul class="tiles">{tiles}</ul><p class="aside">{told}</p>'
+
+
+def _tile(title: str, kind: str, value: float, interval: Interval | None) -> str:
+    bar = ""
+    if interval is not None:
+        places = f"--low:{interval.low:.4f};--high:{interval.high:.4f};--at:{value:.4f}"
+        bar = (
+            f'<span class="range" style="{places}" aria-hidden="true"><i></i><b></b></span>'
+            f'<span class="between">{percent(interval.low)} to {percent(interval.high)}</span>'
+        )
+    return (
+        f'<li><span class="title">{title} <small>{kind}</small></span>'
+        f'<span class="number">{percent(value)}<small>%</small></span>{bar}</li>'
+    )

@@ -1,0 +1,139 @@
+"""reid-runtime compare: planted changes are told from noise, and two data sets are not compared."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from reid_runtime.storage import Embeddings, write_embeddings
+
+from ..models import CONTRACT, DIMENSION
+from ..pictures import encode, picture
+from ..scoring.layouts import miniatures
+
+PEOPLE = 40
+
+
+def planted(noise, seed=0, weights="sha256:00"):
+    """Vectors of PEOPLE people about directions of their own: 2 queries each, and 4 gallery items elsewhere."""
+    centres = np.random.default_rng(1).normal(size=(PEOPLE, DIMENSION))
+    people = np.concatenate([np.repeat(np.arange(PEOPLE), 2), np.repeat(np.arange(PEOPLE), 4)])
+    vectors = centres[people] + noise * np.random.default_rng((2, seed)).normal(size=(len(people), DIMENSION))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    contract = dataclasses.replace(CONTRACT, weights=weights)
+    query = np.arange(len(people)) < 2 * PEOPLE
+    return Embeddings(
+        id=np.array([f"{number}.jpg" for number in range(len(people))]),
+        embedding=vectors.astype(np.float32),
+        width=np.ones(len(people), np.int32),
+        height=np.ones(len(people), np.int32),
+        error=np.full(len(people), "", dtype=np.str_),
+        contract=contract.to_json(),
+        contract_id=contract.contract_id,
+        artefact_id=weights,
+        identity=people.astype(np.int64) + 1,
+        camera=np.where(query, 1, 2).astype(np.int64),
+        split=np.where(query, "query", "gallery"),
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Writes planted vectors under a name."""
+
+    def write(name, rows):
+        write_embeddings(tmp_path / name, rows, force=True)
+        return tmp_path / name
+
+    return write
+
+
+def test_a_better_model_is_more_than_noise(command, files):
+    before, after = files("a.npz", planted(0.9)), files("b.npz", planted(0.5, weights="sha256:01"))
+    run = command("compare", before, after, "--json")
+    assert (run.code, run.err) == (0, "")
+    found = json.loads(run.out)
+    assert found["more_than_noise"] is True
+    assert (found["paired_queries"], found["identities"]) == (2 * PEOPLE, PEOPLE)
+    change = found["changes"]["map_finite_sum"]
+    assert change["change"] == pytest.approx(found["after"]["map_finite_sum"] - found["before"]["map_finite_sum"])
+    assert 0 < change["low"] < change["change"] < change["high"]
+    assert found["before"]["contract_id"] != found["after"]["contract_id"], "two models may be compared"
+    text = command("compare", before, after).out
+    assert text.splitlines()[-1] == f"mAP (finite-sum) rises by {100 * change['change']:.1f} points: more than noise"
+    turned = json.loads(command("compare", after, before, "--json").out)
+    assert turned["changes"]["map_finite_sum"]["change"] == pytest.approx(-change["change"])
+    assert "falls by" in command("compare", after, before).out
+
+
+def test_another_draw_of_the_same_noise_is_noise(command, files):
+    paths = files("a.npz", planted(0.6)), files("b.npz", planted(0.6, seed=1))
+    found = json.loads(command("compare", *paths, "--json").out)
+    assert found["more_than_noise"] is False
+    change = found["changes"]["map_finite_sum"]
+    assert change["low"] < 0 < change["high"]
+    assert command("compare", *paths).out.rstrip().endswith("points: no more than noise")
+
+
+def test_a_file_and_itself_do_not_differ(command, files):
+    path = files("a.npz", planted(0.6))
+    lines = command("compare", path, path).out.splitlines()
+    assert lines[-1] == "mAP (finite-sum) changes by 0.0 points: no more than noise"
+    measure = next(line for line in lines if line.startswith("rank-1 ")).split()
+    assert measure[1] == measure[2]
+    assert measure[3:] == ["0.0", "0.0", "to", "0.0"]
+
+
+def test_reranked_on_both_sides(command, files):
+    before, after = files("a.npz", planted(0.9)), files("b.npz", planted(0.5))
+    plain, reranked = (
+        json.loads(command("compare", before, after, "--json", *more).out) for more in ([], ["--rerank"])
+    )
+    assert (plain["reranked"], reranked["reranked"]) == (False, True)
+    for side in ("before", "after"):
+        assert plain[side]["map_finite_sum"] != reranked[side]["map_finite_sum"]
+
+
+def test_two_data_sets_are_refused(command, files):
+    rows = planted(0.6)
+    path = files("a.npz", rows)
+    ids = rows.id.copy()
+    ids[100:103] = ["x", "y", "z"]
+    run = command("compare", path, files("b.npz", dataclasses.replace(rows, id=ids)))
+    assert (run.code, run.out) == (1, "")
+    assert "3 of 160 gallery rows of" in run.err
+    assert "the first is '100.jpg', identity 6 of camera 2" in run.err
+    identities = rows.identity.copy()
+    identities[0] = 7
+    run = command("compare", path, files("c.npz", dataclasses.replace(rows, identity=identities)))
+    assert run.code == 1
+    assert "1 of 80 query rows of" in run.err
+    assert "'0.jpg', identity 1 of camera 1" in run.err
+
+
+def test_other_files_are_refused(command, files, tmp_path):
+    path = files("a.npz", planted(0.6))
+    bare = files("b.npz", dataclasses.replace(planted(0.6), split=None))
+    run = command("compare", path, bare)
+    assert run.code == 1
+    assert "has no column split; expected a file of `evaluate --save`" in run.err
+    (tmp_path / "c.npz").write_text("hello")
+    assert "expected a file of embeddings" in command("compare", path, tmp_path / "c.npz").err
+    assert command("compare", path, tmp_path / "absent.npz").code == 2
+    assert command("compare", path).code == 2
+
+
+def test_a_person_search_is_compared_with_its_folder(command, tiny_model, tmp_path):
+    pytest.importorskip("scipy.io", reason="the miniature holds MATLAB files")
+    miniatures.prw(tmp_path / "set")
+    for seed, path in enumerate(sorted((tmp_path / "set/frames").iterdir())):
+        path.write_bytes(encode(picture(140, 300, seed), "JPEG"))
+    path = tmp_path / "x.npz"
+    run = command("evaluate", tmp_path / "set", "--model", tiny_model, "--device", "cpu", "--save", path, "--json")
+    bare = command("compare", path, path)
+    assert bare.code == 1
+    assert "each query has its own gallery; name the folder" in bare.err
+    found = json.loads(command("compare", path, path, "--folder", tmp_path / "set", "--json").out)
+    assert found["after"]["map_finite_sum"] == json.loads(run.out)["map_finite_sum"]
+    assert found["changes"]["map_finite_sum"] == {"change": 0, "low": 0, "high": 0}

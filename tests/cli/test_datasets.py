@@ -1,0 +1,37 @@
+"""reid-runtime datasets: everything that can be scored, for people and for programs."""
+
+import json
+
+from reid_runtime.scoring.layouts.datasets import DATASETS
+
+
+def test_every_set_is_listed_with_its_needs_and_counts(command):
+    run = command("datasets")
+    assert (run.code, run.err) == (0, "")
+    blocks = run.out.rstrip("\n").split("\n\n")
+    assert [block.split()[0] for block in blocks] == [known.name for known in DATASETS]
+    for known, block in zip(DATASETS, blocks, strict=True):
+        assert known.protocol in " ".join(block.split())
+        for path in (path for names in known.layout for path in names):
+            assert path in block
+        for name, number in known.counts.items():
+            assert f"{name.replace('_', ' ')} {number:,}" in block
+    assert max(map(len, run.out.splitlines())) <= 120
+
+
+def test_columns_are_aligned(command):
+    blocks = command("datasets").out.rstrip("\n").split("\n\n")
+    column = blocks[0].index(DATASETS[0].protocol)
+    for known, block in zip(DATASETS, blocks, strict=True):
+        first, *others = block.splitlines()
+        assert first[:column].rstrip() == known.name
+        assert all(line[:column].strip() == "" for line in others)
+
+
+def test_json_has_the_same_facts(command):
+    found = json.loads(command("datasets", "--json").out)
+    assert [item["name"] for item in found] == [known.name for known in DATASETS]
+    market = found[0]
+    assert market["needs"] == [["query"], ["bounding_box_test"]]
+    assert market["optional"] == ["bounding_box_train", "gt_bbox"]
+    assert market["counts"]["gallery"] == 15_913
