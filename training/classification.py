@@ -168,8 +168,11 @@ class ClassificationRun:
         started, seen = time.monotonic(), 0
         progress = tqdm(
             batches(self.crops, augmentation, order[self.batch :], epoch),
-            total=len(order), initial=self.batch, desc=f"epoch {epoch + 1}/{recipe.epochs} at {rule.size}", disable=None,
-        )  # fmt: skip
+            desc=f"epoch {epoch + 1}/{recipe.epochs} at {rule.size}",
+            total=len(order),
+            initial=self.batch,
+            disable=None,
+        )
         for images, labels in progress:
             rate = learning_rate_at(recipe, epoch + self.batch / len(order))
             loss, accuracy = self._step(torch.from_numpy(images), torch.from_numpy(labels), rate)

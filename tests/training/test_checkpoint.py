@@ -1,5 +1,7 @@
+import io
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from reid_runtime.errors import ReidRuntimeError
-from training.checkpoint import CheckpointError, read_checkpoint, untrained, write_checkpoint
+from training.checkpoint import read_checkpoint, untrained, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -56,69 +58,67 @@ def test_a_kill_during_the_writing_leaves_the_one_before(checkpoint, tmp_path, m
     assert path.read_bytes() == before
 
 
-def _file(kind, checkpoint, path):
-    write_checkpoint(path, checkpoint)
-    content = path.read_bytes()
-    with safe_open(path, "pt") as opened:
-        metadata = dict(opened.metadata())
-    tensors = load_file(path)
-    match kind:
-        case "missing":
-            path.unlink()
-        case "folder":
-            path.unlink()
-            path.mkdir()
-        case "empty":
-            path.write_bytes(b"")
-        case "text":
-            path.write_text("weights, honestly")
-        case "truncated":
-            path.write_bytes(content[: len(content) // 2])
-        case "pickle":
-            path.write_bytes(pickle.dumps({"weights": [1.0]}, protocol=4))
-        case "torch pickle":
-            torch.save({"weights": torch.zeros(2)}, path)
-        case "weights alone":
-            save_file(tensors, path)
-        case "other version":
-            save_file(tensors, path, metadata | {"format": "reid-runtime-checkpoint-99"})
-        case "unknown field":
-            save_file(tensors, path, metadata | {"colour": "bgr"})
-        case "unknown recipe key":
-            recipe = metadata["recipe"].replace('"epochs"', '"epoch"')
-            save_file(tensors, path, metadata | {"recipe": recipe})
-        case "damaged metadata":
-            save_file(tensors, path, metadata | {"recipe": "{"})
-        case "lacks a tensor":
-            del tensors["network.projection.bias"]
-            save_file(tensors, path, metadata)
-    return path
+def _torch_pickle(content):
+    buffer = io.BytesIO()
+    torch.save({"weights": torch.zeros(2)}, buffer)
+    return buffer.getvalue()
 
 
-BAD = {
-    "missing": "no such file",
-    "folder": "no such file",
-    "empty": "safetensors",
-    "text": "safetensors",
-    "truncated": "truncated",
-    "pickle": "pickle",
-    "torch pickle": "pickle",
-    "weights alone": "weights alone are not a checkpoint",
-    "other version": "checkpoint-99",
-    "unknown field": "colour",
-    "unknown recipe key": "did you mean 'epochs'",
-    "damaged metadata": "not JSON",
-    "lacks a tensor": "projection.bias",
+BAD_BYTES = {
+    "empty": (lambda content: b"", "safetensors"),
+    "text": (lambda content: b"weights, honestly", "safetensors"),
+    "truncated": (lambda content: content[: len(content) // 2], "truncated"),
+    "pickle": (lambda content: pickle.dumps({"weights": [1.0]}, protocol=4), "pickle"),
+    "torch pickle": (_torch_pickle, "pickle"),
+}
+BAD_METADATA = {
+    "weights alone": (lambda facts: None, "weights alone are not a checkpoint"),
+    "other version": (lambda facts: facts | {"format": "reid-runtime-checkpoint-99"}, "checkpoint-99"),
+    "unknown field": (lambda facts: facts | {"colour": "bgr"}, "colour"),
+    "unknown recipe key": (lambda facts: facts | {"recipe": facts["recipe"].replace("epochs", "epoch")}, "'epochs'"),
+    "damaged": (lambda facts: facts | {"recipe": "{"}, "not JSON"),
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
-def test_a_bad_file_is_refused_with_its_reason_and_exports_to_nothing(kind, checkpoint, tmp_path):
+def refused(path, said):
+    """The export refuses the file, and nothing is written."""
     pytest.importorskip("onnx", reason="needs the extra export")
     from export.to_onnx import main
 
-    path = _file(kind, checkpoint, tmp_path / "bad.safetensors")
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ReidRuntimeError, match=BAD[kind]):
-        main.main([str(path), "-o", str(tmp_path / "model.onnx")], standalone_mode=False)
-    assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
+    before = sorted(path.parent.rglob("*"))
+    with pytest.raises(ReidRuntimeError, match=said):
+        main.main([str(path), "-o", str(path.parent / "model.onnx")], standalone_mode=False)
+    assert sorted(path.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", BAD_BYTES)
+def test_a_file_that_is_no_checkpoint_is_refused_with_its_reason(kind, checkpoint, tmp_path):
+    damage, said = BAD_BYTES[kind]
+    path = tmp_path / "bad.safetensors"
+    write_checkpoint(path, checkpoint)
+    path.write_bytes(damage(path.read_bytes()))
+    refused(path, said)
+
+
+@pytest.mark.parametrize("kind", BAD_METADATA)
+def test_metadata_of_another_kind_are_refused_with_their_reason(kind, checkpoint, tmp_path):
+    change, said = BAD_METADATA[kind]
+    path = tmp_path / "bad.safetensors"
+    write_checkpoint(path, checkpoint)
+    with safe_open(path, "pt") as opened:
+        metadata = dict(opened.metadata())
+    save_file(load_file(path), path, change(metadata))
+    refused(path, said)
+
+
+def test_a_missing_tensor_is_named(checkpoint, tmp_path):
+    path = tmp_path / "bad.safetensors"
+    tensors = {key: value for key, value in checkpoint.tensors.items() if key != "network.projection.bias"}
+    write_checkpoint(path, replace(checkpoint, tensors=tensors))
+    refused(path, r"projection\.bias")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: None], ids=["a folder", "nothing"])
+def test_what_is_not_a_file_is_refused(make, tmp_path):
+    make(tmp_path / "bad.safetensors")
+    refused(tmp_path / "bad.safetensors", "no such file")

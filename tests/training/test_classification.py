@@ -148,12 +148,11 @@ def test_the_command_killed_and_started_again_finishes(tmp_path):
 
     write_market(tmp_path / "market", identities=6, cameras=2, views=4)
     save_file(BACKBONES["resnet18"].build().state_dict(), tmp_path / "imagenet.safetensors")
-    lines = [f"{key} = {json.dumps(value)}" for key, value in replace(RECIPE, epochs=30).as_dict().items()]
+    lines = [f"{key} = {json.dumps(value)}" for key, value in replace(RECIPE, epochs=6).as_dict().items()]
     (tmp_path / "recipe.toml").write_text("\n".join(lines))
-    command = [
-        sys.executable, "-m", "training", "classify", str(tmp_path / "market"), "--recipe", str(tmp_path / "recipe.toml"),
-        "-o", str(tmp_path / "run"), "--weights", str(tmp_path / "imagenet.safetensors"), "--checkpoint-minutes", "0",
-    ]  # fmt: skip
+    command = [sys.executable, "-m", "training", "classify", str(tmp_path / "market"), "-o", str(tmp_path / "run")]
+    command += ["--recipe", str(tmp_path / "recipe.toml"), "--weights", str(tmp_path / "imagenet.safetensors")]
+    command += ["--checkpoint-minutes", "0"]
     first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "last.safetensors").exists():

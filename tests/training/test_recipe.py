@@ -25,7 +25,7 @@ def test_every_recipe_reads_and_survives_the_way_through_plain_values(path):
 )
 def test_a_wrong_value_is_named(change, said):
     values = read_recipe(RECIPES[0]).as_dict() | change
-    with pytest.raises(RecipeError, match="here.toml") as caught:
+    with pytest.raises(RecipeError, match=r"here\.toml") as caught:
         recipe_from(values, "here.toml")
     assert said in str(caught.value)
 
