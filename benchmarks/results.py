@@ -58,6 +58,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": versions,
+        "gpus": _gpus(),
         "git": _git(),
     }
 
@@ -69,6 +70,20 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()
+
+
+def _gpus() -> list[str]:
+    """Name and driver of each NVIDIA GPU, as the driver's own tool tells them."""
+    try:
+        told = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return told.stdout.strip().splitlines()
 
 
 def _git() -> str | None:

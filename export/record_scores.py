@@ -12,6 +12,7 @@ from reid_runtime.contract import Score
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.evaluation import PROTOCOL, evaluate
+from reid_runtime.files import whole_file
 from reid_runtime.scoring.layouts import read_market
 
 
@@ -29,21 +30,17 @@ def record_scores(path: Path, folder: Path, dataset: str) -> Score:
     others = tuple(old for old in embedder.contract.scores if old.dataset != dataset)
     model = onnx.load(str(path))
     before = kept_graph(model)
-    beside = path.with_name(f".{path.name}.part")
-    try:
+    with whole_file(path) as beside:
         write_model(beside, model, replace(embedder.contract, scores=(*others, score)))
         if kept_graph(onnx.load(str(beside))) != before:
             raise ReidRuntimeError(f"{path}: its graph would have changed while its scores were written; nothing was")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     return score
 
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--dataset", required=True, help="What the contract calls the data set: Market-1501.")
+@click.option("--called", "dataset", required=True, help="The data set's name in the contract: Market-1501.")
 def main(model: Path, folder: Path, dataset: str) -> None:
     """Score MODEL on FOLDER (Market-1501's layout) through the runtime, and record the scores in its contract."""
     score = record_scores(model, folder, dataset)

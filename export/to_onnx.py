@@ -1,7 +1,6 @@
 """python -m export.to_onnx: a checkpoint to one ONNX file, held to torch before it may keep its name."""
 
 import logging
-import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from reid_runtime.cli import run
 from reid_runtime.contract import Contract, InputFormat, Score, TrainedOn
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.files import whole_file
 from reid_runtime.resize import LongestSide, Pixels
 from training.checkpoint import Checkpoint, read_checkpoint
 from training.network import EmbeddingNetwork
@@ -84,14 +84,9 @@ def export_checkpoint(checkpoint: Checkpoint, path: Path, name: str, scores: tup
     Raises ParityError, and leaves no file, where they are not.
     """
     network = checkpoint.network()
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as beside:
         write_model(beside, export_graph(network), replace(contract_for(checkpoint, name), scores=scores))
-        agreement = require_parity(torch_embed(network), Embedder.load(beside).backend.run, FLOAT32)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return agreement
+        return require_parity(torch_embed(network), Embedder.load(beside).backend.run, FLOAT32)
 
 
 @click.command()

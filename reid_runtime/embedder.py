@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -20,7 +19,7 @@ from reid_runtime.backends import Backend, open_backend
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.contract import Contract
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
-from reid_runtime.images import Colour, ImageSource, load_image, rgb_view, to_model_input
+from reid_runtime.images import Colour, ImageSource, load_image, own, rgb_view, to_model_input
 from reid_runtime.pipeline import in_order, windows
 from reid_runtime.resize import Pixels, resize
 
@@ -73,6 +72,8 @@ class Embedder:
     def __init__(self, backend: Backend, contract: Contract, path: Path) -> None:
         """Use `Embedder.load`; this is for a Backend of your own."""
         self.backend, self.contract, self.path = backend, contract, path
+        self.artefact_id = _digest(path)
+        """SHA-256 of the model file's bytes, `sha256:…`; OpenVINO's .bin, which belongs to its .xml, is counted in."""
         self.empty_boxes = 0
         """How many boxes without pixels `embed_boxes` has met; each gave a zero row."""
         self._lock = threading.Lock()
@@ -121,15 +122,6 @@ class Embedder:
         """D, the length of a vector."""
         return self.contract.dimension
 
-    @cached_property
-    def artefact_id(self) -> str:
-        """SHA-256 of the model file's bytes, `sha256:…`; OpenVINO's .bin, which belongs to its .xml, is counted in."""
-        digest = hashlib.sha256(self.path.read_bytes())
-        weights = self.path.with_suffix(".bin")
-        if self.path.suffix == ".xml" and weights.is_file():
-            digest.update(weights.read_bytes())
-        return f"sha256:{digest.hexdigest()}"
-
     def embed(self, images: Sequence[ImageSource] | Iterable[ImageSource], colour: Colour | None = None) -> Vectors:
         """(N, D) float32, row i the unit vector of image i.
 
@@ -147,9 +139,9 @@ class Embedder:
     def stream(self, images: Iterable[ImageSource], colour: Colour | None = None) -> Iterator[Result]:
         """A Result for every image, in order, over an input of any length, in bounded memory.
 
-        Results come while the input goes on: at most two windows of 128 images are held. A picture that
-        cannot be used gives a Result with its error, and the stream goes on. An array is copied when it is taken
-        from the input, so a camera may fill one buffer again and again.
+        Results come while the input goes on: the first after at most 16 images, and at most two windows of 128
+        images are held. A picture that cannot be used gives a Result with its error, and the stream goes on. An
+        array is copied when it is taken from the input, so a camera may fill one buffer again and again.
         """
         if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or (
             isinstance(images, np.ndarray) and images.ndim != 4
@@ -168,7 +160,7 @@ class Embedder:
             height, width = picture.shape[:2]
             return _Prepared(name, self._resized(picture), None, width, height)
 
-        owned = (image.copy() if isinstance(image, np.ndarray) else image for image in images)
+        owned = map(own, images)
         prepared = in_order(prepare, owned, threads=os.cpu_count() or 1, ahead=_WINDOW)
         index = 0
         with closing(prepared):
@@ -247,6 +239,14 @@ class Embedder:
         if np.abs(norms - 1).max() > 1e-3:
             raise BackendError(f"the contract promises unit vectors, the model gave norms up to {norms.max():.4f}")
         return vectors
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256(path.read_bytes())
+    weights = path.with_suffix(".bin")
+    if path.suffix == ".xml" and weights.is_file():
+        digest.update(weights.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _pixel_corners(boxes: npt.ArrayLike, height: int, width: int) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -77,6 +77,21 @@ def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
             return _decode(file)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def own(source: ImageSource) -> ImageSource:
+    """The source in a form that later changes to it cannot reach; for the thread that takes it from the caller.
+
+    Buffers are copied, and a lazy Pillow image is read: given twice, two threads would read its file at once.
+    """
+    if isinstance(source, np.ndarray):
+        return source.copy()
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, Image.Image):
+        with suppress(Exception):  # its damage is told when its turn comes
+            source.load()
+    return source
 
 
 def rgb_view(array: npt.NDArray[np.uint8], colour: Colour | None) -> Pixels:

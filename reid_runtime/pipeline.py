@@ -5,6 +5,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+FIRST = 8
+"""How many items the first result waits for."""
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -14,6 +17,8 @@ def in_order(
 ) -> Generator[Made, None, None]:
     """`make` of every item, in the items' order, with at most `ahead` of them taken from the input in advance.
 
+    It starts with FIRST in advance and takes two for each one given out until there are `ahead`, so that a slow
+    input, a camera, has its first result soon.
     Closing the generator waits for the threads at work and ends them.
     An error in `make` is raised at its item's turn. When `items` itself raises, what was taken before is still
     given out, then the error is raised.
@@ -22,10 +27,10 @@ def in_order(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     waiting: deque[Future[Made]] = deque()
     source_error: Exception | None = None
-    more = True
+    more, limit = True, min(FIRST, ahead)
     try:
         while more or waiting:
-            while more and len(waiting) < ahead:
+            while more and len(waiting) < limit:
                 try:
                     waiting.append(pool.submit(make, next(iterator)))
                 except StopIteration:
@@ -34,6 +39,7 @@ def in_order(
                     source_error, more = error, False
             if waiting:
                 yield waiting.popleft().result()
+                limit = min(limit + 1, ahead)
         if source_error is not None:
             raise source_error
     finally:
@@ -41,14 +47,18 @@ def in_order(
 
 
 def windows(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`, the last one shorter; what came before an error is given out, then it is raised."""
+    """The items in lists of FIRST, then of twice as many each time up to `size`, the last one shorter.
+
+    What came before an error is given out, then the error is raised.
+    """
     window: list[Item] = []
+    length = min(FIRST, size)
     try:
         for item in items:
             window.append(item)
-            if len(window) == size:
+            if len(window) == length:
                 yield window
-                window = []
+                window, length = [], min(2 * length, size)
     except Exception:
         if window:
             yield window

@@ -5,7 +5,6 @@ or none. Every file says which embedding space it is in (`contract_id`) and whic
 """
 
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from reid_runtime.contract import Contract
 from reid_runtime.errors import StorageError
+from reid_runtime.files import check_folder_writable, whole_file
 
 _METADATA = ("contract", "contract_id", "artefact_id")
 _OPTIONAL = ("identity", "camera", "split", "time")
@@ -79,10 +79,8 @@ def check_writable(path: Path, force: bool) -> None:
         raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
     if not os.path.isdir(path.parent):
         raise StorageError(f"{path.parent} is not a folder; make it first")
-    beside = _beside(path)
     try:
-        open(beside, "xb").close()
-        beside.unlink()
+        check_folder_writable(path)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -91,17 +89,11 @@ def write_embeddings(path: Path, rows: Embeddings, force: bool = False) -> None:
     """Write a file that appears under its name only when it is whole; raises StorageError."""
     check_writable(path, force)
     write: Callable[[BinaryIO, Embeddings], None] = _write_parquet if path.suffix == ".parquet" else _write_npz
-    beside = _beside(path)
     try:
-        with open(beside, "xb") as file:
+        with whole_file(path) as beside, open(beside, "xb") as file:
             write(file, rows)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read_embeddings(path: Path) -> Embeddings:
@@ -131,11 +123,6 @@ def check_same_space(first: Embeddings, second: Embeddings) -> None:
             f"contract ids {first.contract_id} and {second.contract_id} name two embedding spaces, whose vectors "
             "cannot be compared: embed both with one model"
         )
-
-
-def _beside(path: Path) -> Path:
-    """A name in the same folder that no other run has: a killed one may have left its own behind."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 def _write_npz(file: BinaryIO, rows: Embeddings) -> None:

@@ -15,7 +15,6 @@ from training.recipe import read_recipe
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
-MARKET_TERMS = "Market-1501: academic research only, no redistribution of the data"
 
 
 @click.group()
@@ -28,7 +27,7 @@ def main() -> None:
 @click.option("--recipe", "recipe_file", type=FILE, required=True, help="TOML, see training/recipes.")
 @click.option("-o", "--out", type=FOLDER, required=True, help="Run folder; a run in it is resumed.")
 @click.option("--weights", type=FILE, help="ImageNet weights: safetensors, torchvision's names.")
-@click.option("--terms", default=MARKET_TERMS, show_default=True, help="The data's terms of use, for the contract.")
+@click.option("--terms", required=True, help="The data's terms of use; they travel in every model's contract.")
 @click.option("--checkpoint-minutes", default=3.0, show_default=True, help="How often the run is saved.")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 def classify(

@@ -6,7 +6,6 @@ renamed, so that a kill during the writing leaves the one before.
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.files import whole_file
 from training.network import EmbeddingNetwork
 from training.recipe import Recipe, read_recipe, recipe_from
 
@@ -74,18 +74,15 @@ def untrained(backbone: str, dimension: int) -> Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write beside, flush to disk, rename."""
+    """Write a checkpoint; a kill during the writing leaves the one before."""
     metadata = {
         "format": FORMAT,
         "recipe": json.dumps(checkpoint.recipe.as_dict()),
         "trained_on": json.dumps(checkpoint.trained_on),
         "progress": json.dumps(checkpoint.progress),
     }
-    beside = path.with_name(path.name + ".part")
-    save_file({key: value.detach().contiguous() for key, value in checkpoint.tensors.items()}, beside, metadata)
-    with open(beside, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with whole_file(path) as beside:
+        save_file({key: value.detach().contiguous() for key, value in checkpoint.tensors.items()}, beside, metadata)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -114,7 +111,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
         odd = sorted(set(metadata) ^ _KEYS)
         raise CheckpointError(f"{path}: unknown or missing fields {odd}; was it written by another version?")
     try:
-        recipe = recipe_from(json.loads(metadata["recipe"]), str(path))
-        return Checkpoint(recipe, json.loads(metadata["trained_on"]), json.loads(metadata["progress"]), tensors)
+        recipe, trained_on, progress = (json.loads(metadata[key]) for key in ("recipe", "trained_on", "progress"))
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
+    for key, found, expected in (
+        ("trained_on", trained_on, {"data": str, "terms": str, "identities": int, "crops": int}),
+        ("progress", progress, {"epoch": int, "batch": int, "identities": int}),
+    ):
+        if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != expected:
+            raise CheckpointError(f"{path}: {key!r} is {found!r}, expected the keys {', '.join(expected)}")
+    if not isinstance(recipe, dict):
+        raise CheckpointError(f"{path}: 'recipe' is {recipe!r}, expected an object")
+    return Checkpoint(recipe_from(recipe, str(path)), trained_on, progress, tensors)

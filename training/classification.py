@@ -18,6 +18,7 @@ from training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from training.cpu import keep_freed_memory, repair_bfloat16
 from training.cutout import largest_extent
 from training.data import Augmentation, TrainingCrops, batches, epoch_order
+from training.interrupts import deferred_interrupts
 from training.losses import IdentityClassifier
 from training.network import EmbeddingNetwork
 from training.recipe import Recipe
@@ -100,7 +101,7 @@ class ClassificationRun:
         if not path.exists():
             return False
         checkpoint = read_checkpoint(path)
-        if checkpoint.recipe != self.recipe or checkpoint.progress["identities"] != self.crops.identities:
+        if checkpoint.recipe != self.recipe or checkpoint.trained_on != self.trained_on:
             raise TrainingError(
                 f"{path} belongs to another recipe or data set; choose another run folder, or remove it"
             )
@@ -138,28 +139,28 @@ class ClassificationRun:
         write_checkpoint(self.folder / LAST, self._checkpoint(whole=True))
 
     def train(self) -> Path:
-        """Run to the end of the recipe, saving every few minutes and when stopped; returns `model.safetensors`."""
+        """Run to the end of the recipe, saving every few minutes and when interrupted; returns `model.safetensors`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         saved = time.monotonic()
-        with open(self.folder / METRICS, "a", encoding="utf-8") as metrics:
-            try:
-                while self.epoch < self.recipe.epochs:
-                    for record in self._train_epoch():
+        with open(self.folder / METRICS, "a", encoding="utf-8") as metrics, deferred_interrupts() as interrupts:
+            while self.epoch < self.recipe.epochs:
+                for record in self._train_epoch():
+                    if record is not None:
                         metrics.write(json.dumps(record) + "\n")
                         metrics.flush()
-                        if time.monotonic() - saved > 60 * self.pace.checkpoint_minutes:
-                            self.save()
-                            saved = time.monotonic()
-                    self.epoch, self.batch = self.epoch + 1, 0
-            except KeyboardInterrupt:
-                self.save()
-                raise
+                    due = time.monotonic() - saved > 60 * self.pace.checkpoint_minutes
+                    if due or interrupts.signal is not None:
+                        self.save()
+                        saved = time.monotonic()
+                        interrupts.leave()
+                self.epoch, self.batch = self.epoch + 1, 0
         self.save()
         final = self.folder / FINAL
         write_checkpoint(final, self._checkpoint(whole=False))
         return final
 
-    def _train_epoch(self) -> Iterator[dict[str, float]]:
+    def _train_epoch(self) -> Iterator[dict[str, float] | None]:
+        """One epoch; after each update a place to stop, with a record of metrics every few of them."""
         recipe, epoch = self.recipe, self.epoch
         rule = LongestSide(size_at(recipe, epoch))
         order = epoch_order(self.crops, rule, recipe, epoch)
@@ -176,23 +177,29 @@ class ClassificationRun:
         for images, labels in progress:
             rate = learning_rate_at(recipe, epoch + self.batch / len(order))
             loss, accuracy = self._step(torch.from_numpy(images), torch.from_numpy(labels), rate)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at epoch {epoch + 1}, batch {self.batch + 1}; the last checkpoint is "
+                    "untouched: lower the learning rate in the recipe and start a new run"
+                )
             self.batch += 1
             seen += len(labels)
-            if self.batch % self.pace.metrics_batches == 0 or self.batch == len(order):
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise TrainingError(
-                        f"the loss is {value} at epoch {epoch + 1}, batch {self.batch}; the last checkpoint is "
-                        "untouched: lower the learning rate in the recipe and start a new run"
-                    )
-                progress.set_postfix(loss=f"{value:.3f}", accuracy=f"{accuracy.item():.3f}")
-                yield {
-                    "epoch": epoch, "batch": self.batch, "loss": round(value, 5), "accuracy": round(accuracy.item(), 4),
-                    "learning_rate": rate, "size": rule.size,
-                    "images_per_second": round(seen / (time.monotonic() - started), 2),
-                }  # fmt: skip
+            if self.batch % self.pace.metrics_batches and self.batch != len(order):
+                yield None
+                continue
+            progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}")
+            yield {
+                "epoch": epoch,
+                "batch": self.batch,
+                "loss": round(loss, 5),
+                "accuracy": round(accuracy, 4),
+                "learning_rate": rate,
+                "size": rule.size,
+                "images_per_second": round(seen / (time.monotonic() - started), 2),
+            }
 
-    def _step(self, images: torch.Tensor, labels: torch.Tensor, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _step(self, images: torch.Tensor, labels: torch.Tensor, rate: float) -> tuple[float, float]:
+        """One optimiser step; (loss, accuracy) before it."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
@@ -201,4 +208,4 @@ class ClassificationRun:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
-        return loss.detach(), accuracy
+        return loss.item(), accuracy.item()

@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from reid_runtime.errors import ImageError
 from reid_runtime.images import load_image
 from reid_runtime.resize import LongestSide, Pixels, resize
 from reid_runtime.scoring.layouts import Crops
@@ -29,11 +31,18 @@ class TrainingCrops:
 
     @classmethod
     def load(cls, crops: Crops) -> "TrainingCrops":
-        """Decode every crop; the first that cannot be read raises its ImageError."""
+        """Decode every crop; the first that cannot be used raises an ImageError with its path."""
         with ThreadPoolExecutor() as pool:
-            images = list(pool.map(load_image, crops.paths))
+            images = list(pool.map(_load, crops.paths))
         identities, labels = np.unique(crops.identities, return_inverse=True)
         return cls(images, labels.astype(np.int64), len(identities))
+
+
+def _load(path: Path) -> Pixels:
+    try:
+        return load_image(path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}; mend the picture or take it out of the training set") from error
 
 
 def shifted(image: Pixels, share: float, random: np.random.Generator) -> Pixels:

@@ -51,6 +51,10 @@ class Recipe:
         return {**dataclasses.asdict(self), "sizes": list(self.sizes)}
 
 
+_POSITIVE = ("dimension", "epochs", "batch", "learning_rate", "scale")
+_SHARES = ("label_smoothing", "cut_out", "shift")
+
+
 def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
     """A Recipe from plain values; raises RecipeError, naming `source`, for unknown, missing or ill-typed keys."""
     fields = {field.name: field.type for field in dataclasses.fields(Recipe)}
@@ -75,7 +79,17 @@ def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
             checked[name] = value
         else:
             raise RecipeError(f"{source}: {name!r} is {value!r}, expected {getattr(kind, '__name__', kind)}")
+    _check_ranges(checked, source)
     return Recipe(**checked)
+
+
+def _check_ranges(values: Mapping[str, Any], source: str) -> None:
+    for name in _POSITIVE:
+        if not values[name] > 0:
+            raise RecipeError(f"{source}: {name!r} is {values[name]}, expected more than 0")
+    for name in _SHARES:
+        if not 0 <= values[name] <= 1:
+            raise RecipeError(f"{source}: {name!r} is {values[name]}, expected 0 to 1")
 
 
 def _are_sizes(value: Any) -> bool:

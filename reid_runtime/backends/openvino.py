@@ -1,6 +1,6 @@
 """OpenVINO on the CPU, in float32: for ONNX files and for OpenVINO's own (.xml beside its .bin)."""
 
-import os
+import sys
 import threading
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +16,9 @@ from reid_runtime.errors import BackendError
 
 def import_openvino() -> ModuleType:
     """The package, or a BackendError with the line that installs it."""
-    # Its telemetry asks the network at import; this project's runtime never does.
-    os.environ.setdefault("OPENVINO_TELEMETRY", "0")
+    # Its telemetry calls home and writes to the home folder at import. Told that this module is absent, OpenVINO
+    # uses its own stand-in; the runtime touches neither the network nor the home folder.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is how a module is barred
     try:
         import openvino
     except ImportError as error:

@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
-from reid_runtime.cli.evaluate import TITLES
+from reid_runtime.cli.evaluate import check_reading, read_task, reading_options
 from reid_runtime.contract import Contract
-from reid_runtime.evaluation import Evaluation, Settings, score_rows, task_of
+from reid_runtime.evaluation import Evaluation, Settings, score_rows
 from reid_runtime.evaluation.saved import check_same_data, read_saved, task_of_rows
 from reid_runtime.scoring import reranking
-from reid_runtime.scoring.confidence import Comparison, Draws
+from reid_runtime.scoring.confidence import MEASURES, Comparison, Draws
 from reid_runtime.scoring.confidence import compare as compare_scores
-from reid_runtime.scoring.layouts.reading import read_layout
 
 
 @click.command("compare")
@@ -25,20 +24,32 @@ from reid_runtime.scoring.layouts.reading import read_layout
     "--folder", type=click.Path(exists=True, path_type=Path),
     help="The data set; only needed for a person search, whose galleries the files do not hold.",
 )  # fmt: skip
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with fractions.")
-def command(before: Path, after: Path, rerank: bool, folder: Path | None, as_json: bool) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context,
+    before: Path,
+    after: Path,
+    rerank: bool,
+    folder: Path | None,
+    dataset: str | None,
+    layout: str | None,
+    gallery_size: str | None,
+    as_json: bool,
+) -> None:
     """Compare BEFORE with AFTER, two files of `evaluate --save` on one data set, of one model or of two.
 
     Prints the change in each measure and its 95 % interval, drawn over people and paired: what is hard for both
     cancels out. A change is more than noise where the interval leaves out zero.
     """
+    check_reading(ctx, folder, "--folder")
     first, second = read_saved([before]), read_saved([after])
     check_same_data(first, second, (str(before), str(after)))
     if folder is None:
         task = task_of_rows(first, before.stem)
     else:
-        known, splits = read_layout(folder)
-        task = task_of(splits, None, known)
+        task = read_task(folder, dataset, layout, gallery_size)
     settings = Settings(rerank=reranking.Settings() if rerank else None, pooling=None)
     evaluations = [
         score_rows(
@@ -67,6 +78,7 @@ def _facts(paths: tuple[Path, Path], evaluations: list[Evaluation], found: Compa
         for name, interval in found.changes.items()
     }
     return {
+        "protocol": evaluations[0].protocol,
         "before": sides[0],
         "after": sides[1],
         "changes": changes,
@@ -81,15 +93,16 @@ def _facts(paths: tuple[Path, Path], evaluations: list[Evaluation], found: Compa
 def _text(paths: tuple[Path, Path], evaluations: list[Evaluation], found: Comparison) -> str:
     """The comparison for people: percent, and changes in points."""
     before, after = dataclasses.asdict(found.before), dataclasses.asdict(found.after)
-    width = max(map(len, TITLES.values()))
+    width = max(map(len, MEASURES.values()))
     lines = [
         f"{word:<6}  {path}: model {evaluation.model}, contract {evaluation.contract_id}"
         for word, path, evaluation in zip(("before", "after"), paths, evaluations, strict=True)
     ]
+    lines.append(evaluations[0].protocol)
     if evaluations[0].settings.rerank is not None:
         lines.append("re-ranked, k1 20, k2 6, weight 0.3")
     lines += ["", f"{'':<{width}}  {'before':>6}  {'after':>6}  {'change':>6}    95 % interval of the change"]
-    for key, title in TITLES.items():
+    for key, title in MEASURES.items():
         change = found.changes[key]
         lines.append(
             f"{title:<{width}}  {100 * before[key]:>6.1f}  {100 * after[key]:>6.1f}  {_points(change.value):>6}    "
@@ -100,11 +113,11 @@ def _text(paths: tuple[Path, Path], evaluations: list[Evaluation], found: Compar
 
 
 def _verdict(found: Comparison) -> str:
-    change = found.changes["map_finite_sum"]
+    change, title = found.changes["map_finite_sum"], MEASURES["map_finite_sum"]
     if found.more_than_noise:
         word = "rises" if change.value > 0 else "falls"
-        return f"mAP (finite-sum) {word} by {abs(100 * change.value):.1f} points: more than noise"
-    return f"mAP (finite-sum) changes by {_points(change.value)} points: no more than noise"
+        return f"{title} {word} by {abs(100 * change.value):.1f} points: more than noise"
+    return f"{title} changes by {_points(change.value)} points: no more than noise"
 
 
 def _points(fraction: float) -> str:

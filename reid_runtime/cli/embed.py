@@ -1,7 +1,10 @@
 """reid-runtime embed: pictures to a file of embeddings."""
 
+import io
 import json
+import os
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -51,27 +54,35 @@ def command(
     read in the order of the relative paths; names that begin with a dot are passed over.
     """
     check_writable(output, force)
-    sources = find_sources(paths, sys.stdin.buffer)
+    # A supervisor may have closed standard input.
+    sources = find_sources(paths, sys.stdin.buffer if sys.stdin is not None else io.BytesIO())
     embedder = load_model(model, contract, device)
     results: list[Result] = []
     try:
         _collect(embedder, sources, on_error, results)
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
-        partial = output.with_name(f"{output.stem}.partial{output.suffix}")
+        rows = _table(embedder, sources, results, on_error)
+        write_embeddings(output, rows, force)
+    except BaseException:  # Ctrl-C and SIGTERM too: whatever ends the run, what was finished is kept
         if results:
-            write_embeddings(partial, _table(embedder, sources, results, on_error), force=True)
+            partial = _partial_name(output)
+            write_embeddings(partial, _table(embedder, sources, results, on_error))
             click.echo(
-                f"interrupted after {len(results)} of {len(sources.ids)}; what was finished is in {partial}", err=True
+                f"ended after {len(results)} of {len(sources.ids)} pictures; what was finished is in {partial}",
+                err=True,
             )
         raise
-    rows = _table(embedder, sources, results, on_error)
-    write_embeddings(output, rows, force)
     failed = [result for result in results if result.error is not None]
     if as_json:
         click.echo(json.dumps(_summary(output, rows, sources, failed), indent=2))
     _report(output, rows, sources, failed, on_error)
     if failed:
         click.get_current_context().exit(3)
+
+
+def _partial_name(output: Path) -> Path:
+    """The first of `NAME.partial.npz`, `NAME.partial-2.npz`, ... that is not there yet."""
+    names = (f"{output.stem}.partial{f'-{number}' if number > 1 else ''}{output.suffix}" for number in count(1))
+    return next(path for name in names if not os.path.lexists(path := output.with_name(name)))
 
 
 def _collect(embedder: Embedder, sources: Sources, on_error: str, results: list[Result]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli.options import load_model, model_options
+from reid_runtime.cli.options import Command, load_model, model_options
 from reid_runtime.contract import Contract
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import Evaluation, Settings, Task, score_rows, task_of
@@ -15,6 +15,7 @@ from reid_runtime.evaluation.embedding import embed_task
 from reid_runtime.evaluation.saved import read_saved, task_of_rows
 from reid_runtime.report import check_report, write_report
 from reid_runtime.scoring import reranking
+from reid_runtime.scoring.confidence import MEASURES
 from reid_runtime.scoring.layouts.cuhk_sysu import GALLERY_SIZES, read_cuhk_sysu
 from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
 from reid_runtime.scoring.layouts.reading import dataset as known_dataset
@@ -22,34 +23,56 @@ from reid_runtime.scoring.layouts.reading import missing, read_dataset, read_lay
 from reid_runtime.scoring.tracklets import Pooling
 from reid_runtime.storage import Embeddings, check_writable, write_embeddings
 
-TITLES = {
-    "rank_1": "rank-1",
-    "rank_5": "rank-5",
-    "rank_10": "rank-10",
-    "map_finite_sum": "mAP (finite-sum)",
-    "map_trapezoid": "mAP (trapezoid)",
-    "minp": "mINP",
-}
-"""The measures, as people read them."""
+
+def reading_options(command: Command) -> Command:
+    """--dataset, --layout and --gallery-size: how a folder is read."""
+    names = click.Choice([known.name for known in DATASETS])
+    for option in (
+        click.option(
+            "--gallery-size", type=click.Choice([str(size) for size in GALLERY_SIZES]),
+            help="Gallery frames a query, in CUHK-SYSU.  [100]",
+        ),
+        click.option(
+            "--layout", type=names, metavar="NAME",
+            help="Read the folder as that set lies, where it would be taken for another; nothing is counted.",
+        ),
+        click.option(
+            "--dataset", type=names, metavar="NAME",
+            help="The published set that the folder must be all of; `reid-runtime datasets` lists them.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def check_reading(ctx: click.Context, folder: Path | None, word: str) -> None:
+    """Raises UsageError for options on how to read a folder that contradict, or that have none; `word` names it."""
+    named = [name for name in ("dataset", "layout", "gallery_size") if ctx.params[name] is not None]
+    if folder is None and named:
+        raise click.UsageError(f"--{named[0].replace('_', '-')} says how to read {word}; name that too")
+    if "dataset" in named and "layout" in named:
+        raise click.UsageError("--dataset names a layout too; state one of --dataset and --layout")
+
+
+def read_task(
+    folder: Path, dataset: str | None, layout: str | None, gallery_size: str | None, *, multi_query: bool = False
+) -> Task:
+    """The task of a folder, read as the options say."""
+    known, splits = _read(folder, dataset, layout)
+    if gallery_size is None:
+        return task_of(splits, dataset, known, multi_query=multi_query)
+    if known.name != "cuhk-sysu":
+        raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {known.name}")
+    task = task_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, known, multi_query=multi_query)
+    return replace(task, method=f"person search, {gallery_size} gallery frames a query")
 
 
 @click.command("evaluate")
 @click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--dataset", type=click.Choice([known.name for known in DATASETS]), metavar="NAME",
-    help="The published set that FOLDER must be all of; `reid-runtime datasets` lists them.",
-)  # fmt: skip
-@click.option(
-    "--layout", type=click.Choice([known.name for known in DATASETS]), metavar="NAME",
-    help="Read FOLDER as that set lies, where it would be taken for another; nothing is counted.",
-)  # fmt: skip
+@reading_options
 @click.option("--multi-query", is_flag=True, help="Average all crops of a query's person under its camera (gt_bbox).")
 @click.option("--rerank", is_flag=True, help="k-reciprocal re-ranking (20, 6, 0.3).")
 @click.option("--pooling", type=click.Choice(["mean", "max"]), help="How a tracklet's frames become one.  [mean]")
-@click.option(
-    "--gallery-size", type=click.Choice([str(size) for size in GALLERY_SIZES]),
-    help="Gallery frames a query, in CUHK-SYSU.  [100]",
-)  # fmt: skip
 @click.option(
     "--from", "saved", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
     help="Score the vectors of a file of --save; no model runs. May be repeated.",
@@ -85,7 +108,7 @@ def command(
     Prints CMC at ranks 1, 5 and 10, mAP by both definitions in use (finite-sum: the mean of the precision at each
     right answer; trapezoid: the area under the curve, as the original MATLAB code has it), and mINP, each with
     its 95 % interval. The layout is recognised, whatever the counts; with --dataset NAME a folder that is not all
-    of that set is refused.
+    of that set is refused. An evaluation that is interrupted keeps nothing.
     """
     _check_usage(ctx, folder, saved)
     if save is not None:
@@ -94,7 +117,7 @@ def command(
         check_report(report, force)
     rows = read_saved(saved) if saved else None
     if folder is not None:
-        task = _task(folder, dataset, layout, gallery_size, multi_query)
+        task = read_task(folder, dataset, layout, gallery_size, multi_query=multi_query)
     elif rows is not None:
         task = task_of_rows(rows, saved[0].stem)
     else:
@@ -121,11 +144,7 @@ def command(
 
 
 def _check_usage(ctx: click.Context, folder: Path | None, saved: tuple[Path, ...]) -> None:
-    named = [name for name in ("dataset", "layout", "gallery_size") if ctx.params[name] is not None]
-    if folder is None and named:
-        raise click.UsageError(f"--{named[0].replace('_', '-')} says how to read FOLDER; name that too")
-    if "dataset" in named and "layout" in named:
-        raise click.UsageError("--dataset names a layout too; state one of --dataset and --layout")
+    check_reading(ctx, folder, "FOLDER")
     if saved:
         given = [f"--{name}" for name in ("model", "contract") if ctx.params[name] is not None]
         if given:
@@ -144,16 +163,6 @@ def _read(folder: Path, dataset: str | None, layout: str | None) -> tuple[Datase
     return known, known.read(folder)
 
 
-def _task(folder: Path, dataset: str | None, layout: str | None, gallery_size: str | None, multi_query: bool) -> Task:
-    known, splits = _read(folder, dataset, layout)
-    if gallery_size is None:
-        return task_of(splits, dataset, known, multi_query=multi_query)
-    if known.name != "cuhk-sysu":
-        raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {known.name}")
-    task = task_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, known, multi_query=multi_query)
-    return replace(task, method=f"person search, {gallery_size} gallery frames a query")
-
-
 def _embed(
     task: Task, pooling: Pooling, model: str | None, contract: str | None, device: str
 ) -> tuple[Embeddings, str]:
@@ -167,7 +176,7 @@ def _embed(
 def _text(evaluation: Evaluation) -> str:
     """The scores for people: percent with one decimal."""
     report, intervals = evaluation.report(), evaluation.intervals()
-    width = max(map(len, TITLES.values()))
+    width = max(map(len, MEASURES.values()))
     lines = [
         f"{report['dataset']}: {report['protocol']}",
         f"model {report['model']}, contract {report['contract_id']}",
@@ -175,7 +184,7 @@ def _text(evaluation: Evaluation) -> str:
         "",
         f"{'':<{width}}  {'%':>6}" + ("" if intervals is None else "    95 % interval"),
     ]
-    for key, title in TITLES.items():
+    for key, title in MEASURES.items():
         line = f"{title:<{width}}  {100 * report[key]:>6.1f}"
         if intervals is not None:
             line += f"    {100 * intervals[key].low:>5.1f} to {100 * intervals[key].high:>5.1f}"

@@ -33,7 +33,11 @@ def read_saved(paths: Sequence[Path]) -> Embeddings:
 
 
 def task_of_rows(rows: Embeddings, dataset: str) -> Task:
-    """The task that saved rows are of, without its pictures; raises StorageError where that takes the folder."""
+    """The task that saved rows are of, without its pictures; raises StorageError where that takes the folder.
+
+    A file does not say by which protocol its set chose the queries and the gallery, nor whether a vector is of a
+    picture or of a tracklet; the task's method therefore says only where they come from.
+    """
     parts = {name: _items(rows, name) for name in _PARTS}
     empty = [name for name in ("query", "gallery") if not len(parts[name])]
     if empty:
@@ -43,42 +47,30 @@ def task_of_rows(rows: Embeddings, dataset: str) -> Task:
             "these are the boxes of a person search, where each query has its own gallery; name the folder of the set"
         )
     more = parts["multi_query"] if len(parts["multi_query"]) else None
-    task = Task(dataset, "single query", parts["query"], parts["gallery"], more)
+    task = Task(dataset, "query and gallery as saved", parts["query"], parts["gallery"], more)
     task.check()
     return task
 
 
 def rows_of(task: Task, rows: Embeddings) -> dict[str, Vectors]:
     """The vectors of each split of the task; raises StorageError where the rows are not of its items."""
-    if rows.split is None or rows.identity is None or rows.camera is None:
-        raise StorageError("the rows have no split, identity or camera; `evaluate --save` keeps them")
-    vectors = {}
     for name, items in task.parts.items():
-        part = rows.split == name
-        found = [rows.id[part].tolist(), rows.identity[part].tolist(), rows.camera[part].tolist()]
-        wanted = [list(items.ids), items.identities.tolist(), items.cameras.tolist()]
-        _check_equal(name, _lines(*wanted), _lines(*found), task.dataset, "the vectors")
-        vectors[name] = rows.embedding[part]
-    return vectors
+        _check_equal(name, _lines(items), _lines(_items(rows, name)), task.dataset, "the vectors")
+    return {name: rows.embedding[rows.split == name] for name in task.parts}
 
 
 def check_same_data(before: Embeddings, after: Embeddings, names: tuple[str, str]) -> None:
     """Raises StorageError unless two files are of one data set, row for row; their models may be two."""
     for split in ("query", "gallery"):
-        one, other = (_lines(*_labels(rows, split)) for rows in (before, after))
+        one, other = (_lines(_items(rows, split)) for rows in (before, after))
         _check_equal(split, one, other, *names)
 
 
-def _labels(rows: Embeddings, split: str) -> tuple[list[str], list[int], list[int]]:
-    items = _items(rows, split)
-    return list(items.ids), items.identities.tolist(), items.cameras.tolist()
-
-
-def _lines(ids: list[str], identities: list[int], cameras: list[int]) -> list[str]:
+def _lines(items: Items) -> list[str]:
     """One line a row, as messages name it."""
     return [
         f"{name!r}, identity {identity} of camera {camera}"
-        for name, identity, camera in zip(ids, identities, cameras, strict=True)
+        for name, identity, camera in zip(items.ids, items.identities.tolist(), items.cameras.tolist(), strict=True)
     ]
 
 

@@ -11,7 +11,7 @@ from reid_runtime.resize import Pixels
 from reid_runtime.scoring.labels import JUNK, Integers
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits
 from reid_runtime.scoring.layouts.datasets import Dataset, Splits
-from reid_runtime.scoring.person_search import Boxes, SearchSet
+from reid_runtime.scoring.person_search import Boxes, SearchSet, check_findable
 from reid_runtime.scoring.ranking import check_answerable
 from reid_runtime.scoring.tracklets import Tracklets
 
@@ -92,6 +92,8 @@ class Task:
         """Raises ScoringError where no query has a right answer: nobody should wait for vectors to learn that."""
         if self.search is None:
             check_answerable(self.query, self.gallery)
+        else:
+            check_findable(self.search)
 
 
 def task_of(

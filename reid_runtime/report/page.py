@@ -10,16 +10,10 @@ from reid_runtime.report.cameras import camera_pairs
 from reid_runtime.report.charts import cmc_curve, precision_histogram
 from reid_runtime.report.markup import escaped, percent
 from reid_runtime.report.ranked import ranked_lists
-from reid_runtime.scoring.confidence import Draws, Interval
+from reid_runtime.scoring.confidence import MEASURES, Draws, Interval
 
-_TITLES = {
-    "map_finite_sum": ("mAP", "finite-sum"),
-    "rank_1": ("rank-1", "CMC"),
-    "rank_5": ("rank-5", "CMC"),
-    "rank_10": ("rank-10", "CMC"),
-    "map_trapezoid": ("mAP", "trapezoid"),
-    "minp": ("mINP", "hardest answer"),
-}
+_HEADLINE = "map_finite_sum"
+"""The measure whose tile comes first."""
 
 
 def check_report(path: Path, force: bool) -> None:
@@ -118,8 +112,8 @@ def _fact(name: str, value: str) -> str:
 def _tiles(evaluation: Evaluation) -> str:
     report, intervals = evaluation.report(), evaluation.intervals()
     tiles = "".join(
-        _tile(title, kind, report[key], None if intervals is None else intervals[key])
-        for key, (title, kind) in _TITLES.items()
+        _tile(MEASURES[key], report[key], None if intervals is None else intervals[key])
+        for key in sorted(MEASURES, key=lambda key: key != _HEADLINE)
     )
     told = (
         "All queries are of one person: there are no intervals."
@@ -130,7 +124,8 @@ def _tiles(evaluation: Evaluation) -> str:
     return f'<ul class="tiles">{tiles}</ul><p class="aside">{told}</p>'
 
 
-def _tile(title: str, kind: str, value: float, interval: Interval | None) -> str:
+def _tile(measure: str, value: float, interval: Interval | None) -> str:
+    title, _, kind = measure.rstrip(")").partition(" (")
     bar = ""
     if interval is not None:
         places = f"--low:{interval.low:.4f};--high:{interval.high:.4f};--at:{value:.4f}"

@@ -16,8 +16,15 @@ from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import Integers, Mask
 from reid_runtime.scoring.ranking import Fractions, Scores, Summary
 
-MEASURES = ("rank_1", "rank_5", "rank_10", "map_finite_sum", "map_trapezoid", "minp")
-"""The measures of `Summary` that are means over queries, in its order."""
+MEASURES = {
+    "rank_1": "rank-1",
+    "rank_5": "rank-5",
+    "rank_10": "rank-10",
+    "map_finite_sum": "mAP (finite-sum)",
+    "map_trapezoid": "mAP (trapezoid)",
+    "minp": "mINP",
+}
+"""The measures of `Summary` that are means over queries, in its order, and what people read for each."""
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,12 @@ class SearchSet:
         return [self.root / name for name in self.frames]
 
 
+def check_findable(search: SearchSet) -> None:
+    """Raises ScoringError when no query has a right answer, which takes no vectors to know."""
+    if not any(task.answers.size for task in search.tasks):
+        raise ScoringError(f"none of {len(search.tasks)} queries is in a frame of its gallery; expected at least one")
+
+
 def score_search(search: SearchSet, query_vectors: Vectors, detections: Boxes, vectors: Vectors) -> Scores:
     """The scores of (Q, D) query vectors against the (N, D) vectors of N detections.
 
@@ -85,6 +91,7 @@ def score_search(search: SearchSet, query_vectors: Vectors, detections: Boxes, v
     items = checked(vectors, len(detections), "detection")
     if queries.shape[1] != items.shape[1]:
         raise ScoringError(f"query vectors have {queries.shape[1]} dimensions, detections {items.shape[1]}")
+    check_findable(search)
     count = len(queries)
     finite_sum, trapezoid, inp = (np.full(count, np.nan) for _ in range(3))
     first_hit = np.zeros(count, dtype=np.int64)
@@ -104,8 +111,6 @@ def score_search(search: SearchSet, query_vectors: Vectors, detections: Boxes, v
             first_hit[row] = ranks[0]
             inp[row] = ranks.size / ranks[-1] if recall == 1 else 0
     valid = np.array([task.answers.size > 0 for task in search.tasks])
-    if not valid.any():
-        raise ScoringError(f"none of {count} queries is in a frame of its gallery; expected at least one")
     cameras = search.cameras[search.queries.frames]
     searched = max(int(np.count_nonzero(task.gallery)) for task in search.tasks)
     return Scores(search.queries.identities, cameras, valid, finite_sum, trapezoid, first_hit, inp, searched)

@@ -1,11 +1,12 @@
 """On an NVIDIA GPU: ONNX Runtime CUDA and torch CUDA give the CPU's vectors, and nothing falls back in silence."""
 
-from importlib.util import find_spec
+import shutil
+from importlib import metadata
 
 import numpy as np
 import pytest
 
-from reid_runtime import BackendError, Embedder
+from reid_runtime import Embedder
 from reid_runtime.agreement import compare
 
 pytestmark = pytest.mark.gpu
@@ -13,11 +14,14 @@ pytestmark = pytest.mark.gpu
 
 @pytest.fixture(scope="module")
 def cuda():
-    """The default model on CUDA; skipped, with ONNX Runtime's reason, where that is not to be had."""
+    """The default model on CUDA; skipped where there is no GPU or no onnxruntime-gpu, failed where both are there."""
+    if shutil.which("nvidia-smi") is None:
+        pytest.skip("no NVIDIA GPU here")
     try:
-        return Embedder.load(device="cuda")
-    except BackendError as error:
-        pytest.skip(f"no ONNX Runtime CUDA here: {error}")
+        metadata.version("onnxruntime-gpu")
+    except metadata.PackageNotFoundError:
+        pytest.skip("onnxruntime-gpu is not installed")
+    return Embedder.load(device="cuda")
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +41,14 @@ def test_cuda_is_what_runs(cuda):
     assert cuda.backend.name == "onnxruntime cuda"
 
 
-def test_torch_on_cuda_gives_torchs_vectors_on_the_cpu():
-    if find_spec("torch") is None:
-        pytest.skip("needs the extra train")
-    import torch
+def test_torch_on_cuda_gives_torchs_vectors_on_the_cpu(tmp_path):
+    from benchmarks.gpu import missing_torch_gpu, reference_of, torch_candidates
 
-    from benchmarks.gpu import missing_gpu, torch_candidates
-    from export.to_onnx import torch_embed
-    from training.checkpoint import untrained
-
-    reason = missing_gpu()
+    reason = missing_torch_gpu()
     if reason is not None:
-        pytest.skip(f"no GPU for torch here: {reason}")
-    torch.manual_seed(0)
-    checkpoint = untrained("resnet18", dimension=64)
+        pytest.skip(reason)
     images = np.random.default_rng(0).integers(0, 256, (4, 256, 128, 3), dtype=np.uint8)
-    expected = torch_embed(checkpoint.network())(images)
+    expected = reference_of("resnet18", tmp_path / "model.onnx").embed(images)
     bounds = {"torch cuda float32": 0.99999, "torch cuda bfloat16": 0.99}
-    for candidate in torch_candidates(checkpoint.network()):
+    for candidate in torch_candidates("resnet18"):
         assert compare(expected, candidate.embed(images)).worst_cosine >= bounds[candidate.name]

@@ -76,6 +76,9 @@ BAD_METADATA = {
     "other version": (lambda facts: facts | {"format": "reid-runtime-checkpoint-99"}, "checkpoint-99"),
     "unknown field": (lambda facts: facts | {"colour": "bgr"}, "colour"),
     "unknown recipe key": (lambda facts: facts | {"recipe": facts["recipe"].replace("epochs", "epoch")}, "'epochs'"),
+    "unknown fact": (lambda facts: facts | {"trained_on": '{"where": "here"}'}, "trained_on"),
+    "no place": (lambda facts: facts | {"progress": "[]"}, "progress"),
+    "no batch": (lambda facts: facts | {"recipe": facts["recipe"].replace('"batch": 64', '"batch": 0')}, "more than 0"),
     "damaged": (lambda facts: facts | {"recipe": "{"}, "not JSON"),
 }
 

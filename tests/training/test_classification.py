@@ -16,7 +16,9 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from safetensors.torch import load_file, save_file
 
+from reid_runtime.errors import ImageError
 from reid_runtime.resize import LongestSide
+from reid_runtime.scoring.layouts.market1501 import read_split
 from training.backbones import BACKBONES
 from training.classification import ClassificationRun, Pace, TrainingError, learning_rate_at, size_at
 from training.data import Augmentation, TrainingCrops, batches, epoch_order
@@ -51,7 +53,8 @@ def crops():
 def make_run(folder, crops, recipe=RECIPE):
     torch.manual_seed(recipe.seed)
     network = EmbeddingNetwork(recipe.backbone, recipe.dimension)
-    return ClassificationRun(folder, recipe, crops, {"data": "drawn"}, network, "cpu", Pace(1e9, 1))
+    trained_on = {"data": "drawn", "terms": "none", "identities": 4, "crops": 32}
+    return ClassificationRun(folder, recipe, crops, trained_on, network, "cpu", Pace(1e9, 1))
 
 
 def metrics(folder):
@@ -74,18 +77,20 @@ def test_an_interrupted_run_resumes_to_the_same_weights(stop_after, crops, tmp_p
     whole.train()
 
     stopped = make_run(tmp_path / "stopped", crops)
-    step, done = stopped._step, 0
+    update, done = stopped.optimiser.step, 0
 
-    def interrupted(*arguments):
+    def interrupted():
         nonlocal done
-        if done == stop_after:
-            raise KeyboardInterrupt
         done += 1
-        return step(*arguments)
+        if done == stop_after:
+            # In the middle of an update: half of one must not become a state of the run.
+            os.kill(os.getpid(), signal.SIGTERM)
+        update()
 
-    stopped._step = interrupted
-    with pytest.raises(KeyboardInterrupt):
+    stopped.optimiser.step = interrupted
+    with pytest.raises(SystemExit):
         stopped.train()
+    assert done == stop_after
     resumed = make_run(tmp_path / "stopped", crops)
     assert resumed.resume()
     resumed.train()
@@ -109,6 +114,14 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(crop
     with pytest.raises(TrainingError, match="the loss is nan"):
         run.train()
     assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_a_crop_that_cannot_be_used_is_named(tmp_path):
+    for name in ("0001_c1.png", "0002_c1.png"):
+        (tmp_path / "bounding_box_train").mkdir(exist_ok=True)
+        (tmp_path / "bounding_box_train" / name).write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"0001_c1\.png"):
+        TrainingCrops.load(read_split(tmp_path, "bounding_box_train"))
 
 
 def test_too_little_data_is_told(crops, tmp_path):
@@ -152,7 +165,7 @@ def test_the_command_killed_and_started_again_finishes(tmp_path):
     (tmp_path / "recipe.toml").write_text("\n".join(lines))
     command = [sys.executable, "-m", "training", "classify", str(tmp_path / "market"), "-o", str(tmp_path / "run")]
     command += ["--recipe", str(tmp_path / "recipe.toml"), "--weights", str(tmp_path / "imagenet.safetensors")]
-    command += ["--checkpoint-minutes", "0"]
+    command += ["--checkpoint-minutes", "0", "--terms", "drawn by the project"]
     first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "last.safetensors").exists():

@@ -20,6 +20,9 @@ def test_every_recipe_reads_and_survives_the_way_through_plain_values(path):
         ({"epochs": "ten"}, "'epochs' is 'ten', expected int"),
         ({"epochs": True}, "'epochs' is True, expected int"),
         ({"sizes": []}, "'sizes'"),
+        ({"epochs": 0}, "expected more than 0"),
+        ({"cut_out": 1.5}, "expected 0 to 1"),
+        ({"precision": "float8"}, "expected 'bfloat16' or 'float32'"),
         ({"sizes": [128, 0]}, "'sizes'"),
     ],
 )

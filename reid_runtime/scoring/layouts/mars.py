@@ -17,6 +17,7 @@ from reid_runtime.errors import DatasetError
 from reid_runtime.scoring.labels import JUNK, Integers
 from reid_runtime.scoring.layouts import matlab
 from reid_runtime.scoring.layouts.crops import check_present
+from reid_runtime.scoring.layouts.text import read_text
 from reid_runtime.scoring.tracklets import Tracklets
 
 
@@ -60,9 +61,7 @@ def _read_test(root: Path) -> tuple[Tracklets, Integers]:
 
 def _read(root: Path, split: str) -> Tracklets:
     names_path = root / "info" / f"{split}_name.txt"
-    if not names_path.is_file():
-        raise DatasetError(f"{names_path} is missing")
-    names = names_path.read_text(encoding="utf-8").split()
+    names = read_text(names_path).split()
     frames = tuple(f"bbox_{split}/{name[:4]}/{name}" for name in names)
     check_present(root, frames, names_path.name)
     path = root / "info" / f"tracks_{split}_info.mat"

@@ -11,6 +11,7 @@ import numpy as np
 
 from reid_runtime.errors import DatasetError
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits, check_present
+from reid_runtime.scoring.layouts.text import read_text
 
 _VERSIONS = (("mask_train_v2", "mask_test_v2"), ("train", "test"))
 
@@ -32,9 +33,7 @@ def _read_lists(root: Path, names: tuple[str, ...], folder: str) -> Crops:
     ids: list[str] = []
     facts: list[tuple[int, int]] = []
     for name in names:
-        if not (root / name).is_file():
-            raise DatasetError(f"{root} has no {name}")
-        for number, line in enumerate((root / name).read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_text(root / name).splitlines(), 1):
             try:
                 path, identity = line.split()
                 facts.append((int(identity) + 1, int(path.rsplit("/", 1)[-1].split("_")[2])))

@@ -5,10 +5,14 @@ these words. Without them every picture is a query in turn, and all the others a
 finds itself, as the same person under the same camera is ignored.
 
 Where all identities are whole numbers they keep their meaning: -1 is junk and 0 a distractor. Else they are names,
-numbered from 1 in alphabetical order, besides the words `junk` and `distractor`. Cameras alike.
+numbered from 1 in alphabetical order, besides the words `junk` and `distractor`. Cameras alike. A whole number is
+written in the digits 0 to 9; two ways to write one, as `01` and `1`, are refused, because nobody but their author
+knows whether they are one person.
 """
 
 import csv
+import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +22,17 @@ import numpy as np
 from reid_runtime.errors import DatasetError
 from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits, check_present, is_picture
+from reid_runtime.scoring.layouts.text import read_text
 
 CSV_NAME = "crops.csv"
 SPLITS = ("train", "query", "gallery")
 
 _WORDS = {"junk": JUNK, "distractor": DISTRACTOR}
 _COLUMNS = ("id", "identity", "camera")
+# int() takes more, as 1_1, and would make one person of 1_1 and 11.
+_WHOLE = re.compile("-?[0-9]+")
+_LONGEST = 18
+"""Characters of a whole number that surely fit the 64 bits in which numbers are kept."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,8 @@ def read_plain(root: Path) -> CropSplits:
 
 def _splits(root: Path, rows: list[_Row], source: Path) -> CropSplits:
     check_present(root, (row.id for row in rows), source.name)
-    identities = _numbers((row.identity for row in rows), _WORDS)
-    cameras = _numbers((row.camera for row in rows), {})
+    identities = _numbers((row.identity for row in rows), _WORDS, source)
+    cameras = _numbers((row.camera for row in rows), {}, source)
     crops = Crops(root, tuple(row.id for row in rows), identities, cameras)
     split = np.array([row.split for row in rows])
     if (split == "").all():
@@ -85,20 +94,19 @@ def _read_folders(root: Path) -> list[_Row]:
 
 
 def _read_csv(path: Path) -> list[_Row]:
-    with open(path, newline="", encoding="utf-8-sig") as lines:
-        table = csv.DictReader(lines)
-        absent = [column for column in _COLUMNS if column not in (table.fieldnames or ())]
-        if absent:
-            raise DatasetError(f"{path} has no column {', '.join(absent)}; expected {', '.join(_COLUMNS)} [and split]")
-        rows = []
-        for record in table:
-            row = _Row(*((record.get(column) or "").strip() for column in (*_COLUMNS, "split")))
-            if not (row.id and row.identity and row.camera) or row.split not in ("", *SPLITS):
-                raise DatasetError(
-                    f"{path}: line {table.line_num} has the id {row.id!r}, identity {row.identity!r}, camera "
-                    f"{row.camera!r} and split {row.split!r}; expected all, the split one of {', '.join(SPLITS)}"
-                )
-            rows.append(row)
+    table = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    absent = [column for column in _COLUMNS if column not in (table.fieldnames or ())]
+    if absent:
+        raise DatasetError(f"{path} has no column {', '.join(absent)}; expected {', '.join(_COLUMNS)} [and split]")
+    rows = []
+    for record in table:
+        row = _Row(*((record.get(column) or "").strip() for column in (*_COLUMNS, "split")))
+        if not (row.id and row.identity and row.camera) or row.split not in ("", *SPLITS):
+            raise DatasetError(
+                f"{path}: line {table.line_num} has the id {row.id!r}, identity {row.identity!r}, camera "
+                f"{row.camera!r} and split {row.split!r}; expected all, the split one of {', '.join(SPLITS)}"
+            )
+        rows.append(row)
     if not rows:
         raise DatasetError(f"{path} has no rows")
     some = sum(not row.split for row in rows)
@@ -107,13 +115,28 @@ def _read_csv(path: Path) -> list[_Row]:
     return rows
 
 
-def _numbers(names: Iterable[str], words: dict[str, int]) -> Integers:
+def _numbers(names: Iterable[str], words: dict[str, int], source: Path) -> Integers:
     """(N,) the names as numbers: their own where all are whole, else from 1 in alphabetical order."""
     listed = list(names)
     distinct = sorted(set(listed) - set(words))
-    try:
-        numbers = {name: int(name) for name in distinct}
-    except ValueError:
-        numbers = {name: number for number, name in enumerate(distinct, 1)}
+    whole = all(_WHOLE.fullmatch(name) for name in distinct)
+    numbers = _own(distinct, source) if whole else {name: number for number, name in enumerate(distinct, 1)}
     numbers |= words
     return np.array([numbers[name] for name in listed], dtype=np.int64)
+
+
+def _own(names: list[str], source: Path) -> dict[str, int]:
+    """What each of the distinct names says; raises DatasetError for two that say one number, as `01` and `1` do."""
+    long = [name for name in names if len(name) > _LONGEST]
+    if long:
+        raise DatasetError(f"{source}: {long[0]!r} is a number of more than {_LONGEST} characters; write shorter ones")
+    first: dict[int, str] = {}
+    for name in names:
+        number = int(name)
+        other = first.setdefault(number, name)
+        if other != name:
+            raise DatasetError(
+                f"{source}: {other!r} and {name!r} are one number, and may mean one or two; write what is one alike, "
+                "and name what is two so that the numbers differ"
+            )
+    return {name: number for number, name in first.items()}

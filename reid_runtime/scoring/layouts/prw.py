@@ -15,6 +15,7 @@ from reid_runtime.errors import DatasetError
 from reid_runtime.scoring.labels import Mask
 from reid_runtime.scoring.layouts import matlab
 from reid_runtime.scoring.layouts.crops import check_present
+from reid_runtime.scoring.layouts.text import read_text
 from reid_runtime.scoring.person_search import Boxes, Coordinates, SearchSet, SearchTask
 
 Table = npt.NDArray[np.float64]
@@ -52,10 +53,8 @@ def _task(frame: int, identity: int, boxes: Boxes, tested: Mask) -> SearchTask:
 
 def _read_queries(path: Path) -> tuple[Table, list[str]]:
     """(Q, 5) identity, left, top, width and height, and Q frames."""
-    if not path.is_file():
-        raise DatasetError(f"{path} is missing")
     rows, frames = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         try:
             *facts, name = line.split()
             identity, left, top, width, height = map(float, facts)
