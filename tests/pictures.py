@@ -73,3 +73,11 @@ UPRIGHT = {
     8: lambda stored: np.rot90(stored, 1),
 }
 """What the EXIF standard says of the eight orientations, on arrays."""
+
+
+def paint(root, height=64, width=32):
+    """Pixels, each file its own, for the empty pictures of a miniature; gives `root`."""
+    for seed, path in enumerate(sorted(root.rglob("*.jpg"))):
+        if not path.name.startswith("."):
+            path.write_bytes(encode(picture(height, width, seed), "JPEG"))
+    return root

@@ -46,10 +46,7 @@ def command(
     check_reading(ctx, folder, "--folder")
     first, second = read_saved([before]), read_saved([after])
     check_same_data(first, second, (str(before), str(after)))
-    if folder is None:
-        task = task_of_rows(first, before.stem)
-    else:
-        task = read_task(folder, dataset, layout, gallery_size)
+    task = task_of_rows(first, before.stem) if folder is None else read_task(folder, dataset, layout, gallery_size)
     settings = Settings(rerank=reranking.Settings() if rerank else None, pooling=None)
     evaluations = [
         score_rows(

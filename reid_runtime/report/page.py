@@ -6,6 +6,7 @@ from pathlib import Path
 
 from reid_runtime.errors import StorageError
 from reid_runtime.evaluation.evaluating import Evaluation
+from reid_runtime.files import check_folder_writable, whole_file
 from reid_runtime.report.cameras import camera_pairs
 from reid_runtime.report.charts import cmc_curve, precision_histogram
 from reid_runtime.report.markup import escaped, percent
@@ -20,23 +21,27 @@ def check_report(path: Path, force: bool) -> None:
     """Find out before the work starts whether the page can be written; raises StorageError."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise StorageError(f"{path}: expected a name that ends in .html")
-    if os.path.exists(path) and not (force and os.path.isfile(path)):
+    if os.path.isdir(path):
+        raise StorageError(f"{path} is a folder; expected a file name")
+    if os.path.exists(path) and not force:
         raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
     if not os.path.isdir(path.parent):
         raise StorageError(f"{path.parent} is not a folder; make it first")
+    try:
+        check_folder_writable(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def write_report(path: Path, evaluation: Evaluation, force: bool = False) -> None:
     """Write the page of an evaluation, whole or not at all; raises StorageError."""
     check_report(path, force)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    text = page(evaluation)
     try:
-        beside.write_text(page(evaluation), encoding="utf-8")
-        os.replace(beside, path)
+        with whole_file(path) as beside:
+            beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def page(evaluation: Evaluation) -> str:

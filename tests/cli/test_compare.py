@@ -9,7 +9,7 @@ import pytest
 from reid_runtime.storage import Embeddings, write_embeddings
 
 from ..models import CONTRACT, DIMENSION
-from ..pictures import encode, picture
+from ..pictures import paint
 from ..scoring.layouts import miniatures
 
 PEOPLE = 40
@@ -127,8 +127,7 @@ def test_other_files_are_refused(command, files, tmp_path):
 def test_a_person_search_is_compared_with_its_folder(command, tiny_model, tmp_path):
     pytest.importorskip("scipy.io", reason="the miniature holds MATLAB files")
     miniatures.prw(tmp_path / "set")
-    for seed, path in enumerate(sorted((tmp_path / "set/frames").iterdir())):
-        path.write_bytes(encode(picture(140, 300, seed), "JPEG"))
+    paint(tmp_path / "set", 140, 300)
     path = tmp_path / "x.npz"
     run = command("evaluate", tmp_path / "set", "--model", tiny_model, "--device", "cpu", "--save", path, "--json")
     bare = command("compare", path, path)
@@ -137,3 +136,27 @@ def test_a_person_search_is_compared_with_its_folder(command, tiny_model, tmp_pa
     found = json.loads(command("compare", path, path, "--folder", tmp_path / "set", "--json").out)
     assert found["after"]["map_finite_sum"] == json.loads(run.out)["map_finite_sum"]
     assert found["changes"]["map_finite_sum"] == {"change": 0, "low": 0, "high": 0}
+
+
+def test_a_folder_is_read_as_evaluate_reads_it(command, files, tiny_model, tmp_path):
+    pytest.importorskip("scipy.io", reason="the miniature holds MATLAB files")
+    miniatures.cuhk_sysu(tmp_path / "set")
+    paint(tmp_path / "set", 140, 300)
+    path, folder = tmp_path / "x.npz", ["--folder", tmp_path / "set"]
+    command("evaluate", tmp_path / "set", "--model", tiny_model, "--device", "cpu", "--save", path)
+    found = json.loads(command("compare", path, path, *folder, "--gallery-size", "50", "--json").out)
+    assert found["protocol"].startswith("person search, 50 gallery frames a query; ")
+    assert "person search, 100 gallery frames a query; " in command("compare", path, path, *folder).out
+    run = command("compare", path, path, *folder, "--gallery-size", "500")
+    assert run.code == 1
+    assert "TestG500.mat" in run.err
+    assert "not all of cuhk-sysu" in command("compare", path, path, *folder, "--dataset", "cuhk-sysu").err
+    assert "does not lie as prw does" in command("compare", path, path, *folder, "--layout", "prw").err
+
+
+def test_how_to_read_a_folder_takes_one(command, files):
+    path = files("a.npz", planted(0.6))
+    run = command("compare", path, path, "--gallery-size", "50")
+    assert run.code == 2
+    assert "--gallery-size says how to read --folder; name that too" in run.err
+    assert "query and gallery as saved; " in command("compare", path, path).out

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reid_runtime.embedder import default_model
 from reid_runtime.storage import read_embeddings
 
 from ..models import DIMENSION, write_model
@@ -227,5 +228,5 @@ def test_default_model_says_that_it_is_for_research(command, crops, default):
     assert run.code == 0
     first, second, *_ = run.err.splitlines()
     assert first.startswith("device auto: onnxruntime ")
-    assert second.startswith("default model default.onnx: research use only, trained on market1501")
+    assert second.startswith(f"default model {default_model().name}: research use only, trained on market1501")
     assert read_embeddings(crops.parent / "embeddings.npz").contract_id == default.contract.contract_id

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from examples.draw_crops import write_market
+from reid_runtime.embedder import default_model
 from reid_runtime.storage import read_embeddings
 
-from ..pictures import encode, picture
+from ..pictures import paint
 from ..scoring.layouts import miniatures
 
 KEYS = [
@@ -45,20 +46,13 @@ def evaluate(command, tiny_model):
     return lambda *arguments: command("evaluate", *arguments, "--model", tiny_model, "--device", "cpu")
 
 
-def paint(root, height=64, width=32):
-    for seed, path in enumerate(sorted(root.rglob("*.jpg"))):
-        if not path.name.startswith("."):
-            path.write_bytes(encode(picture(height, width, seed), "JPEG"))
-    return root
-
-
 def test_drawn_people_are_found_by_the_embedded_model(command, drawn, default, tmp_path):
     run = command("evaluate", drawn, "--json", "--save", tmp_path / "x.npz", "--device", "cpu")
     assert run.code == 0
     found = json.loads(run.out)
     assert sorted(found) == sorted(KEYS)
     assert (found["queries"], found["valid_queries"], found["gallery"]) == (8, 8, 9)
-    assert (found["dataset"], found["model"], found["reranked"]) == ("drawn", "default.onnx", False)
+    assert (found["dataset"], found["model"], found["reranked"]) == ("drawn", default_model().name, False)
     assert found["contract_id"] == default.contract.contract_id
     assert 0.5 < found["map_trapezoid"] <= found["map_finite_sum"] <= 1
     assert found["rank_1"] <= found["rank_5"] <= found["rank_10"] == 1
@@ -76,6 +70,7 @@ def test_a_saved_file_gives_the_same_numbers_without_a_model(command, drawn, sav
     told = json.loads(kept.out)
     assert {key: told[key] for key in KEYS[4:]} == {key: fresh[key] for key in KEYS[4:]}
     assert told["dataset"] == "saved"
+    assert told["protocol"].startswith("query and gallery as saved; same identity and camera ignored")
     assert json.loads(command("evaluate", drawn, "--from", saved, "--json").out)["dataset"] == "drawn"
 
 
@@ -202,6 +197,19 @@ def test_report_is_written_beside_the_scores(command, drawn, saved, tmp_path):
     assert "x.html exists and is not overwritten" in again.err
     assert command("evaluate", drawn, "--from", saved, "--report", tmp_path / "x.html", "--force").code == 0
     assert (tmp_path / "x.html").read_text() == page
+
+
+def test_help_says_that_an_interrupted_evaluation_keeps_nothing(evaluate):
+    assert "interrupted keeps nothing" in " ".join(evaluate("--help").out.split())
+
+
+def test_a_csv_that_is_not_utf_8_is_told(evaluate, tmp_path):
+    miniatures.touch(tmp_path, "a.jpg")
+    (tmp_path / "crops.csv").write_bytes("id,identity,camera\r\na.jpg,André,1\r\n".encode("cp1252"))
+    run = evaluate(tmp_path)
+    assert run.code == 1
+    assert "crops.csv: line 2 is not UTF-8" in run.err
+    assert "Traceback" not in run.err
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,18 @@ from reid_runtime.errors import StorageError
 from reid_runtime.evaluation import Settings, evaluate, score_rows, task_of
 from reid_runtime.evaluation.embedding import embed_task
 from reid_runtime.evaluation.saved import task_of_rows
-from reid_runtime.report import write_report
+from reid_runtime.report import check_report, write_report
 from reid_runtime.report.page import page
 from reid_runtime.report.ranked import choose
 from reid_runtime.scoring import reranking
 from reid_runtime.scoring.camera_pairs import score_camera_pairs
+from reid_runtime.scoring.confidence import MEASURES
 from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.plain import read_plain
 from reid_runtime.scoring.layouts.prw import read_prw
 from reid_runtime.scoring.ranking import Scores
 
-from ..pictures import encode, picture
+from ..pictures import encode, paint, picture
 from ..scoring.layouts import miniatures
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -119,6 +120,13 @@ def test_scores_and_intervals_are_those_of_the_evaluation(parsed, evaluation):
     for name, interval in intervals.items():
         assert f"{100 * report[name]:.1f}%{100 * interval.low:.1f} to {100 * interval.high:.1f}" in tiles[0]
     assert len([one for one in parsed.all("li") if "tiles" not in one["within"] and "title" not in one]) == 6
+
+
+def test_tiles_have_the_titles_that_the_command_prints(parsed):
+    tiles = [one["text"] for one in parsed.all("span", "title")]
+    printed = [title.replace("(", "").replace(")", "") for title in MEASURES.values()]
+    assert sorted(tile.strip() for tile in tiles) == sorted(printed)
+    assert tiles[0] == "mAP finite-sum", "the headline comes first"
 
 
 def test_the_curve_is_the_cmc(parsed, evaluation):
@@ -233,9 +241,7 @@ def test_a_picture_that_is_gone_leaves_the_page_whole(tiny, folder, tmp_path):
 def test_a_person_search_has_a_page(tiny, tmp_path):
     pytest.importorskip("scipy.io", reason="the miniature holds MATLAB files")
     miniatures.prw(tmp_path)
-    for seed, path in enumerate(sorted((tmp_path / "frames").iterdir())):
-        path.write_bytes(encode(picture(140, 300, seed), "JPEG"))
-    parsed = Page(page(evaluate(tiny, read_prw(tmp_path))))
+    parsed = Page(page(evaluate(tiny, read_prw(paint(tmp_path, 140, 300)))))
     assert "A person search does not look at cameras." in parsed.text
     assert all(one["height"] == "80" for one in parsed.all("img")[:1]), "the box and not the frame"
     assert {one["class"] for one in parsed.all("li") if "class" in one} == {"right", "wrong"}
@@ -286,3 +292,20 @@ def test_the_file_is_whole_or_not_there(evaluation, tmp_path, monkeypatch):
     with pytest.raises(StorageError, match="could not be written"):
         write_report(tmp_path / "b.html", evaluation)
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_where_no_page_can_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+    check_report(tmp_path / "a.html", force=False)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "x.html").mkdir()
+    for force in (False, True):
+        with pytest.raises(StorageError, match=r"x\.html is a folder; expected a file name"):
+            check_report(tmp_path / "x.html", force)
+
+    def read_only(*_):
+        raise PermissionError(13, "Permission denied")
+
+    # What a folder without the right to write does, which whoever runs the tests may have everywhere.
+    monkeypatch.setattr("builtins.open", read_only)
+    with pytest.raises(StorageError, match=r"a\.html cannot be written: Permission denied"):
+        check_report(tmp_path / "a.html", force=False)

@@ -27,7 +27,7 @@ def simulated(rng, people=60, queries=4, spread=0.2, shift=0.0):
 
 
 def test_measures_are_those_of_the_summary():
-    assert tuple(field.name for field in fields(Summary))[: len(MEASURES)] == MEASURES
+    assert tuple(field.name for field in fields(Summary))[: len(MEASURES)] == tuple(MEASURES)
 
 
 def test_values_are_those_of_the_summary():

@@ -80,3 +80,29 @@ def test_pictures_elsewhere_are_told(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="no pictures at"):
         read_plain(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("odd", ["1_1", "+11", "１１"])
+def test_only_digits_and_a_minus_are_a_whole_number(tmp_path, odd):
+    touch(tmp_path, f"{odd}/1/a.jpg", "11/1/b.jpg", "11/2/b.jpg")
+    gallery = read_plain(tmp_path).gallery
+    people = dict(zip(gallery.ids, gallery.identities.tolist(), strict=True))
+    assert people["11/1/b.jpg"] == people["11/2/b.jpg"] != people[f"{odd}/1/a.jpg"]
+
+
+@pytest.mark.parametrize("names", [("01/1", "1/1"), ("-0/1", "0/1"), ("7/1", "7/001")])
+def test_two_ways_to_write_one_number_are_refused(tmp_path, names):
+    touch(tmp_path, *(f"{name}/a.jpg" for name in names))
+    with pytest.raises(DatasetError, match=r"'.+' and '.+' are one number, and may mean one or two"):
+        read_plain(tmp_path)
+
+
+def test_padded_numbers_keep_their_meaning(tmp_path):
+    touch(tmp_path, "0001/1/a.jpg", "0000/1/a.jpg", "-1/2/a.jpg")
+    assert sorted(read_plain(tmp_path).gallery.identities.tolist()) == [-1, 0, 1]
+
+
+def test_a_number_too_long_to_keep_is_told(tmp_path):
+    touch(tmp_path, f"{10**20}/1/a.jpg", "1/1/a.jpg")
+    with pytest.raises(DatasetError, match=f"'{10**20}' is a number of more than 18 characters"):
+        read_plain(tmp_path)

@@ -83,7 +83,7 @@ def test_msmt17_tells_pictures_that_the_copy_lacks(tmp_path):
     with pytest.raises(DatasetError, match=r"list_gallery.txt: line 1 does not read"):
         read_msmt17(tmp_path)
     (tmp_path / "list_query.txt").unlink()
-    with pytest.raises(DatasetError, match=r"no list_query.txt"):
+    with pytest.raises(DatasetError, match=r"list_query.txt is missing"):
         read_msmt17(tmp_path)
 
 

@@ -1,0 +1,37 @@
+"""What no vectors are needed for to know that it cannot be scored."""
+
+import dataclasses
+
+import pytest
+
+from reid_runtime.errors import DatasetError
+from reid_runtime.evaluation import Settings, evaluate
+from reid_runtime.scoring.errors import ScoringError
+from reid_runtime.scoring.layouts import read_market
+from reid_runtime.scoring.layouts.plain import read_plain
+
+from ..scoring.layouts import miniatures
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("1/1/a.jpg", "1/1/b.jpg", "2/1/c.jpg"), "hold one camera only"),
+        (("1/1/a.jpg", "2/2/b.jpg"), "none of 2 queries has a right answer, the first is identity 1 of camera 1"),
+    ],
+)
+def test_what_cannot_be_scored_is_not_embedded(tiny, tmp_path, names, said):
+    miniatures.touch(tmp_path, *names)
+    with pytest.raises(ScoringError, match=said):
+        evaluate(tiny, read_plain(tmp_path), lambda: pytest.fail("a picture was embedded"))
+
+
+def test_multi_query_without_further_crops_is_told(tiny, market):
+    with pytest.raises(DatasetError, match=r"multi-query needs further crops.*gt_bbox"):
+        evaluate(tiny, read_market(market), settings=Settings(multi_query=True))
+
+
+def test_a_person_search_without_answers_is_not_embedded(tiny, search):
+    tasks = tuple(dataclasses.replace(task, answers=task.answers[:0]) for task in search.tasks)
+    with pytest.raises(ScoringError, match="none of 2 queries is in a frame of its gallery"):
+        evaluate(tiny, dataclasses.replace(search, tasks=tasks), lambda: pytest.fail("a box was embedded"))
