@@ -139,7 +139,7 @@ class Embedder:
     def stream(self, images: Iterable[ImageSource], colour: Colour | None = None) -> Iterator[Result]:
         """A Result for every image, in order, over an input of any length, in bounded memory.
 
-        Results come while the input goes on: the first after at most 16 images, and at most two windows of 128
+        Results come while the input goes on: the first after at most 24 images, and at most two windows of 128
         images are held. A picture that cannot be used gives a Result with its error, and the stream goes on. An
         array is copied when it is taken from the input, so a camera may fill one buffer again and again.
         """

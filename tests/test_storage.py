@@ -167,7 +167,7 @@ def test_folder_that_takes_no_files(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("reid_runtime.storage.open", refuse, raising=False)
+    monkeypatch.setattr("reid_runtime.files.open", refuse, raising=False)
     with pytest.raises(StorageError, match="Read-only file system"):
         check_writable(tmp_path / "x.npz", force=False)
 

@@ -37,7 +37,7 @@ class Checkpoint:
     progress: dict[str, int]
     """Place in the run: `epoch` and `batch` are the next to be done, `identities` the number of classes."""
     tensors: dict[str, torch.Tensor]
-    """By name: `network.*`, and for a run that is not over `classifier.*` and `optimiser.*`."""
+    """By name: `network.*`, and for a run that is not over `objective.*` and `optimiser.*`."""
 
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
         """The tensors under a prefix, without it."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from reid_runtime.cli.options import load_model, model_options
 from reid_runtime.embedder import Embedder, Result
-from reid_runtime.errors import ImageError
+from reid_runtime.errors import ImageError, StorageError
 from reid_runtime.sources import Sources, find_sources
 from reid_runtime.storage import Embeddings, check_writable, write_embeddings
 
@@ -64,12 +64,7 @@ def command(
         write_embeddings(output, rows, force)
     except BaseException:  # Ctrl-C and SIGTERM too: whatever ends the run, what was finished is kept
         if results:
-            partial = _partial_name(output)
-            write_embeddings(partial, _table(embedder, sources, results, on_error))
-            click.echo(
-                f"ended after {len(results)} of {len(sources.ids)} pictures; what was finished is in {partial}",
-                err=True,
-            )
+            _keep(_table(embedder, sources, results, on_error), output, len(results), len(sources.ids))
         raise
     failed = [result for result in results if result.error is not None]
     if as_json:
@@ -77,6 +72,17 @@ def command(
     _report(output, rows, sources, failed, on_error)
     if failed:
         click.get_current_context().exit(3)
+
+
+def _keep(rows: Embeddings, output: Path, done: int, count: int) -> None:
+    """Write what a run that ends early has finished; what ended it is the caller's to tell, also when this fails."""
+    partial = _partial_name(output)
+    try:
+        write_embeddings(partial, rows)
+    except StorageError as error:
+        click.echo(f"ended after {done} of {count} pictures, and they could not be kept: {error}", err=True)
+    else:
+        click.echo(f"ended after {done} of {count} pictures; what was finished is in {partial}", err=True)
 
 
 def _partial_name(output: Path) -> Path:

@@ -1,5 +1,8 @@
 """OpenVINO gives what ONNX Runtime gives, and says so where it cannot."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -72,3 +75,15 @@ def test_openvinos_own_format_is_not_run_by_another(tmp_path):
     path.write_text("<net/>")
     with pytest.raises(BackendError, match="use device 'openvino'"):
         Embedder.load(path, device="cpu")
+
+
+def test_loading_leaves_the_home_folder_alone_and_calls_nobody(tmp_path):
+    code = (
+        "import sys, socket; socket.socket.connect = lambda *_: sys.exit(9); "
+        "from reid_runtime import Embedder; Embedder.load(device='openvino'); "
+        "import openvino; assert sys.modules.get('openvino_telemetry') is None"
+    )
+    environment = os.environ | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

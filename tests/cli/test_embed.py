@@ -92,9 +92,17 @@ def test_errors_are_recorded(embed, crops, suffix):
 def test_first_error_can_stop_the_run(embed, crops):
     run = embed("crops", "--on-error", "raise")
     assert run.code == 1
-    assert run.err.startswith("error: b/bomb.bmp: 30000x30000 is more than")
-    assert len(run.err.splitlines()) == 1
-    assert [path.name for path in crops.parent.iterdir()] == ["crops"]
+    kept, said = run.err.splitlines()
+    assert kept == "ended after 3 of 10 pictures; what was finished is in embeddings.partial.npz"
+    assert said.startswith("error: b/bomb.bmp: 30000x30000 is more than")
+    assert len(read_embeddings(crops.parent / "embeddings.partial.npz")) == 3
+    assert not (crops.parent / "embeddings.npz").exists()
+
+
+def test_what_an_earlier_run_kept_is_not_overwritten(embed, crops):
+    for name in ("embeddings.partial.npz", "embeddings.partial-2.npz"):
+        embed("crops", "--on-error", "raise")
+        assert len(read_embeddings(crops.parent / name)) == 3
 
 
 def test_all_good_is_0(embed, crops):

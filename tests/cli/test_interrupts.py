@@ -89,7 +89,7 @@ def test_interrupted_keeps_what_was_finished(start, many, tmp_path, number, code
     kept = read_embeddings(tmp_path / "out.partial.npz")
     assert 0 < len(kept) < COUNT
     assert kept.id.tolist() == sorted(path.name for path in many.iterdir())[: len(kept)]
-    assert f"interrupted after {len(kept)} of {COUNT}; what was finished is in out.partial.npz" in said
+    assert f"ended after {len(kept)} of {COUNT} pictures; what was finished is in out.partial.npz" in said
 
 
 def test_killed_leaves_nothing(start, many, tmp_path):

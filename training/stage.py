@@ -1,4 +1,4 @@
-"""The classification stage: ImageNet weights in, a network that tells the training identities apart out."""
+"""A stage of training: a network, an objective that says what its vectors should be, and a run that can be resumed."""
 
 import json
 import math
@@ -19,7 +19,6 @@ from training.cpu import keep_freed_memory, repair_bfloat16
 from training.cutout import largest_extent
 from training.data import Augmentation, TrainingCrops, batches, epoch_order
 from training.interrupts import deferred_interrupts
-from training.losses import IdentityClassifier
 from training.network import EmbeddingNetwork
 from training.recipe import Recipe
 
@@ -51,9 +50,9 @@ def learning_rate_at(recipe: Recipe, epoch: float) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def make_optimiser(recipe: Recipe, network: nn.Module, classifier: nn.Module) -> torch.optim.AdamW:
+def make_optimiser(recipe: Recipe, network: nn.Module, objective: nn.Module) -> torch.optim.AdamW:
     """AdamW; vectors (biases, batch-norm) do not decay."""
-    parameters = [*network.parameters(), *classifier.parameters()]
+    parameters = [*network.parameters(), *objective.parameters()]
     return torch.optim.AdamW(
         [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -64,7 +63,7 @@ def make_optimiser(recipe: Recipe, network: nn.Module, classifier: nn.Module) ->
     )
 
 
-class ClassificationRun:
+class Run:
     """One run in one folder: `last.safetensors` to resume from, `metrics.jsonl`, and in the end `model.safetensors`."""
 
     def __init__(
@@ -74,6 +73,7 @@ class ClassificationRun:
         crops: TrainingCrops,
         trained_on: dict[str, Any],
         network: EmbeddingNetwork,
+        objective: nn.Module,
         device: str,
         pace: Pace,
     ) -> None:
@@ -84,15 +84,12 @@ class ClassificationRun:
             )
         self.folder, self.recipe, self.crops, self.trained_on = folder, recipe, crops, trained_on
         self.device, self.pace = torch.device(device), pace
-        torch.manual_seed(recipe.seed)
         if self.device.type == "cpu":
             keep_freed_memory()
             repair_bfloat16(network)
         self.network = network.to(self.device)
-        self.classifier = IdentityClassifier(
-            recipe.dimension, crops.identities, recipe.scale, recipe.margin, recipe.label_smoothing
-        ).to(self.device)
-        self.optimiser = make_optimiser(recipe, self.network, self.classifier)
+        self.objective = objective.to(self.device)
+        self.optimiser = make_optimiser(recipe, self.network, self.objective)
         self.epoch = self.batch = 0
 
     def resume(self) -> bool:
@@ -106,7 +103,7 @@ class ClassificationRun:
                 f"{path} belongs to another recipe or data set; choose another run folder, or remove it"
             )
         self.network.load_state_dict(checkpoint.part("network"))
-        self.classifier.load_state_dict(checkpoint.part("classifier"))
+        self.objective.load_state_dict(checkpoint.part("objective"))
         for (parameter, key), value in self._optimiser_slots(checkpoint.part("optimiser")):
             self.optimiser.state[parameter][key] = value
         self.epoch, self.batch = checkpoint.progress["epoch"], checkpoint.progress["batch"]
@@ -121,13 +118,17 @@ class ClassificationRun:
         parameters = self._parameters()
         for name, tensor in tensors.items():
             index, key = name.split(".")
-            # AdamW keeps its step counter on the CPU unless it is fused, and with the parameter when it is.
-            yield (parameters[int(index)], key), tensor.to(self.device)
+            parameter = parameters[int(index)]
+            value = tensor.to(self.device)
+            if value.shape == parameter.shape:
+                # In the parameter's own memory order: the fused optimiser reads both as they lie in memory.
+                value = torch.empty_like(parameter).copy_(value)
+            yield (parameter, key), value
 
     def _checkpoint(self, whole: bool) -> Checkpoint:
         tensors = {f"network.{key}": value.cpu() for key, value in self.network.state_dict().items()}
         if whole:
-            tensors |= {f"classifier.{key}": value.cpu() for key, value in self.classifier.state_dict().items()}
+            tensors |= {f"objective.{key}": value.cpu() for key, value in self.objective.state_dict().items()}
             for index, parameter in enumerate(self._parameters()):
                 for key, value in self.optimiser.state[parameter].items():
                     tensors[f"optimiser.{index}.{key}"] = value.cpu()
@@ -176,7 +177,7 @@ class ClassificationRun:
         )
         for images, labels in progress:
             rate = learning_rate_at(recipe, epoch + self.batch / len(order))
-            loss, accuracy = self._step(torch.from_numpy(images), torch.from_numpy(labels), rate)
+            loss, agreement = self._step(torch.from_numpy(images), torch.from_numpy(labels), rate)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at epoch {epoch + 1}, batch {self.batch + 1}; the last checkpoint is "
@@ -187,25 +188,25 @@ class ClassificationRun:
             if self.batch % self.pace.metrics_batches and self.batch != len(order):
                 yield None
                 continue
-            progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}")
+            progress.set_postfix(loss=f"{loss:.3f}", agreement=f"{agreement:.3f}")
             yield {
                 "epoch": epoch,
                 "batch": self.batch,
                 "loss": round(loss, 5),
-                "accuracy": round(accuracy, 4),
+                "agreement": round(agreement, 4),
                 "learning_rate": rate,
                 "size": rule.size,
                 "images_per_second": round(seen / (time.monotonic() - started), 2),
             }
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, rate: float) -> tuple[float, float]:
-        """One optimiser step; (loss, accuracy) before it."""
+        """One optimiser step; (loss, agreement) before it."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             embeddings = self.network(images.to(self.device))
-        loss, accuracy = self.classifier(embeddings, labels.to(self.device))
+        loss, agreement = self.objective(embeddings, labels.to(self.device))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
-        return loss.item(), accuracy.item()
+        return loss.item(), agreement.item()

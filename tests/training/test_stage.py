@@ -1,4 +1,4 @@
-"""The classification stage on drawn people: it learns, it saves, and a killed run goes on where it was."""
+"""A stage on small data: it learns, it saves, and a killed run goes on where it was."""
 
 import json
 import os
@@ -15,15 +15,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from reid_runtime.errors import ImageError
 from reid_runtime.resize import LongestSide
 from reid_runtime.scoring.layouts.market1501 import read_split
 from training.backbones import BACKBONES
-from training.classification import ClassificationRun, Pace, TrainingError, learning_rate_at, size_at
 from training.data import Augmentation, TrainingCrops, batches, epoch_order
+from training.losses import IdentityClassifier, TeacherVectors
 from training.network import EmbeddingNetwork
 from training.recipe import read_recipe
+from training.stage import Pace, Run, TrainingError, learning_rate_at, size_at
 
 ROOT = Path(__file__).parents[2]
 RECIPE = replace(
@@ -50,11 +52,13 @@ def crops():
     return TrainingCrops(images, np.arange(32) % 4, 4)
 
 
-def make_run(folder, crops, recipe=RECIPE):
+def make_run(folder, crops, recipe=RECIPE, objective=None):
     torch.manual_seed(recipe.seed)
     network = EmbeddingNetwork(recipe.backbone, recipe.dimension)
-    trained_on = {"data": "drawn", "terms": "none", "identities": 4, "crops": 32}
-    return ClassificationRun(folder, recipe, crops, trained_on, network, "cpu", Pace(1e9, 1))
+    if objective is None:
+        objective = IdentityClassifier(recipe.dimension, crops.identities, recipe.scale, recipe.margin, 0.0)
+    trained_on = {"data": "drawn", "terms": "none", "identities": crops.identities, "crops": len(crops.images)}
+    return Run(folder, recipe, crops, trained_on, network, objective, "cpu", Pace(1e9, 1))
 
 
 def metrics(folder):
@@ -98,6 +102,17 @@ def test_an_interrupted_run_resumes_to_the_same_weights(stop_after, crops, tmp_p
         assert torch.equal(resumed.network.state_dict()[key], value), key
 
 
+def test_a_student_learns_its_teachers_vectors(crops, tmp_path):
+    torch.manual_seed(0)
+    directions = functional.normalize(torch.randn(4, RECIPE.dimension), dim=1)
+    each_its_own = replace(crops, labels=np.arange(32))
+    run = make_run(tmp_path, each_its_own, objective=TeacherVectors(directions[torch.from_numpy(crops.labels)]))
+    run.train()
+    seen = metrics(tmp_path)
+    assert seen[-1]["agreement"] > 0.5 > seen[0]["agreement"] + 0.2
+    assert not [name for name in load_file(tmp_path / "last.safetensors") if name.startswith("objective.")]
+
+
 def test_a_run_is_not_resumed_with_another_recipe(crops, tmp_path):
     make_run(tmp_path, crops, replace(RECIPE, epochs=1)).train()
     with pytest.raises(TrainingError, match="another recipe"):
@@ -110,7 +125,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(crop
     run.save()
     before = (tmp_path / "last.safetensors").read_bytes()
     with torch.no_grad():
-        run.classifier.directions.fill_(float("nan"))
+        run.objective.directions.fill_(float("nan"))
     with pytest.raises(TrainingError, match="the loss is nan"):
         run.train()
     assert (tmp_path / "last.safetensors").read_bytes() == before
