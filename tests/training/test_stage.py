@@ -66,10 +66,12 @@ def metrics(folder):
 
 
 def test_a_run_learns_and_says_what_it_did(crops, tmp_path):
-    make_run(tmp_path, crops).train()
+    plain = IdentityClassifier(RECIPE.dimension, 4, scale=8.0, margin=0.0, label_smoothing=0.0)
+    make_run(tmp_path, crops, replace(RECIPE, epochs=10), plain).train()
     seen = metrics(tmp_path)
     assert {record["size"] for record in seen} == {32, 48}
     assert seen[-1]["loss"] < 0.5 * seen[0]["loss"]
+    assert seen[-1]["agreement"] > 0.8
     tensors = load_file(tmp_path / "model.safetensors")
     assert all(name.startswith("network.") for name in tensors), "the finished model is free of optimiser state"
 
