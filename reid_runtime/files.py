@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reid_runtime.errors import StorageError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -24,8 +26,20 @@ def whole_file(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def check_folder_writable(path: Path) -> None:
-    """Find out, before the work starts, whether a file of this name can be made; raises OSError."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    open(beside, "xb").close()
-    beside.unlink()
+def check_new_file(path: Path, force: bool) -> None:
+    """Find out before the work starts whether a file of this name can be written; raises StorageError.
+
+    An existing file is in the way unless `force` is true; a folder always is.
+    """
+    if os.path.isdir(path):
+        raise StorageError(f"{path} is a folder; expected a file name")
+    if os.path.exists(path) and not force:
+        raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
+    if not os.path.isdir(path.parent):
+        raise StorageError(f"{path.parent} is not a folder; make it first")
+    try:
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        open(beside, "xb").close()
+        beside.unlink()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error

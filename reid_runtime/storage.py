@@ -4,7 +4,6 @@ A file is written beside its final name, flushed to disk and renamed: under the 
 or none. Every file says which embedding space it is in (`contract_id`) and which model file made it (`artefact_id`).
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from reid_runtime.contract import Contract
 from reid_runtime.errors import StorageError
-from reid_runtime.files import check_folder_writable, whole_file
+from reid_runtime.files import check_new_file, whole_file
 
 _METADATA = ("contract", "contract_id", "artefact_id")
 _OPTIONAL = ("identity", "camera", "split", "time")
@@ -73,16 +72,7 @@ def check_writable(path: Path, force: bool) -> None:
         raise StorageError(f"{path}: expected a name that ends in .npz or .parquet")
     if path.suffix == ".parquet":
         _pyarrow()
-    if os.path.isdir(path):
-        raise StorageError(f"{path} is a folder; expected a file name")
-    if os.path.exists(path) and not force:
-        raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
-    if not os.path.isdir(path.parent):
-        raise StorageError(f"{path.parent} is not a folder; make it first")
-    try:
-        check_folder_writable(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+    check_new_file(path, force)
 
 
 def write_embeddings(path: Path, rows: Embeddings, force: bool = False) -> None:

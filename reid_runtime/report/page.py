@@ -1,12 +1,11 @@
 """The page itself: its parts in their order, and the writing of the file."""
 
-import os
 from importlib import resources
 from pathlib import Path
 
 from reid_runtime.errors import StorageError
 from reid_runtime.evaluation.evaluating import Evaluation
-from reid_runtime.files import check_folder_writable, whole_file
+from reid_runtime.files import check_new_file, whole_file
 from reid_runtime.report.cameras import camera_pairs
 from reid_runtime.report.charts import cmc_curve, precision_histogram
 from reid_runtime.report.markup import escaped, percent
@@ -21,16 +20,7 @@ def check_report(path: Path, force: bool) -> None:
     """Find out before the work starts whether the page can be written; raises StorageError."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise StorageError(f"{path}: expected a name that ends in .html")
-    if os.path.isdir(path):
-        raise StorageError(f"{path} is a folder; expected a file name")
-    if os.path.exists(path) and not force:
-        raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
-    if not os.path.isdir(path.parent):
-        raise StorageError(f"{path.parent} is not a folder; make it first")
-    try:
-        check_folder_writable(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+    check_new_file(path, force)
 
 
 def write_report(path: Path, evaluation: Evaluation, force: bool = False) -> None:
