@@ -15,7 +15,7 @@ KNOWN = {
     "intel-reid-ir/person-reidentification-retail-0287.xml": (93.1, 76.6),
     "osnet_x0_25-msmt17/osnet_x0_25_msmt17.onnx": (59.8, 33.6),
 }
-IN_CI = ("retail-0277",)
+IN_CI = ("retail-0288",)
 
 
 @pytest.mark.realdata
