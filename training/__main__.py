@@ -1,138 +1,132 @@
 """python -m training: the stages of the paper's training, one command each."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import torch
-from torch import nn
-from tqdm import tqdm
 
-from reid_runtime import Embedder
 from reid_runtime.cli import run
-from reid_runtime.scoring.layouts import market1501
-from training.backbones import initialise
-from training.checkpoint import Checkpoint, read_checkpoint
-from training.data import TrainingCrops
-from training.losses import IdentityClassifier, TeacherVectors
-from training.network import EmbeddingNetwork
+from reid_runtime.embedder import Embedder
+from reid_runtime.scoring.layouts.datasets import DATASETS
+from training import stages
+from training.data import TrainingCrops, load_training
 from training.recipe import Recipe, read_recipe
-from training.stage import Pace, Run, TrainingError
+from training.stage import Pace
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+WIDE = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group()
+class _InOrder(click.Group):
+    """Lists the stages as they follow each other."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings=WIDE)
 def main() -> None:
-    """Train an embedding network after 'Re-ID done right' (Almazán et al., 2018)."""
+    """Train a person re-identification network after 'Re-ID done right' (Almazán et al., 2018).
+
+    One network: an image at its own size, the largest side scaled to 416 pixels and the aspect ratio kept, goes
+    through a convolutional backbone, global max pooling, a fully connected layer and L2 normalisation. It is
+    trained in stages, each of which starts from the one before:
+
+    \b
+      ImageNet           --weights imagenet, or a file
+      classify           identity classification, by cross-entropy
+      rank               three streams with shared weights and the ranking loss
+                         1/2 max(0, m + |q - d+|^2 - |q - d-|^2), on hard triplets
+                         out of a pool of training images that is embedded anew all the time
+
+    Images meet cut-out: noise in a region that grows during training. Mining, pre-training and cut-out are the three
+    forms of the curriculum. Not in the paper: distil, where a better model's vectors are the targets.
+
+    \b
+      python -m training classify DATA --recipe training/recipes/paper-resnet101.toml \\
+          --weights imagenet --terms "..." -o classified
+      python -m training rank DATA --recipe training/recipes/paper-resnet101.toml \\
+          --start classified/model.safetensors --terms "..." -o ranked
+      python -m export.to_onnx ranked/model.safetensors -o model.onnx
+
+    Everything that can be chosen is in the recipe, one TOML file for all stages, whose defaults are the paper's
+    choices: training/recipe.py says what each is and where it comes from. A run that was interrupted or killed goes
+    on when the same command is given again. Its folder holds recipe.toml, run.json (code version, seed, data),
+    metrics.jsonl, plots.png, curriculum.png (look at it), last.safetensors and in the end model.safetensors.
+    """
 
 
 def stage(command: Callable[..., None]) -> click.Command:
     """A stage's command: what every one of them needs."""
+    layouts = click.Choice([known.name for known in DATASETS])
     for option in (
-        click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True),
         click.option("--checkpoint-minutes", default=3.0, show_default=True, help="How often the run is saved."),
-        click.option("--terms", required=True, help="The data's terms of use; they travel in the model's contract."),
-        click.option("--weights", type=FILE, help="ImageNet weights: safetensors, torchvision's names."),
+        click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True),
+        click.option("--one-camera", is_flag=True, help="Train although all pictures are of one camera."),
         click.option(
-            "--start", type=FILE, help="A checkpoint whose trunk a new run starts from, instead of --weights."
+            "--layout",
+            type=layouts,
+            metavar="NAME",
+            help="How DATA lies, by a name of `reid-runtime datasets`.  [bounding_box_train: market1501; else found]",
+        ),
+        click.option("--terms", required=True, help="The data's terms of use; they travel in the model's contract."),
+        click.option("--start", type=FILE, help="A checkpoint of the stage before, which a new run starts from."),
+        click.option(
+            "--weights",
+            metavar="FILE|imagenet",
+            help="ImageNet weights that a new run starts from: safetensors with torchvision's names, or the published.",
         ),
         click.option("-o", "--out", type=FOLDER, required=True, help="Run folder; a run in it is resumed."),
         click.option("--recipe", "recipe_file", type=FILE, required=True, help="TOML, see training/recipes."),
-        click.argument("data", type=FOLDER),
+        click.argument("data", type=click.Path(path_type=Path)),
     ):
         command = option(command)
-    return main.command()(command)
+    return main.command(context_settings=WIDE)(command)
 
 
 @stage
-def classify(data: Path, recipe_file: Path, terms: str, **options: Any) -> None:
-    """Identity classification on DATA/bounding_box_train (Market-1501's layout)."""
-    recipe, crops = read_recipe(recipe_file), load_crops(data)
-    trained_on = facts(data, terms, crops)
-    torch.manual_seed(recipe.seed)
-    network = EmbeddingNetwork(recipe.backbone, recipe.dimension)
-    objective = IdentityClassifier(
-        recipe.dimension, crops.identities, recipe.scale, recipe.margin, recipe.label_smoothing
-    )
-    train(recipe, crops, trained_on, network, objective, **options)
+def classify(**options: Any) -> None:
+    """Identity classification on DATA's training split: which of its people is this?
+
+    DATA is a data set that `reid-runtime datasets` lists, or a plain folder identity/camera/picture of your own.
+    """
+    click.echo(f"wrote {stages.classify(*_read(**options))}")
+
+
+@stage
+def rank(**options: Any) -> None:
+    """Ranking on DATA's training split: nearer to the same person than to any other, by a margin.
+
+    Batch normalisation keeps the statistics of the stage before: images of all sizes go through one by one.
+    """
+    click.echo(f"wrote {stages.rank(*_read(**options))}")
 
 
 @stage
 @click.option("--teacher", type=FILE, required=True, help="A model with a contract, ONNX or OpenVINO.")
 @click.option("--teacher-contract", type=FILE, help="States the contract of a teacher that carries none.")
-def distil(
-    data: Path, recipe_file: Path, terms: str, teacher: Path, teacher_contract: Path | None, **options: Any
-) -> None:
-    """Teach a network the vectors that a better model gives to the crops of DATA/bounding_box_train.
+def distil(teacher: Path, teacher_contract: Path | None, **options: Any) -> None:
+    """Teach a network the vectors that a better model, of any size, gives to DATA's training images.
 
-    The recipe's dimension must be the teacher's; its scale, margin and label_smoothing are not used.
+    Both see the same views of each image; the teacher's vectors of them are kept in the run folder. The recipe's
+    dimension must be the teacher's.
     """
-    recipe, crops = read_recipe(recipe_file), load_crops(data)
-    embedder = Embedder.load(teacher, device="auto", contract=teacher_contract)
-    if embedder.dimension != recipe.dimension:
-        raise TrainingError(f"the teacher's vectors have {embedder.dimension} numbers, the recipe {recipe.dimension}")
-    trained_on = facts(data, f"{terms}; vectors of {embedder.contract.name} as targets", crops)
-    progress = tqdm(crops.images, desc=f"vectors of {embedder.contract.name}", disable=None)
-    objective = TeacherVectors(torch.from_numpy(embedder.embed(progress, colour="rgb")))
-    torch.manual_seed(recipe.seed)
-    network = EmbeddingNetwork(recipe.backbone, recipe.dimension)
-    each_its_own = replace(crops, labels=np.arange(len(crops.images)))
-    train(recipe, each_its_own, trained_on, network, objective, **options)
+    model = Embedder.load(teacher, device="auto", contract=teacher_contract)
+    click.echo(f"wrote {stages.distil(*_read(**options), model)}")
 
 
-def load_crops(data: Path) -> TrainingCrops:
-    """The crops of people in the training split."""
-    split = market1501.read_split(data, "bounding_box_train")
-    return TrainingCrops.load(split.where(split.identities > 0))
-
-
-def facts(data: Path, terms: str, crops: TrainingCrops) -> dict[str, Any]:
-    """What the contract says of the training data."""
-    counts = {"identities": crops.identities, "crops": len(crops.images)}
-    return {"data": f"{data.name}/bounding_box_train", "terms": terms} | counts
-
-
-def train(
-    recipe: Recipe,
-    crops: TrainingCrops,
-    trained_on: dict[str, Any],
-    network: EmbeddingNetwork,
-    objective: nn.Module,
-    *,
-    out: Path,
-    weights: Path | None,
-    start: Path | None,
-    checkpoint_minutes: float,
-    device: str,
-) -> None:
-    """Start or resume the run, and say where its result lies."""
-    if weights is not None and start is not None:
-        raise TrainingError("expected one of --weights and --start, found both")
-    stage_run = Run(out, recipe, crops, trained_on, network, objective, device, Pace(checkpoint_minutes))
-    if stage_run.resume():
-        click.echo(f"resumed at epoch {stage_run.epoch + 1}, batch {stage_run.batch}", err=True)
-    elif weights is not None:
-        initialise(network.trunk, recipe.backbone, weights)
-    elif start is not None:
-        start_from(network, recipe.backbone, read_checkpoint(start))
-    else:
-        raise TrainingError(
-            "expected --weights or --start for a new run: a re-ID set is too small to learn from random weights"
-        )
-    click.echo(f"wrote {stage_run.train()}")
-
-
-def start_from(network: EmbeddingNetwork, backbone: str, checkpoint: Checkpoint) -> None:
-    """Take the trunk of an earlier stage; the projection too where it has the same shape."""
-    if checkpoint.recipe.backbone != backbone:
-        raise TrainingError(f"--start holds {checkpoint.recipe.backbone!r}, the recipe wants {backbone!r}")
-    earlier, own = checkpoint.part("network"), network.state_dict()
-    network.load_state_dict({key: earlier[key] if earlier[key].shape == own[key].shape else own[key] for key in own})
+def _read(
+    data: Path, recipe_file: Path, layout: str | None, one_camera: bool, checkpoint_minutes: float, weights: str | None,
+    **rest: Any,
+) -> tuple[TrainingCrops, Recipe, stages.Job]:  # fmt: skip
+    """What all the stages' calls take."""
+    recipe = read_recipe(recipe_file)  # before the pictures are: its errors come at once
+    given = Path(weights) if weights not in (None, "imagenet") else weights
+    crops = load_training(data, layout, one_camera)
+    return crops, recipe, stages.Job(weights=given, pace=Pace(checkpoint_minutes), **rest)
 
 
 if __name__ == "__main__":

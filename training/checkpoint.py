@@ -4,9 +4,10 @@ safetensors holds tensors and strings, nothing that runs when it is opened. A ch
 renamed, so that a kill during the writing leaves the one before.
 """
 
+import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from reid_runtime.contract import TrainedOn
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.files import whole_file
 from training.network import EmbeddingNetwork
-from training.recipe import Recipe, read_recipe, recipe_from
+from training.recipe import Architecture, Recipe, recipe_from
+from training.tables import as_plain, table_from
 
-FORMAT = "reid-runtime-checkpoint-1"
-_KEYS = {"format", "recipe", "trained_on", "progress"}
+FORMAT = "reid-runtime-checkpoint-2"
+_KEYS = {"format", "recipe", "network", "trained_on", "progress"}
 
 
 class CheckpointError(ReidRuntimeError):
@@ -28,16 +31,29 @@ class CheckpointError(ReidRuntimeError):
 
 
 @dataclass(frozen=True)
+class Progress:
+    """A place in a run."""
+
+    stage: str
+    """"classification", "ranking" or "distillation"; "none" where nothing was trained."""
+    update: int
+    """How many updates are done."""
+    data: str
+    """Digest of the training data."""
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint file holds."""
 
     recipe: Recipe
-    trained_on: dict[str, Any]
-    """Data set, split, terms of use and counts, as they go into the contract."""
-    progress: dict[str, int]
-    """Place in the run: `epoch` and `batch` are the next to be done, `identities` the number of classes."""
+    architecture: Architecture
+    """The network's, as its stage has it: classification may have another dimension than the recipe's network."""
+    trained_on: tuple[TrainedOn, ...]
+    """Data set, terms of use and counts as they go into the contract: this stage's, then those it started from."""
+    progress: Progress
     tensors: dict[str, torch.Tensor]
-    """By name: `network.*`, and for a run that is not over `objective.*` and `optimiser.*`."""
+    """By name: `network.*`, and for a run that can be resumed `optimiser.*` and the stage's own `stage.*`."""
 
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
         """The tensors under a prefix, without it."""
@@ -45,11 +61,13 @@ class Checkpoint:
 
     def network(self) -> EmbeddingNetwork:
         """The trained network, in evaluation mode."""
-        network = EmbeddingNetwork(self.recipe.backbone, self.recipe.dimension)
+        network = build(self.architecture)
         try:
             network.load_state_dict(self.part("network"))
         except RuntimeError as error:
-            raise CheckpointError(f"the checkpoint's tensors are not {self.recipe.backbone}'s: {error}") from error
+            raise CheckpointError(
+                f"the checkpoint's tensors are not {self.architecture.backbone}'s: {error}"
+            ) from error
         return network.eval()
 
     @property
@@ -62,15 +80,17 @@ class Checkpoint:
         return f"sha256:{digest.hexdigest()}"
 
 
+def build(architecture: Architecture) -> EmbeddingNetwork:
+    """A network with random weights."""
+    return EmbeddingNetwork(architecture.backbone, architecture.dimension, architecture.pooling)
+
+
 def untrained(backbone: str, dimension: int) -> Checkpoint:
     """A checkpoint of random weights: what a backbone's export and speed are tried on before it is trained."""
-    recipe = replace(
-        read_recipe(Path(__file__).parent / "recipes" / "default.toml"), backbone=backbone, dimension=dimension
-    )
-    network = EmbeddingNetwork(backbone, dimension)
-    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
-    trained_on = {"data": "nothing", "terms": "none", "identities": 0, "crops": 0}
-    return Checkpoint(recipe, trained_on, {"epoch": 0, "batch": 0, "identities": 0}, tensors)
+    architecture = Architecture(backbone, dimension=dimension, size=256)
+    tensors = {f"network.{key}": value for key, value in build(architecture).state_dict().items()}
+    nothing = TrainedOn(data="nothing", terms="none", identities=0, crops=0)
+    return Checkpoint(Recipe(network=architecture), architecture, (nothing,), Progress("none", 0, ""), tensors)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -78,8 +98,9 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     metadata = {
         "format": FORMAT,
         "recipe": json.dumps(checkpoint.recipe.as_dict()),
-        "trained_on": json.dumps(checkpoint.trained_on),
-        "progress": json.dumps(checkpoint.progress),
+        "network": json.dumps(as_plain(checkpoint.architecture)),
+        "trained_on": json.dumps([as_plain(seen) for seen in checkpoint.trained_on]),
+        "progress": json.dumps(as_plain(checkpoint.progress)),
     }
     with whole_file(path) as beside:
         save_file({key: value.detach().contiguous() for key, value in checkpoint.tensors.items()}, beside, metadata)
@@ -104,22 +125,37 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: not a safetensors file, or a truncated one: {error}") from error
     found = metadata.get("format")
     if found != FORMAT:
-        raise CheckpointError(
-            f"{path}: its format is {found!r}, expected {FORMAT!r}: weights alone are not a checkpoint"
+        advice = (
+            "it was written by an earlier version, whose recipes this one does not read: export it with that version"
+            if str(found).startswith("reid-runtime-checkpoint-")
+            else "weights alone are not a checkpoint"
         )
+        raise CheckpointError(f"{path}: its format is {found!r}, expected {FORMAT!r}: {advice}")
     if set(metadata) != _KEYS:
         odd = sorted(set(metadata) ^ _KEYS)
         raise CheckpointError(f"{path}: unknown or missing fields {odd}; was it written by another version?")
     try:
-        recipe, trained_on, progress = (json.loads(metadata[key]) for key in ("recipe", "trained_on", "progress"))
+        parts = {key: json.loads(metadata[key]) for key in _KEYS - {"format"}}
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
-    for key, found, expected in (
-        ("trained_on", trained_on, {"data": str, "terms": str, "identities": int, "crops": int}),
-        ("progress", progress, {"epoch": int, "batch": int, "identities": int}),
-    ):
-        if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != expected:
-            raise CheckpointError(f"{path}: {key!r} is {found!r}, expected the keys {', '.join(expected)}")
-    if not isinstance(recipe, dict):
-        raise CheckpointError(f"{path}: 'recipe' is {recipe!r}, expected an object")
-    return Checkpoint(recipe_from(recipe, str(path)), trained_on, progress, tensors)
+    for key in ("recipe", "network"):
+        if not isinstance(parts[key], dict):
+            raise CheckpointError(f"{path}: {key!r} is {parts[key]!r}, expected an object")
+    seen = parts["trained_on"]
+    if not isinstance(seen, list) or not seen:
+        raise CheckpointError(f"{path}: 'trained_on' is {seen!r}, expected a list of objects")
+    return Checkpoint(
+        recipe_from(parts["recipe"], str(path)),
+        table_from(Architecture, parts["network"], f"{path}: 'network'"),
+        tuple(_facts(TrainedOn, facts, f"{path}: 'trained_on'") for facts in seen),
+        _facts(Progress, parts["progress"], f"{path}: 'progress'"),
+        tensors,
+    )
+
+
+def _facts(kind: Any, found: Any, where: str) -> Any:
+    """A dataclass of strings and integers from JSON that has all of its fields and no other."""
+    expected = {field.name: field.type for field in dataclasses.fields(kind)}
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != expected:
+        raise CheckpointError(f"{where} is {found!r}, expected the keys {', '.join(expected)}")
+    return kind(**found)

@@ -5,9 +5,13 @@ import numpy as np
 from reid_runtime.resize import Pixels
 
 
-def largest_extent(progress: float, final: float) -> float:
-    """The linear schedule: from 0 at the start to `final` (a share of each side) at the end of training."""
-    return final * min(1.0, max(0.0, progress))
+def largest_extent(progress: float, final: float, schedule: str = "linear") -> float:
+    """The largest share of each side that noise may cover at `progress`, 0 at the start of training to 1 at its end.
+
+    "linear": from 0 to `final`. "thirds": a third, two thirds and all of `final`, each for a third of the training.
+    """
+    progress = min(1.0, max(0.0, progress))
+    return final * progress if schedule == "linear" else final * min(3, 1 + int(3 * progress)) / 3
 
 
 def cut_out(image: Pixels, extent: float, random: np.random.Generator) -> Pixels:

@@ -1,132 +1,158 @@
-"""Training crops held decoded in memory, and the batches drawn from them: one shape a batch, any shape."""
+"""Training images held decoded in memory, checked before anything is trained on them."""
 
-import queue
-import threading
+import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.errors import ImageError
+from reid_runtime.errors import DatasetError, ImageError
 from reid_runtime.images import load_image
-from reid_runtime.resize import LongestSide, Pixels, resize
-from reid_runtime.scoring.layouts import Crops
-from training.cutout import cut_out
-from training.recipe import Recipe
+from reid_runtime.resize import Pixels
+from reid_runtime.scoring.labels import Integers
+from reid_runtime.scoring.layouts.crops import Crops, CropSplits
+from reid_runtime.scoring.layouts.market1501 import read_split
+from reid_runtime.scoring.layouts.plain import CSV_NAME, read_plain
+from reid_runtime.scoring.layouts.reading import dataset, read_layout
 
-Labels = npt.NDArray[np.int64]
+MARKET_TRAIN = "bounding_box_train"
+_NAMED = 5
+"""How many unreadable files are named; of more, the number is told."""
 
 
 @dataclass(frozen=True)
 class TrainingCrops:
-    """N decoded crops and their class numbers, 0 to `identities` - 1."""
+    """N decoded images; row i of every column belongs to image i."""
 
     images: list[Pixels]
-    labels: Labels
-    identities: int
+    people: Integers
+    """(N,) identities, as the data set numbers them."""
+    cameras: Integers
+    """(N,) camera numbers."""
+    name: str = "data"
+    """What the contract calls the data."""
 
-    @classmethod
-    def load(cls, crops: Crops) -> "TrainingCrops":
-        """Decode every crop; the first that cannot be used raises an ImageError with its path."""
-        with ThreadPoolExecutor() as pool:
-            images = list(pool.map(_load, crops.paths))
-        identities, labels = np.unique(crops.identities, return_inverse=True)
-        return cls(images, labels.astype(np.int64), len(identities))
+    @cached_property
+    def labels(self) -> Integers:
+        """(N,) class numbers, 0 to `identities` - 1."""
+        return np.unique(self.people, return_inverse=True)[1].astype(np.int64)
 
+    @cached_property
+    def identities(self) -> int:
+        """How many people there are."""
+        return len(np.unique(self.people))
 
-def _load(path: Path) -> Pixels:
-    try:
-        return load_image(path)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}; mend the picture or take it out of the training set") from error
+    @cached_property
+    def rows_by_shape(self) -> dict[tuple[int, int], Integers]:
+        """The rows of each (height, width)."""
+        rows: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for row, image in enumerate(self.images):
+            rows[image.shape[0], image.shape[1]].append(row)
+        return {shape: np.array(of_shape) for shape, of_shape in rows.items()}
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of people, cameras and pixels: whether a run goes on with the data that it began with."""
+        digest = hashlib.sha256(self.people.tobytes() + self.cameras.tobytes())
+        for image in self.images:
+            digest.update(f"{image.shape}".encode())
+            digest.update(np.ascontiguousarray(image).data)
+        return f"sha256:{digest.hexdigest()}"
 
-def shifted(image: Pixels, share: float, random: np.random.Generator) -> Pixels:
-    """The image moved by up to `share` of each side, its edge repeated."""
-    height, width = image.shape[:2]
-    rows = np.arange(height) + round(random.uniform(-share, share) * height)
-    columns = np.arange(width) + round(random.uniform(-share, share) * width)
-    moved: Pixels = image[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
-    return moved
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What happens to a crop on its way into a batch, at one moment of training."""
-
-    rule: LongestSide
-    recipe: Recipe
-    extent: float
-    """Cut-out's largest share of a side at this moment."""
-
-    def apply(self, image: Pixels, random: np.random.Generator) -> Pixels:
-        """The crop as the network gets it: (H, W, 3) uint8 at the rule's shape."""
-        if self.recipe.flip and random.random() < 0.5:
-            image = image[:, ::-1]
-        if self.recipe.shift:
-            image = shifted(image, self.recipe.shift, random)
-        image = resize(np.ascontiguousarray(image), self.rule.shape(*image.shape[:2]))
-        return cut_out(image, self.extent, random)
+    def where(self, mask: npt.NDArray[np.bool_]) -> "TrainingCrops":
+        """The rows at which the (N,) mask is true."""
+        rows = np.flatnonzero(mask)
+        images = [self.images[row] for row in rows]
+        return TrainingCrops(images, self.people[rows], self.cameras[rows], self.name)
 
 
-def epoch_order(crops: TrainingCrops, rule: LongestSide, recipe: Recipe, epoch: int) -> list[list[int]]:
-    """The epoch's batches as row numbers: shuffled, one shape each.
+def find_training(root: Path, layout: str | None = None) -> tuple[Crops, str]:
+    """The training split under `root`, and what to call it; only names are read.
 
-    It depends on seed and epoch alone, so a resumed run goes on with the batch it was stopped at. Of a shape's
-    rows, a last single one is left out: batch normalisation needs two.
+    `layout` is one of those that `reid-runtime datasets` lists. Without one, `bounding_box_train` means Market-1501's
+    layout, and else the layout is recognised. In the plain layout a folder without splits is trained on whole.
+    Raises DatasetError for what has no training split.
     """
-    order = np.random.default_rng((recipe.seed, epoch)).permutation(len(crops.images))
-    waiting: dict[tuple[int, int], list[int]] = defaultdict(list)
-    batches: list[list[int]] = []
-    for row in order.tolist():
-        group = waiting[rule.shape(*crops.images[row].shape[:2])]
-        group.append(row)
-        if len(group) == recipe.batch:
-            batches.append(group.copy())
-            group.clear()
-    batches.extend(group for group in waiting.values() if len(group) > 1)
-    return batches
+    root = root.resolve()
+    if not root.exists():
+        raise DatasetError(f"{root} does not exist; expected the folder of a data set")
+    if layout is None and (root / MARKET_TRAIN).is_dir():
+        layout = "market1501"
+    if layout in ("market1501", "dukemtmc-reid"):
+        # Only this folder: a copy without queries and gallery can be trained on.
+        return read_split(root, MARKET_TRAIN), f"{root.name}/{MARKET_TRAIN}"
+    if layout in (None, "plain") and (root / "train").is_dir() and not (root / CSV_NAME).is_file():
+        plain = _plain_train(root / "train")
+        if plain is not None:
+            return plain, f"{root.name}/train"
+    known, splits = (dataset(layout), dataset(layout).read(root)) if layout else read_layout(root)
+    if not isinstance(splits, CropSplits):
+        raise DatasetError(
+            f"{root} is {known.name}, whose tracklets or frames are not trained on; expected a set of crops, or write "
+            "its crops to folders identity/camera/picture and pass --layout plain"
+        )
+    if splits.train is not None:
+        return splits.train, f"{root.name}/train"
+    if known.name == "plain" and splits.query is splits.gallery:
+        return splits.gallery, root.name
+    raise DatasetError(f"{root} ({known.name}) has queries and a gallery, but no training split; these are for scoring")
 
 
-def batches(
-    crops: TrainingCrops, augmentation: Augmentation, order: list[list[int]], epoch: int
-) -> Iterator[tuple[Pixels, Labels]]:
-    """(images (N, H, W, 3) uint8, labels (N,)) for each batch of `order`, made ahead in one thread.
+def _plain_train(folder: Path) -> Crops | None:
+    """The pictures of a plain layout's `train`, which alone is enough to train; None for another layout's."""
+    if not any(path.is_dir() for path in folder.glob("*/*")):
+        return None
+    return read_plain(folder).gallery
 
-    Each crop's augmentation depends on seed, epoch and row alone, whatever batch it is in.
+
+def load_training(root: Path, layout: str | None = None, one_camera: bool = False) -> TrainingCrops:
+    """The people of the training split, decoded; junk and distractors, who are nobody, are left out.
+
+    Raises DatasetError for a split from which nobody could be learnt, and ImageError for unreadable pictures.
+    `one_camera` lets data of a single camera pass.
     """
-    ready: queue.Queue[tuple[Pixels, Labels] | BaseException | None] = queue.Queue(maxsize=2)
-    stopped = threading.Event()
+    found, name = find_training(root, layout)
+    people = found.where(found.identities > 0)
+    check_people(people, root, one_camera)
+    return TrainingCrops(_decoded(people.paths), people.identities, people.cameras, name)
 
-    def make() -> None:
+
+def check_people(crops: Crops, root: Path, one_camera: bool) -> None:
+    """Raises DatasetError, before any picture is decoded, for a split that cannot teach who is who."""
+    counts = np.unique(crops.identities, return_counts=True)[1]
+    if len(counts) < 2:
+        raise DatasetError(f"{root}: expected two people or more to train on, found {len(counts)}")
+    if counts.max() < 2:
+        raise DatasetError(
+            f"{root}: each of its {len(counts)} people has one picture, so nothing shows what stays the same in two "
+            "pictures of one person; add further pictures of the same people, best under another camera"
+        )
+    cameras = np.unique(crops.cameras)
+    if len(cameras) < 2 and not one_camera:
+        raise DatasetError(
+            f"{root}: all {len(crops)} pictures are of one camera ({cameras[0]}), and a model of one camera's light "
+            "and angle rarely knows a person under another; add a camera, or pass --one-camera if it is the only one"
+        )
+
+
+def _decoded(paths: list[Path]) -> list[Pixels]:
+    def load(path: Path) -> Pixels | ImageError:
         try:
-            for rows in order:
-                pixels = [
-                    augmentation.apply(crops.images[row], np.random.default_rng((augmentation.recipe.seed, epoch, row)))
-                    for row in rows
-                ]
-                ready.put((np.stack(pixels), crops.labels[rows]))
-                if stopped.is_set():
-                    return
-            ready.put(None)
-        except BaseException as error:  # handed to the caller below
-            ready.put(error)
+            return load_image(path)
+        except ImageError as error:
+            return ImageError(f"{path}: {error}")
 
-    thread = threading.Thread(target=make, daemon=True, name="training batches")
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        while thread.is_alive():
-            try:
-                ready.get(timeout=0.1)
-            except queue.Empty:
-                continue
+    with ThreadPoolExecutor() as pool:
+        loaded = list(pool.map(load, paths))
+    bad = [item for item in loaded if isinstance(item, ImageError)]
+    if bad:
+        more = f"\n  and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        listed = "".join(f"\n  {error}" for error in bad[:_NAMED])
+        raise ImageError(
+            f"{len(bad)} of {len(paths)} training pictures cannot be read; mend them or take them out:{listed}{more}"
+        )
+    return [item for item in loaded if not isinstance(item, ImageError)]

@@ -1,9 +1,28 @@
-"""What the stages want of a vector. Each objective takes (N, D) unit vectors and the crops' labels, and gives
-(loss, agreement), both scalar; agreement is 1 where everything is as it should be, and is for people to watch."""
+"""What the stages want of vectors, all of them (N, D) and of unit length. With each loss comes its agreement, 1 where
+everything is as it should be, for people to watch."""
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+
+class RankingLoss(nn.Module):
+    """The paper's: 1/2 max(0, m + |q - d+|^2 - |q - d-|^2), with the margin m.
+
+    On unit vectors it equals max(0, m/2 + q.d- - q.d+). Source: Almazán et al., Re-ID done right, 2018.
+    """
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(
+        self, query: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """((N,) losses, (N,) whether the positive is nearer than the negative); row i of all three is triplet i."""
+        near = (query - positive).square().sum(dim=1)
+        far = (query - negative).square().sum(dim=1)
+        return 0.5 * (self.margin + near - far).clamp_min(0), near < far
 
 
 class IdentityClassifier(nn.Module):
@@ -18,7 +37,7 @@ class IdentityClassifier(nn.Module):
         self.scale, self.margin, self.label_smoothing = scale, margin, label_smoothing
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(loss, accuracy); labels (N,) are class numbers."""
+        """(loss, accuracy), both scalar; labels (N,) are class numbers."""
         cosines = embeddings @ functional.normalize(self.directions, dim=1).T
         accuracy = (cosines.argmax(1) == labels).float().mean()
         margins = self.margin * functional.one_hot(labels, cosines.shape[1]).to(cosines.dtype)
@@ -27,16 +46,17 @@ class IdentityClassifier(nn.Module):
 
 
 class TeacherVectors(nn.Module):
-    """Distillation: every crop has the unit vector that a better model gives it; the loss is 1 - cosine to that."""
+    """Distillation: every image has the unit vector that a better model gives it; the loss is 1 - cosine to that."""
 
     vectors: torch.Tensor
 
     def __init__(self, vectors: torch.Tensor) -> None:
-        """`vectors`: (crops, D), of unit length."""
+        """`vectors`: (images, D), of unit length."""
         super().__init__()
+        # Not part of the state: the run folder keeps the teacher's vectors in files of their own.
         self.register_buffer("vectors", vectors, persistent=False)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(loss, mean cosine); labels (N,) are the crops' row numbers."""
+        """(loss, mean cosine), both scalar; labels (N,) are the images' row numbers."""
         cosine = (embeddings * self.vectors[labels]).sum(dim=1).mean()
         return 1 - cosine, cosine.detach()

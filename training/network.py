@@ -1,16 +1,70 @@
-"""The paper's network: trunk, global max pooling, fully connected layer, unit length.
+"""The paper's network: trunk, global pooling, fully connected layer, unit length.
 
-It takes pixels, not normalised floats: the cast and ImageNet's mean and deviation are part of the network,
-so that training, evaluation and every export share one path and nobody can feed it the wrong thing.
+It takes pixels, not normalised floats: the cast and the mean and deviation that the backbone expects are part of the
+network, so that training, evaluation and every export share one path and nobody can feed it the wrong thing.
 """
+
+import difflib
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from reid_runtime.errors import ReidRuntimeError
 from training.backbones import backbone
+from training.trunks import IMAGENET_DEVIATION, IMAGENET_MEAN
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+class PoolingError(ReidRuntimeError):
+    """An unknown pooling."""
+
+
+class GlobalMax(nn.Module):
+    """(N, C, h, w) to (N, C): each channel's largest value."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool a map of any height and width."""
+        # Not max_pool2d over the whole map: its exported window would have one map's size for ever.
+        return features.amax((2, 3))
+
+
+class GlobalAverage(nn.Module):
+    """(N, C, h, w) to (N, C): each channel's mean."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool a map of any height and width."""
+        return features.mean((2, 3))
+
+
+class GeneralisedMean(nn.Module):
+    """(N, C, h, w) to (N, C): mean(x^p)^(1/p), p learnt (Radenović et al., 2018). p = 1 is the mean, a large p the max.
+
+    In float32, which autocast leaves alone in all that is done here: at p = 3, float16 overflows above 40.3.
+    """
+
+    SMALLEST = 1e-6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool a map of any height and width."""
+        raised = features.float().clamp_min(self.SMALLEST) ** self.p
+        pooled: torch.Tensor = raised.mean((2, 3)) ** (1.0 / self.p)
+        return pooled
+
+
+POOLINGS: dict[str, Callable[[], nn.Module]] = {"max": GlobalMax, "average": GlobalAverage, "gem": GeneralisedMean}
+
+
+def global_pooling(name: str) -> nn.Module:
+    """The pooling of that name, or a PoolingError that names the nearest one."""
+    if name not in POOLINGS:
+        nearest = difflib.get_close_matches(name, POOLINGS, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(POOLINGS)}"
+        raise PoolingError(f"no pooling is called {name!r}; {hint}")
+    return POOLINGS[name]()
 
 
 class EmbeddingNetwork(nn.Module):
@@ -19,13 +73,14 @@ class EmbeddingNetwork(nn.Module):
     mean: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, backbone_name: str, dimension: int) -> None:
+    def __init__(self, backbone_name: str, dimension: int, pooling: str = "max") -> None:
         super().__init__()
-        entry = backbone(backbone_name)
+        entry, pool = backbone(backbone_name), global_pooling(pooling)
         self.trunk = entry.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.pooling = pool
         self.projection = nn.Linear(entry.channels, dimension)
-        mean = torch.tensor(IMAGENET_MEAN) * 255.0
-        scale = 1.0 / (torch.tensor(IMAGENET_DEVIATION) * 255.0)
+        mean = torch.tensor(entry.mean) * 255.0
+        scale = 1.0 / (torch.tensor(entry.deviation) * 255.0)
         self.register_buffer("mean", mean.reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", scale.reshape(1, 3, 1, 1), persistent=False)
 
@@ -34,8 +89,17 @@ class EmbeddingNetwork(nn.Module):
         # Cast first, then transpose: TensorRT refuses to transpose uint8.
         pixels = images.float().permute(0, 3, 1, 2)
         features = self.trunk((pixels - self.mean) * self.scale)
-        pooled = features.amax((2, 3))
-        projected = self.projection(pooled).float()
+        projected = self.projection(self.pooling(features)).float()
         # functional.normalize would read the input's shape a second time in the exported graph.
         unit: torch.Tensor = projected / torch.linalg.vector_norm(projected, dim=1, keepdim=True).clamp_min(1e-12)
         return unit
+
+
+def graph_recipe(backbone_name: str, pooling: str) -> str:
+    """What a network computes, in words: part of what fixes its embedding space, and so of the contract's id."""
+    entry = backbone(backbone_name)
+    if (entry.mean, entry.deviation) == (IMAGENET_MEAN, IMAGENET_DEVIATION):
+        normalisation = "ImageNet mean and deviation"
+    else:
+        normalisation = f"mean {' '.join(map(str, entry.mean))} and deviation {' '.join(map(str, entry.deviation))}"
+    return f"{backbone_name}: uint8 NHWC RGB, {normalisation}, global {pooling} pooling, fully connected, L2"

@@ -1,28 +1,33 @@
-"""A stage of training: a network, an objective that says what its vectors should be, and a run that can be resumed."""
+"""What a stage of training is, and the engine that runs any of them: resumable, watched, and stopped in time.
 
-import json
+A stage leaves the gradients of each update in its network's parameters; the engine does all the rest. What is random
+in a stage depends on the seed and on the place in the run alone, so no generator's state has to be kept.
+"""
+
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
+from reid_runtime.contract import TrainedOn
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.resize import LongestSide
-from training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from training.cpu import keep_freed_memory, repair_bfloat16
-from training.cutout import largest_extent
-from training.data import Augmentation, TrainingCrops, batches, epoch_order
+from reid_runtime.resize import Pixels
+from training.checkpoint import Checkpoint, Progress, read_checkpoint, write_checkpoint
 from training.interrupts import deferred_interrupts
 from training.network import EmbeddingNetwork
-from training.recipe import Recipe
+from training.plots import check_plots, write_plots
+from training.recipe import Architecture, Recipe
+from training.record import Metrics, write_curriculum, write_record
+from training.tables import differing
 
-LAST, FINAL, METRICS = "last.safetensors", "model.safetensors", "metrics.jsonl"
+LAST, FINAL = "last.safetensors", "model.safetensors"
 
 
 class TrainingError(ReidRuntimeError):
@@ -30,183 +35,198 @@ class TrainingError(ReidRuntimeError):
 
 
 @dataclass(frozen=True)
+class Measures:
+    """What is told of one update."""
+
+    loss: float
+    agreement: float
+    images: int
+    size: int
+    """Longest side in pixels."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By what took them."""
+
+
+class Stage(Protocol):
+    """One of the paper's stages, or the teacher's."""
+
+    name: str
+    architecture: Architecture
+    network: EmbeddingNetwork
+    device: torch.device
+    updates: int
+    """How many there are in all."""
+
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Over the network's parameters, and the stage's own."""
+
+    def learning_rate(self, update: int) -> float:
+        """The optimiser's at an update."""
+
+    def gradients(self, update: int) -> Generator[Measures, None, None]:
+        """For each update from that one on: leaves its gradients in the parameters, and gives its measures."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a resumed run needs besides the network and the optimiser."""
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Take up what `state` gave."""
+
+    def curriculum(self) -> list[list[Pixels]]:
+        """Examples of what the network sees: an image a row, from the start of training to its end."""
+
+
+@dataclass(frozen=True)
 class Pace:
     """How often a run speaks and saves."""
 
     checkpoint_minutes: float = 3.0
-    metrics_batches: int = 20
+    metrics_updates: int = 20
 
 
-def size_at(recipe: Recipe, epoch: int) -> int:
-    """The longest side in pixels during an epoch: the sizes in equal shares, in order."""
-    return recipe.sizes[min(len(recipe.sizes) - 1, epoch * len(recipe.sizes) // recipe.epochs)]
-
-
-def learning_rate_at(recipe: Recipe, epoch: float) -> float:
-    """Linear warm-up, then half a cosine from the peak to zero; `epoch` counts parts of one."""
-    if epoch < recipe.warmup_epochs:
-        return recipe.learning_rate * (epoch + 1e-3) / recipe.warmup_epochs
-    done = (epoch - recipe.warmup_epochs) / max(1e-9, recipe.epochs - recipe.warmup_epochs)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def make_optimiser(recipe: Recipe, network: nn.Module, objective: nn.Module) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, batch-norm) do not decay."""
-    parameters = [*network.parameters(), *objective.parameters()]
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=recipe.learning_rate,
-        fused=True,
-    )
+Score = Callable[[EmbeddingNetwork], dict[str, float]]
+"""Scores of the held-out people, by name."""
 
 
 class Run:
-    """One run in one folder: `last.safetensors` to resume from, `metrics.jsonl`, and in the end `model.safetensors`."""
+    """A stage in a folder: its record, `last.safetensors` to resume from, and in the end `model.safetensors`."""
 
     def __init__(
         self,
         folder: Path,
+        stage: Stage,
         recipe: Recipe,
-        crops: TrainingCrops,
-        trained_on: dict[str, Any],
-        network: EmbeddingNetwork,
-        objective: nn.Module,
-        device: str,
+        trained_on: tuple[TrainedOn, ...],
+        data: str,
         pace: Pace,
+        score: Score | None = None,
     ) -> None:
-        if crops.identities < 2 or len(crops.images) < recipe.batch:
-            raise TrainingError(
-                f"expected at least two identities and one batch of {recipe.batch} crops, found "
-                f"{crops.identities} and {len(crops.images)}"
-            )
-        self.folder, self.recipe, self.crops, self.trained_on = folder, recipe, crops, trained_on
-        self.device, self.pace = torch.device(device), pace
-        if self.device.type == "cpu":
-            keep_freed_memory()
-            repair_bfloat16(network)
-        self.network = network.to(self.device)
-        self.objective = objective.to(self.device)
-        self.optimiser = make_optimiser(recipe, self.network, self.objective)
-        self.epoch = self.batch = 0
+        """`data` is the digest of the training images; without `score` nobody is held out."""
+        self.folder, self.stage, self.recipe, self.trained_on, self.data = folder, stage, recipe, trained_on, data
+        self.pace, self.score = pace, score
+        self.update = 0
 
     def resume(self) -> bool:
-        """Take up `last.safetensors` where there is one; says whether there was."""
-        path = self.folder / LAST
+        """Take up `last.safetensors` where there is one; says whether there was. Raises TrainingError for another's."""
+        path, stage = self.folder / LAST, self.stage
         if not path.exists():
             return False
-        checkpoint = read_checkpoint(path)
-        if checkpoint.recipe != self.recipe or checkpoint.trained_on != self.trained_on:
+        found = read_checkpoint(path)
+        other = differing(self.recipe.as_dict(), found.recipe.as_dict())
+        if found.progress.stage != stage.name:
+            other.append(f"the stage, {found.progress.stage}")
+        if found.progress.data != self.data or found.trained_on[0] != self.trained_on[0]:
+            other.append("the data")
+        if other:
             raise TrainingError(
-                f"{path} belongs to another recipe or data set; choose another run folder, or remove it"
+                f"{path} was made with another recipe or data ({', '.join(other)}); put these back, choose another "
+                "run folder, or remove this one"
             )
-        self.network.load_state_dict(checkpoint.part("network"))
-        self.objective.load_state_dict(checkpoint.part("objective"))
-        for (parameter, key), value in self._optimiser_slots(checkpoint.part("optimiser")):
-            self.optimiser.state[parameter][key] = value
-        self.epoch, self.batch = checkpoint.progress["epoch"], checkpoint.progress["batch"]
+        stage.network.load_state_dict(found.part("network"))
+        stage.restore(found.part("stage"))
+        for parameter, key, value in self._slots(found.part("optimiser")):
+            stage.optimiser.state[parameter][key] = value
+        self.update, self.trained_on = found.progress.update, found.trained_on
         return True
 
     def _parameters(self) -> list[nn.Parameter]:
-        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        return [parameter for group in self.stage.optimiser.param_groups for parameter in group["params"]]
 
-    def _optimiser_slots(
-        self, tensors: dict[str, torch.Tensor]
-    ) -> Iterator[tuple[tuple[nn.Parameter, str], torch.Tensor]]:
+    def _slots(self, tensors: dict[str, torch.Tensor]) -> Iterator[tuple[nn.Parameter, str, torch.Tensor]]:
         parameters = self._parameters()
         for name, tensor in tensors.items():
             index, key = name.split(".")
             parameter = parameters[int(index)]
-            value = tensor.to(self.device)
+            value = tensor.to(self.stage.device)
             if value.shape == parameter.shape:
                 # In the parameter's own memory order: the fused optimiser reads both as they lie in memory.
                 value = torch.empty_like(parameter).copy_(value)
-            yield (parameter, key), value
+            yield parameter, key, value
 
     def _checkpoint(self, whole: bool) -> Checkpoint:
-        tensors = {f"network.{key}": value.cpu() for key, value in self.network.state_dict().items()}
+        self._check_weights()
+        stage = self.stage
+        tensors = {f"network.{key}": value.cpu() for key, value in stage.network.state_dict().items()}
         if whole:
-            tensors |= {f"objective.{key}": value.cpu() for key, value in self.objective.state_dict().items()}
+            tensors |= {f"stage.{key}": value.cpu() for key, value in stage.state().items()}
             for index, parameter in enumerate(self._parameters()):
-                for key, value in self.optimiser.state[parameter].items():
-                    tensors[f"optimiser.{index}.{key}"] = value.cpu()
-        progress = {"epoch": self.epoch, "batch": self.batch, "identities": self.crops.identities}
-        return Checkpoint(self.recipe, self.trained_on, progress, tensors)
+                for key, value in stage.optimiser.state[parameter].items():
+                    if value is not None:
+                        tensors[f"optimiser.{index}.{key}"] = value.cpu()
+        progress = Progress(stage.name, self.update, self.data)
+        return Checkpoint(self.recipe, stage.architecture, self.trained_on, progress, tensors)
+
+    def _check_weights(self) -> None:
+        """Before they are saved or scored: an update with a finite loss may have had other gradients."""
+        weights = self.stage.network.state_dict().values()
+        broken = sum(not bool(torch.isfinite(value).all()) for value in weights)
+        if broken:
+            raise self._diverged(f"{broken} of the network's tensors are no longer finite")
+
+    def _diverged(self, what: str) -> TrainingError:
+        kept = f"{self.folder / LAST} is untouched" if (self.folder / LAST).exists() else "nothing was saved yet"
+        return TrainingError(
+            f"{what} at update {self.update + 1} of {self.stage.updates}; {kept}: lower the learning rate in the "
+            'recipe (or take precision = "float32") and start a new run, in another folder'
+        )
 
     def save(self) -> None:
         """Write `last.safetensors`."""
         write_checkpoint(self.folder / LAST, self._checkpoint(whole=True))
 
     def train(self) -> Path:
-        """Run to the end of the recipe, saving every few minutes and when interrupted; returns `model.safetensors`."""
+        """Run to the end, saving every few minutes and when interrupted; returns `model.safetensors`."""
+        check_plots()
+        stage = self.stage
         self.folder.mkdir(parents=True, exist_ok=True)
-        saved = time.monotonic()
-        with open(self.folder / METRICS, "a", encoding="utf-8") as metrics, deferred_interrupts() as interrupts:
-            while self.epoch < self.recipe.epochs:
-                for record in self._train_epoch():
-                    if record is not None:
-                        metrics.write(json.dumps(record) + "\n")
-                        metrics.flush()
+        write_record(self.folder, self.recipe, stage.name, str(stage.device), self.data, self.update)
+        if self.update == 0:
+            write_curriculum(self.folder, stage.curriculum())
+        with Metrics(self.folder, self.update) as metrics, deferred_interrupts() as interrupts:
+            if self.update == 0:
+                self._look(metrics)
+            saved = time.monotonic()
+            with closing(self._updates(metrics)) as updates:
+                for _ in updates:
                     due = time.monotonic() - saved > 60 * self.pace.checkpoint_minutes
                     if due or interrupts.signal is not None:
                         self.save()
                         saved = time.monotonic()
                         interrupts.leave()
-                self.epoch, self.batch = self.epoch + 1, 0
         self.save()
         final = self.folder / FINAL
         write_checkpoint(final, self._checkpoint(whole=False))
+        write_plots(self.folder)
         return final
 
-    def _train_epoch(self) -> Iterator[dict[str, float] | None]:
-        """One epoch; after each update a place to stop, with a record of metrics every few of them."""
-        recipe, epoch = self.recipe, self.epoch
-        rule = LongestSide(size_at(recipe, epoch))
-        order = epoch_order(self.crops, rule, recipe, epoch)
-        augmentation = Augmentation(rule, recipe, largest_extent(epoch / recipe.epochs, recipe.cut_out))
-        self.network.train()
-        started, seen = time.monotonic(), 0
-        progress = tqdm(
-            batches(self.crops, augmentation, order[self.batch :], epoch),
-            desc=f"epoch {epoch + 1}/{recipe.epochs} at {rule.size}",
-            total=len(order),
-            initial=self.batch,
-            disable=None,
-        )
-        for images, labels in progress:
-            rate = learning_rate_at(recipe, epoch + self.batch / len(order))
-            loss, agreement = self._step(torch.from_numpy(images), torch.from_numpy(labels), rate)
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss} at epoch {epoch + 1}, batch {self.batch + 1}; the last checkpoint is "
-                    "untouched: lower the learning rate in the recipe and start a new run"
-                )
-            self.batch += 1
-            seen += len(labels)
-            if self.batch % self.pace.metrics_batches and self.batch != len(order):
-                yield None
-                continue
-            progress.set_postfix(loss=f"{loss:.3f}", agreement=f"{agreement:.3f}")
-            yield {
-                "epoch": epoch,
-                "batch": self.batch,
-                "loss": round(loss, 5),
-                "agreement": round(agreement, 4),
-                "learning_rate": rate,
-                "size": rule.size,
-                "images_per_second": round(seen / (time.monotonic() - started), 2),
-            }
+    def _updates(self, metrics: Metrics) -> Generator[None, None, None]:
+        """Every update that is left; after each a place to stop."""
+        stage = self.stage
+        progress = tqdm(total=stage.updates, initial=self.update, desc=stage.name, disable=None)
+        with progress, closing(stage.gradients(self.update)) as all_measures:
+            for measures in all_measures:
+                if not math.isfinite(measures.loss):
+                    raise self._diverged(f"the loss is {measures.loss}")
+                rate = stage.learning_rate(self.update)
+                for group in stage.optimiser.param_groups:
+                    group["lr"] = rate
+                stage.optimiser.step()
+                stage.optimiser.zero_grad(set_to_none=True)
+                self.update += 1
+                progress.update()
+                metrics.add(**vars(measures))
+                last = self.update == stage.updates
+                if last or self.update % self.pace.metrics_updates == 0:
+                    told = metrics.write(self.update, rate)
+                    progress.set_postfix(loss=f"{told['loss']:.4f}", agreement=f"{told['agreement']:.3f}")
+                if last or self.update % self.recipe.validation.every == 0:
+                    self._look(metrics)
+                yield
 
-    def _step(self, images: torch.Tensor, labels: torch.Tensor, rate: float) -> tuple[float, float]:
-        """One optimiser step; (loss, agreement) before it."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            embeddings = self.network(images.to(self.device))
-        loss, agreement = self.objective(embeddings, labels.to(self.device))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        return loss.item(), agreement.item()
+    def _look(self, metrics: Metrics) -> None:
+        """Score the people who are held out, and draw the run so far."""
+        if self.score is not None:
+            self._check_weights()
+            metrics.write_scores(self.update, self.score(self.stage.network))
+        write_plots(self.folder)

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from reid_runtime.errors import ReidRuntimeError
-from training.checkpoint import read_checkpoint, untrained, write_checkpoint
+from training.checkpoint import Progress, read_checkpoint, untrained, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +23,7 @@ def test_everything_survives_the_file(checkpoint, tmp_path):
     path = tmp_path / "c.safetensors"
     write_checkpoint(path, checkpoint)
     found = read_checkpoint(path)
-    assert (found.recipe, found.trained_on, found.progress) == (
-        checkpoint.recipe,
-        checkpoint.trained_on,
-        checkpoint.progress,
-    )
+    assert replace(found, tensors={}) == replace(checkpoint, tensors={})
     assert found.weights_digest == checkpoint.weights_digest
     images = torch.randint(0, 256, (2, 40, 20, 3), dtype=torch.uint8)
     with torch.inference_mode():
@@ -54,7 +50,7 @@ def test_a_kill_during_the_writing_leaves_the_one_before(checkpoint, tmp_path, m
 
     monkeypatch.setattr("training.checkpoint.save_file", killed)
     with pytest.raises(KeyboardInterrupt):
-        write_checkpoint(path, replace(checkpoint, progress={"epoch": 9, "batch": 0, "identities": 0}))
+        write_checkpoint(path, replace(checkpoint, progress=Progress("none", 9, "")))
     assert path.read_bytes() == before
 
 
@@ -75,10 +71,14 @@ BAD_METADATA = {
     "weights alone": (lambda facts: None, "weights alone are not a checkpoint"),
     "other version": (lambda facts: facts | {"format": "reid-runtime-checkpoint-99"}, "checkpoint-99"),
     "unknown field": (lambda facts: facts | {"colour": "bgr"}, "colour"),
+    "the version before": (lambda facts: facts | {"format": "reid-runtime-checkpoint-1"}, "written by an earlier"),
     "unknown recipe key": (lambda facts: facts | {"recipe": facts["recipe"].replace("epochs", "epoch")}, "'epochs'"),
-    "unknown fact": (lambda facts: facts | {"trained_on": '{"where": "here"}'}, "trained_on"),
+    "unknown network key": (lambda facts: facts | {"network": '{"depth": 3}'}, "'depth'"),
+    "no network": (lambda facts: facts | {"network": "[]"}, "'network'"),
+    "unknown fact": (lambda facts: facts | {"trained_on": '[{"where": "here"}]'}, "trained_on"),
+    "no facts": (lambda facts: facts | {"trained_on": "[]"}, "trained_on"),
     "no place": (lambda facts: facts | {"progress": "[]"}, "progress"),
-    "no batch": (lambda facts: facts | {"recipe": facts["recipe"].replace('"batch": 64', '"batch": 0')}, "more than 0"),
+    "no batch": (lambda facts: facts | {"recipe": facts["recipe"].replace('"batch": 64', '"batch": 0')}, "1 or more"),
     "damaged": (lambda facts: facts | {"recipe": "{"}, "not JSON"),
 }
 

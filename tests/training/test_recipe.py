@@ -1,47 +1,79 @@
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from training.recipe import RecipeError, read_recipe, recipe_from
+from training.recipe import Recipe, RecipeError, read_recipe, recipe_from
+from training.tables import as_toml, differing
 
-RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.toml"))
+FOLDER = Path(__file__).parents[2] / "training" / "recipes"
+RECIPES = sorted(FOLDER.glob("*.toml"))
+
+
+def test_the_recipes_are_there():
+    assert [path.stem for path in RECIPES] == ["default", "paper-resnet101", "paper-resnet50", "two-cores"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_reads_and_survives_the_way_through_plain_values(path):
+def test_every_recipe_reads_and_survives_the_way_through_plain_values_and_toml(path):
     recipe = read_recipe(path)
     assert recipe_from(recipe.as_dict(), "round trip") == recipe
+    assert recipe_from(tomllib.loads(as_toml(recipe.as_dict())), "round trip") == recipe
+
+
+def test_the_defaults_are_the_papers_choices_and_its_recipe_adds_nothing():
+    recipe = recipe_from({}, "empty")
+    assert (recipe.network.backbone, recipe.network.pooling, recipe.network.size) == ("resnet101", "max", 416)
+    ranking = recipe.ranking
+    assert (ranking.margin, ranking.triplets, ranking.updates, ranking.triplets_together) == (0.1, 64, 4096, 1)
+    assert (ranking.learning_rate, ranking.halve_every, ranking.weight_decay) == (1e-3, 512, 5e-5)
+    assert (ranking.mining.pool, ranking.mining.refresh_every, ranking.mining.hardest) == (5000, 16, 25)
+    assert (recipe.classification.margin, recipe.classification.label_smoothing) == (0, 0)
+    assert (recipe.augmentation.cut_out, recipe.augmentation.flip, recipe.augmentation.crop) == (0.5, False, 0)
+    assert read_recipe(FOLDER / "paper-resnet101.toml") == Recipe() == recipe
+    assert differing(read_recipe(FOLDER / "paper-resnet50.toml").as_dict(), recipe.as_dict()) == ["network.backbone"]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("values", "said"),
     [
-        ({"learning_rat": 0.1}, "did you mean 'learning_rate'"),
-        ({"epochs": "ten"}, "'epochs' is 'ten', expected int"),
-        ({"epochs": True}, "'epochs' is True, expected int"),
-        ({"sizes": []}, "'sizes'"),
-        ({"epochs": 0}, "expected more than 0"),
-        ({"cut_out": 1.5}, "expected 0 to 1"),
-        ({"precision": "float8"}, "expected 'bfloat16' or 'float32'"),
-        ({"sizes": [128, 0]}, "'sizes'"),
+        ({"networc": {}}, "unknown key 'networc'; did you mean 'network'?"),
+        ({"ranking": {"learning_rat": 0.1}}, "'ranking': unknown key 'learning_rat'; did you mean 'learning_rate'?"),
+        ({"ranking": {"mining": {"pol": 1}}}, "'mining': unknown key 'pol'; did you mean 'pool'?"),
+        ({"pool": 100}, "unknown key 'pool'; it belongs in [ranking.mining]"),
+        ({"epochs": 100}, "it belongs in [classification] or [distillation]"),
+        ({"network": {"zzz": 1}}, "known: backbone, pooling"),
+        ({"network": 3}, "'network' is 3, expected a table"),
+        ({"classification": {"epochs": "ten"}}, "'epochs' is 'ten', expected int"),
+        ({"classification": {"epochs": True}}, "'epochs' is True, expected int"),
+        ({"classification": {"epochs": 0}}, "'epochs' is 0, expected 1 or more"),
+        ({"classification": {"sizes": [128, 0]}}, "'sizes' is 0, expected 1 or more"),
+        ({"classification": {"sizes": 128}}, "'sizes' is 128, expected a list"),
+        ({"classification": {"sizes": [128]}}, "'sizes' ends with 128, expected [network] 'size', 416"),
+        ({"augmentation": {"cut_out": 1.5}}, "'cut_out' is 1.5, expected 0 to 1"),
+        ({"augmentation": {"cut_out_schedule": "square"}}, "expected 'linear' or 'thirds'"),
+        ({"augmentation": {"flip": 1}}, "'flip' is 1, expected bool"),
+        ({"ranking": {"learning_rate": 0}}, "'learning_rate' is 0, expected more than 0"),
+        ({"ranking": {"learning_rate": float("nan")}}, "'learning_rate' is nan, expected a finite number"),
+        ({"ranking": {"learning_rate": float("inf")}}, "'learning_rate' is inf, expected a finite number"),
+        ({"distillation": {"window": [0.5]}}, "'window' is [0.5], expected a list of 2"),
+        ({"distillation": {"window": [1.2, 0.8]}}, "expected the smaller first"),
+        ({"distillation": {"coarse_share": [0.5, 1.5]}}, "none above 1"),
+        ({"validation": {"share": 0.9}}, "expected 0 to 0.5"),
+        ({"precision": "float8"}, "expected 'float32' or 'bfloat16'"),
+        ({"seed": -1}, "'seed' is -1, expected 0 or more"),
     ],
 )
-def test_a_wrong_value_is_named(change, said):
-    values = read_recipe(RECIPES[0]).as_dict() | change
+def test_a_wrong_value_is_named(values, said):
     with pytest.raises(RecipeError, match=r"here\.toml") as caught:
         recipe_from(values, "here.toml")
     assert said in str(caught.value)
 
 
-def test_a_missing_key_is_named():
-    values = read_recipe(RECIPES[0]).as_dict()
-    del values["seed"]
-    with pytest.raises(RecipeError, match="missing 'seed'"):
-        recipe_from(values, "here.toml")
-
-
-def test_a_file_that_is_not_toml_is_named(tmp_path):
+@pytest.mark.parametrize("content", [b"seed = = 3", b"\xff\xfe", None])
+def test_a_file_that_is_not_toml_is_named(content, tmp_path):
     path = tmp_path / "broken.toml"
-    path.write_text("epochs = = 3")
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(RecipeError, match=r"broken\.toml"):
         read_recipe(path)

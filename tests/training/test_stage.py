@@ -1,197 +1,168 @@
-"""A stage on small data: it learns, it saves, and a killed run goes on where it was."""
+"""The engine, with each of the stages: it learns, records, saves, stops and refuses."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("matplotlib", reason="needs the extra train")
 
-from safetensors.torch import load_file, save_file
-from torch.nn import functional
+from PIL import Image
+from safetensors.torch import load_file
 
-from reid_runtime.errors import ImageError
-from reid_runtime.resize import LongestSide
-from reid_runtime.scoring.layouts.market1501 import read_split
-from training.backbones import BACKBONES
-from training.data import Augmentation, TrainingCrops, batches, epoch_order
-from training.losses import IdentityClassifier, TeacherVectors
-from training.network import EmbeddingNetwork
+from reid_runtime.errors import ReidRuntimeError
 from training.recipe import read_recipe
-from training.stage import Pace, Run, TrainingError, learning_rate_at, size_at
+from training.record import Metrics, read_metrics
+from training.stage import TrainingError
 
-ROOT = Path(__file__).parents[2]
-RECIPE = replace(
-    read_recipe(ROOT / "training" / "recipes" / "default.toml"),
-    backbone="resnet18",
-    dimension=16,
-    sizes=(32, 48),
-    epochs=4,
-    batch=8,
-    learning_rate=2e-3,
-    cut_out=0.3,
-    precision="float32",
+from .tiny import RECIPE, STAGES, make_crops, make_run
+
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
+
+EAGER = replace(
+    RECIPE,
+    augmentation=replace(RECIPE.augmentation, cut_out=0.0),
+    classification=replace(RECIPE.classification, epochs=20, learning_rate=0.02),
+    ranking=replace(
+        RECIPE.ranking, updates=60, learning_rate=0.01, halve_every=60, mining=replace(RECIPE.ranking.mining, pool=60)
+    ),
+    validation=replace(RECIPE.validation, share=0.0),
 )
 
 
-@pytest.fixture(scope="module")
-def crops():
-    """Four identities that differ in colour, eight crops each, of two shapes."""
-    random = np.random.default_rng(0)
-    images = []
-    for row in range(32):
-        noise = random.normal(0, 20, (40, 20 if row % 3 else 14, 3))
-        images.append((np.eye(4, 3)[row % 4] * 180 + 40 + noise).clip(0, 255).astype(np.uint8))
-    return TrainingCrops(images, np.arange(32) % 4, 4)
+@pytest.fixture
+def quiet(monkeypatch):
+    """No plots, which take longer than the training."""
+    monkeypatch.setattr("training.stage.write_plots", lambda folder: None)
 
 
-def make_run(folder, crops, recipe=RECIPE, objective=None):
-    torch.manual_seed(recipe.seed)
-    network = EmbeddingNetwork(recipe.backbone, recipe.dimension)
-    if objective is None:
-        objective = IdentityClassifier(recipe.dimension, crops.identities, recipe.scale, recipe.margin, 0.0)
-    trained_on = {"data": "drawn", "terms": "none", "identities": crops.identities, "crops": len(crops.images)}
-    return Run(folder, recipe, crops, trained_on, network, objective, "cpu", Pace(1e9, 1))
+@pytest.mark.parametrize("stage", ["classification", "ranking"])
+def test_a_stage_learns_who_is_who(stage, tmp_path, quiet):
+    make_run(tmp_path, stage, EAGER, make_crops(people=8, each=9, light=60), minutes=1e9).train()
+    records = read_metrics(tmp_path)
+    told = [record for record in records if "loss" in record]
+    assert told[-1]["agreement"] > 0.9 > told[0]["agreement"] + 0.3
+    assert told[-1]["loss"] < 0.2 * told[0]["loss"]
+    assert not any("held_out_map" in record for record in records), "nobody was held out"
 
 
-def metrics(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_a_run_learns_and_says_what_it_did(crops, tmp_path):
-    plain = IdentityClassifier(RECIPE.dimension, 4, scale=8.0, margin=0.0, label_smoothing=0.0)
-    make_run(tmp_path, crops, replace(RECIPE, epochs=10), plain).train()
-    seen = metrics(tmp_path)
-    assert {record["size"] for record in seen} == {32, 48}
-    assert seen[-1]["loss"] < 0.5 * seen[0]["loss"]
-    assert seen[-1]["agreement"] > 0.8
+def test_a_run_folder_tells_the_whole_run(tmp_path):
+    make_run(tmp_path, "ranking", minutes=1e9).train()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "curriculum.png", "last.safetensors", "metrics.jsonl", "model.safetensors", "plots.png", "recipe.toml",
+        "run.json",
+    }  # fmt: skip
+    assert read_recipe(tmp_path / "recipe.toml") == RECIPE
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["stage"], record["seed"]) == ("ranking", RECIPE.seed)
+    assert record["sessions"][0]["training"].startswith("sha256:")
+    metrics = read_metrics(tmp_path)
+    told = [line for line in metrics if "loss" in line]
+    assert [line["update"] for line in told] == [2, 4, 6, 8, 10]
+    assert all(line["seconds_mining"] >= 0 < line["seconds_updating"] for line in told)
+    assert [line["update"] for line in metrics if "held_out_map" in line] == [0, 4, 8, 10]
+    for name, least in (("plots.png", 400), ("curriculum.png", 200)):
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) >= least
+            assert np.asarray(picture.convert("L")).std() > 5
     tensors = load_file(tmp_path / "model.safetensors")
     assert all(name.startswith("network.") for name in tensors), "the finished model is free of optimiser state"
 
 
-@pytest.mark.parametrize("stop_after", [1, 5, 9])
-def test_an_interrupted_run_resumes_to_the_same_weights(stop_after, crops, tmp_path):
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_interrupted_run_saves_where_it_is_and_goes_on_to_the_same_weights(stage, tmp_path, quiet):
     torch.set_num_threads(1)
-    whole = make_run(tmp_path / "whole", crops)
+    whole = make_run(tmp_path / "whole", stage, minutes=1e9)
     whole.train()
-
-    stopped = make_run(tmp_path / "stopped", crops)
-    update, done = stopped.optimiser.step, 0
+    stopped = make_run(tmp_path / "stopped", stage, minutes=1e9)
+    step, done = stopped.stage.optimiser.step, 0
 
     def interrupted():
         nonlocal done
         done += 1
-        if done == stop_after:
+        if done == 5:
             # In the middle of an update: half of one must not become a state of the run.
             os.kill(os.getpid(), signal.SIGTERM)
-        update()
+        step()
 
-    stopped.optimiser.step = interrupted
+    stopped.stage.optimiser.step = interrupted
     with pytest.raises(SystemExit):
         stopped.train()
-    assert done == stop_after
-    resumed = make_run(tmp_path / "stopped", crops)
+    resumed = make_run(tmp_path / "stopped", stage, minutes=1e9)
     assert resumed.resume()
+    assert resumed.update == done == 5
     resumed.train()
-    for key, value in whole.network.state_dict().items():
-        assert torch.equal(resumed.network.state_dict()[key], value), key
+    for key, value in whole.stage.network.state_dict().items():
+        assert torch.equal(resumed.stage.network.state_dict()[key], value), key
+    assert len(json.loads((tmp_path / "stopped" / "run.json").read_text())["sessions"]) == 2
 
 
-def test_a_student_learns_its_teachers_vectors(crops, tmp_path):
-    torch.manual_seed(0)
-    directions = functional.normalize(torch.randn(4, RECIPE.dimension), dim=1)
-    each_its_own = replace(crops, labels=np.arange(32))
-    run = make_run(tmp_path, each_its_own, objective=TeacherVectors(directions[torch.from_numpy(crops.labels)]))
-    run.train()
-    seen = metrics(tmp_path)
-    assert seen[-1]["agreement"] > 0.5 > seen[0]["agreement"] + 0.2
-    assert not [name for name in load_file(tmp_path / "last.safetensors") if name.startswith("objective.")]
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(stage, tmp_path, quiet):
+    run = make_run(tmp_path, stage)
+    step, kept = run.stage.optimiser.step, None
 
+    def poisoned():
+        nonlocal kept
+        step()
+        if run.update == 3:
+            kept = (tmp_path / "last.safetensors").read_bytes()
+            with torch.no_grad():
+                run.stage.network.projection.bias.fill_(float("nan"))
 
-def test_a_run_is_not_resumed_with_another_recipe(crops, tmp_path):
-    make_run(tmp_path, crops, replace(RECIPE, epochs=1)).train()
-    with pytest.raises(TrainingError, match="another recipe"):
-        make_run(tmp_path, crops, replace(RECIPE, epochs=2)).resume()
-
-
-def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(crops, tmp_path):
-    run = make_run(tmp_path, crops)
-    run.folder.mkdir(exist_ok=True)
-    run.save()
-    before = (tmp_path / "last.safetensors").read_bytes()
-    with torch.no_grad():
-        run.objective.directions.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="the loss is nan"):
+    run.stage.optimiser.step = poisoned
+    with pytest.raises(TrainingError, match="lower the learning rate") as caught:
         run.train()
-    assert (tmp_path / "last.safetensors").read_bytes() == before
+    # After every update there is a checkpoint due: one with broken weights must not be written either.
+    assert "no longer finite" in str(caught.value)
+    assert (tmp_path / "last.safetensors").read_bytes() == kept
+
+    again = make_run(tmp_path, stage)
+    assert again.resume()
+    assert again.update == 3
+    with torch.no_grad():
+        again.stage.network.projection.bias.fill_(float("inf"))
+    with pytest.raises(TrainingError, match=r"the loss is nan at update 4 .* untouched"):
+        list(again._updates(Metrics(tmp_path, 3)))
+    assert (tmp_path / "last.safetensors").read_bytes() == kept
 
 
-def test_a_crop_that_cannot_be_used_is_named(tmp_path):
-    for name in ("0001_c1.png", "0002_c1.png"):
-        (tmp_path / "bounding_box_train").mkdir(exist_ok=True)
-        (tmp_path / "bounding_box_train" / name).write_bytes(b"no picture")
-    with pytest.raises(ImageError, match=r"0001_c1\.png"):
-        TrainingCrops.load(read_split(tmp_path, "bounding_box_train"))
+def test_what_draws_the_plots_is_asked_for_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ReidRuntimeError, match=r'pip install "reid-runtime\[train\]"'):
+        make_run(tmp_path / "run", "ranking").train()
+    assert not (tmp_path / "run").exists()
 
 
-def test_too_little_data_is_told(crops, tmp_path):
-    with pytest.raises(TrainingError, match="at least two identities"):
-        make_run(tmp_path, TrainingCrops(crops.images, np.zeros(32, np.int64), 1))
+def test_a_run_is_not_resumed_with_another_recipe_data_or_stage(tmp_path, quiet):
+    make_run(tmp_path, "ranking", minutes=1e9).train()
+    other = replace(RECIPE, ranking=replace(RECIPE.ranking, margin=0.2))
+    with pytest.raises(TrainingError, match=r"another recipe or data \(ranking.margin\)"):
+        make_run(tmp_path, "ranking", other).resume()
+    with pytest.raises(TrainingError, match="the stage, ranking"):
+        make_run(tmp_path, "distillation").resume()
+    crops = make_crops()
+    crops.images[3] = crops.images[3] // 2
+    with pytest.raises(TrainingError, match="the data"):
+        make_run(tmp_path, "ranking", crops=crops).resume()
+    assert make_run(tmp_path, "ranking").resume()
 
 
-def test_batches_are_of_one_shape_and_hold_every_crop_once(crops):
-    rule = LongestSide(32)
-    order = epoch_order(crops, rule, RECIPE, epoch=3)
-    rows = [row for batch in order for row in batch]
-    assert len(rows) == len(set(rows)) >= 31
-    assert order == epoch_order(crops, rule, RECIPE, epoch=3)
-    assert order != epoch_order(crops, rule, RECIPE, epoch=4)
-    for (images, labels), batch in zip(batches(crops, Augmentation(rule, RECIPE, 0.3), order, 3), order, strict=True):
-        assert images.shape[1:] == (*rule.shape(*crops.images[batch[0]].shape[:2]), 3)
-        assert labels.tolist() == crops.labels[batch].tolist()
-
-
-def test_an_error_while_batches_are_made_reaches_the_run(crops):
-    with pytest.raises(IndexError):
-        list(batches(crops, Augmentation(LongestSide(32), RECIPE, 0.3), [[0, 99]], 0))
-
-
-def test_the_schedules():
-    assert [size_at(RECIPE, epoch) for epoch in range(4)] == [32, 32, 48, 48]
-    rates = [learning_rate_at(RECIPE, epoch / 10) for epoch in range(41)]
-    assert rates[0] < 0.01 * RECIPE.learning_rate
-    assert max(rates) == pytest.approx(RECIPE.learning_rate)
-    assert rates[-1] == pytest.approx(0, abs=1e-9)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-
-
-def test_the_command_killed_and_started_again_finishes(tmp_path):
-    pytest.importorskip("examples.draw_crops", reason="run from a checkout")
-    from examples.draw_crops import write_market
-
-    write_market(tmp_path / "market", identities=6, cameras=2, views=4)
-    save_file(BACKBONES["resnet18"].build().state_dict(), tmp_path / "imagenet.safetensors")
-    lines = [f"{key} = {json.dumps(value)}" for key, value in replace(RECIPE, epochs=6).as_dict().items()]
-    (tmp_path / "recipe.toml").write_text("\n".join(lines))
-    command = [sys.executable, "-m", "training", "classify", str(tmp_path / "market"), "-o", str(tmp_path / "run")]
-    command += ["--recipe", str(tmp_path / "recipe.toml"), "--weights", str(tmp_path / "imagenet.safetensors")]
-    command += ["--checkpoint-minutes", "0", "--terms", "drawn by the project"]
-    first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "last.safetensors").exists():
-        assert first.poll() is None, first.communicate()[1].decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
-    assert not (tmp_path / "run" / "model.safetensors").exists()
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=True)
-    assert "resumed at epoch" in second.stderr
-    assert (tmp_path / "run" / "model.safetensors").exists()
+def test_what_was_written_after_the_last_checkpoint_is_written_again(tmp_path):
+    with Metrics(tmp_path, 0) as metrics:
+        for update in (1, 2, 3):
+            metrics.add(1.0, 0.5, 8, 32, {"mining": 0.25})
+            metrics.write(update, 0.1)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"update": 4, "lo')
+    with Metrics(tmp_path, 2) as metrics:
+        for loss in (2.0, 4.0):
+            metrics.add(loss, 0.5, 8, 32, {"mining": 0.25})
+        metrics.write(4, 0.1)
+    records = read_metrics(tmp_path)
+    assert [record["update"] for record in records] == [1, 2, 4]
+    assert (records[-1]["loss"], records[-1]["seconds_mining"]) == (3.0, 0.5)

@@ -1,0 +1,11 @@
+import pytest
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch):
+    """The backbone "tiny" is known while the test runs."""
+    from training.backbones import BACKBONES
+
+    from .tiny import TINY
+
+    monkeypatch.setitem(BACKBONES, TINY.name, TINY)

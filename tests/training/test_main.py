@@ -1,0 +1,225 @@
+"""The commands, from folders of pictures to a file that `reid-runtime embed` takes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("matplotlib", reason="needs the extra train")
+
+from click.testing import CliRunner
+from safetensors.torch import save_file
+
+from reid_runtime.errors import ReidRuntimeError
+from training.__main__ import main
+from training.checkpoint import read_checkpoint
+from training.stage import TrainingError
+from training.trunks import BACKBONES
+
+from ..pictures import encode, picture
+
+ROOT = Path(__file__).parents[2]
+TERMS = "drawn by the project"
+
+RECIPE = """
+[network]
+backbone = "{backbone}"
+dimension = {dimension}
+size = 32
+[classification]
+dimension = 16
+epochs = 2
+batch = 8
+[ranking]
+updates = 3
+triplets = 4
+triplets_together = 4
+mining = {{ pool = 20, hardest = 5 }}
+[distillation]
+epochs = 2
+views = 2
+batch = 8
+[validation]
+share = 0.34
+every = 100
+"""
+
+
+def write(folder, people, cameras, views):
+    """A plain folder of pictures; gives it."""
+    for person, camera, view in np.ndindex(people, cameras, views):
+        path = folder / f"person-{person}" / f"camera-{camera}" / f"{view}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(picture(40, 14 + 3 * view, seed=100 * person + 10 * camera + view), "PNG"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Six people under two cameras, two pictures in each."""
+    return write(tmp_path_factory.mktemp("people"), 6, 2, 2)
+
+
+@pytest.fixture
+def quiet(monkeypatch, tiny_backbone):
+    """The tiny backbone, and no plots, which take longer than the training."""
+    monkeypatch.setattr("training.stage.write_plots", lambda folder: None)
+
+
+def prepared(folder, backbone, dimension=8):
+    """Arguments that all stages take: the recipe, and weights in ImageNet's place."""
+    (folder / "recipe.toml").write_text(RECIPE.format(backbone=backbone, dimension=dimension))
+    torch.manual_seed(0)
+    trunk = BACKBONES[backbone].build()
+    for module in trunk.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        trunk(torch.randn(16, 3, 64, 32))  # statistics that fit the weights, or every image gives one vector
+    save_file(trunk.state_dict(), folder / "imagenet.safetensors")
+    return ["--recipe", str(folder / "recipe.toml"), "--terms", TERMS, "--device", "cpu"]
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if isinstance(result.exception, ReidRuntimeError):
+        raise result.exception
+    return result
+
+
+@pytest.mark.usefixtures("quiet")
+def test_all_the_stages_follow_each_other_on_a_plain_folder(people, tiny_model, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra cpu")
+    common = prepared(tmp_path, "tiny")
+    first, second, third = (tmp_path / name for name in ("classified", "ranked", "distilled"))
+    classified = invoke("classify", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", first)
+    assert classified.output.strip().endswith(f"wrote {first / 'model.safetensors'}")
+    ranked = invoke("rank", people, *common, "--start", first / "model.safetensors", "-o", second)
+    assert ranked.exit_code == 0, ranked.output
+    start = ["--start", first / "model.safetensors"]
+    distilled = invoke("distil", people, *common, *start, "--teacher", tiny_model, "-o", third)
+    assert distilled.exit_code == 0, distilled.output
+
+    checkpoints = [read_checkpoint(folder / "model.safetensors") for folder in (first, second, third)]
+    assert [found.progress.stage for found in checkpoints] == ["classification", "ranking", "distillation"]
+    assert [found.architecture.dimension for found in checkpoints] == [16, 8, 8]
+    images = torch.zeros(1, 32, 16, 3, dtype=torch.uint8)
+    assert [found.network()(images).shape[1] for found in checkpoints] == [16, 8, 8]
+    facts = checkpoints[2].trained_on
+    assert [seen.terms for seen in facts] == [f"{TERMS}; vectors of tiny as targets", TERMS]
+    assert (facts[0].identities, facts[0].crops) == (4, 16), "two of the six were held out"
+    assert [len(found.trained_on) for found in checkpoints] == [1, 1, 2]
+
+    again = invoke("rank", people, *common, "--start", first / "model.safetensors", "-o", second)
+    assert "resumed at update 3 of 3" in again.output
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_stage_begins_with_the_trunk_that_it_is_given(people, tmp_path):
+    common = prepared(tmp_path, "tiny")
+    recipe = (tmp_path / "recipe.toml").read_text()
+    still = recipe.replace("updates = 3", "updates = 1\nlearning_rate = 1e-12")
+    (tmp_path / "recipe.toml").write_text(still)
+    invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
+    from safetensors.torch import load_file
+
+    found = read_checkpoint(tmp_path / "run" / "model.safetensors").part("network")
+    for name, tensor in load_file(tmp_path / "imagenet.safetensors").items():
+        torch.testing.assert_close(found[f"trunk.{name}"], tensor, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_new_run_needs_one_start(people, tiny_model, tmp_path):
+    common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run"]
+    for command in (["rank"], ["distil", "--teacher", tiny_model]):
+        with pytest.raises(TrainingError, match="expected --weights or --start"):
+            invoke(*command, people, *common)
+    with pytest.raises(TrainingError, match="found both"):
+        invoke("rank", people, *common, "--weights", "imagenet", "--start", tmp_path / "imagenet.safetensors")
+    assert not (tmp_path / "run").exists(), "not even the teacher was asked"
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_start_of_another_backbone_is_refused(people, tmp_path):
+    from training.checkpoint import untrained, write_checkpoint
+
+    common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run"]
+    write_checkpoint(tmp_path / "other.safetensors", untrained("resnet18", 8))
+    with pytest.raises(TrainingError, match="--start holds 'resnet18', the recipe wants 'tiny'"):
+        invoke("rank", people, *common, "--start", tmp_path / "other.safetensors")
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("command", ["classify", "rank", "distil"])
+def test_every_stage_refuses_bad_data_before_it_begins(command, tiny_model, tmp_path):
+    write(tmp_path / "people", 3, 1, 1)
+    common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run", "--weights", tmp_path / "imagenet.safetensors"]
+    common += ["--teacher", tiny_model] if command == "distil" else []
+    with pytest.raises(ReidRuntimeError, match="has one picture"):
+        invoke(command, tmp_path / "people", *common)
+    write(tmp_path / "people", 3, 1, 2)
+    with pytest.raises(ReidRuntimeError, match="--one-camera"):
+        invoke(command, tmp_path / "people", *common)
+    assert not (tmp_path / "run").exists()
+    result = invoke(command, tmp_path / "people", *common, "--one-camera")
+    assert result.exit_code == 0, result.output
+    assert "nobody is held out" in result.output
+
+
+def test_the_help_names_the_stages_in_their_order():
+    text = " ".join(invoke("--help").output.split())
+    places = [text.index(word) for word in ("ImageNet", "classify", "rank", "distil")]
+    assert places == sorted(places)
+    for word in ("416", "max pooling", "cut-out", "hard triplets", "1/2 max(0, m + |q - d+|^2 - |q - d-|^2)"):
+        assert word.lower() in text.lower()
+
+
+@pytest.mark.slow
+def test_from_a_folder_of_pictures_to_vectors(tmp_path):
+    """As the README has it, with a real backbone and in real processes; the first one is killed on the way."""
+    pytest.importorskip("onnx", reason="needs the extra export")
+    drawn = pytest.importorskip("examples.draw_crops", reason="run from a checkout")
+    people, common = tmp_path / "people", prepared(tmp_path, "mobilenetv2", dimension=64)
+    drawn.write_crops(people, identities=6, views=2)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def python(module, *arguments):
+        code = f"import runpy; runpy.run_module({module!r}, run_name='__main__')"
+        if module == "reid_runtime.cli":
+            code = "from reid_runtime.cli import main; main()"
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
+
+    run = ["training", "classify", people, *common, "-o", tmp_path / "run", "--checkpoint-minutes", "0"]
+    run += ["--weights", tmp_path / "imagenet.safetensors"]
+    first = python(*run)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "last.safetensors").exists():
+        assert first.poll() is None, first.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    second = python(*run)
+    assert "resumed at update" in second.communicate()[1]
+    start = ["--start", tmp_path / "run" / "model.safetensors"]
+    for step in (
+        ("training", "rank", people, *common, *start, "-o", tmp_path / "ranked"),
+        ("export.to_onnx", tmp_path / "ranked" / "model.safetensors", "-o", tmp_path / "model.onnx"),
+        ("reid_runtime.cli", "embed", people, "--model", tmp_path / "model.onnx", "-o", tmp_path / "v.npz"),
+    ):
+        last = python(*step)
+        told = last.communicate()[1]
+        assert last.returncode == 0, told
+    with np.load(tmp_path / "v.npz") as file:
+        assert file["embedding"].shape == (24, 64)
+        np.testing.assert_allclose(np.linalg.norm(file["embedding"], axis=1), 1, atol=1e-4)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["sessions"][1]["from_update"] > 0

@@ -1,0 +1,131 @@
+"""Frozen dataclasses to and from TOML tables: every key known, every value of its type and in its range."""
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from reid_runtime.errors import ReidRuntimeError
+
+Table = TypeVar("Table")
+
+
+class RecipeError(ReidRuntimeError):
+    """A recipe with an unknown key, or with a value of the wrong kind or out of its range."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number may be."""
+
+    least: float
+    most: float = math.inf
+    above: bool = False
+    """Whether `least` itself is too little."""
+
+    def __contains__(self, number: float) -> bool:
+        return self.least <= number <= self.most and not (self.above and number == self.least)
+
+    def __str__(self) -> str:
+        start = f"more than {self.least:g}" if self.above else f"{self.least:g} or more"
+        return start if self.most == math.inf else f"{self.least:g} to {self.most:g}"
+
+
+Count = Annotated[int, Range(1)]
+Whole = Annotated[int, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+Amount = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, above=True)]
+
+
+def table_from(kind: type[Table], values: Mapping[str, Any], source: str, root: type | None = None) -> Table:
+    """A `kind` from plain values; what they do not name keeps its default.
+
+    Raises RecipeError, naming `source`, for keys that `kind` has not and for values that a key cannot have.
+    `root` is the outermost table, in which a key that is unknown here may have its place.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    for key in values:
+        if key not in hints:
+            raise RecipeError(f"{source}: unknown key {key!r}; {_hint(key, hints, root or kind)}")
+    checked = {key: _value(hints[key], value, f"{source}: {key!r}", root or kind) for key, value in values.items()}
+    return kind(**checked)
+
+
+def _hint(key: str, known: Mapping[str, Any], root: type) -> str:
+    homes = [name for name, table in _tables(root) if key in get_type_hints(table) and name]
+    if homes:
+        return f"it belongs in {' or '.join(f'[{name}]' for name in homes)}"
+    nearest = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
+
+
+def _tables(kind: type, name: str = "") -> Iterator[tuple[str, type]]:
+    yield name, kind
+    for key, hint in get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _tables(hint, f"{name}.{key}".lstrip("."))  # type: ignore[arg-type]  # a class, not a value
+
+
+def _value(hint: Any, value: Any, where: str, root: type) -> Any:
+    """`value` as `hint` wants it, or a RecipeError."""
+    kind = get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{where} is {value!r}, expected a table")
+        return table_from(hint, value, where, root)  # type: ignore[arg-type]  # a class, not a value
+    if kind is Literal:
+        if value not in get_args(hint) or isinstance(value, bool):
+            raise RecipeError(f"{where} is {value!r}, expected {' or '.join(map(repr, get_args(hint)))}")
+        return value
+    if kind is Annotated:
+        number = _value(get_args(hint)[0], value, where, root)
+        if number not in hint.__metadata__[0]:
+            raise RecipeError(f"{where} is {value!r}, expected {hint.__metadata__[0]}")
+        return number
+    if kind is tuple:
+        inner = get_args(hint)
+        length = None if inner[-1] is Ellipsis else len(inner)
+        if not isinstance(value, list | tuple) or len(value) != (length or len(value)):
+            raise RecipeError(f"{where} is {value!r}, expected a list{f' of {length}' if length else ''}")
+        return tuple(_value(inner[0], item, where, root) for item in value)
+    if hint is float and type(value) in (int, float):
+        if not math.isfinite(value):
+            raise RecipeError(f"{where} is {value}, expected a finite number")
+        return float(value)
+    if type(value) is hint:
+        if value == "":
+            raise RecipeError(f"{where} is empty")
+        return value
+    raise RecipeError(f"{where} is {value!r}, expected {hint.__name__}")
+
+
+def as_plain(table: Any) -> dict[str, Any]:
+    """The dataclass as JSON has it: dictionaries, lists, numbers and strings."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(table)))
+    return plain
+
+
+def as_toml(values: Mapping[str, Any], name: str = "") -> str:
+    """Plain values as TOML, tables after the values of their own level."""
+    own = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
+    text = "\n".join([f"[{name}]", *own] if name else own) + "\n"
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            text += "\n" + as_toml(value, f"{name}.{key}".lstrip("."))
+    return text
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any], name: str = "") -> list[str]:
+    """The dotted names of what is not equal in two sets of plain values."""
+    names: list[str] = []
+    for key in one:
+        here, there = one[key], other.get(key)
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            names += differing(here, there, f"{name}{key}.")
+        elif here != there:
+            names.append(f"{name}{key}")
+    return names
