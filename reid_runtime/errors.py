@@ -17,6 +17,10 @@ class BackendError(ReidRuntimeError):
     """A model cannot be run here: a missing package or device, or a session that failed."""
 
 
+class MissingBackendError(BackendError):
+    """A package or device that a backend needs is not on this machine; the message says how to get it."""
+
+
 class DatasetError(ReidRuntimeError):
     """A folder is not the data set, or not the layout, that it was said to be."""
 

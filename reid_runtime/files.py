@@ -1,12 +1,15 @@
 """Files that are there whole or not at all: written beside their name, flushed to disk, renamed."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from reid_runtime.errors import StorageError
+
+_LEFT_BEHIND = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 @contextmanager
@@ -16,7 +19,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     When the block raises, or is killed, nothing under `path` has changed. The name beside is one that no other run
     has: a killed one may have left its own behind. Raises OSError.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    beside = _beside(path)
     try:
         yield beside
         with open(beside, "rb+") as file:
@@ -24,6 +27,26 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether a file's name is one that `whole_file` writes to: what a killed run may leave."""
+    return _LEFT_BEHIND.fullmatch(name) is not None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def _flush_folder(folder: Path) -> None:
+    """A new name is on disk once its folder is; Windows has no such call, and needs none."""
+    if hasattr(os, "O_DIRECTORY"):
+        number = os.open(folder, os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def check_new_file(path: Path, force: bool) -> None:
@@ -38,7 +61,7 @@ def check_new_file(path: Path, force: bool) -> None:
     if not os.path.isdir(path.parent):
         raise StorageError(f"{path.parent} is not a folder; make it first")
     try:
-        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        beside = _beside(path)
         open(beside, "xb").close()
         beside.unlink()
     except OSError as error:

@@ -17,6 +17,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -33,8 +34,21 @@ from reid_runtime.errors import ImageError
 from reid_runtime.resize import Pixels
 
 Colour = Literal["rgb", "bgr"]
-ImageSource = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
-"""A path, the bytes of a file, a Pillow image, or an (H, W, 3) uint8 array, which must come with its colour order."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file of a store that is no disk: its bytes, or why it could not be read."""
+
+    name: str
+    content: bytes | None
+    error: str = ""
+
+
+ImageSource = str | os.PathLike[str] | bytes | Fetched | Image.Image | npt.NDArray[np.uint8]
+"""A path, the bytes of a file, a fetched file, a Pillow image, or an (H, W, 3) uint8 array, which must come with its
+colour order.
+"""
 
 MAX_PIXELS = 64_000_000
 _BACKDROP = (128, 128, 128)
@@ -63,6 +77,10 @@ def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
             return _to_rgb(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(io.BytesIO(source))
+    if isinstance(source, Fetched):
+        if source.content is None:
+            raise ImageError(f"cannot be read: {source.error}")
+        return _decode(io.BytesIO(source.content))
     try:
         path = os.fspath(source)
     except TypeError:

@@ -1,8 +1,9 @@
-"""Work ahead in threads, bounded and in order."""
+"""Work ahead and behind in threads, bounded and in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 FIRST = 8
@@ -46,13 +47,47 @@ def in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def windows(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of FIRST, then of twice as many each time up to `size`, the last one shorter.
+@contextmanager
+def written_behind(write: Callable[[Item], None], waiting: int = 1) -> Iterator[Callable[[Item], None]]:
+    """A call that hands its item to `write`, which runs in a thread of its own, one item after the other.
+
+    While one item is written, at most `waiting` more are held: then the call blocks until there is room. An error
+    in `write` is raised once, by the next call or by the end of the block; what comes after it is not written.
+    When the block itself raises, what was handed over is still written, and that error is the one that goes on.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="write")
+    pending: deque[Future[None]] = deque()
+    broken = False
+
+    def write_next(item: Item) -> None:
+        nonlocal broken
+        if not broken:
+            try:
+                write(item)
+            except BaseException:
+                broken = True
+                raise
+
+    def hand(item: Item) -> None:
+        while pending and (len(pending) > waiting or pending[0].done()):
+            pending.popleft().result()
+        pending.append(pool.submit(write_next, item))
+
+    try:
+        yield hand
+        while pending:
+            pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True)
+
+
+def windows(items: Iterable[Item], size: int, first: int = FIRST) -> Iterator[list[Item]]:
+    """The items in lists of `first`, then of twice as many each time up to `size`, the last one shorter.
 
     What came before an error is given out, then the error is raised.
     """
     window: list[Item] = []
-    length = min(FIRST, size)
+    length = min(first, size)
     try:
         for item in items:
             window.append(item)

@@ -12,8 +12,12 @@ from reid_runtime.errors import ReidRuntimeError
 
 _VERBS = {
     "embed": "Embed folders, files and lists of pictures.",
+    "merge": "Make one file of several files and folders of embeddings.",
     "evaluate": "Score a model on a labelled folder.",
     "compare": "Tell whether two saved evaluations differ by more than noise.",
+    "verify": "Tell whether a model file is whole and gives its vectors on this machine.",
+    "describe": "Print a model's contract, or draft one for a model that has none.",
+    "doctor": "Tell what is installed, what is missing and why.",
     "datasets": "List the data sets and layouts that can be scored.",
 }
 

@@ -17,8 +17,8 @@ from reid_runtime.scoring.confidence import compare as compare_scores
 
 
 @click.command("compare")
-@click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("before", type=click.Path(exists=True, path_type=Path))
+@click.argument("after", type=click.Path(exists=True, path_type=Path))
 @click.option("--rerank", is_flag=True, help="Compare the scores after k-reciprocal re-ranking (20, 6, 0.3).")
 @click.option(
     "--folder", type=click.Path(exists=True, path_type=Path),

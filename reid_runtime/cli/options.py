@@ -1,11 +1,15 @@
 """The options that several verbs share, and the loading of the model that they name."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from reid_runtime.backends import DEVICES
+from reid_runtime.contract import Contract
 from reid_runtime.embedder import Embedder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -14,20 +18,46 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def model_options(command: Command) -> Command:
     """--model, --contract and --device."""
     for option in (
-        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
+        click.option(
+            "--device", type=click.Choice(DEVICES), default="auto", show_default=True,
+            help="Where the model runs; openvino-bf16 is faster and less exact.",
+        ),
         click.option("--contract", type=click.Path(), help="States the contract of a model that carries none (JSON)."),
         click.option("--model", type=click.Path(), help="An ONNX file; the embedded default without this."),
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command
 
 
 def load_model(model: str | None, contract: str | None, device: str) -> Embedder:
     """The named model, or the default with a line that says what it may be used for."""
-    embedder = Embedder.load(model, device=device, contract=contract)
-    if device == "auto":
-        click.echo(f"device auto: {embedder.backend.name}", err=True)
+    with _log_on_stderr():
+        embedder = Embedder.load(model, device=device, contract=contract)
     if model is None:
-        terms = "; ".join(f"{seen.data} ({seen.terms})" for seen in embedder.contract.trained_on)
-        click.echo(f"default model {embedder.path.name}: research use only, trained on {terms}", err=True)
+        say_terms(embedder.path, embedder.contract)
     return embedder
+
+
+class _OnStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=True)
+
+
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """What the runtime logs, which device was chosen and why, for the person at the command."""
+    log, handler = logging.getLogger("reid_runtime"), _OnStderr()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def say_terms(path: Path, contract: Contract) -> None:
+    """One line, on standard error, of what the default model may be used for."""
+    terms = "; ".join(f"{seen.data} ({seen.terms})" for seen in contract.trained_on)
+    click.echo(f"default model {path.name}: research use only, trained on {terms}", err=True)

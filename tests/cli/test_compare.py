@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from reid_runtime.storage import Embeddings, write_embeddings
+from reid_runtime.storage.folders import open_folder
+from reid_runtime.storage.jobs import Job, Part, begin
 
 from ..models import CONTRACT, DIMENSION
 from ..pictures import paint
@@ -160,3 +162,20 @@ def test_how_to_read_a_folder_takes_one(command, files):
     assert run.code == 2
     assert "--gallery-size says how to read --folder; name that too" in run.err
     assert "query and gallery as saved; " in command("compare", path, path).out
+
+
+def test_a_folder_of_parts_is_read_as_a_file(command, files, tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    rows = planted(0.9)
+    folder = open_folder(str(tmp_path / "parts"))
+    job = Job(rows.contract, rows.contract_id, rows.artefact_id, "x", "1/1", "skip", len(rows), "1", part_pictures=100)
+    begin(folder, job, [])
+    for number in range(job.parts):
+        Part(len(job.rows(number)), "", ()).write(folder, number, rows.take([*job.rows(number)]))
+    run = command("compare", files("a.npz", rows), folder.name, "--json")
+    assert (run.code, run.err) == (0, "")
+    assert json.loads(run.out)["changes"]["map_finite_sum"]["change"] == 0
+    bare = tmp_path / "empty"
+    bare.mkdir()
+    run = command("compare", files("a.npz", rows), bare)
+    assert (run.code, "empty has no manifest.json" in run.err) == (1, True)

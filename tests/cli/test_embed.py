@@ -216,7 +216,7 @@ def test_model_that_fails_half_way_leaves_no_file(command, crops, tmp_path):
     broken = write_model(tmp_path / "m.onnx", output="nan")
     run = command("embed", "crops", "--model", broken, "--device", "cpu")
     assert run.code == 1
-    assert run.err.startswith("error: the model gave NaN")
+    assert run.err.startswith("error: image 0 (crops/a/1.jpg), first of its batch of 3: the model gave NaN")
     assert not (tmp_path / "embeddings.npz").exists()
 
 

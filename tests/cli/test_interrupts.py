@@ -1,6 +1,7 @@
 """The command as a process: on a terminal, in a pipe, interrupted and killed."""
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 
 from reid_runtime.images import load_image
 from reid_runtime.storage import read_embeddings
+from reid_runtime.storage.jobs import PART_PICTURES, part_name
 
 from ..pictures import encode, picture
 
@@ -98,6 +100,61 @@ def test_killed_leaves_nothing(start, many, tmp_path):
     process.kill()
     assert process.wait(timeout=30) == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def several(many):
+    """A list of six parts of pictures, the last one short; its path."""
+    names = sorted(path.name for path in many.iterdir())[: 5 * PART_PICTURES + 100]
+    path = many.parent / f"{many.name}.txt"
+    path.write_text("".join(f"{many}/{name}\n" for name in names))
+    return path
+
+
+def wait_for_part(process, folder, number, seconds=60):
+    """Until a part is there, or the process has ended."""
+    end = time.monotonic() + seconds
+    while not (folder / part_name(number)).exists() and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_job_keeps_its_parts_and_says_how_to_go_on(start, several, tmp_path, number, code):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    process, terminal = start(several, "-o", "out/")
+    wait_for_part(process, tmp_path / "out", 1)
+    process.send_signal(number)
+    said = read_until(terminal, None).decode()
+    assert process.wait(timeout=30) == code
+    assert "Traceback" not in said
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    done = len(found) - 1
+    assert found == ["manifest.json", *map(part_name, range(done))]
+    assert 2 <= done < 6
+    assert f"ended after {done} of 6 parts, {done * PART_PICTURES} of {5 * PART_PICTURES + 100} pictures" in said
+    assert re.search(rf"to go on: reid-runtime embed {several} -o out/ .* --resume", said)
+
+
+def test_killed_job_goes_on_without_losing_or_repeating_a_row(start, several, tmp_path):
+    """Killed three times, also between what it writes; then the bytes are those of one that nobody killed."""
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    moments = random.Random(1)
+    for part in (0, 1, 3):
+        process, _ = start(several, "-o", "out/", "--resume")
+        wait_for_part(process, tmp_path / "out", part)
+        time.sleep(moments.random() / 10)
+        process.kill()
+        process.wait(timeout=30)
+    for arguments in (("-o", "out/", "--resume"), ("-o", "whole/")):
+        process, terminal = start(several, *arguments)
+        assert b"Traceback" not in read_until(terminal, None)
+        assert process.wait(timeout=60) == 0
+    found, whole = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("out", "whole"))
+    assert found == whole
+    assert read_embeddings(tmp_path / "out").id.tolist() == [
+        line.rpartition("/")[2] for line in several.open().read().split()
+    ]
 
 
 def test_progress_is_shown_on_a_terminal_only(start, many, tmp_path, tiny_model):

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from reid_runtime.errors import ContractError, StorageError
-from reid_runtime.storage import Embeddings, check_same_space, check_writable, read_embeddings, write_embeddings
+from reid_runtime.storage import check_same_space, check_writable, read_embeddings, write_embeddings
 
-from .models import CONTRACT, FOREIGN
+from ..models import CONTRACT, FOREIGN
+from .tables import assert_same, table
 
 EVERY = pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 
@@ -22,37 +23,6 @@ EVERY = pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 def _parquet(request):
     if "suffix" in request.fixturenames and request.getfixturevalue("suffix") == ".parquet":
         pytest.importorskip("pyarrow")
-
-
-def table(rows=4, **changes):
-    """Rows of which the second has an error."""
-    vectors = np.random.default_rng(0).normal(size=(rows, CONTRACT.dimension)).astype(np.float32)
-    errors = np.full(rows, "", dtype="<U40")
-    if rows > 1:
-        vectors[1], errors[1] = np.nan, "corrupt or truncated: größer"
-    whole = Embeddings(
-        id=np.array([f"ordner/grün {row}.jpg" for row in range(rows)], dtype=np.str_),
-        embedding=vectors,
-        width=np.arange(rows, dtype=np.int32),
-        height=np.arange(rows, dtype=np.int32) + 5,
-        error=errors,
-        contract=CONTRACT.to_json(),
-        contract_id=CONTRACT.contract_id,
-        artefact_id="sha256:ab",
-    )
-    return dataclasses.replace(whole, **changes)
-
-
-def assert_same(found, expected):
-    assert found.columns().keys() == expected.columns().keys()
-    for name, values in expected.columns().items():
-        column = found.columns()[name]
-        assert np.array_equal(column, values, equal_nan=values.dtype.kind == "f"), name
-        assert column.dtype.kind == values.dtype.kind, name
-    assert found.embedding.dtype == np.float32
-    assert (found.contract, found.contract_id, found.artefact_id) == (
-        expected.contract, expected.contract_id, expected.artefact_id
-    )  # fmt: skip
 
 
 LABELS = {

@@ -1,0 +1,104 @@
+"""reid-runtime describe: a model's contract, for people or as JSON, or a draft for a model that carries none."""
+
+import json
+from pathlib import Path
+
+import click
+
+from reid_runtime.backends import open_backend
+from reid_runtime.contract import METADATA_KEY, Contract, InputFormat, blanks
+from reid_runtime.drafting import draft
+from reid_runtime.embedder import artefact_digest, default_model
+from reid_runtime.files import check_new_file, whole_file
+from reid_runtime.onnx_file import read_onnx_file
+from reid_runtime.pinned import whole_record
+from reid_runtime.resize import LongestSide
+
+
+@click.command("describe")
+@click.argument("model", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the contract's JSON.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the contract's JSON to this file.")
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+def command(model: Path | None, as_json: bool, output: Path | None, force: bool) -> None:
+    """Print what MODEL (the embedded default without one) promises, from the contract that it carries.
+
+    For an ONNX or OpenVINO (.xml) file that carries none, draft one: the JSON goes to standard output or to -o FILE,
+    and what the file could not tell to standard error. Filled in, it is what --contract takes.
+    """
+    if output is not None:
+        check_new_file(output, force)
+    path = model or default_model()
+    text, pinned = _carried(path)
+    if text is None:
+        values = draft(path)
+        click.echo(f"{path} carries no contract. In this draft, fill in:", err=True)
+        for blank in blanks(values):
+            click.echo(f"  {blank}", err=True)
+    else:
+        values = json.loads(text)
+    content = json.dumps(values, indent=2, ensure_ascii=False)
+    if output is not None:
+        with whole_file(output) as beside:
+            beside.write_text(content + "\n", encoding="utf-8")
+    elif as_json or text is None:
+        click.echo(content)
+    if text is not None and not as_json:
+        click.echo(_table(path, Contract.from_json(text, str(path)), pinned))
+
+
+def _carried(path: Path) -> tuple[str | None, int]:
+    """The contract's text, None where there is none, and how many crops are pinned; a damaged file is refused."""
+    if path.suffix == ".xml":
+        return open_backend(path, "openvino").contract_text, 0
+    file = read_onnx_file(path)
+    record = whole_record(file, path)
+    return file.metadata.get(METADATA_KEY), 0 if record is None else len(record.images)
+
+
+def _table(path: Path, contract: Contract, pinned: int) -> str:
+    rows = [
+        ("model", contract.name),
+        ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"),
+        ("contract", contract.contract_id),
+        ("artefact", artefact_digest(path)),
+        ("precision", contract.precision),
+        ("parent", contract.parent or "none: a root"),
+        *(("drift", f"{measure} {value:g}") for measure, value in (contract.drift or {}).items()),
+        ("resize", _resize(contract)),
+        ("input", _input(contract.input)),
+        ("output", f"{contract.dimension} numbers, {_length(contract)}, compared by {contract.metric}"),
+        ("graph", contract.graph),
+        ("weights", contract.weights),
+    ]
+    for seen in contract.trained_on:
+        rows.append(("trained on", f"{seen.data}: {seen.crops:,} crops of {seen.identities:,} people"))
+        rows.append(("terms", seen.terms))
+    for score in contract.scores:
+        measures = f"rank-1 {score.rank_1:.1%}, mAP {score.map_finite_sum:.1%} (finite-sum), {score.map_trapezoid:.1%}"
+        rows.append(("scores", f"{score.dataset}: {measures} (trapezoid); {score.protocol}"))
+    rows.append(("pinned", f"{pinned} crops, for `reid-runtime verify`" if pinned else "nothing"))
+    width = max(len(title) for title, _ in rows)
+    lines, last = [], ""
+    for title, words in rows:
+        lines.append(f"{'' if title == last else title:<{width}}  {words}")
+        last = title
+    return "\n".join(lines)
+
+
+def _resize(contract: Contract) -> str:
+    rule = contract.resize
+    if isinstance(rule, LongestSide):
+        return f"the longest side becomes {rule.size} pixels, the aspect ratio stays; bilinear"
+    return f"stretched to {rule.height} high and {rule.width} wide; bilinear"
+
+
+def _input(wanted: InputFormat) -> str:
+    words = f"{wanted.dtype} {wanted.layout}, {wanted.colour}"
+    if wanted.dtype == "uint8":
+        return words
+    return f"{words}, (pixel * {wanted.scale:g} - {list(wanted.mean)}) / {list(wanted.deviation)}"
+
+
+def _length(contract: Contract) -> str:
+    return "of unit length" if contract.unit_output else "brought to unit length by the runtime"

@@ -1,0 +1,25 @@
+"""reid-runtime merge: files and folders of embeddings to one file."""
+
+from pathlib import Path
+
+import click
+
+from reid_runtime.storage.merging import merge
+
+
+@click.command("merge")
+@click.argument("parts", nargs=-1, required=True, metavar="PART...")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT", help="FILE.npz or FILE.parquet."
+)
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+@click.option("--partial", is_flag=True, help="Merge what is there, though parts or shards are missing.")
+def command(parts: tuple[str, ...], output: Path, force: bool, partial: bool) -> None:
+    """Merge PART...: folders that `embed -o FOLDER/` wrote, .parquet and .npz files, into one, ordered by id.
+
+    Two embedding spaces or model files, an id that comes twice, a part that is missing of a job, and a shard that is
+    missing of N are errors, and nothing is written. A .parquet is written as its rows are read, in memory that does
+    not grow with them.
+    """
+    rows = merge(parts, output, force=force, partial=partial)
+    click.echo(f"merged {rows} rows of {len(parts)} inputs, in {output}", err=True)

@@ -1,0 +1,90 @@
+"""reid-runtime verify: is a model file whole, and does it give its vectors on this machine?"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reid_runtime.backends import DEVICES
+from reid_runtime.cli.options import say_terms
+from reid_runtime.embedder import default_model
+from reid_runtime.verification import BackendCheck, Verification, verify
+
+
+@click.command("verify")
+@click.argument("model", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="auto: every one that is here."
+)
+@click.option(
+    "--contract",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="States the contract of a model that carries none (JSON).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(ctx: click.Context, model: Path | None, device: str, contract: Path | None, as_json: bool) -> None:
+    """Hold MODEL (the embedded default without one) to the vectors that were pinned in it when it was written.
+
+    First its bytes: one altered bit in graph, contract or record fails. Then a few crops go through the whole
+    runtime on every backend that is here, and must come out as pinned. Exit code 0 when all of that holds, else 1.
+
+    A model that carries no contract is run under --contract, and held to what any model must do.
+    """
+    found = verify(model or default_model(), device, contract)
+    if model is None and found.contract is not None:
+        say_terms(found.path, found.contract)
+    click.echo(json.dumps(_facts(found), indent=2) if as_json else _text(found))
+    ctx.exit(0 if found.ok else 1)
+
+
+def _facts(found: Verification) -> dict[str, Any]:
+    return {
+        "model": str(found.path),
+        "ok": found.ok,
+        "artefact_id": found.artefact_id,
+        "contract_id": None if found.contract is None else found.contract.contract_id,
+        "precision": None if found.contract is None else found.contract.precision,
+        "pinned": found.pinned,
+        "damage": found.damage,
+        "backends": [
+            {
+                "backend": check.backend,
+                "ok": check.ok,
+                "worst_cosine": check.worst_cosine,
+                "bound": check.bound,
+                "largest_difference": check.largest_difference,
+                "problem": check.problem,
+            }
+            for check in found.checks
+        ],
+        "absent": dict(found.absent),
+    }
+
+
+def _text(found: Verification) -> str:
+    """A line for the file, one for each backend, and what is not here."""
+    lines = [str(found.path), f"artefact {found.artefact_id}"]
+    if found.contract is not None:
+        lines.append(f"contract {found.contract.contract_id}, {found.contract.precision}")
+    if found.damage is not None:
+        return "\n".join([*lines, f"FAIL    {found.damage}"])
+    if found.pinned:
+        lines.append("ok      graph, contract and record are as they were written")
+    else:
+        lines.append("no record says which vectors are right; compared: alone and in company, backend and backend")
+    width = max((len(check.backend) for check in found.checks), default=0)
+    lines += [_line(check, width) for check in found.checks]
+    lines += [f"absent  {device}: {reason}" for device, reason in found.absent.items()]
+    if not found.checks:
+        lines.append("FAIL    no backend is here to run it on")
+    return "\n".join(lines)
+
+
+def _line(check: BackendCheck, width: int) -> str:
+    words = [] if check.problem is None else [check.problem]
+    if check.worst_cosine is not None:
+        words.append(f"worst cosine {check.worst_cosine:.7f}, at least {check.bound} expected")
+        words.append(f"largest difference {check.largest_difference:.1e}")
+    return f"{'ok' if check.ok else 'FAIL':<6}  {check.backend:<{width}}  {'; '.join(words)}"

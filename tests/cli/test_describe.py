@@ -1,0 +1,180 @@
+"""reid-runtime describe: our contracts as they are, and drafts that claim no more than is known."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reid_runtime import Contract, ContractError, Embedder
+from reid_runtime.contract import BLANK
+from reid_runtime.embedder import default_model
+from reid_runtime.resize import FixedSize, LongestSide
+
+from ..models import CONTRACT, DIMENSION, FOREIGN, write_model
+from ..pictures import picture
+from ..pinned import tamper, write_pinned
+from ..test_contract import FULL
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
+
+
+def test_the_default_model(command):
+    run = command("describe")
+    assert (run.code, run.err) == (0, "")
+    known = Embedder.load()
+    rows = dict(line.split("  ", 1) for line in run.out.splitlines())
+    rows = {title.strip(): words.strip() for title, words in rows.items()}
+    assert rows["contract"] == known.contract.contract_id
+    assert rows["artefact"] == known.artefact_id
+    assert rows["weights"] == known.contract.weights
+    assert rows["terms"] == known.contract.trained_on[0].terms
+    assert rows["scores"].startswith("Market-1501: rank-1 86.7%, mAP 70.7% (finite-sum), 69.8% (trapezoid)")
+    assert rows["resize"] == "the longest side becomes 256 pixels, the aspect ratio stays; bilinear"
+    assert rows["pinned"].startswith("4 crops")
+    assert str(default_model()) in rows["file"]
+
+
+def test_a_derived_model_says_what_it_came_from(command, tmp_path):
+    model = write_model(tmp_path / "m.onnx", FULL)
+    run = command("describe", model)
+    assert "parent      sha256:11\ndrift       cosine 0.999\n            map -0.001\n" in run.out
+    assert "resize      stretched to 256 high and 128 wide; bilinear" in run.out
+    assert "trained on  one: 12,936 crops of 751 people\nterms       research\ntrained on  zwei, größer:" in run.out
+    assert run.out.endswith("pinned      nothing\n")
+
+
+def test_json_is_the_contract(command, tiny_model, tmp_path):
+    run = command("describe", tiny_model, "--json")
+    assert run.code == 0
+    assert Contract.from_json(run.out, "describe") == CONTRACT
+    run = command("describe", tiny_model, "-o", tmp_path / "c.json")
+    assert "precision   float32" in run.out
+    assert Contract.from_json((tmp_path / "c.json").read_text(encoding="utf-8"), "file") == CONTRACT
+    run = command("describe", tiny_model, "-o", tmp_path / "c.json")
+    assert run.code == 1
+    assert "exists and is not overwritten" in run.err
+    assert command("describe", tiny_model, "-o", tmp_path / "c.json", "--force").code == 0
+
+
+def test_a_damaged_model_is_not_described(command, tmp_path):
+    model = write_pinned(tmp_path / "m.onnx")
+    tamper(model, stated=dataclasses.replace(CONTRACT, name="better"))
+    run = command("describe", model)
+    assert (run.code, run.out) == (1, "")
+    assert "is damaged: its contract is" in run.err
+    model.write_bytes(b"<html>")
+    run = command("describe", model)
+    assert run.code == 1
+    assert "damaged or no ONNX file" in run.err
+
+
+def fill(draft, **values):
+    """The draft with its blanks filled as `Contract` fields say."""
+    return draft | {"precision": "float32", "trained_on": [dataclasses.asdict(CONTRACT.trained_on[0])]} | values
+
+
+def stated_input(contract):
+    return json.loads(contract.to_json())["input"]
+
+
+def test_a_draft_leaves_open_what_nobody_can_read_and_is_refused_so(command, tmp_path):
+    model = write_model(tmp_path / "foreign.onnx", None, like=FOREIGN, output="raw")
+    file = tmp_path / "c.json"
+    run = command("describe", model, "-o", file)
+    assert (run.code, run.out) == (0, "")
+    draft = json.loads(file.read_text(encoding="utf-8"))
+    assert {draft["input"][name] for name in ("layout", "dtype")} == {"NCHW", "float32"}
+    assert (draft["dimension"], draft["unit_output"], draft["name"]) == (DIMENSION, False, "foreign")
+    left_open = ["resize", "input.colour", "input.scale", "input.mean", "input.deviation", "precision"]
+    left_open += [f"trained_on[0].{field.name}" for field in dataclasses.fields(CONTRACT.trained_on[0])]
+    assert [line.split()[0] for line in run.err.splitlines()[1:]] == left_open
+    with pytest.raises(ContractError, match="still to be filled in: resize ") as refused:
+        Embedder.load(model, contract=file)
+    assert all(f"{place} (" in str(refused.value) for place in left_open)
+    for place in ("colour", "scale"):  # each of them alone is refused too
+        values = fill(draft, resize={"rule": "longest-side", "size": 16, "filter": "bilinear"})
+        values["input"] = stated_input(FOREIGN) | {place: draft["input"][place]}
+        file.write_text(json.dumps(values))
+        with pytest.raises(ContractError, match=rf"still to be filled in: input\.{place} \("):
+            Embedder.load(model, contract=file)
+
+
+def test_a_draft_that_is_filled_in_works(command, tmp_path):
+    model = write_model(tmp_path / "foreign.onnx", None, like=FOREIGN, output="raw")
+    draft = json.loads(command("describe", model).out)
+    assert draft["resize"].startswith(BLANK)
+    values = fill(draft, resize={"rule": "longest-side", "size": 16, "filter": "bilinear"}, input=stated_input(FOREIGN))
+    (tmp_path / "filled.json").write_text(json.dumps(values))
+    (tmp_path / "known.json").write_text(FOREIGN.to_json())
+    images = [picture(40, 20), picture(20, 33)]
+    found, expected = (
+        Embedder.load(model, contract=tmp_path / f"{name}.json").embed(images, "rgb") for name in ("filled", "known")
+    )
+    assert np.array_equal(found, expected)
+    assert Embedder.load(model, contract=tmp_path / "filled.json").contract.resize == LongestSide(16)
+
+
+def test_a_draft_of_pixels_last_in_whole_numbers_that_is_unit(command, tmp_path):
+    model = write_model(tmp_path / "m.onnx", None)
+    draft = json.loads(command("describe", model).out)
+    assert draft["input"] == stated_input(CONTRACT) | {"colour": f"{BLANK}rgb or bgr"}
+    assert draft["unit_output"] is True
+    assert draft["weights"].startswith("sha256:")
+
+
+def with_shape(path, shape, kind=None):
+    model = onnx.load(str(path))
+    kind = onnx.TensorProto.FLOAT if kind is None else kind
+    model.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("images", kind, shape))
+    onnx.save(model, str(path))
+    return path
+
+
+def test_a_fixed_size_is_read(command, tmp_path):
+    model = with_shape(write_model(tmp_path / "m.onnx", None, like=FOREIGN), [1, 3, 24, 12])
+    draft = json.loads(command("describe", model).out)
+    values = fill(draft, input=stated_input(FOREIGN))
+    assert Contract.from_json(json.dumps(values), "here").resize == FixedSize(24, 12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "said"),
+    [
+        (["n", 3, 24, 3], None, "expected an input with 3 channels"),
+        (["n", "c", 24, 12], None, "expected an input with 3 channels"),
+        (["n", 3, "h", "w"], 11, r"expected an input of uint8 or float32 .*tensor\(double\)"),
+    ],
+)
+def test_an_input_that_no_contract_can_state_is_refused(command, tmp_path, shape, kind, said):
+    model = with_shape(write_model(tmp_path / "m.onnx", None, like=FOREIGN), shape, kind)
+    run = command("describe", model)
+    assert (run.code, run.out) == (1, "")
+    assert re.search(said, run.err)
+
+
+@pytest.mark.realdata
+def test_a_draft_of_an_openvino_model_with_its_blanks_filled_gives_its_vectors(command, reid_data, tmp_path):
+    pytest.importorskip("openvino", reason="needs the extra openvino")
+    name = "person-reidentification-retail-0288"
+    model = reid_data / "reference" / "intel-reid-ir" / f"{name}.xml"
+    known = json.loads((PEERS / f"{name}.json").read_text())
+    draft = json.loads(command("describe", model).out)
+    open_ones = {"precision", "trained_on"}
+    assert {key for key in known if draft[key] != known[key]} == {"input", "graph", *open_ones}
+    assert {key for key in known["input"] if draft["input"][key] != known["input"][key]} == {
+        "colour", "scale", "mean", "deviation"
+    }  # fmt: skip
+    filled = draft | {key: known[key] for key in (*open_ones, "input")}
+    (tmp_path / "filled.json").write_text(json.dumps(filled))
+    images = [picture(90, 41), picture(33, 40)]
+    found, expected = (
+        Embedder.load(model, device="openvino", contract=file).embed(images, "rgb")
+        for file in (tmp_path / "filled.json", PEERS / f"{name}.json")
+    )
+    assert np.array_equal(found, expected)

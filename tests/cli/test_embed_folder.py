@@ -1,0 +1,275 @@
+"""reid-runtime embed into a folder of parts, resumed, sharded, merged; and stores in the place of folders."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from reid_runtime import Embedder
+from reid_runtime.storage import read_embeddings
+from reid_runtime.storage.jobs import PART_PICTURES, part_name
+
+from ..models import DIMENSION, write_model
+from ..pictures import encode, picture
+
+pytest.importorskip("pyarrow", reason="needs the extra parquet")
+
+COUNT = 2 * PART_PICTURES + 100
+"""Pictures of two whole parts and a short one."""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A folder in which pictures of seven shapes, three of each,, and one that is none, have very many names."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(21):
+        (folder / f"{number}.bmp").write_bytes(encode(picture(10 + 3 * (number % 7), 10, number), "BMP"))
+    (folder / "21.bmp").touch()
+    for number in range(22, COUNT):
+        os.link(folder / f"{number * number % 31 % 21 if number % 500 else 21}.bmp", folder / f"{number}.bmp")
+    return folder
+
+
+@pytest.fixture
+def embed(command, tiny_model, tmp_path, monkeypatch):
+    """`reid-runtime embed` with the small model, on ONNX Runtime unless another device is named."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        device = () if "--device" in arguments else ("--device", "cpu")
+        return command("embed", *arguments, "--model", tiny_model, *device)
+
+    return run
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_folder_holds_what_a_file_holds(embed, many, tmp_path, tiny):
+    whole, parts = embed(many, "-o", "whole.npz"), embed(many, "-o", "out/", "--json")
+    assert (whole.code, parts.code) == (3, 3)
+    assert whole.err.replace("whole.npz", "out/") == parts.err
+    assert sorted(contents(tmp_path / "out")) == ["manifest.json", *map(part_name, range(3))]
+    expected, found = read_embeddings(tmp_path / "whole.npz"), read_embeddings(tmp_path / "out")
+    assert found.id.tolist() == expected.id.tolist()
+    assert found.embedding.tobytes() == expected.embedding.tobytes()
+    said = json.loads(parts.out)
+    assert (said["pictures"], said["embedded"], said["output"]) == (COUNT, len(found), "out/")
+    assert len(said["failed"]) == COUNT - len(found) > 3
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["contract_id"] == tiny.contract.contract_id
+    assert (manifest["backend"], manifest["shard"], manifest["on_error"]) == (tiny.backend.name, "1/1", "skip")
+
+
+def company(backend):
+    """A backend that gives a picture another vector in other company, as some engines do."""
+
+    class Sociable:
+        name, contract_text, max_batch_pixels = backend.name, backend.contract_text, 5 * 16 * 10
+
+        def run(self, images):
+            vectors = backend.run(images) + np.float32(images.astype(np.float32).mean() / 1000)
+            return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    return Sociable()
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino", "sociable"])
+def test_a_resumed_job_gives_the_bytes_of_an_uninterrupted_one(embed, many, tmp_path, tiny, monkeypatch, device):
+    """Whichever parts were done, on every backend, also where a vector depends on what else is in its batch."""
+    if device == "openvino":
+        pytest.importorskip("openvino", reason="needs the extra openvino")
+    if device == "sociable":
+        sociable = Embedder(company(tiny.backend), tiny.contract, tiny.path)
+        alone, among = sociable.embed([picture(seed=1)], "rgb"), sociable.embed([picture(seed=1), picture()], "rgb")
+        assert not np.array_equal(alone[0], among[0])
+        monkeypatch.setattr("reid_runtime.cli.embed.load_model", lambda *_: sociable)
+    options = ("--device", "cpu" if device == "sociable" else device)
+    said = embed(many, "-o", "out/", "--json", *options)
+    whole = contents(tmp_path / "out")
+    for kept in ([0], [1]):
+        for number in {0, 1, 2} - {*kept}:
+            (tmp_path / "out" / part_name(number)).unlink()
+        assert embed(many, "-o", "out/", "--resume", "--json", *options) == said
+        assert contents(tmp_path / "out") == whole
+
+
+def test_a_complete_job_is_not_done_again(embed, many, tmp_path, monkeypatch):
+    (tmp_path / "few").mkdir()
+    shutil.copy(many / "1.bmp", tmp_path / "few")
+    assert embed("few", "-o", "out/", "--resume").code == 0
+    before = contents(tmp_path / "out")
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+
+    def never(*_):
+        pytest.fail("a picture was read again")
+
+    monkeypatch.setattr("reid_runtime.embedder.load_image", never)
+    again = embed("few", "-o", "out", "--resume")
+    assert (again.code, again.err) == (0, f"embedded 1 of 1 pictures: {DIMENSION} numbers each, in out\n")
+    assert contents(tmp_path / "out") == before
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
+
+
+def test_what_does_not_belong_together_is_refused_with_both_values(embed, command, many, tmp_path, tiny):
+    shutil.copytree(many, tmp_path / "crops", copy_function=os.link)
+    embed("crops", "-o", "out/")
+    (tmp_path / "out" / part_name(2)).unlink()
+    other = write_model(tmp_path / "other.onnx", tiny.contract, output="raw")
+    for options, said in (
+        (["--shard", "2/3"], "shard 1/1, now 2/3"),
+        (["--on-error", "record"], "--on-error skip, now record"),
+    ):
+        run = embed("crops", "-o", "out/", "--resume", *options)
+        assert run.code == 1
+        assert said in run.err
+        assert "to go on" not in run.err
+    run = command("embed", "crops", "-o", "out/", "--resume", "--model", other, "--device", "cpu")
+    assert f"model file {tiny.artefact_id}, now sha256:" in run.err
+    (tmp_path / "crops/00.bmp").write_bytes(encode(picture(), "BMP"))
+    run = embed("crops", "-o", "out/", "--resume")
+    assert run.code == 1
+    assert f"the pictures of part-00000.parquet have changed: it was made of {PART_PICTURES}" in run.err
+    assert part_name(2) not in contents(tmp_path / "out")
+    run = embed("crops", "-o", "out/")
+    assert run.code == 1
+    assert "out/ holds a job already (3 files): pass --resume" in run.err
+    before = contents(tmp_path / "out")
+    assert embed("absent", "-o", "out/", "--force").code == 1
+    assert contents(tmp_path / "out") == before
+    assert embed("crops", "-o", "out/", "--force").code == 3
+    assert "00.bmp" in read_embeddings(tmp_path / "out").id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "x.npz", "--resume"], "--resume is for a folder of parts"),
+        (["-o", "out/", "--resume", "--force"], "name one"),
+        (["-o", "out/", "--shard", "0/4"], "expected a shard i/n"),
+    ],
+)
+def test_usage(embed, many, tmp_path, arguments, said):
+    run = embed(many, *arguments)
+    assert run.code == 2
+    assert said in run.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_picture_that_stops_the_job_can_be_mended_and_the_job_resumed(embed, many, tmp_path):
+    """What had to change was in no finished part."""
+    shutil.copytree(many, tmp_path / "crops", copy_function=os.link)
+    for path in (tmp_path / "crops").iterdir():
+        if path.stat().st_size == 0:
+            path.unlink()
+    (tmp_path / "crops/9x.bmp").touch()
+    run = embed("crops", "-o", "out/", "--on-error", "raise")
+    assert run.code == 1
+    ended, error = run.err.splitlines()
+    assert ended.startswith(f"ended after 2 of 3 parts, {2 * PART_PICTURES} of ")
+    assert ended.endswith("--device cpu --resume")
+    assert error == "error: 9x.bmp: the file is empty (0 bytes)"
+    shutil.copyfile(tmp_path / "crops/1.bmp", tmp_path / "crops/9x.bmp")
+    assert embed("crops", "-o", "out/", "--on-error", "raise", "--resume").code == 0
+    found = read_embeddings(tmp_path / "out")
+    assert found.id.tolist() == sorted(path.name for path in (tmp_path / "crops").iterdir())
+
+
+def test_shards_merged_are_the_whole(embed, command, many, tmp_path):
+    embed(many, "-o", "whole.parquet")
+    for number in (1, 2, 3):
+        embed(many, "-o", f"{number}/", "--shard", f"{number}/3")
+    run = command("merge", "1", "3", "-o", "out.parquet")
+    assert (run.code, "shards are missing: 2/3" in run.err) == (1, True)
+    run = command("merge", "3", "1", "2", "-o", "out.parquet")
+    assert run.code == 0
+    whole, merged = read_embeddings(tmp_path / "whole.parquet"), read_embeddings(tmp_path / "out.parquet")
+    assert run.err == f"merged {len(whole)} rows of 3 inputs, in out.parquet\n"
+    assert merged.id.tolist() == whole.id.tolist()
+    assert merged.embedding.tobytes() == whole.embedding.tobytes()
+
+
+def test_a_full_disk_ends_the_job_which_goes_on_when_there_is_room(embed, many, tmp_path, monkeypatch):
+    embed(many, "-o", "whole/")
+
+    def full(beside, path):
+        if path.name == part_name(1):
+            raise OSError(28, "No space left on device")
+        os.rename(beside, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reid_runtime.files.os.replace", full)
+        run = embed(many, "-o", "out/")
+    assert run.code == 1
+    ended, error = run.err.splitlines()
+    assert ended.startswith(
+        f"ended after 1 of 3 parts, {PART_PICTURES} of {COUNT} pictures, which are in out/; to go on: "
+    )
+    assert error == "error: out/part-00001.parquet could not be written: [Errno 28] No space left on device"
+    assert sorted(contents(tmp_path / "out")) == ["manifest.json", part_name(0)]
+    assert embed(many, "-o", "out/", "--resume").code == 3
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_from_a_store_into_a_store(embed, command, many, tmp_path):
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra s3")
+    store = fsspec.filesystem("memory")
+    for path in sorted(many.iterdir())[: PART_PICTURES + 9]:
+        store.pipe_file(f"/embed/crops/{path.name}", path.read_bytes())
+    try:
+        assert embed("memory://embed/crops", "-o", "memory://embed/out").code == 3
+        names = [name.rpartition("/")[2] for name in store.ls("/embed/out", detail=False)]
+        assert sorted(names) == ["manifest.json", part_name(0), part_name(1)]
+        store.rm_file(f"/embed/out/{part_name(0)}")
+        assert embed("memory://embed/crops", "-o", "memory://embed/out").code == 1
+        assert embed("memory://embed/crops", "-o", "memory://embed/out", "--resume").code == 3
+        assert command("merge", "memory://embed/out", "-o", "out.npz").code == 0
+    finally:
+        store.rm("/embed", recursive=True)
+    found = read_embeddings(tmp_path / "out.npz")
+    embed(many, "-o", "whole.npz")
+    whole = read_embeddings(tmp_path / "whole.npz")
+    assert found.id.tolist() == whole.id.tolist()[: len(found)]
+    assert found.embedding.tobytes() == whole.embedding[: len(found)].tobytes()
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An empty bucket of a real HTTP server that speaks S3; gives the file system."""
+    server_module = pytest.importorskip("moto.server", reason="needs moto[server]")
+    s3fs = pytest.importorskip("s3fs", reason="needs the extra s3")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    store = s3fs.S3FileSystem()
+    store.mkdir("crops")
+    yield store
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_s3(embed, command, bucket, many, tmp_path, tiny):
+    names = ["1.bmp", "2.bmp", "21.bmp", "3.bmp"]
+    for name in names:
+        bucket.pipe_file(f"crops/camera 1/{name}", (many / name).read_bytes())
+    run = embed("s3://crops/camera 1", "-o", "s3://crops/out/")
+    assert (run.code, "skipped: 1\n  21.bmp: the file is empty" in run.err) == (3, True)
+    assert sorted(bucket.ls("crops/out", detail=False)) == ["crops/out/manifest.json", "crops/out/part-00000.parquet"]
+    assert embed("s3://crops/camera 1", "-o", "s3://crops/out/", "--resume").code == 3
+    bucket.pipe_file("crops/camera 1/2.bmp", (many / "1.bmp").read_bytes())
+    run = embed("s3://crops/camera 1", "-o", "s3://crops/out/", "--resume")
+    assert (run.code, "have changed" in run.err) == (1, True)
+    assert command("merge", "s3://crops/out/", "-o", "out.npz").code == 0
+    expected = tiny.embed([many / name for name in names if name != "21.bmp"])
+    assert np.array_equal(read_embeddings(tmp_path / "out.npz").embedding, expected)
+    run = embed("s3://absent/crops", "-o", "s3://crops/other/")
+    assert (run.code, "Traceback" in run.err) == (1, False)
