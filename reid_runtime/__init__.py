@@ -1,5 +1,6 @@
 """reid-runtime: a person crop of any size goes in, a unit vector comes out, the same one wherever it runs."""
 
+from reid_runtime.adapters import EmbedBatch, EmbedBoxes
 from reid_runtime.contract import Contract
 from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import (
@@ -18,6 +19,8 @@ __all__ = [
     "Contract",
     "ContractError",
     "DatasetError",
+    "EmbedBatch",
+    "EmbedBoxes",
     "Embedder",
     "ImageError",
     "ReidRuntimeError",

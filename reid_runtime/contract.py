@@ -7,7 +7,7 @@ refused: a runtime that skipped what it does not understand would give wrong vec
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -18,6 +18,8 @@ from reid_runtime.resize import FixedSize, LongestSide, ResizeRule
 VERSION = 1
 METADATA_KEY = "reid_runtime.contract"
 """The key of an ONNX file's metadata under which the JSON lies."""
+BLANK = "FILL IN: "
+"""How a value begins that a draft leaves open, before what to put in its place."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,10 @@ class Contract:
                 f"{source}: the contract's version is {version!r}, this release reads version {VERSION}: "
                 "export the model again, or install the release that wrote it"
             )
-        contract: Contract = _typed(cls, values, f"{source}: contract")
+        left_open = list(blanks(values))
+        if left_open:
+            raise ContractError(f"{source}: still to be filled in: {'; '.join(left_open)}")
+        contract: Contract = typed(cls, values, f"{source}: contract")
         if contract.dimension < 1 or contract.metric != "cosine":
             raise ContractError(
                 f"{source}: expected a positive dimension and metric 'cosine', found {contract.dimension} and "
@@ -125,7 +130,19 @@ class Contract:
         return contract
 
 
-def _typed(kind: Any, value: Any, place: str) -> Any:
+def blanks(value: Any, place: str = "") -> Iterator[str]:
+    """What a draft leaves open, by its place in the JSON: `input.colour (rgb or bgr)`."""
+    if isinstance(value, str) and value.startswith(BLANK):
+        yield f"{place} ({value.removeprefix(BLANK)})"
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from blanks(item, f"{place}.{name}" if place else name)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from blanks(item, f"{place}[{number}]")
+
+
+def typed(kind: Any, value: Any, place: str) -> Any:
     """A JSON value as the annotation `kind` wants it; raises ContractError, naming `place`, where it is another."""
     if kind == LongestSide | FixedSize:
         return _resize_from_json(value, place)
@@ -134,16 +151,16 @@ def _typed(kind: Any, value: Any, place: str) -> Any:
         if value.keys() != kinds.keys():
             unknown, missing = sorted(value.keys() - kinds.keys()), sorted(kinds.keys() - value.keys())
             raise ContractError(f"{place} has unknown fields {unknown} and lacks {missing}")
-        return kind(**{name: _typed(kinds[name], item, f"{place}.{name}") for name, item in value.items()})
+        return kind(**{name: typed(kinds[name], item, f"{place}.{name}") for name, item in value.items()})
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is tuple and isinstance(value, list):
         items = arguments[:1] * len(value) if arguments[-1] is ... else arguments
         if len(items) == len(value):
-            return tuple(_typed(item, found, place) for item, found in zip(items, value, strict=True))
+            return tuple(typed(item, found, place) for item, found in zip(items, value, strict=True))
     elif origin is Mapping and isinstance(value, dict):
-        return {name: _typed(arguments[1], item, f"{place}.{name}") for name, item in value.items()}
+        return {name: typed(arguments[1], item, f"{place}.{name}") for name, item in value.items()}
     elif origin is UnionType and NoneType in arguments:
-        return None if value is None else _typed(arguments[0], value, place)
+        return None if value is None else typed(arguments[0], value, place)
     elif origin is Literal and value in arguments:
         return value
     elif kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:

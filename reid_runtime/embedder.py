@@ -1,6 +1,7 @@
 """Embedder: the one door. Pictures of people go in, unit vectors come out, row i for input i."""
 
 import hashlib
+import logging
 import os
 import threading
 import warnings
@@ -15,18 +16,25 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from reid_runtime.agreement import Agreement, compare
 from reid_runtime.backends import Backend, open_backend
-from reid_runtime.batching import same_shape_batches
+from reid_runtime.batching import WINDOW, same_shape_batches
+from reid_runtime.boxes import Framed, Mask, read_frame, read_frames
 from reid_runtime.contract import Contract
+from reid_runtime.cuda.pixels import FrameOnGpu, crop_runner
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
-from reid_runtime.images import Colour, ImageSource, load_image, own, rgb_view, to_model_input
-from reid_runtime.pipeline import in_order, windows
+from reid_runtime.images import Colour, Fetched, ImageSource, load_image, own, to_model_input
+from reid_runtime.onnx_file import read_onnx_file
+from reid_runtime.pinned import whole_record
+from reid_runtime.pipeline import FIRST, in_order, windows
 from reid_runtime.resize import Pixels, resize
+
+_LOG = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
 
-_WINDOW = 128
-"""Images that are looked at together for batches of one shape; also how many are decoded ahead."""
+_BOXES = 1024
+"""Boxes that `embed_boxes` cuts out and resizes before they are embedded: what a long list of frames costs."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,10 @@ class Embedder:
     def __init__(self, backend: Backend, contract: Contract, path: Path) -> None:
         """Use `Embedder.load`; this is for a Backend of your own."""
         self.backend, self.contract, self.path = backend, contract, path
-        self.artefact_id = _digest(path)
-        """SHA-256 of the model file's bytes, `sha256:…`; OpenVINO's .bin, which belongs to its .xml, is counted in."""
+        self.artefact_id: str = getattr(backend, "artefact_id", None) or artefact_digest(path)
+        """The model file's `artefact_digest`; of a TensorRT engine that was built from it, the engine's own."""
+        self.drift: Agreement | None = None
+        """What separates its vectors from float32's, as `load` measured it; None on devices that compute in that."""
         self.empty_boxes = 0
         """How many boxes without pixels `embed_boxes` has met; each gave a zero row."""
         self._lock = threading.Lock()
@@ -86,13 +96,20 @@ class Embedder:
         device: str = "cpu",
         contract: str | os.PathLike[str] | None = None,
         threads: int | None = None,
+        trust_engine: bool = False,
     ) -> "Embedder":
         """Load a model: an ONNX file with its contract inside, or the embedded default.
 
-        device: "cpu" and "cuda" are ONNX Runtime's, "openvino" runs ONNX and OpenVINO's own .xml on the CPU, "auto"
-        chooses what the file and the machine allow; `backend.name` says which.
+        device: "cpu" and "cuda" (in float32: TF32 is off) are ONNX Runtime's. "openvino" runs ONNX and OpenVINO's own
+        .xml on the CPU; "openvino-bf16" does so in bfloat16, for a second load's time in which it measures `drift`
+        and logs it as a warning. "auto" chooses what the file and the machine allow; `backend.name` and the log of
+        `reid_runtime` say which, and why not CUDA where that was installed and failed.
+        "tensorrt" builds an engine of the ONNX file, which takes minutes, or finds the one that it built before; it
+        takes engines (.engine) as well.
         contract: a JSON file that states the contract of a model that carries none.
         threads: CPU threads per inference call; None uses every core.
+        trust_engine: run a TensorRT engine that nothing vouches for; an engine is code, and whoever made it decides
+        what this process does.
 
         Raises BackendError for a device, package or file that cannot be used (it never falls back in silence)
         and ContractError for a missing, damaged or doubly stated contract.
@@ -100,22 +117,14 @@ class Embedder:
         path = default_model() if model is None else Path(model)
         if not os.path.isfile(path):  # False where Path.is_file would raise: a name too long, a folder out of bounds
             raise BackendError(f"{path}: no such model file")
-        backend = open_backend(path, device, threads)
-        carried = backend.contract_text
-        if contract is not None and carried is not None:
-            raise ContractError(f"{path} carries its own contract; {os.fspath(contract)} must not be stated beside it")
-        if contract is not None:
-            try:
-                stated = Path(contract).read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
-            except (OSError, UnicodeDecodeError) as error:
-                raise ContractError(f"{os.fspath(contract)}: the contract cannot be read: {error}") from error
-            return cls(backend, Contract.from_json(stated, os.fspath(contract)), path)
-        if carried is None:
-            raise ContractError(
-                f"{path} carries no contract, so nobody knows how its input must be prepared: export it with "
-                "python -m export.to_onnx, or state its contract with contract=FILE (--contract FILE)"
-            )
-        return cls(backend, Contract.from_json(carried, str(path)), path)
+        stated = _stated(contract) if device == "tensorrt" and contract is not None else None
+        backend = open_backend(path, device, threads, contract=stated, trust_engine=trust_engine)
+        # An engine was built by the stated contract and carries it now.
+        embedder = cls(backend, _contract(backend, contract if stated is None else None, path), path)
+        if device == "openvino-bf16":
+            exact = cls(open_backend(path, "openvino", threads), embedder.contract, path)
+            embedder.drift = _drift(exact, embedder)
+        return embedder
 
     @property
     def dimension(self) -> int:
@@ -131,41 +140,53 @@ class Embedder:
         rows = []
         for result in self.stream(images, colour):
             if result.error is not None:
-                name = "" if result.source is None else f" ({os.fspath(result.source)})"
-                raise ImageError(f"image {result.index}{name}: {result.error}") from result.error
+                raise ImageError(f"{_named(result.index, result.source)}: {result.error}") from result.error
             rows.append(result.vector)
         return np.stack([row for row in rows if row is not None]) if rows else np.empty((0, self.dimension), np.float32)
 
-    def stream(self, images: Iterable[ImageSource], colour: Colour | None = None) -> Iterator[Result]:
+    def stream(
+        self, images: Iterable[ImageSource], colour: Colour | None = None, *, soon: bool = True
+    ) -> Iterator[Result]:
         """A Result for every image, in order, over an input of any length, in bounded memory.
 
         Results come while the input goes on: the first after at most 24 images, and at most two windows of 128
         images are held. A picture that cannot be used gives a Result with its error, and the stream goes on. An
         array is copied when it is taken from the input, so a camera may fill one buffer again and again.
+
+        With soon=False the first results wait for a whole window as all others do. Batches then follow from the
+        images' places counted from any multiple of 128: a job that goes on at one gives the same bytes.
+
+        An error that is no picture's, of the input or of the model, ends the stream once the results of all windows
+        before it were given out; a model's says at which image.
         """
         if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or (
             isinstance(images, np.ndarray) and images.ndim != 4
         ):
             raise ImageError(f"expected a list or stream of images, found one {type(images).__name__}: pass [image]")
-        return self._stream(images, colour)
+        return self._stream(images, colour, soon)
 
-    def _stream(self, images: Iterable[ImageSource], colour: Colour | None) -> Iterator[Result]:
-        def prepare(source: ImageSource) -> _Prepared:
-            name = source if isinstance(source, str | os.PathLike) else None
+    def _stream(self, images: Iterable[ImageSource], colour: Colour | None, soon: bool) -> Iterator[Result]:
+        def prepare(numbered: tuple[int, ImageSource]) -> _Prepared:
+            index, source = numbered
+            name = _path(source)
             try:
                 picture = load_image(source, colour)
+                height, width = picture.shape[:2]
+                return _Prepared(name, self._resized(picture), None, width, height)
             except ImageError as error:
                 # A new one: the traceback of the first keeps the picture's bytes alive for as long as the Result.
                 return _Prepared(name, None, ImageError(str(error)))
-            height, width = picture.shape[:2]
-            return _Prepared(name, self._resized(picture), None, width, height)
+            except Exception as error:
+                raise ReidRuntimeError(f"{_named(index, name)}: {type(error).__name__}: {error}") from error
 
-        owned = map(own, images)
-        prepared = in_order(prepare, owned, threads=os.cpu_count() or 1, ahead=_WINDOW)
+        owned = enumerate(map(own, images))
+        prepared = in_order(prepare, owned, threads=os.cpu_count() or 1, ahead=WINDOW)
         index = 0
         with closing(prepared):
-            for window in windows(prepared, _WINDOW):
-                vectors = iter(self._infer([item.pixels for item in window if item.pixels is not None]))
+            for window in windows(prepared, WINDOW, FIRST if soon else WINDOW):
+                pictures = [item.pixels for item in window if item.pixels is not None]
+                names = [_named(index + row, item.source) for row, item in enumerate(window) if item.pixels is not None]
+                vectors = iter(self._infer(pictures, names))
                 for item in window:
                     vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
                     yield Result(index, item.source, vector, item.error, item.width, item.height)
@@ -178,27 +199,77 @@ class Embedder:
     @overload
     def embed_boxes(
         self, frame: Pixels, boxes: npt.ArrayLike, colour: Colour, *, return_valid: Literal[True]
-    ) -> tuple[Vectors, npt.NDArray[np.bool_]]: ...
+    ) -> tuple[Vectors, Mask]: ...
+    @overload
     def embed_boxes(
-        self, frame: Pixels, boxes: npt.ArrayLike, colour: Colour, *, return_valid: bool = False
-    ) -> Vectors | tuple[Vectors, npt.NDArray[np.bool_]]:
-        """(N, D) float32, row i the vector of box i, always.
+        self,
+        frame: Sequence[Pixels],
+        boxes: Sequence[npt.ArrayLike],
+        colour: Colour,
+        *,
+        return_valid: Literal[False] = False,
+    ) -> list[Vectors]: ...
+    @overload
+    def embed_boxes(
+        self, frame: Sequence[Pixels], boxes: Sequence[npt.ArrayLike], colour: Colour, *, return_valid: Literal[True]
+    ) -> tuple[list[Vectors], list[Mask]]: ...
+    def embed_boxes(
+        self,
+        frame: Pixels | Sequence[Pixels],
+        boxes: Any,
+        colour: Colour,
+        *,
+        return_valid: bool = False,
+    ) -> Vectors | list[Vectors] | tuple[Vectors, Mask] | tuple[list[Vectors], list[Mask]]:
+        """(N, D) float32, row i the vector of box i, always; for a list of frames a list of such arrays.
 
-        frame: (H, W, 3) uint8 in the channel order `colour`, "rgb" or "bgr". boxes: (N, 4) of x1, y1, x2, y2 in
-        pixels, float or integer; edges go to the nearest pixel and are clipped to the frame. A box that then has
-        no pixels (outside, empty, NaN) gives a zero row, whose cosine to everything is 0; it is counted in
-        `empty_boxes` and warned of once. With return_valid=True also an (N,) mask of the rows that are vectors.
+        frame: (H, W, 3) uint8 in the channel order `colour`, "rgb" or "bgr"; or a list of frames, of any sizes, from
+        as many moments and cameras as you like, which share batches. A frame that is on the GPU already
+        (`__dlpack__` or `__cuda_array_interface__`, as torch and CuPy have them) is cut and resized there by a backend
+        that can, TensorRT's. boxes: (N, 4) of x1, y1, x2, y2 in pixels, float
+        or integer, N may be 0; for a list of frames one such array each.
+
+        Pixel column c lies between x = c and c + 1. Each edge goes to the nearest line between two pixels, a half to
+        the higher one (10.5 to 11), and is then clipped to the frame: a box that reaches outside keeps what is inside.
+        A box that then has no pixels (outside, empty, upside down, NaN or infinite) gives a zero row, whose cosine to
+        everything is 0; it is counted in `empty_boxes` and warned of once.
+
+        With return_valid=True also an (N,) mask of the rows that are vectors, or a list of them. Raises ImageError
+        for frames and boxes of another shape or kind, naming the frame in a list, before anything is embedded.
         """
-        picture = rgb_view(np.asarray(frame), colour)
-        corners = _pixel_corners(boxes, picture.shape[0], picture.shape[1])
-        left, top, right, bottom = corners.T
-        valid = (right > left) & (bottom > top)
-        vectors = np.zeros((len(corners), self.dimension), np.float32)
-        crops = [self._resized(picture[y1:y2, x1:x2]) for x1, y1, x2, y2 in corners[valid].tolist()]
-        vectors[valid] = self._infer(crops)
-        if not valid.all():
-            self._count_empty(int((~valid).sum()))
-        return (vectors, valid) if return_valid else vectors
+        several = isinstance(frame, Sequence) or np.ndim(frame) == 4
+        framed = read_frames(frame, boxes, colour) if several else [read_frame(frame, boxes, colour)]
+        rows = self._embed_framed(framed)
+        empty = sum(len(each.valid) - int(each.valid.sum()) for each in framed)
+        if empty:
+            self._count_empty(empty)
+        masks = [each.valid for each in framed]
+        if several:
+            return (rows, masks) if return_valid else rows
+        return (rows[0], masks[0]) if return_valid else rows[0]
+
+    def _embed_framed(self, framed: Sequence[Framed | FrameOnGpu]) -> list[Vectors]:
+        """Rows for every frame's boxes; boxes of one shape share a batch, whichever frame they are of."""
+        rows = [np.zeros((len(each.corners), self.dimension), np.float32) for each in framed]
+        usable: list[tuple[int, Framed, int]] = []
+        for place, each in enumerate(framed):
+            if isinstance(each, FrameOnGpu):
+                self._embed_on_gpu(each, rows[place])
+            else:
+                usable += ((place, each, box) for box in np.flatnonzero(each.valid).tolist())
+        for start in range(0, len(usable), _BOXES):
+            part = usable[start : start + _BOXES]
+            vectors = self._infer([self._resized(each.crop(box)) for _, each, box in part])
+            for (place, _, box), vector in zip(part, vectors, strict=True):
+                rows[place][box] = vector
+        return rows
+
+    def _embed_on_gpu(self, framed: FrameOnGpu, rows: Vectors) -> None:
+        """The rows of the valid boxes of a frame on the GPU, where its crops are cut and resized too."""
+        backend = crop_runner(self.backend)
+        for chosen, shape in framed.groups(self.contract.resize, self.backend.max_batch_pixels):
+            vectors = backend.run_crops(framed.frame, framed.colour, framed.corners[chosen], shape, self.contract.input)
+            rows[chosen] = self._checked(vectors, (len(chosen), *shape, 3))
 
     def _count_empty(self, boxes: int) -> None:
         with self._lock:
@@ -213,13 +284,18 @@ class Embedder:
     def _resized(self, picture: Pixels) -> Pixels:
         return resize(np.ascontiguousarray(picture), self.contract.resize.shape(*picture.shape[:2]))
 
-    def _infer(self, pictures: Sequence[Pixels]) -> Vectors:
-        """Vectors of resized pictures, in their order, in batches of one shape."""
+    def _infer(self, pictures: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
+        """Vectors of resized pictures, in their order, in batches of one shape; `names` say in errors whose."""
         vectors = np.empty((len(pictures), self.dimension), np.float32)
         shapes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
         for rows in same_shape_batches(shapes, self.backend.max_batch_pixels):
             batch = np.stack([pictures[row] for row in rows])
-            vectors[rows] = self._checked(self.backend.run(to_model_input(batch, self.contract.input)), batch.shape)
+            try:
+                vectors[rows] = self._checked(self.backend.run(to_model_input(batch, self.contract.input)), batch.shape)
+            except BackendError as error:
+                if not names:
+                    raise
+                raise BackendError(f"{names[rows[0]]}, first of its batch of {len(rows)}: {error}") from error
         return vectors
 
     def _checked(self, vectors: Vectors, batch: tuple[int, ...]) -> Vectors:
@@ -241,21 +317,68 @@ class Embedder:
         return vectors
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256(path.read_bytes())
+def _path(source: ImageSource) -> str | os.PathLike[str] | None:
+    """What a source is called where it is a file's content, of a disk or of a store."""
+    if isinstance(source, Fetched):
+        return source.name
+    return source if isinstance(source, str | os.PathLike) else None
+
+
+def _named(index: int, source: str | os.PathLike[str] | None) -> str:
+    """How an error names an image of a stream."""
+    return f"image {index}" if source is None else f"image {index} ({os.fspath(source)})"
+
+
+def _stated(file: str | os.PathLike[str]) -> Contract:
+    """The contract in a JSON file; ContractError where it cannot be read."""
+    try:
+        text = Path(file).read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"{os.fspath(file)}: the contract cannot be read: {error}") from error
+    return Contract.from_json(text, os.fspath(file))
+
+
+def _contract(backend: Backend, stated: str | os.PathLike[str] | None, path: Path) -> Contract:
+    """The contract that the model carries, or the one that is stated for it; ContractError for none and for two."""
+    carried = backend.contract_text
+    if stated is not None and carried is not None:
+        raise ContractError(f"{path} carries its own contract; {os.fspath(stated)} must not be stated beside it")
+    if stated is not None:
+        return _stated(stated)
+    if carried is None:
+        raise ContractError(
+            f"{path} carries no contract, so nobody knows how its input must be prepared: export it with "
+            "python -m export.to_onnx, or state its contract with contract=FILE (--contract FILE)"
+        )
+    return Contract.from_json(carried, str(path))
+
+
+def _drift(exact: Embedder, other: Embedder) -> Agreement:
+    """What separates the vectors of `other` from those of `exact`, over the embedded model's pinned crops; logged."""
+    crops = pinned_crops()
+    drift = compare(exact.embed(crops), other.embed(crops))
+    _LOG.warning(
+        "%s: its vectors are not float32's: on %d pinned crops the least cosine between the two is %.4f, the largest "
+        "difference of a component %.3f",
+        *(other.backend.name, drift.rows, drift.worst_cosine, drift.largest_difference),
+    )
+    return drift
+
+
+def pinned_crops() -> tuple[bytes, ...]:
+    """PNG files of the few crops that the embedded model carries: what a device is tried with."""
+    path = default_model()
+    record = whole_record(read_onnx_file(path), path)
+    if record is None:
+        raise ReidRuntimeError(f"{path} has no pinned record: the installation is damaged, reinstall it")
+    return record.images
+
+
+def artefact_digest(path: Path) -> str:
+    """SHA-256 of a model file's bytes, `sha256:…`; OpenVINO's .bin, which belongs to its .xml, is counted in."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
     weights = path.with_suffix(".bin")
     if path.suffix == ".xml" and weights.is_file():
         digest.update(weights.read_bytes())
     return f"sha256:{digest.hexdigest()}"
-
-
-def _pixel_corners(boxes: npt.ArrayLike, height: int, width: int) -> npt.NDArray[np.int64]:
-    """(N, 4) int64 x1, y1, x2, y2 inside the frame; a box with a NaN or infinity becomes empty."""
-    values = np.asarray(boxes, dtype=np.float64)
-    if values.shape == (0,):
-        values = values.reshape(0, 4)  # an empty list
-    if values.ndim != 2 or values.shape[1] != 4:
-        raise ImageError(f"expected boxes of shape (N, 4): x1, y1, x2, y2 in pixels; found {values.shape}")
-    values = np.where(np.isfinite(values).all(axis=1, keepdims=True), values, 0.0)
-    rounded = np.floor(values + 0.5)
-    return np.clip(rounded, 0, [width, height, width, height]).astype(np.int64)

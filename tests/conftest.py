@@ -16,6 +16,14 @@ from reid_runtime.cli import main
 from .models import write_model
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _engines_elsewhere(tmp_path_factory):
+    """What TensorRT's engines leave behind stays out of the user's cache."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("REID_RUNTIME_CACHE", str(tmp_path_factory.mktemp("engines")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A small ONNX file with a contract: fast, and its vectors differ from crop to crop."""

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from reid_runtime import Embedder
-from reid_runtime.errors import BackendError, ContractError, ImageError
+from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
 from reid_runtime.resize import resize
 
 from .models import CONTRACT, DIMENSION, FOREIGN, write_model
@@ -298,3 +298,38 @@ def test_a_camera_has_its_first_result_soon(tiny):
     next(stream)
     assert taken <= 24
     stream.close()
+
+
+def test_whole_windows_make_the_same_batches_from_any_multiple(tiny, monkeypatch):
+    """What an uninterrupted run does, one that goes on at a window's start does too, batch for batch."""
+    images = mixed(300)
+    run, batches = tiny.backend.run, []
+    monkeypatch.setattr(tiny.backend, "run", lambda batch: batches.append(batch.tobytes()) or run(batch))
+    assert len(list(tiny.stream(images, "rgb", soon=False))) == 300
+    whole = list(batches)
+    for start in (128, 256):
+        batches.clear()
+        assert len(list(tiny.stream(images[start:], "rgb", soon=False))) == 300 - start
+        assert batches
+        assert batches == whole[-len(batches) :]
+
+
+def test_error_of_the_model_says_at_which_image(tmp_path):
+    broken = Embedder.load(write_model(tmp_path / "m.onnx", output="nan"))
+    path = tmp_path / "x.png"
+    path.write_bytes(encode(picture(), "PNG"))
+    with pytest.raises(BackendError, match=r"image 1 \(.*x\.png\), first of its batch of 2: the model gave NaN"):
+        list(broken.stream([b"", path, path]))
+
+
+def test_error_of_a_thread_says_at_which_image_and_why(tiny, monkeypatch, tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(encode(picture(), "PNG"))
+
+    def starved(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("reid_runtime.embedder.resize", starved)
+    with pytest.raises(ReidRuntimeError, match=r"image 1 \(.*x\.png\): MemoryError: no room") as kept:
+        list(tiny.stream([b"", path]))
+    assert isinstance(kept.value.__cause__, MemoryError)

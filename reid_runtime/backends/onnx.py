@@ -1,5 +1,7 @@
 """ONNX Runtime, on the CPU or on CUDA: never the one when the other was asked for."""
 
+import io
+from contextlib import redirect_stdout
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -8,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
+from reid_runtime.backends.nvidia import missing_gpu
 from reid_runtime.contract import METADATA_KEY
-from reid_runtime.errors import BackendError
+from reid_runtime.errors import BackendError, MissingBackendError
 
 _CUDA_BATCH_PIXELS = 256 * 256 * 128
 
@@ -30,7 +33,13 @@ def import_onnxruntime(extra: str) -> ModuleType:
     try:
         import onnxruntime
     except ImportError as error:
-        raise BackendError(f'ONNX Runtime is needed and missing: pip install "reid-runtime[{extra}]"') from error
+        install = f'pip install "reid-runtime[{extra}]"'
+        if not present:
+            raise MissingBackendError(f"ONNX Runtime is needed and missing: {install}") from error
+        raise BackendError(
+            f"{present[0]} is installed and cannot be imported ({error}): pip uninstall onnxruntime onnxruntime-gpu, "
+            f"then {install}"
+        ) from error
     return onnxruntime  # type: ignore[no-any-return]  # the package has no types
 
 
@@ -46,7 +55,7 @@ class OnnxBackend:
             options.intra_op_num_threads = threads
         if device == "cuda":
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-                raise BackendError(
+                raise MissingBackendError(
                     "device 'cuda' was asked for, but this ONNX Runtime offers "
                     f"{', '.join(onnxruntime.get_available_providers())}: "
                     'pip uninstall onnxruntime, then pip install "reid-runtime[gpu]"'
@@ -56,16 +65,19 @@ class OnnxBackend:
             # TF32 rounds inputs to 10 bits: off, so that every backend gives the same vectors.
             cuda = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
             providers: list[str | tuple[str, dict[str, str]]] = [("CUDAExecutionProvider", cuda)]
+            missing = _load_cuda(onnxruntime)
         else:
             providers = ["CPUExecutionProvider"]
+            missing = ""
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise BackendError(f"{path}: ONNX Runtime cannot load it on {device}: {error}") from error
+            raise BackendError(f"{path}: ONNX Runtime cannot load it on {device}: {error}{missing}") from error
         used = self._session.get_providers()[0]
         if used.removesuffix("ExecutionProvider").lower() != device:
-            raise BackendError(
-                f"device {device!r} was asked for, ONNX Runtime chose {used}: is there a driver and a GPU?"
+            raise MissingBackendError(
+                f"device {device!r} was asked for, ONNX Runtime chose {used}: its CUDA libraries are missing or of "
+                f'another version: pip install --force-reinstall "reid-runtime[gpu]"{missing}'
             )
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
@@ -94,3 +106,20 @@ class OnnxBackend:
                 f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}"
             ) from error
         return vectors  # type: ignore[no-any-return]  # the package has no types
+
+
+def _load_cuda(onnxruntime: ModuleType) -> str:
+    """Load the CUDA libraries that came with pip, which ONNX Runtime does not look for by itself.
+
+    Gives what it said of those it did not find, as the end of a message: its own error names no library.
+    """
+    reason = missing_gpu()
+    if reason is not None:
+        raise MissingBackendError(
+            f"device 'cuda' was asked for, and there is {reason}: install NVIDIA's driver, or in a container pass the "
+            "GPU on (docker run --gpus all)"
+        )
+    said = io.StringIO()
+    with redirect_stdout(said):
+        onnxruntime.preload_dlls()
+    return f" ({' '.join(said.getvalue().split())})" if said.getvalue() else ""

@@ -1,17 +1,20 @@
-"""OpenVINO on the CPU, in float32: for ONNX files and for OpenVINO's own (.xml beside its .bin)."""
+"""OpenVINO on the CPU, for ONNX files and for OpenVINO's own (.xml beside its .bin).
+
+In float32, or in bfloat16 where that is asked for by name: never the one when the other was.
+"""
 
 import sys
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
 from reid_runtime.contract import METADATA_KEY
-from reid_runtime.errors import BackendError
+from reid_runtime.errors import BackendError, MissingBackendError
 
 
 def import_openvino() -> ModuleType:
@@ -21,20 +24,36 @@ def import_openvino() -> ModuleType:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is how a module is barred
     try:
         import openvino
+    except ModuleNotFoundError as error:
+        raise MissingBackendError('OpenVINO is needed and missing: pip install "reid-runtime[openvino]"') from error
     except ImportError as error:
-        raise BackendError('OpenVINO is needed and missing: pip install "reid-runtime[openvino]"') from error
+        raise BackendError(
+            f"OpenVINO is installed and cannot be imported ({error}): pip install --force-reinstall openvino"
+        ) from error
     return openvino  # type: ignore[no-any-return]  # the package has no types
+
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+"""OpenVINO's names of the precisions."""
 
 
 class OpenVinoBackend:
     """One compiled model, one inference request a thread: `run` may be called from many at once."""
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        """Compile `path` for the CPU; `threads` limits it, None uses every core."""
+    def __init__(
+        self, path: Path, threads: int | None = None, precision: Literal["float32", "bfloat16"] = "float32"
+    ) -> None:
+        """Compile `path` for the CPU; `threads` limits it, None uses every core.
+
+        precision: how values that the file holds in float32 are multiplied. "bfloat16" keeps 8 bits of them, and is
+        refused with a BackendError on a CPU that does not compute in it.
+        """
         openvino = import_openvino()
         core = openvino.Core()
+        if precision == "bfloat16":
+            _check_bfloat16(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         # Left alone, OpenVINO computes in bfloat16 where the CPU has it: another vector on another machine.
-        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
@@ -48,7 +67,10 @@ class OpenVinoBackend:
             raise BackendError(
                 f"{path}: expected one input and one output, found {len(model.inputs)} and {len(model.outputs)}"
             )
-        self.name = "openvino cpu, float32"
+        used = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if used != _HINTS[precision]:
+            raise BackendError(f"{path}: {precision} was asked for, OpenVINO chose {used}")
+        self.name = f"openvino cpu, {precision}"
         self.max_batch_pixels = 1 if one_by_one else CPU_BATCH_PIXELS
         self._local = threading.local()
 
@@ -65,6 +87,14 @@ class OpenVinoBackend:
         # A copy: the request writes its next result over this one.
         vectors: npt.NDArray[np.float32] = np.array(outputs[0], dtype=np.float32)
         return vectors
+
+
+def _check_bfloat16(capabilities: list[str]) -> None:
+    if "BF16" not in capabilities:
+        raise MissingBackendError(
+            "device 'openvino-bf16' needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX), OpenVINO finds "
+            f"{', '.join(sorted(capabilities))}: use device 'openvino'"
+        )
 
 
 def _carried_contract(model: Any) -> str | None:

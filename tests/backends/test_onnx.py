@@ -1,15 +1,20 @@
 """ONNX Runtime: the device that was asked for or an error, and one distribution of it."""
 
+import logging
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 
 import numpy as np
 import pytest
 
+from reid_runtime import Embedder
 from reid_runtime.backends import DEVICES, onnx, open_backend
-from reid_runtime.errors import BackendError
+from reid_runtime.errors import BackendError, MissingBackendError
 
 from ..models import CONTRACT, DIMENSION, write_model
+from ..pictures import picture
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -51,24 +56,105 @@ def test_cuda_is_never_the_cpu_in_silence(tiny_model):
 
 
 @without_cuda
-def test_auto_says_what_it_chose(tiny_model):
-    assert open_backend(tiny_model, "auto").name == "onnxruntime cpu"
+def test_auto_says_what_it_chose(tiny_model, caplog):
+    with caplog.at_level(logging.INFO, "reid_runtime"):
+        assert open_backend(tiny_model, "auto").name == "onnxruntime cpu"
+    assert [(seen.levelname, seen.getMessage()) for seen in caplog.records] == [
+        ("INFO", "device auto: onnxruntime cpu")
+    ]
 
 
-def test_auto_with_cuda_that_does_not_work_is_the_cpu(tiny_model, monkeypatch):
-    """The package offers CUDA, and the machine has none."""
-    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
-    whole = onnxruntime.InferenceSession
+@pytest.fixture
+def offers_cuda(monkeypatch):
+    """The package offers CUDA, and its session is the CPU's, as ONNX Runtime does with a mere warning."""
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    asked, whole = [], onnxruntime.InferenceSession
 
     def session(path, options, providers):
-        chosen = [name for name in providers if isinstance(name, str)]
-        return whole(path, providers=chosen or ["CPUExecutionProvider"])  # as ONNX Runtime does, with a mere warning
+        asked.append((options, providers))
+        return whole(path, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
-    assert open_backend(tiny_model, "auto").name == "onnxruntime cpu"
-    with pytest.raises(BackendError, match="'cuda' was asked for, ONNX Runtime chose CPUExecutionProvider"):
+    return asked
+
+
+def chosen_by_auto(path, caplog):
+    """The backend's name, and the one warning."""
+    name = open_backend(path, "auto").name
+    (said,) = [seen.getMessage() for seen in caplog.records if seen.levelname == "WARNING"]
+    return name, said
+
+
+def test_auto_says_why_it_is_not_cuda_without_a_driver(tiny_model, offers_cuda, monkeypatch, caplog):
+    monkeypatch.setattr(onnx, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
+    name, said = chosen_by_auto(tiny_model, caplog)
+    assert name == "onnxruntime cpu"
+    assert "CUDA, which is installed, cannot be used" in said
+    assert "there is no NVIDIA driver: libcuda.so.1: install" in said
+    with pytest.raises(MissingBackendError, match="no NVIDIA driver"):
         open_backend(tiny_model, "cuda")
+
+
+def test_auto_says_why_it_is_not_cuda_without_its_libraries(tiny_model, offers_cuda, monkeypatch, caplog, capsys):
+    monkeypatch.setattr(onnx, "missing_gpu", lambda: None)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
+    name, said = chosen_by_auto(tiny_model, caplog)
+    assert name == "onnxruntime cpu"
+    assert "ONNX Runtime chose CPUExecutionProvider" in said
+    assert 'pip install --force-reinstall "reid-runtime[gpu]" (Failed to load libcudnn.so.9)' in said
+    assert capsys.readouterr().out == ""  # it belongs to --json
+
+
+def test_cuda_is_asked_for_without_fallback_search_or_tf32(tiny_model, offers_cuda, monkeypatch):
+    monkeypatch.setattr(onnx, "missing_gpu", lambda: None)
+    with pytest.raises(MissingBackendError, match="'cuda' was asked for, ONNX Runtime chose CPUExecutionProvider"):
+        open_backend(tiny_model, "cuda")
+    ((options, providers),) = offers_cuda
+    assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
+    assert providers == [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})]
+
+
+def test_a_package_that_cannot_be_imported_says_why(tiny_model, monkeypatch):
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "onnxruntime":
+                raise ImportError("libstdc++.so.6: version `GLIBCXX_3.4.32' not found")
+
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(BackendError, match=r"onnxruntime \S+ is installed and cannot be imported \(libstdc.*install"):
+        open_backend(tiny_model, "cpu")
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_sixteen_threads_get_the_vectors_that_one_gets(device):
+    """The default model, crops of several shapes, alone and in batches: bit for bit."""
+    if device == "openvino":
+        pytest.importorskip("openvino", reason="needs the extra openvino")
+    embedder = Embedder.load(device=device)
+    crops = [picture(height, width, seed) for seed in range(2) for height, width in [(90, 20), (64, 18)]]
+    frame = picture(90, 120)
+    boxes = [(0, 0, 20, 60), (40, 10, 60, 90)]
+    expected = embedder.embed(crops, "rgb"), embedder.embed_boxes(frame, boxes, "rgb")
+    start = threading.Barrier(16)
+
+    def work(place):
+        order = np.random.default_rng(place).permutation(len(crops))
+        start.wait(timeout=60)
+        vectors = np.empty_like(expected[0])
+        if place % 2:
+            vectors[order] = embedder.embed([crops[row] for row in order], "rgb")
+        else:
+            for row in order:
+                vectors[row] = embedder.embed([crops[row]], "rgb")[0]
+        return vectors, embedder.embed_boxes(frame, boxes, "rgb")
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(work, range(16)))
+    assert all(np.array_equal(vectors, expected[0]) for vectors, _ in found)
+    assert all(np.array_equal(vectors, expected[1]) for _, vectors in found)
 
 
 @pytest.mark.parametrize("device", ["gpu", "CUDA", ""])

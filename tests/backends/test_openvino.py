@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from reid_runtime import BackendError, Embedder
+from reid_runtime.agreement import compare
+from reid_runtime.backends import openvino as backend
+from reid_runtime.embedder import pinned_crops
+from reid_runtime.errors import MissingBackendError
 
 pytest.importorskip("openvino", reason="needs the extra openvino")
 
@@ -87,3 +91,53 @@ def test_loading_leaves_the_home_folder_alone_and_calls_nobody(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def has_bfloat16():
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def test_bfloat16_is_said_aloud_with_its_measured_drift(pair, caplog):
+    if not has_bfloat16():
+        pytest.skip("this CPU does not compute in bfloat16")
+    _, exact = pair
+    embedder = Embedder.load(device="openvino-bf16")
+    assert embedder.backend.name == "openvino cpu, bfloat16"
+    assert embedder.contract == exact.contract
+    pinned = pinned_crops()
+    measured = compare(exact.embed(pinned), embedder.embed(pinned))
+    assert embedder.drift == measured
+    assert 0.98 < measured.worst_cosine < 0.9999  # another arithmetic, and no other model
+    (said,) = [seen.getMessage() for seen in caplog.records if seen.levelname == "WARNING"]
+    assert said.startswith("openvino cpu, bfloat16: its vectors are not float32's: on 4 pinned crops")
+    assert f"{measured.worst_cosine:.4f}" in said
+    assert exact.drift is None
+
+
+def test_bfloat16_is_refused_where_the_cpu_has_none(monkeypatch):
+    import openvino
+
+    class Older(openvino.Core):
+        def get_property(self, device, name, *rest):
+            return (
+                ["FP32", "INT8"] if name == "OPTIMIZATION_CAPABILITIES" else super().get_property(device, name, *rest)
+            )
+
+    monkeypatch.setattr(openvino, "Core", Older)
+    with pytest.raises(MissingBackendError, match=r"AVX512-BF16 or AMX.*FP32, INT8: use device 'openvino'"):
+        Embedder.load(device="openvino-bf16")
+
+
+def test_a_precision_that_openvino_changes_is_refused(monkeypatch, tiny_model):
+    """OpenVINO takes its hints as such: what it then computes in is looked at."""
+    monkeypatch.setitem(backend._HINTS, "float32", "f16")
+    whole = backend.import_openvino().Core.compile_model
+    monkeypatch.setattr(
+        backend.import_openvino().Core,
+        "compile_model",
+        lambda core, model, device, options: whole(core, model, device, options | {"INFERENCE_PRECISION_HINT": "f32"}),
+    )
+    with pytest.raises(BackendError, match="float32 was asked for, OpenVINO chose f32"):
+        Embedder.load(tiny_model, device="openvino")

@@ -1,0 +1,42 @@
+"""Vectors beside supervision's detections (MIT): they follow every filter, merge and slice of them.
+
+pip install "reid-runtime[cpu]" supervision
+python -m examples.supervision_detections [VIDEO]
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import supervision
+
+from examples.video import Moment, moments
+from reid_runtime import EmbedBoxes, Embedder
+
+
+def detections(embed: EmbedBoxes, video: Iterable[Moment]) -> Iterator[supervision.Detections]:
+    """Each moment's boxes as detections, with the vectors under `data["embedding"]`."""
+    for moment in video:
+        found = supervision.Detections(
+            xyxy=moment.boxes,
+            class_id=np.zeros(len(moment.boxes), dtype=int),
+            data={"identity": moment.identities},
+        )
+        found.data["embedding"] = embed(moment.frame, found)
+        yield found
+
+
+def main() -> None:
+    """Who, among the large boxes of a later moment, looks most like each person of the first?"""
+    video = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    seen = list(detections(EmbedBoxes(Embedder.load(), "bgr"), moments(video, limit=30)))
+    first, last = (found[found.area > 600] for found in (seen[0], seen[-1]))
+    cosines = first.data["embedding"] @ last.data["embedding"].T
+    for person, row in zip(first.data["identity"], cosines, strict=True):
+        best = int(row.argmax())
+        print(f"person {person}: most like person {last.data['identity'][best]}, cosine {row[best]:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""What is on this machine, what is missing, and why: every device tried, every extra looked up. Nothing is changed.
+
+A device is tried as a user would: the embedded model is loaded on it and embeds a few crops. TensorRT and the extras
+are only looked up among the installed packages: it takes minutes to build an engine, and without a driver TensorRT can
+end the process.
+"""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+import reid_runtime
+from reid_runtime.backends import DEVICES
+from reid_runtime.backends.nvidia import missing_gpu
+from reid_runtime.embedder import Embedder, artefact_digest, default_model, pinned_crops
+
+_CPU_FEATURES = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx_vnni": "VNNI",
+    "avx512_vnni": "VNNI",
+    "amx_int8": "AMX-INT8",
+    "avx512_bf16": "AVX512-BF16",
+    "amx_bf16": "AMX-BF16",
+    "asimddp": "dot product",
+    "i8mm": "I8MM",
+    "bf16": "BF16",
+}
+"""What decides the speed of float32, INT8 and bfloat16, by the names in Linux' /proc/cpuinfo."""
+
+_TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx")
+"""The packages that bring TensorRT."""
+
+_INNER = ("train", "export", "dev")
+"""Extras for a checkout, which the runtime never uses."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether one thing can be used here."""
+
+    name: str
+    usable: bool
+    detail: str
+    """What was found; where it cannot be used, why, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All that was found out about this machine and installation."""
+
+    package: str
+    """The version of reid-runtime."""
+    python: str
+    system: str
+    cores: int
+    """CPU cores that this process may use."""
+    cpu_features: tuple[str, ...] | None
+    """Those that matter for speed; None where the system does not tell."""
+    gpu: Finding
+    cuda: Finding
+    """NVIDIA's libraries from pip; those of the system are not seen."""
+    model: Finding
+    """The embedded model."""
+    devices: tuple[Finding, ...]
+    extras: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the default path works: the embedded model, whole, on the CPU."""
+        cpu = next(found for found in self.devices if found.name == "cpu")
+        return self.model.usable and cpu.usable
+
+
+def examine() -> Examination:
+    """Try everything. Takes a few seconds; needs no network and writes nothing."""
+    reason = missing_gpu()
+    gpu = Finding("NVIDIA GPU", reason is None, reason or "found by its driver")
+    return Examination(
+        package=reid_runtime.__version__,
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        system=f"{platform.system()} {platform.machine()}",
+        cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
+        cpu_features=_cpu_features(),
+        gpu=gpu,
+        cuda=_cuda(),
+        model=_model(),
+        devices=tuple(_tensorrt(gpu) if name == "tensorrt" else _device(name) for name in DEVICES if name != "auto"),
+        extras=tuple(_extra(name, packages) for name, packages in _extras().items()),
+    )
+
+
+def _cpu_features(source: Path = Path("/proc/cpuinfo")) -> tuple[str, ...] | None:
+    try:
+        text = source.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    present = set(flags[1].split()) if flags else set()
+    return tuple(dict.fromkeys(title for flag, title in _CPU_FEATURES.items() if flag in present))
+
+
+def _model() -> Finding:
+    name = "embedded model"
+    try:
+        path = default_model()
+        pinned_crops()  # only a file whose every bit is as it was written gives them
+        return Finding(name, True, f"{path.name}, {artefact_digest(path)}")
+    except Exception as error:  # a damaged installation fails in any way
+        return Finding(name, False, _said(error))
+
+
+def _device(name: str) -> Finding:
+    try:
+        embedder = Embedder.load(device=name)
+        vectors = embedder.embed(pinned_crops())
+        if not np.isfinite(vectors).all():
+            return Finding(name, False, f"{embedder.backend.name} gives vectors that are not finite")
+    except Exception as error:  # whatever a broken package raises is what the user must hear
+        return Finding(name, False, _said(error))
+    detail = f"{embedder.backend.name}, {_version(name)}"
+    if embedder.drift is not None:
+        detail += f", least cosine to float32 {embedder.drift.worst_cosine:.4f}"
+    return Finding(name, True, detail)
+
+
+def _tensorrt(gpu: Finding) -> Finding:
+    found = _found(_TENSORRT)
+    if not found:
+        return Finding("tensorrt", False, 'TensorRT is missing: pip install "reid-runtime[tensorrt]"')
+    if not gpu.usable:
+        return Finding("tensorrt", False, f"{', '.join(found)}, and {gpu.detail}")
+    return Finding("tensorrt", True, f"{', '.join(found)}; not tried, an engine takes minutes to build")
+
+
+def _cuda() -> Finding:
+    names = {str(each.metadata["Name"]) for each in metadata.distributions()}
+    found = _found(sorted(name for name in names if name.startswith("nvidia-")))
+    return Finding("CUDA libraries", bool(found), ", ".join(found) or "none from pip; reid-runtime[gpu] brings them")
+
+
+def _version(device: str) -> str:
+    packages = ("openvino",) if device.startswith("openvino") else ("onnxruntime", "onnxruntime-gpu")
+    return _found(packages)[0]
+
+
+def _extras() -> Mapping[str, list[str]]:
+    """The packages of each extra that the runtime uses, as this package's own metadata name them."""
+    extras: dict[str, list[str]] = {}
+    try:
+        requirements = metadata.requires("reid-runtime") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    for requirement in requirements:
+        found = re.match(r"([\w.-]+).*; *extra *== *['\"]([\w-]+)['\"]", requirement)
+        if found and found[2] not in (*_INNER, "cpu", "gpu"):
+            extras.setdefault(found[2], []).append(found[1])
+    return extras
+
+
+def _extra(name: str, packages: Iterable[str]) -> Finding:
+    absent = [package for package in packages if not _found([package])]
+    if absent:
+        return Finding(name, False, f'{", ".join(absent)} missing: pip install "reid-runtime[{name}]"')
+    return Finding(name, True, ", ".join(_found(packages)))
+
+
+def _found(packages: Iterable[str]) -> list[str]:
+    """Those of the packages that are installed, with their versions."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _said(error: Exception) -> str:
+    """In one line, and with its kind where the words alone would say nothing."""
+    words = " ".join(str(error).split())
+    return words if words and isinstance(error, reid_runtime.ReidRuntimeError) else f"{type(error).__name__}: {words}"

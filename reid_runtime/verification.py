@@ -1,0 +1,164 @@
+"""Whether a model file is the one that was written, and gives its vectors on every backend of this machine."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from reid_runtime.agreement import Vectors, compare
+from reid_runtime.backends import DEVICES
+from reid_runtime.contract import METADATA_KEY, Contract
+from reid_runtime.embedder import Embedder, artefact_digest, default_model
+from reid_runtime.errors import BackendError, ContractError, ImageError, MissingBackendError
+from reid_runtime.onnx_file import DamagedFileError, read_onnx_file
+from reid_runtime.pinned import Pinned, whole_record
+
+COSINES = {"float32": 0.99999, "float16": 0.9999, "int8": 0.9999}
+"""By the contract's precision, the least cosine between a vector and what was pinned for it."""
+COARSE = 0.99
+"""The same where values are rounded to 8 bits in other places than on ONNX Runtime's CPU, which gave the vectors.
+
+That is an INT8 model on any other engine, since each decides by itself what it runs in integers, and every model in
+bfloat16. It is as much as the INT8 export allows between a model and its parent; a MobileNetV2 quantised by minimum
+and maximum has 0.992 between ONNX Runtime and OpenVINO.
+"""
+_PINNED_ON = "onnxruntime cpu"
+_ASKED_FOR = ("auto", "openvino-bf16")
+"""Devices that are no backend by themselves, or compute in fewer bits than the file holds: run where they are named."""
+_SAME = 1e-6
+"""Vectors of different crops that differ by no more come from a model that does not look at its input."""
+
+
+@dataclass(frozen=True)
+class BackendCheck:
+    """What one backend gave for the crops, each of them alone and all in one call."""
+
+    backend: str
+    """Its own name; the device's, where it could not be opened."""
+    worst_cosine: float | None = None
+    largest_difference: float | None = None
+    """Of one component."""
+    bound: float | None = None
+    """The least cosine that passes."""
+    problem: str | None = None
+    """Why there are no vectors to compare, or what is wrong with them besides; None where nothing is."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the backend is held to the vectors; NaN is not."""
+        compared = self.worst_cosine is not None and self.bound is not None and self.worst_cosine >= self.bound
+        return compared and self.problem is None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found out about one model file on this machine."""
+
+    path: Path
+    artefact_id: str
+    contract: Contract | None = None
+    """None for a file that is damaged, or that no backend could load."""
+    pinned: bool = True
+    """Whether vectors were compared with the file's own record; without one, with one another."""
+    damage: str | None = None
+    """What in the file is not as it was written; it was then not run."""
+    checks: tuple[BackendCheck, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """The devices that are not here, each with the reason."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file is whole and every backend that is here, at least one, is held."""
+        return self.damage is None and bool(self.checks) and all(check.ok for check in self.checks)
+
+
+def verify(path: Path, device: str = "auto", contract: str | os.PathLike[str] | None = None) -> Verification:
+    """Hold a model file to its pinned record: first its bytes, then its vectors on each backend.
+
+    device: "auto" for every one that is here and keeps the file's precision, or the name of one, which then must be
+    here.
+    contract: a JSON file that states the contract of a model that carries none. Nobody knows the right vectors of
+    such a model, so it is held to what every model must do: load; give finite vectors at several sizes, other ones
+    for other crops, the same for a crop alone and in company, and the same on every backend. The crops are then the
+    embedded default model's.
+
+    Raises ContractError for a model without a record, or a contract that cannot be used, and BackendError for a named
+    device that is not here. What is wrong with the model itself is in the result.
+    """
+    artefact_id = artefact_digest(path)
+    try:
+        record = None if path.suffix == ".xml" else _record(path)
+    except DamagedFileError as error:
+        return Verification(path, artefact_id, damage=str(error))
+    if record is None and contract is None:
+        raise ContractError(
+            f"{path} carries no pinned record, so nothing says which vectors are right: with --contract FILE it is "
+            "verified as far as it can be; `reid-runtime describe` drafts that file"
+        )
+    crops = record or _record(default_model())
+    if crops is None:
+        raise ContractError(f"{default_model()} has no pinned record: the installation is damaged, reinstall it")
+    expected = None if record is None else record.vectors
+    known, checks, absent = None, [], {}
+    for name in _devices(path, device):
+        try:
+            embedder = Embedder.load(path, device=name, contract=contract)
+            alone = np.concatenate([embedder.embed([image]) for image in crops.images])
+            together = embedder.embed(crops.images)
+        except MissingBackendError as error:
+            if device != "auto":
+                raise
+            absent[name] = str(error)
+            continue
+        except (BackendError, ImageError) as error:
+            checks.append(BackendCheck(name, problem=str(error)))
+            continue
+        known = embedder.contract
+        expected = alone if expected is None else expected
+        checks.append(_compared(embedder, device=name, expected=expected, alone=alone, together=together))
+    return Verification(path, artefact_id, known, record is not None, None, tuple(checks), absent)
+
+
+def _record(path: Path) -> Pinned | None:
+    """The file's record, once its bytes are found to fit it; None for somebody else's model."""
+    file = read_onnx_file(path)
+    record = whole_record(file, path)
+    if record is None and METADATA_KEY in file.metadata:
+        raise ContractError(
+            f"{path} carries a contract and no pinned record: it was exported before there were any, or lost it on "
+            "its way; export it again, or add one with python -m export.pin"
+        )
+    return record
+
+
+def _devices(path: Path, device: str) -> Sequence[str]:
+    if device != "auto":
+        return (device,)
+    return ("openvino",) if path.suffix == ".xml" else tuple(name for name in DEVICES if name not in _ASKED_FOR)
+
+
+def _compared(embedder: Embedder, device: str, expected: Vectors, alone: Vectors, together: Vectors) -> BackendCheck:
+    name = embedder.backend.name
+    if expected.shape != alone.shape:
+        return BackendCheck(name, problem=f"expected vectors {expected.shape}, as pinned, found {alone.shape}")
+    seen = compare(np.concatenate([expected, expected]), np.concatenate([alone, together]))
+    blind = len(alone) > 1 and np.abs(alone - alone[0]).max() <= _SAME
+    return BackendCheck(
+        name,
+        seen.worst_cosine,
+        seen.largest_difference,
+        _bound(embedder, device),
+        "it gives one vector for all crops" if blind else None,
+    )
+
+
+def _bound(embedder: Embedder, device: str) -> float:
+    precision = embedder.contract.precision.split(" ")[0]  # what follows says how it was made
+    if precision not in COSINES:
+        raise ContractError(
+            f"{embedder.path}: no bound is defined for precision {precision!r}; known: {', '.join(COSINES)}"
+        )
+    coarse = precision == "int8" and embedder.backend.name != _PINNED_ON
+    return COARSE if coarse or device in _ASKED_FOR else COSINES[precision]

@@ -1,0 +1,168 @@
+"""doctor says what is missing and why, and fails exactly where the default path does not work."""
+
+import dataclasses
+import json
+import sys
+from importlib import metadata
+
+import numpy as np
+import pytest
+
+from reid_runtime import __version__, doctor
+from reid_runtime.backends import DEVICES
+from reid_runtime.embedder import Embedder, artefact_digest, default_model
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def found():
+    return doctor.examine()
+
+
+@pytest.fixture
+def only_cpu(monkeypatch):
+    """The other devices take seconds."""
+    monkeypatch.setattr(doctor, "DEVICES", ("auto", "cpu"))
+
+
+def by_name(findings):
+    return {each.name: each for each in findings}
+
+
+def without(monkeypatch, *packages, **versions):
+    """These packages are not installed; others have these versions, by name with _ for -."""
+    whole = metadata.version
+
+    def version(name):
+        if name in packages:
+            raise metadata.PackageNotFoundError(name)
+        return versions.get(name.replace("-", "_")) or whole(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_everything_is_looked_at(found):
+    assert found.ok
+    assert found.package == __version__
+    assert f"{sys.version_info.major}.{sys.version_info.minor}." in found.python
+    assert found.cores >= 1
+    assert artefact_digest(default_model()) in found.model.detail
+    assert list(by_name(found.devices)) == [name for name in DEVICES if name != "auto"]
+    cpu = by_name(found.devices)["cpu"]
+    assert cpu.usable
+    assert cpu.detail == f"onnxruntime cpu, onnxruntime {metadata.version('onnxruntime')}"
+    assert {"parquet", "openvino"} <= set(by_name(found.extras))
+
+
+def test_every_missing_thing_comes_with_its_reason_and_what_to_do(found):
+    for each in (*found.devices, *found.extras):
+        assert each.detail
+        if not each.usable:
+            assert any(word in each.detail for word in ("pip install", "install NVIDIA's driver", "use device"))
+
+
+def test_a_device_counts_only_when_it_gives_vectors(monkeypatch, only_cpu):
+    monkeypatch.setattr(Embedder, "embed", lambda *_: np.full((4, 256), np.nan, np.float32))
+    found = doctor.examine()
+    assert not found.ok
+    assert "not finite" in by_name(found.devices)["cpu"].detail
+
+
+def test_two_onnx_runtimes_are_told_and_fail(monkeypatch, only_cpu):
+    without(monkeypatch, onnxruntime="1.20.0", onnxruntime_gpu="1.23.0")
+    found = doctor.examine()
+    assert not found.ok
+    assert "both onnxruntime 1.20.0 and onnxruntime-gpu 1.23.0" in by_name(found.devices)["cpu"].detail
+    assert "pip uninstall" in by_name(found.devices)["cpu"].detail
+
+
+def test_no_onnx_runtime_is_told_and_fails(monkeypatch, only_cpu):
+    without(monkeypatch, "onnxruntime", "onnxruntime-gpu")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    found = doctor.examine()
+    assert not found.ok
+    assert 'pip install "reid-runtime[cpu]"' in by_name(found.devices)["cpu"].detail
+
+
+def test_a_damaged_model_is_told_and_fails(monkeypatch, only_cpu, tmp_path):
+    damaged = tmp_path / "model.onnx"
+    content = bytearray(default_model().read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    monkeypatch.setattr("reid_runtime.embedder.default_model", lambda: damaged)
+    monkeypatch.setattr(doctor, "default_model", lambda: damaged)
+    found = doctor.examine()
+    assert not found.ok
+    assert not found.model.usable
+    assert "damaged" in found.model.detail
+
+
+def test_an_extra_names_what_it_lacks(monkeypatch, only_cpu):
+    without(monkeypatch, "pyarrow")
+    parquet = by_name(doctor.examine().extras)["parquet"]
+    assert (parquet.usable, parquet.detail) == (False, 'pyarrow missing: pip install "reid-runtime[parquet]"')
+
+
+def test_tensorrt_is_never_imported(monkeypatch):
+    without(monkeypatch, tensorrt="11.4.0")
+    monkeypatch.setattr(doctor, "DEVICES", ("auto", "cpu", "tensorrt"))
+    monkeypatch.setattr(doctor, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    found = by_name(doctor.examine().devices)["tensorrt"]
+    assert not found.usable
+    assert "tensorrt 11.4.0" in found.detail
+    assert "no NVIDIA driver" in found.detail
+    assert "tensorrt" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("text", "features"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni avx_vnni amx_bf16\n", ("AVX2", "AVX-512", "VNNI", "AMX-BF16")),
+        ("Features\t: fp asimd asimddp i8mm bf16\n", ("dot product", "I8MM", "BF16")),
+        ("processor : 0\n", ()),
+    ],
+)
+def test_cpu_features_that_matter(tmp_path, text, features):
+    source = tmp_path / "cpuinfo"
+    source.write_text(text)
+    assert doctor._cpu_features(source) == features
+
+
+def test_a_system_that_does_not_tell_its_cpu_features(tmp_path):
+    assert doctor._cpu_features(tmp_path / "absent") is None
+
+
+@pytest.fixture
+def examined(found, monkeypatch):
+    """The command over a finding that is there already."""
+    monkeypatch.setattr("reid_runtime.cli.doctor.examine", lambda: found)
+    return found
+
+
+def test_the_command_on_one_screen(command, examined):
+    run = command("doctor")
+    assert run.code == 0
+    assert run.err == ""
+    assert len(run.out.splitlines()) <= 40
+    for each in (examined.model, *examined.devices, *examined.extras):
+        assert f"{'ok' if each.usable else '--'}  {each.name} " in run.out
+        assert each.detail in run.out
+
+
+def test_the_command_as_json(command, examined):
+    run = command("doctor", "--json")
+    assert run.code == 0
+    facts = json.loads(run.out)
+    assert facts["ok"] is True
+    assert {each["name"]: each["usable"] for each in facts["devices"]} == {
+        each.name: each.usable for each in examined.devices
+    }
+
+
+def test_the_command_fails_where_the_default_path_does(command, monkeypatch, found):
+    broken = dataclasses.replace(found, model=dataclasses.replace(found.model, usable=False))
+    monkeypatch.setattr("reid_runtime.cli.doctor.examine", lambda: broken)
+    for flags in ((), ("--json",)):
+        assert command("doctor", *flags).code == 1
