@@ -1,12 +1,16 @@
 """python -m benchmarks.gpu: what an NVIDIA GPU gives, with whatever is installed; parity beside speed.
 
-The embedded default model on ONNX Runtime CUDA against ONNX Runtime on the CPU; and where torch is installed too,
-backbones with seeded random weights on torch and on ONNX Runtime CUDA against torch on the CPU.
+The embedded default model on ONNX Runtime CUDA and on TensorRT, plain and with CUDA graphs, against ONNX Runtime on
+the CPU; boxes in a frame that is on the GPU against the same boxes on the host; where torch is installed, backbones
+with seeded random weights on torch and on ONNX Runtime CUDA against torch on the CPU; device memory and the pixel
+kernel by each provider. Each part that cannot run here says why, and the others go on.
 """
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,12 +18,15 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.results import Report, Row, environment
+from benchmarks.gpu_device import FRAME, OwnArray, benches, boxes_in, measure_device
+from benchmarks.results import Found, Report, Row, environment, text_table
 from benchmarks.timing import paired, percentile
 from reid_runtime.agreement import compare
 from reid_runtime.backends import open_backend
+from reid_runtime.backends.tensorrt import open_tensorrt
 from reid_runtime.cli import run
-from reid_runtime.embedder import default_model
+from reid_runtime.cuda import open_cuda
+from reid_runtime.embedder import Embedder, Vectors, default_model
 from reid_runtime.errors import BackendError, ReidRuntimeError
 from reid_runtime.resize import Pixels
 
@@ -38,14 +45,6 @@ class Candidate:
 
     name: str
     embed: Callable[[Pixels], npt.NDArray[np.float32]]
-
-
-@dataclass
-class Measured:
-    """What was measured, and what was not and why."""
-
-    rows: list[Row] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
 
 
 def missing_torch_gpu() -> str | None:
@@ -101,40 +100,83 @@ def reference_of(backbone: str, path: Path) -> Candidate:
     return Candidate("torch cpu float32", torch_embed(checkpoint.network()))
 
 
-def measure(model: str, candidates: list[Candidate], reference: Candidate, rounds: int) -> list[Row]:
-    """Every candidate at every shape and batch, in turn, with its worst cosine to the reference's vectors."""
+def measure(model: str, candidates: list[Candidate], reference: Candidate, rounds: int) -> Found:
+    """Every candidate at every shape and batch that it takes, in turn, with its worst cosine to the reference's."""
     random = np.random.default_rng(0)
-    rows = []
+    found = Found()
     for height, width in SHAPES:
         for batch in BATCHES:
             images = random.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
             expected = reference.embed(images)
-            calls = {candidate.name: (lambda c=candidate, x=images: c.embed(x)) for candidate in candidates}
-            samples = paired(calls, rounds, WARMUP)
+            vectors = {}
             for candidate in candidates:
-                agreement = compare(expected, candidate.embed(images))
+                try:
+                    vectors[candidate.name] = candidate.embed(images)
+                except BackendError as error:
+                    found.notes.append(f"{model}, {candidate.name}, {batch} images of {height}x{width}: {error}")
+            calls = {each.name: partial(each.embed, images) for each in candidates if each.name in vectors}
+            samples = paired(calls, rounds, WARMUP) if calls else {}
+            for name, seconds in samples.items():
+                agreement = compare(expected, vectors[name])
                 facts = {"cosine": agreement.worst_cosine, "largest_difference": agreement.largest_difference}
                 setting = {"height": height, "width": width, "batch": batch, "reference": reference.name}
-                rows.append(Row(f"{model}, {candidate.name}", setting, tuple(samples[candidate.name]), batch, facts))
-    return rows
+                found.rows.append(Row(f"{model}, {name}", setting, tuple(seconds), batch, facts, "models"))
+    return found
 
 
-def measure_default(rounds: int) -> Measured:
-    """The embedded default model on ONNX Runtime CUDA."""
+def measure_default(rounds: int) -> Found:
+    """The embedded default model on ONNX Runtime CUDA and on TensorRT."""
+    found = Found()
+    candidates = []
     try:
-        candidate = onnx_candidate(default_model())
+        candidates.append(onnx_candidate(default_model()))
     except BackendError as error:
-        return Measured(missing=[f"default model, ONNX Runtime CUDA: {error}"])
-    reference = Candidate("onnxruntime cpu float32", open_backend(default_model(), "cpu").run)
-    return Measured(measure("default model", [candidate], reference, rounds))
+        found.notes.append(f"default model, ONNX Runtime CUDA: {error}")
+    with ExitStack() as stack:
+        try:
+            plain = stack.enter_context(closing(open_tensorrt(default_model())))
+            graphs = stack.enter_context(closing(open_tensorrt(default_model(), graphs=2 * len(SHAPES) * len(BATCHES))))
+            candidates += [Candidate("tensorrt", plain.run), Candidate("tensorrt, CUDA graphs", graphs.run)]
+        except BackendError as error:
+            found.notes.append(f"default model, TensorRT: {error}")
+        if candidates:
+            reference = Candidate("onnxruntime cpu float32", open_backend(default_model(), "cpu").run)
+            found.add(measure("default model", candidates, reference, rounds))
+    return found
 
 
-def measure_backbone(backbone: str, rounds: int) -> Measured:
+def measure_frames(rounds: int) -> Found:
+    """embed_boxes on TensorRT: a frame on the host, and the same frame on the GPU."""
+    try:
+        embedder = Embedder.load(device="tensorrt")
+        cuda = open_cuda()
+    except BackendError as error:
+        return Found(notes=[f"frames on the GPU, TensorRT: {error}"])
+    frame = np.random.default_rng(0).integers(0, 256, (*FRAME, 3), dtype=np.uint8)
+    found = Found()
+    for count in BATCHES:
+        boxes = boxes_in(FRAME, (400, 160), count)
+        expected = Embedder.load().embed_boxes(frame, boxes, "rgb")
+        with benches(cuda) as bench:
+            given = OwnArray(bench.put(frame), frame, bench.stream)
+            calls: dict[str, Callable[[], Vectors]] = {
+                "boxes, frame on the host": partial(embedder.embed_boxes, frame, boxes, "rgb"),
+                "boxes, frame on the GPU": partial(embedder.embed_boxes, given, boxes, "rgb"),
+            }
+            samples = paired(calls, rounds, WARMUP)
+            for case, seconds in samples.items():
+                facts = {"cosine": compare(expected, calls[case]()).worst_cosine}
+                setting = {"height": FRAME[0], "width": FRAME[1], "batch": count}
+                found.rows.append(Row(case, setting, tuple(seconds), count, facts, "frames"))
+    return found
+
+
+def measure_backbone(backbone: str, rounds: int) -> Found:
     """One backbone on torch, and on ONNX Runtime CUDA where it works."""
     reason = missing_torch_gpu()
     if reason is not None:
-        return Measured(missing=[f"{backbone}, torch: {reason}"])
-    found = Measured()
+        return Found(notes=[f"{backbone}, torch: {reason}"])
+    found = Found()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{backbone}.onnx"
         reference = reference_of(backbone, path)
@@ -142,22 +184,53 @@ def measure_backbone(backbone: str, rounds: int) -> Measured:
         try:
             candidates.append(onnx_candidate(path))
         except BackendError as error:
-            found.missing.append(f"{backbone}, ONNX Runtime CUDA: {error}")
-        found.rows += measure(backbone, candidates, reference, rounds)
+            found.notes.append(f"{backbone}, ONNX Runtime CUDA: {error}")
+        found.add(measure(backbone, candidates, reference, rounds))
     return found
 
 
-def as_table(rows: list[Row]) -> str:
-    """The rows for people."""
-    lines = [f"{'case':<44}{'batch':>6}{'shape':>10}{'p50 ms':>9}{'p99 ms':>9}{'images/s':>10}{'cosine':>11}"]
+def whatever_runs(parts: Mapping[str, Callable[[], Found]]) -> Found:
+    """All parts; where one breaks, that is what the report says of it, and the others go on."""
+    found = Found()
+    for name, part in parts.items():
+        try:
+            found.add(part())
+        except Exception as error:  # of torch, CUDA, a compiler: on another's machine any of them
+            found.notes.append(f"{name}: {type(error).__name__}: {error}")
+    return found
+
+
+def as_lines(rows: list[Row]) -> list[list[str]]:
+    """The rows for people: what ran, on what, how fast, and how near it came to its reference."""
+    lines = []
     for row in rows:
-        middle = percentile(row.seconds, 0.5)
-        shape = f"{row.setting['height']}x{row.setting['width']}"
-        lines.append(
-            f"{row.case:<44}{row.setting['batch']:>6}{shape:>10}{1e3 * middle:>9.2f}"
-            f"{1e3 * percentile(row.seconds, 0.99):>9.2f}{row.items / middle:>10.0f}{row.facts['cosine']:>11.7f}"
-        )
-    return "\n".join(lines)
+        on = ", ".join(f"{name} {value}" for name, value in row.setting.items() if name != "reference")
+        near = ", ".join(f"{name} {value:.7g}" for name, value in row.facts.items())
+        times = [f"{1e3 * percentile(row.seconds, share):.3f}" for share in (0.5, 0.99)]
+        lines.append([row.case, on, *times, f"{row.rate:.4g}", near])
+    return lines
+
+
+HEAD = ("case", "on", "p50 ms", "p99 ms", "items/s", "against the reference")
+
+
+def as_markdown(report: Report) -> str:
+    """The report as a page: the machine, a table for each part, and what did not run."""
+    machine = report.environment
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    day = str(machine["time"]).partition("T")[0]
+    lines = [
+        f"# What a GPU gives, {day}",
+        "",
+        f"{'; '.join(machine['gpus']) or 'no GPU'}. {machine['processor']}, Python {machine['python']}, {packages}. "
+        f"Source {machine['git']}. `python -m benchmarks.gpu`",
+    ]
+    for part in dict.fromkeys(row.part for row in report.rows):
+        lines += ["", f"## {part.capitalize()}", "", f"| {' | '.join(HEAD)} |", "|---|---|---:|---:|---:|---|"]
+        lines += [f"| {' | '.join(line)} |" for line in as_lines([row for row in report.rows if row.part == part])]
+    if report.notes:
+        lines += ["", "## Not run", "", *(f"- {note}" for note in report.notes)]
+    return "\n".join(lines) + "\n"
 
 
 @click.command()
@@ -166,20 +239,30 @@ def as_table(rows: list[Row]) -> str:
     help="A name of training.backbones; may be repeated.",
 )  # fmt: skip
 @click.option("--rounds", default=30, show_default=True, help="Samples of each case.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the report as JSON here, and as a page (.md) beside it.",
+)  # fmt: skip
 def main(backbones: tuple[str, ...], rounds: int, output: Path | None) -> None:
-    """Compare and time what is installed on this machine's NVIDIA GPU: host pixels in, host vectors out."""
-    found = [measure_default(rounds), *(measure_backbone(backbone, rounds) for backbone in backbones)]
-    rows = [row for measured in found for row in measured.rows]
-    missing = [line for measured in found for line in measured.missing]
-    if not rows:
-        raise NoGpuError("nothing to measure on a GPU here.\n  " + "\n  ".join(missing))
-    click.echo(as_table(rows))
-    for line in missing:
-        click.echo(f"not measured: {line}", err=True)
+    """Compare and time what is installed on this machine's NVIDIA GPU."""
+    parts: dict[str, Callable[[], Found]] = {
+        "default model": lambda: measure_default(rounds),
+        "frames": lambda: measure_frames(rounds),
+        "device": lambda: measure_device(rounds),
+    }
+    parts |= {backbone: partial(measure_backbone, backbone, rounds) for backbone in backbones}
+    found = whatever_runs(parts)
+    if not found.rows:
+        raise NoGpuError("nothing to measure on a GPU here.\n  " + "\n  ".join(found.notes))
+    click.echo(text_table(HEAD, as_lines(found.rows)))
+    for note in found.notes:
+        click.echo(f"not measured: {note}", err=True)
     if output is not None:
-        Report("gpu", environment(), tuple(rows)).write(output)
-        click.echo(f"wrote {output}")
+        report = Report("gpu", environment(), tuple(found.rows), tuple(found.notes))
+        report.write(output)
+        page = output.with_suffix(".md")
+        page.write_text(as_markdown(report), encoding="utf-8")
+        click.echo(f"wrote {output} and {page}")
 
 
 if __name__ == "__main__":

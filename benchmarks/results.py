@@ -4,14 +4,26 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt")
+from benchmarks.timing import STEADY, Budget, Samples, paired, percentile, ratio_interval, unsteadiness, yardstick
+from reid_runtime.errors import ReidRuntimeError
+
+YARDSTICK = "yardstick"
+"""The case of each paired part that is always the same work: another speed of it is the machine's."""
+_PACKAGES = (
+    *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "torch"),
+    *("tensorrt", "tensorrt-rtx", "cuda-bindings", "nvidia-cuda-nvrtc", "pycuda", "cupy-cuda12x", "cupy-cuda13x"),
+)
+
+
+class ResultError(ReidRuntimeError):
+    """A file that is no report of these benchmarks."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +31,37 @@ class Row:
     """One measured case."""
 
     case: str
-    """What was run: engine, device, precision."""
+    """What was run: model, engine, device, precision."""
     setting: Mapping[str, Any]
-    """What was varied: height, width, batch, threads, ..."""
+    """What was varied: height, width, batch, threads, ... Rows with one setting were measured in turn."""
     seconds: tuple[float, ...]
     """Every counted sample."""
     items: int
     """Images, queries or whatever one sample works on."""
     facts: Mapping[str, float]
     """What else was measured beside the time: cosine to the reference, peak memory, ..."""
+    part: str = ""
+    """The benchmark it is of, where a report holds several."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What two reports share of one and the same case."""
+        return self.part, self.case, json.dumps(self.setting, sort_keys=True)
+
+    @property
+    def middle(self) -> float:
+        """Median seconds of a sample."""
+        return percentile(self.seconds, 0.5)
+
+    @property
+    def rate(self) -> float:
+        """Items a second, at the median."""
+        return self.items / self.middle
+
+    @property
+    def steady(self) -> bool:
+        """Whether three windows of the series lie within 10 %; a series of fewer than three samples is not."""
+        return len(self.seconds) >= 3 and unsteadiness(self.seconds) <= STEADY
 
 
 @dataclass(frozen=True)
@@ -37,10 +71,94 @@ class Report:
     benchmark: str
     environment: Mapping[str, Any]
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    """What was not measured, and why."""
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def read_report(path: Path) -> Report:
+    """A report as `write` left it; raises ResultError with what was expected."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(Row(**(row | {"seconds": tuple(row["seconds"])})) for row in values["rows"])
+        return Report(values["benchmark"], values["environment"], rows, tuple(values.get("notes", ())))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ResultError(
+            f"{path}: expected the JSON of a report, as -o writes it, found {type(error).__name__}: {error}"
+        ) from error
+
+
+@dataclass
+class Found:
+    """What a part measured so far, and what it could not."""
+
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, other: "Found") -> None:
+        """Take in what another part found."""
+        self.rows += other.rows
+        self.notes += other.notes
+
+
+def in_turn(
+    part: str,
+    calls: Mapping[str, Callable[[], object]],
+    setting: Mapping[str, Any],
+    items: int,
+    budget: Budget,
+    *,
+    against: str | None = None,
+    facts: Mapping[str, Mapping[str, float]] | None = None,
+    rounds: int | None = None,
+) -> list[Row]:
+    """The rows of cases that are timed in turn with each other and with the yardstick.
+
+    against: the case that the others' speed is given as a multiple of, with its interval, in their facts `times`,
+    `times_low` and `times_high`. facts: more of them, by case.
+    """
+    samples = paired({**calls, YARDSTICK: yardstick}, rounds or budget.rounds, budget.warmup)
+    return rows_of(part, samples, setting, items, against=against, facts=facts)
+
+
+def rows_of(
+    part: str,
+    samples: Samples,
+    setting: Mapping[str, Any],
+    items: int,
+    *,
+    against: str | None = None,
+    facts: Mapping[str, Mapping[str, float]] | None = None,
+) -> list[Row]:
+    """As `in_turn`, of samples that are there already."""
+    shared = dict(setting) | ({} if against is None else {"against": against})
+    rows = []
+    for case, seconds in samples.items():
+        own = dict((facts or {}).get(case, {}))
+        if against is not None and case not in (against, YARDSTICK):
+            times = ratio_interval(samples[against], seconds)
+            own |= {"times": times.value, "times_low": times.low, "times_high": times.high}
+        rows.append(Row(case, shared, tuple(seconds), items, own, part))
+    return rows
+
+
+def shown(rows: Iterable[Row]) -> list[Row]:
+    """The rows that people read: all but the yardstick's."""
+    return [row for row in rows if row.case != YARDSTICK]
+
+
+def text_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Columns for a terminal: the first to the left, the others to the right."""
+    widths = [max(len(line[place]) for line in (head, *lines)) for place in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(wide) for cell, wide in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in (head, *lines)
+    )
 
 
 def environment() -> dict[str, Any]:

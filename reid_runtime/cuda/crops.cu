@@ -2,9 +2,8 @@
 //
 // Pillow's arithmetic: weights in double precision, normalised and rounded to 22 fractional bits; first along the rows,
 // rounded to 8 bits, then along the columns. A sample's weights reach as far as the picture shrinks, so that nothing is
-// skipped. Pillow before 13 gives the same pixels to the last bit; 13 takes columns first where that is cheaper, which
-// moves some by one grey level. The source is C++ without any header: NVRTC and nvcc compile it for a GPU, and the
-// tests compile it for the host and hold it to Pillow.
+// skipped. The pixels are those of reid_runtime.resize to the last bit. The source is C++ without any header: NVRTC and
+// nvcc compile it for a GPU, and the tests compile it for the host and hold it to Pillow.
 
 const int BITS = 22;
 

@@ -30,15 +30,11 @@ def crops_of(frame, corners):
 
 
 def by_pillow(frame, corners, shape):
-    """Along the rows, then along the columns, as every Pillow before 13 does; 13 takes the cheaper order."""
-    return np.stack([resize(resize(crop, (crop.shape[0], shape[1])), shape) for crop in crops_of(frame, corners)])
+    return np.stack([resize(crop, shape) for crop in crops_of(frame, corners)])
 
 
 def assert_pillows(found, frame, corners, shape):
-    """The same pixels in the same order of passes, one grey level at most in the order that this Pillow takes."""
     assert np.array_equal(found, by_pillow(frame, corners, shape))
-    reference = np.stack([resize(crop, shape) for crop in crops_of(frame, corners)])
-    assert np.abs(found.astype(int) - reference).max() <= 1
 
 
 @settings(max_examples=60, deadline=None)
