@@ -111,8 +111,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected a .safetensors checkpoint of python -m training")
     with open(path, "rb") as file:
-        head = file.read(4)
-    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        head = file.read(9)
+    # A safetensors file begins with the length of its JSON, in eight bytes that may look like a pickle's first two.
+    if head[8:] != b"{" and head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise CheckpointError(
             f"{path} is a pickle (.pt, .pth), which can run code when it is opened; expected a safetensors checkpoint "
             "written by python -m training"

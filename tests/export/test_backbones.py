@@ -1,21 +1,44 @@
-"""Every backbone of the registry, exported by the real code and held to torch by the real gate."""
+"""Backbones and poolings, exported by the real code and held to torch by the real gate."""
+
+import dataclasses
 
 import pytest
 
 pytest.importorskip("torch", reason="needs the extras train and export")
 
+import numpy as np
 import onnx
+import torch
 
+import training.network
 from export.to_onnx import export_checkpoint
 from reid_runtime import Embedder
 from training.backbones import BACKBONES
-from training.checkpoint import untrained
+from training.checkpoint import build, untrained
+from training.network import POOLINGS
+from training.trunks import Backbone
+
+# One of each kind is exported in continuous integration; the others have no layer that these have not.
+QUICK = ("mobilenetv2", "resnet18", "timm/test_convnext")
+SLOW = (
+    *(name for name in BACKBONES if name not in QUICK),
+    "timm/efficientnet_lite0",
+    "timm/tf_efficientnet_lite0",
+    "timm/mobilenetv4_conv_small",
+    "timm/convnext_atto",
+)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_every_backbone_gives_torchs_vectors_at_any_size_and_batch(backbone, tmp_path):
+    if backbone.startswith("timm/"):
+        pytest.importorskip("timm", reason="needs the extra timm")
     path = tmp_path / "model.onnx"
-    agreement = export_checkpoint(untrained(backbone, dimension=64), path, backbone)
+    torch.manual_seed(0)
+    checkpoint = untrained(backbone, dimension=64)
+    # Untrained features are small: beside a bias all vectors would be one.
+    checkpoint.tensors["network.projection.bias"].zero_()
+    agreement = export_checkpoint(checkpoint, path, backbone)
     assert agreement.rows == 90
     assert agreement.worst_cosine >= 0.99999
     graph = onnx.load(str(path)).graph
@@ -24,3 +47,36 @@ def test_every_backbone_gives_torchs_vectors_at_any_size_and_batch(backbone, tmp
     assert graph.node[0].op_type == "Cast", "TensorRT takes uint8 only if nothing but a cast reads it"
     assert [node.op_type for node in graph.node if graph.input[0].name in node.input] == ["Cast"]
     assert Embedder.load(path).dimension == 64
+
+
+def two_layers():
+    """A trunk of two layers, the second without a ReLU: the poolings meet negative numbers too."""
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 5, stride=4, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, stride=4, padding=1)
+    )
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_pooling_is_torchs_at_any_size_and_batch(pooling, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.network, "backbone", lambda name: Backbone(name, 8, two_layers, dict))
+    torch.manual_seed(0)
+    checkpoint = untrained("two layers", dimension=8)
+    architecture = dataclasses.replace(checkpoint.architecture, pooling=pooling)
+    network = build(architecture).eval()
+    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
+    tensors["network.projection.bias"].zero_()
+    if pooling == "gem":
+        tensors["network.pooling.p"].fill_(4.5)  # a learnt power travels; the initial one could be written in anywhere
+    path = tmp_path / "model.onnx"
+    agreement = export_checkpoint(
+        dataclasses.replace(checkpoint, architecture=architecture, tensors=tensors), path, pooling
+    )
+    assert agreement.rows == 90
+    embedder = Embedder.load(path)
+    assert f"global {pooling} pooling" in embedder.contract.graph
+    # A pooling frozen to the map of the example would still be right at that one size.
+    for shape in ((1, 64, 48, 3), (1, 97, 33, 3), (3, 200, 75, 3)):
+        images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(images)).numpy()
+        np.testing.assert_allclose(embedder.backend.run(images), expected, atol=2e-6)
