@@ -55,6 +55,7 @@ def test_reports_keep_every_sample(tmp_path):
     found = json.loads((tmp_path / "x.json").read_text())
     assert found["rows"] == [
         {"case": "engine", "setting": {"batch": 8}, "seconds": [0.1, 0.2], "items": 8, "facts": {"cosine": 1.0}}
+        | {"part": ""}
     ]
     assert found["benchmark"] == "speed"
     assert {"cores", "git", "packages", "processor", "python", "time"} <= set(found["environment"])

@@ -1,0 +1,192 @@
+"""python -m benchmarks.growth: what a larger input costs: area, batch, crops of a frame, folder, gallery, threads.
+
+The cost of n is taken to grow as n to some exponent, which is the slope of a line through the logarithms; each round
+of the paired timer gives one. Where even its interval's lower end lies above 1.05 the growth is worse than linear.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice, pairwise
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.inputs import frame_with_boxes, one_size, write_files
+from benchmarks.results import YARDSTICK, Found, Report, Row, environment, in_turn, shown
+from benchmarks.scoring import plant
+from benchmarks.subjects import Setup, Subject, load, setup_from, subject_options
+from benchmarks.timing import Interval, median_interval
+from reid_runtime.cli import run
+from reid_runtime.images import to_model_input
+from reid_runtime.resize import FixedSize, resize
+from reid_runtime.scoring.ranking import score
+
+PART = "growth"
+AREA, BATCH, FRAME, FOLDER, GALLERY, THREADS = (
+    "image area", "batch", "crops of a frame", "files of a folder", "gallery", "threads",
+)  # fmt: skip
+LINEAR = 1.05
+"""An exponent above this is worse than linear."""
+_QUERIES = 200
+
+Calls = dict[int, Callable[[], object]]
+
+
+def measure_growth(setup: Setup, subject: Subject) -> Found:
+    """Every axis, of one subject."""
+    found = Found()
+    with tempfile.TemporaryDirectory() as name:
+        axes: dict[str, Callable[[], Calls]] = {
+            AREA: lambda: _areas(setup, subject),
+            BATCH: lambda: _batches(setup, subject),
+            FRAME: lambda: _frames(setup, subject),
+            FOLDER: lambda: _folders(setup, subject, Path(name)),
+            GALLERY: lambda: _galleries(setup),
+            THREADS: lambda: _threads(setup, subject),
+        }
+        for axis, make in axes.items():
+            found.rows += _along(axis, make(), setup, subject)
+    return found
+
+
+def _along(axis: str, calls: Calls, setup: Setup, subject: Subject) -> list[Row]:
+    """One row a value; `value` is what the case's name says."""
+    model = "scoring" if axis == GALLERY else subject.case
+    if len(calls) < 2:
+        return []
+    named = {str(value): call for value, call in calls.items()}
+    rows = in_turn(PART, named, {"axis": axis, "model": model}, 1, setup.budget)
+    measured = [Row(row.case, row.setting, row.seconds, int(row.case), row.facts, PART) for row in shown(rows)]
+    return [*measured, *(row for row in rows if row.case == YARDSTICK)]
+
+
+def _steps(setup: Setup, least: int, most: int) -> list[int]:
+    """Powers of four on a trial, of two else, from `least` to `most`, or a fourth of it on a trial."""
+    step, end = (2, most) if setup.budget.scale > 1 else (4, most // 4)
+    values = [least]
+    while values[-1] * step <= end:
+        values.append(values[-1] * step)
+    return values
+
+
+def _areas(setup: Setup, subject: Subject) -> Calls:
+    crop, contract = setup.evidence.crops[0], subject.embedder.contract
+    calls: Calls = {}
+    if isinstance(contract.resize, FixedSize):
+        return calls  # such a model takes one size
+    for height in (64, 128, 256, 512) if setup.budget.scale > 1 else (64, 128, 256):
+        shape = (height, height // 2)
+        pixels = to_model_input(resize(crop, shape)[None], contract.input)
+        calls[shape[0] * shape[1]] = lambda p=pixels: subject.embedder.backend.run(p)  # type: ignore[misc]
+    return calls
+
+
+def _batches(setup: Setup, subject: Subject) -> Calls:
+    if subject.embedder.backend.max_batch_pixels == 1:
+        return {}
+    calls: Calls = {}
+    for count in _steps(setup, 1, 64):
+        pixels = to_model_input(np.stack(one_size(setup.evidence.crops, count)), subject.embedder.contract.input)
+        calls[count] = lambda p=pixels: subject.embedder.backend.run(p)  # type: ignore[misc]
+    return calls
+
+
+def _frames(setup: Setup, subject: Subject) -> Calls:
+    calls: Calls = {}
+    for count in _steps(setup, 4, 64):
+        frame, boxes = frame_with_boxes(setup.evidence.crops, count)
+        calls[count] = lambda f=frame, b=boxes: subject.embedder.embed_boxes(f, b, "rgb")  # type: ignore[misc]
+    return calls
+
+
+def _folders(setup: Setup, subject: Subject, folder: Path) -> Calls:
+    counts = _steps(setup, 16, 256 * setup.budget.scale)
+    files = write_files(folder, setup.evidence.crops, 64)
+    return {
+        count: (lambda n=count: subject.embedder.embed(list(islice(cycle(files), n))))  # type: ignore[misc]
+        for count in counts
+    }
+
+
+def _galleries(setup: Setup) -> Calls:
+    calls: Calls = {}
+    for count in _steps(setup, 1000, 16_000 * setup.budget.scale):
+        data = plant(_QUERIES, count, dimension=256)
+        calls[count] = lambda d=data: score(d.query_vectors, d.query, d.gallery_vectors, d.gallery)  # type: ignore[misc]
+    return calls
+
+
+def _threads(setup: Setup, subject: Subject) -> Calls:
+    calls: Calls = {}
+    for count in sorted({1, *(value for value in (2, 4, 8, 16, 32) if value < setup.threads), setup.threads}):
+        embedder = load(subject.embedder.path, subject.device, count)
+        count_of_batch = 1 if embedder.backend.max_batch_pixels == 1 else 8
+        pixels = to_model_input(np.stack(one_size(setup.evidence.crops, count_of_batch)), embedder.contract.input)
+        calls[count] = lambda e=embedder, p=pixels: e.backend.run(p)  # type: ignore[misc]
+    return calls
+
+
+def exponent(rows: Sequence[Row]) -> Interval:
+    """The exponent of the cost's growth over rows of one axis, two or more, and its interval over the rounds."""
+    values = np.log([row.items for row in rows])
+    centred = values - values.mean()
+    seconds = np.log([row.seconds for row in rows])
+    slopes = (centred @ seconds) / (centred @ centred)
+    return median_interval([float(slope) for slope in slopes])
+
+
+def axes_of(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The rows of each axis and model, in the order of their values."""
+    axes: dict[tuple[str, str], list[Row]] = {}
+    for row in shown(rows):
+        if row.part == PART:
+            axes.setdefault((row.setting["axis"], row.setting["model"]), []).append(row)
+    return {key: sorted(some, key=lambda row: row.items) for key, some in axes.items()}
+
+
+def told(axis: str, rows: Sequence[Row]) -> str:
+    """What the growth along an axis is, in a sentence; where it is worse than linear, between which two values."""
+    found = exponent(rows)
+    said = f"exponent {found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    if axis == THREADS:
+        gain = rows[0].middle / rows[-1].middle
+        return f"{said}; {rows[-1].items} threads are {gain:.2f} times as fast as {rows[0].items}"
+    if found.low <= LINEAR:
+        return f"{said}: not worse than linear"
+    steps = [
+        (np.log(after.middle / before.middle) / np.log(after.items / before.items), before.items, after.items)
+        for before, after in pairwise(rows)
+    ]
+    steepest = max(steps)
+    return f"{said}: worse than linear, most of all from {steepest[1]:,} to {steepest[2]:,} ({steepest[0]:.2f})"
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    """The rows for people."""
+    lines = []
+    for (axis, model), some in axes_of(rows).items():
+        values = ", ".join(f"{row.items:,}: {1e3 * row.middle:.1f}" for row in some)
+        lines += [f"{axis} ({model}), ms: {values}", f"  {told(axis, some)}"]
+    return "\n".join(lines)
+
+
+@click.command()
+@subject_options
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+def main(output: Path | None, **options: object) -> None:
+    """Measure how the cost grows along six axes, and fit an exponent to each."""
+    setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
+    subjects, notes = setup.subjects()
+    found = Found()
+    for subject in subjects:
+        found.add(measure_growth(setup, subject))
+    click.echo(as_table(found.rows))
+    for note in notes:
+        click.echo(f"not measured: {note}", err=True)
+    if output is not None:
+        Report("growth", environment(), tuple(found.rows), tuple(notes)).write(output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,70 @@
+"""What goes into the models: crops of one size or of many with equal pixels, frames with boxes, files on a disk."""
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from reid_runtime.resize import Pixels, resize
+
+SIZE = (256, 128)
+"""Height and width of a crop where nothing else is said; the longest side is the default model's."""
+_FILE_SIZE = (128, 64)
+"""That of the files: Market-1501's."""
+_SPREAD = 32
+FRAME = (1080, 1920)
+
+
+def one_size(crops: Sequence[Pixels], count: int, size: tuple[int, int] = SIZE) -> list[Pixels]:
+    """`count` crops at one size."""
+    return [resize(crop, size) for crop in islice(cycle(crops), count)]
+
+
+def mixed_sizes(crops: Sequence[Pixels], count: int) -> list[Pixels]:
+    """`count` crops, an even number, of 33 widths and together exactly the pixels of as many at one size."""
+    height, width = SIZE
+    shifts = [shift for place in range(count // 2) for shift in (place % (_SPREAD // 2 + 1) * 2, None)]
+    found, last = [], 0
+    for crop, shift in zip(islice(cycle(crops), count), shifts, strict=True):
+        last = shift if shift is not None else -last  # as much narrower as the one before was wider
+        found.append(resize(crop, (height, width + last)))
+    order = np.random.default_rng(0).permutation(count)
+    return [found[place] for place in order]
+
+
+def frame_with_boxes(crops: Sequence[Pixels], count: int) -> tuple[Pixels, npt.NDArray[np.float32]]:
+    """A frame of 1920x1080 in which `count` people stand, and their boxes, (count, 4), of many sizes."""
+    random = np.random.default_rng(count)
+    frame = np.full((*FRAME, 3), 128, np.uint8)
+    boxes = []
+    for crop in islice(cycle(crops), count):
+        height = int(random.integers(120, 420))
+        width = int(height * random.uniform(0.33, 0.6))
+        top, left = int(random.integers(0, FRAME[0] - height)), int(random.integers(0, FRAME[1] - width))
+        frame[top : top + height, left : left + width] = resize(crop, (height, width))
+        boxes.append((left, top, left + width, top + height))
+    return frame, np.array(boxes, np.float32)
+
+
+def equal_issue(queries: int, inputs: int, seed: int = 0) -> Iterator[int]:
+    """The number of the input of each query: every input as often as any other, in an order that changes.
+
+    MLPerf's equal-issue mode, for inputs of unequal size: a draw with replacement would time another mixture of sizes
+    in each run. The queries are rounded up to whole turns.
+    """
+    random = np.random.default_rng(seed)
+    for _ in range(-(-queries // inputs)):
+        yield from random.permutation(inputs).tolist()
+
+
+def write_files(folder: Path, crops: Sequence[Pixels], count: int) -> list[Path]:
+    """`count` JPEG files of Market-1501's size and quality."""
+    paths = []
+    for number, crop in enumerate(islice(cycle(crops), count)):
+        path = folder / f"{number:06}.jpg"
+        Image.fromarray(resize(crop, _FILE_SIZE)).save(path, quality=95)
+        paths.append(path)
+    return paths

@@ -1,0 +1,167 @@
+"""A report as Markdown, and as one HTML page with nothing outside it."""
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from benchmarks.charts import Bar, Point, growth, scatter, stacked
+from benchmarks.growth import GALLERY, THREADS, axes_of, told
+from benchmarks.growth import PART as GROWTH
+from benchmarks.latency import SINGLE
+from benchmarks.results import Report, Row, shown
+from benchmarks.stages import PART as STAGES
+from benchmarks.tables import Table, tables
+from reid_runtime.report.markup import escaped, table
+
+_STYLE = """
+th, td { text-align: left; padding: 0.35rem 0.55rem; font-size: 0.9rem; }
+td { white-space: nowrap; }
+tbody th { min-width: 12rem; }
+td:last-child { white-space: normal; min-width: 6rem; }
+section > p { margin-bottom: 1rem; }
+.scroll + .charts, .charts + .scroll { margin-top: 1.5rem; }
+svg .dot.other { stroke: var(--wrong); }
+svg .linear { fill: none; stroke: var(--soft); stroke-width: 1.5; stroke-dasharray: 5 5; }
+.points { margin: 0.5rem 0 0 1.6rem; font-size: 0.9rem; } .points small { color: var(--soft); }
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; margin-top: 0.5rem; font-size: 0.9rem; }
+.legend i { display: inline-block; width: 0.9em; height: 0.9em; margin-right: 0.4em; border-radius: 0.2em; }
+.s0 { fill: var(--right); background: var(--right); } .s1 { fill: var(--wrong); background: var(--wrong); }
+.s2 { fill: var(--ink); background: var(--ink); } .s3 { fill: var(--accent); background: var(--accent); opacity: 0.75; }
+.s4 { fill: var(--soft); background: var(--soft); }
+.notes { margin: 0 0 0 1.2rem; } .notes li { margin-bottom: 0.4rem; overflow-wrap: anywhere; }
+"""
+_UNITS = {"threads": "threads", "image area": "pixels", "gallery": "items"}
+
+
+def markdown(report: Report) -> str:
+    """The tables, the facts and what was not measured."""
+    lines = ["# Benchmarks", ""]
+    lines += [f"- {name}: {value}" for name, value in _facts(report.environment).items()]
+    for each in tables(report):
+        lines += ["", f"## {each.title}", "", each.says, "", _row(each.head), _row(["---"] * len(each.head))]
+        lines += [_row(line) for line in each.lines]
+    if report.notes:
+        lines += ["", "## Not measured", "", *(f"- {' '.join(note.split())}" for note in report.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def page(report: Report) -> str:
+    """The HTML; the same report gives the same text."""
+    style = resources.files("reid_runtime.report").joinpath("style.css").read_text(encoding="utf-8")
+    facts = "".join(
+        f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>"
+        for name, value in _facts(report.environment).items()
+    )
+    sections = "\n".join(_section(each, report) for each in tables(report))
+    notes = "".join(f"<li>{escaped(note)}</li>" for note in report.notes)
+    missing = (
+        f'<section aria-labelledby="missing"><h2 id="missing">Not measured</h2><ul class="notes">{notes}</ul></section>'
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>reid-runtime: benchmarks</title>
+<link rel="icon" href="data:,">
+<style>
+{style}{_STYLE}</style>
+</head>
+<body>
+<header class="top">
+<p class="kind">Person re-identification, measured</p>
+<h1>Benchmarks</h1>
+<dl class="facts">{facts}</dl>
+</header>
+<main>
+{_trade_off(report)}
+{sections}
+{missing if report.notes else ""}
+</main>
+<footer>
+<p>Cases of one table were timed in turn, round after round; speeds as multiples are medians over the rounds with 95 %
+intervals. A series is steady where the medians of its three thirds lie within 10 % of each other.</p>
+<p>The cosine is the worst over the crops, to the artefact's float32 root or the reference that was named. mAP
+(finite-sum) is the mean of the precision at each right answer; mAP (trapezoid) the area under the precision-recall
+curve. The two do not compare.</p>
+</footer>
+</body>
+</html>
+"""
+
+
+def _trade_off(report: Report) -> str:
+    """Accuracy against latency, for every artefact whose mAP is known; without any there is no such plot."""
+    points = []
+    for row in shown(report.rows):
+        score = row.facts.get("map_finite_sum", row.facts.get("recorded_map_finite_sum"))
+        if row.part == SINGLE and score is not None:
+            points.append(Point(row.case, 1e3 * row.middle, 100 * score))
+    caption = "mAP (finite-sum), in %, over the median latency of one crop, in ms. Left and up is better."
+    if not points:
+        points = [
+            Point(row.case, 1e3 * row.middle, row.facts["cosine"])
+            for row in shown(report.rows)
+            if row.part == SINGLE and "cosine" in row.facts
+        ]
+        caption = "Worst cosine to the reference over the median latency of one crop, in ms: no data set was named."
+    if not points:
+        return ""
+    y_title = "mAP, %" if "mAP" in caption else "cosine"
+    drawn = scatter(points, "ms a crop", y_title, caption)
+    return (
+        '<section aria-labelledby="trade"><h2 id="trade">Accuracy against latency</h2>'
+        f'<div class="charts"><div>{drawn}</div></div></section>'
+    )
+
+
+def _section(each: Table, report: Report) -> str:
+    name = "".join(letter for letter in each.part.lower() if letter.isalnum())
+    lines = [[escaped(cell) for cell in line] for line in each.lines]
+    charts = {STAGES: _stage_bars, GROWTH: _growth_plots}.get(each.part)
+    drawn = "" if charts is None else f'<div class="charts">{charts(shown(report.rows))}</div>'
+    return (
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{escaped(each.title)}</h2><p>{escaped(each.says)}</p>'
+        f"{drawn}{table([escaped(cell) for cell in each.head], lines)}</section>"
+    )
+
+
+def _stage_bars(rows: list[Row]) -> str:
+    bars: dict[str, list[tuple[str, float]]] = {}
+    for row in rows:
+        if row.part == STAGES:
+            whose = f"{row.setting['model']}, {row.setting['device']}"
+            bars.setdefault(whose, []).append((row.case, 1e3 * row.middle / row.items))
+    drawn = [Bar(name, tuple(parts)) for name, parts in bars.items()]
+    return f"<div>{stacked(drawn, 'ms', 'Milliseconds an image, stage by stage.')}</div>"
+
+
+def _growth_plots(rows: list[Row]) -> str:
+    drawn = []
+    for (axis, model), some in axes_of(rows).items():
+        values = [(float(row.items), 1e3 * row.middle) for row in some]
+        whose = "" if axis == GALLERY else f" ({model})"
+        ideal, line = (-1, "an equal gain from each thread") if axis == THREADS else (1, "linear growth")
+        caption = f"{axis[0].upper()}{axis[1:]}{whose}: {told(axis, some)}. The broken line is {line}."
+        drawn.append(f"<div>{growth(values, _UNITS.get(axis, 'images'), 'ms', caption, ideal)}</div>")
+    return "".join(drawn)
+
+
+def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
+    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    facts = {
+        "Processor": f"{environment['processor']}, {environment.get('threads', environment['cores'])} cores used",
+        "System": f"{environment['system']}, Python {environment['python']}",
+        "Packages": packages,
+        "GPU": ", ".join(environment["gpus"]),
+        "Source": environment["git"] or "",
+        "When": environment["time"],
+        "Budget": environment.get("budget", ""),
+        "Crops": environment.get("crops", ""),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _row(cells: "list[str] | tuple[str, ...]") -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,67 @@
+"""python -m benchmarks.peers: this runtime beside what people use instead."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from benchmarks.peers.measuring import PeerChoice, measure_peers
+from benchmarks.results import Report, Row, environment, shown, text_table
+from benchmarks.subjects import setup_from, subject_options
+from reid_runtime.cli import run
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def peer_options(command: Command) -> Command:
+    """--checkpoint, --peer-models and --external."""
+    for option in (
+        click.option(
+            "--external", multiple=True, metavar="NAME=COMMAND",
+            help="A peer in an environment of its own; benchmarks/peers/external.py says what it must do.",
+        ),
+        click.option(
+            "--peer-models", type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="A folder of models of others: OpenVINO's .xml, .onnx.",
+        ),
+        click.option(
+            "--checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="The weights that torch runs: the checkpoint of the artefacts.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def as_table(rows: list[Row]) -> str:
+    """The rows for people, the fastest first."""
+    lines = []
+    for row in sorted(shown(rows), key=lambda row: row.middle):
+        times = "1" if row.case == row.setting["against"] else f"{row.facts['times']:.2f}"
+        between = f"{row.facts['times_low']:.2f} to {row.facts['times_high']:.2f}" if "times" in row.facts else ""
+        cosine = f"{row.facts['cosine']:.6f}" if "cosine" in row.facts else ""
+        lines.append([row.case, f"{row.rate:.1f}", times, between, cosine, "" if row.steady else "not steady"])
+    return text_table(["case", "images/s", "times", "95 %", "cosine", ""], lines)
+
+
+@click.command()
+@subject_options
+@peer_options
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+def main(
+    checkpoint: Path | None, peer_models: Path | None, external: tuple[str, ...], output: Path | None, **options: object
+) -> None:
+    """Time files to vectors, everyone on the same files and cores, in turn."""
+    setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
+    subjects, notes = setup.subjects()
+    found = measure_peers(setup, subjects, PeerChoice(checkpoint, peer_models, external))
+    click.echo(as_table(found.rows))
+    for note in [*notes, *found.notes]:
+        click.echo(f"not measured: {note}", err=True)
+    if output is not None:
+        Report("peers", environment(), tuple(found.rows), (*notes, *found.notes)).write(output)
+
+
+if __name__ == "__main__":
+    run(main)

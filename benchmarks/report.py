@@ -1,0 +1,98 @@
+"""python -m benchmarks.report -o FOLDER: every benchmark in one run, as one JSON, one Markdown and one HTML file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from benchmarks.growth import measure_growth
+from benchmarks.latency import measure_latency
+from benchmarks.limits import measure_limits
+from benchmarks.page import markdown, page
+from benchmarks.peers.__main__ import peer_options
+from benchmarks.peers.measuring import PeerChoice, measure_peers
+from benchmarks.results import Found, Report, environment, read_report
+from benchmarks.stages import measure_stages
+from benchmarks.subjects import Setup, setup_from, subject_options
+from benchmarks.throughput import measure_throughput
+from benchmarks.timing import QUICK
+from reid_runtime.cli import run
+from reid_runtime.files import check_new_file, whole_file
+
+FILES = ("report.json", "report.md", "report.html")
+
+
+def measure(setup: Setup, choice: PeerChoice, say: Callable[[str], None] = lambda _: None) -> Report:
+    """All parts, one after the other."""
+    subjects, notes = setup.subjects()
+    found = Found(notes=notes)
+    parts: dict[str, Callable[[], Found]] = {
+        "limits": lambda: measure_limits(setup.threads, setup.budget),
+        "stages": lambda: measure_stages(setup, subjects),
+        "latency": lambda: measure_latency(setup, subjects),
+        "throughput": lambda: measure_throughput(setup, subjects),
+        "peers": lambda: measure_peers(setup, subjects, choice),
+        "growth": lambda: measure_growth(setup, subjects[0]),
+    }
+    for name, part in parts.items():
+        say(name)
+        found.add(part())
+    about = environment() | {
+        "threads": setup.threads,
+        "budget": "trial: too short for its numbers to mean anything" if setup.budget == QUICK else "full",
+        "crops": f"{len(setup.evidence.crops)} of {len({crop.shape for crop in setup.evidence.crops})} sizes",
+    }
+    return Report("report", about, tuple(found.rows), tuple(found.notes))
+
+
+def write(report: Report, folder: Path) -> None:
+    """The three files, each whole or not at all."""
+    texts = {"report.md": markdown(report), "report.html": page(report)}
+    with whole_file(folder / "report.json") as beside:
+        report.write(beside)
+    for name, text in texts.items():
+        with whole_file(folder / name) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+
+@click.command()
+@subject_options
+@peer_options
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="A folder.")
+@click.option(
+    "--from", "measured", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Only draw this JSON."
+)
+@click.option("--force", is_flag=True, help="Overwrite a report that is in the folder.")
+def main(
+    checkpoint: Path | None,
+    peer_models: Path | None,
+    external: tuple[str, ...],
+    output: Path,
+    measured: Path | None,
+    force: bool,
+    **options: object,
+) -> None:
+    """Measure everything and write report.json, report.md and report.html into a folder.
+
+    Takes the machine for itself; with --quick about a minute, else about an hour for two artefacts on two cores.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        check_new_file(output / name, force)
+    if measured is None:
+        setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
+        choice = PeerChoice(checkpoint, peer_models, external)
+        report = measure(setup, choice, lambda name: click.echo(f"measuring: {name}", err=True))
+    else:
+        report = read_report(measured)
+    write(report, output)
+    unsteady = sum(not row.steady for row in report.rows)
+    click.echo(f"wrote {', '.join(str(output / name) for name in FILES)}")
+    if unsteady:
+        click.echo(f"{unsteady} of {len(report.rows)} series are not steady: other work runs on this machine", err=True)
+    for note in report.notes:
+        click.echo(f"not measured: {note}", err=True)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,200 @@
+"""python -m benchmarks.throughput: Offline, and what separates a folder's rate from that of the engine alone.
+
+Four questions of each artefact, each a group of cases that are timed in turn. A folder of files to a file of
+embeddings, against the engine on the same batches, ready in memory: what decoding, resizing and writing take. Crops
+of many sizes against crops of one with as many pixels. Batches of eight, whose multiply-adds are a share of the
+machine's peak. And the command's first vector, from nothing.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.inputs import SIZE, mixed_sizes, one_size, write_files
+from benchmarks.limits import measure_limits, peak
+from benchmarks.results import Found, Report, Row, environment, in_turn, shown, text_table
+from benchmarks.subjects import Setup, Subject, SubjectError, setup_from, subject_options
+from benchmarks.work import WorkError, multiply_adds
+from reid_runtime import storage
+from reid_runtime.backends.base import Array
+from reid_runtime.batching import same_shape_batches
+from reid_runtime.cli import run
+from reid_runtime.embedder import Embedder
+from reid_runtime.images import load_image, to_model_input
+from reid_runtime.pipeline import in_order
+from reid_runtime.resize import Pixels, resize
+from reid_runtime.storage import Embeddings
+
+OFFLINE, MIXED, EIGHT, COLD = "Offline", "mixed sizes", "batch of 8", "cold start"
+FOLDER, ENGINE, DECODE = "a folder to a file", "the engine alone, same batches", "decoding and resizing alone"
+SPREAD, SAME = "33 widths", "one size"
+_FILES = 32
+_START = "from reid_runtime.cli import main; main()"
+
+
+def measure_throughput(setup: Setup, subjects: list[Subject]) -> Found:
+    """Every subject's four groups."""
+    found = Found()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = write_files(folder, setup.evidence.crops, _FILES * setup.budget.scale)
+        for subject in subjects:
+            found.rows += _offline(setup, subject, files)
+            found.rows += _mixed(setup, subject)
+        found.add(_eight(setup, subjects))
+        found.rows += _cold(setup, subjects, files[0])
+    return found
+
+
+def _offline(setup: Setup, subject: Subject, files: list[Path]) -> list[Row]:
+    embedder = subject.embedder
+    batches = ready_batches(embedder, files)
+
+    def prepared(path: Path) -> Pixels:
+        picture = load_image(path)
+        return resize(picture, embedder.contract.resize.shape(*picture.shape[:2]))
+
+    calls: dict[str, Callable[[], object]] = {
+        FOLDER: lambda: embed_to_file(embedder, files, files[0].with_name("out.npz")),
+        ENGINE: lambda: [embedder.backend.run(batch) for batch in batches],
+        DECODE: lambda: list(in_order(prepared, files, threads=setup.threads, ahead=len(files))),
+    }
+    setting = _of(subject) | {"files": len(files)}
+    facts = {FOLDER: subject.parity, ENGINE: subject.parity}
+    return in_turn(OFFLINE, calls, setting, len(files), setup.budget, against=ENGINE, facts=facts)
+
+
+def ready_batches(embedder: Embedder, files: list[Path]) -> list[Array]:
+    """The files as the engine gets them, batch for batch."""
+    pictures = [load_image(path) for path in files]
+    ready = [resize(picture, embedder.contract.resize.shape(*picture.shape[:2])) for picture in pictures]
+    shapes = [(picture.shape[0], picture.shape[1]) for picture in ready]
+    return [
+        to_model_input(np.stack([ready[row] for row in rows]), embedder.contract.input)
+        for rows in same_shape_batches(shapes, embedder.backend.max_batch_pixels)
+    ]
+
+
+def embed_to_file(embedder: Embedder, files: list[Path], output: Path) -> None:
+    """What `reid-runtime embed FOLDER` does between its start and its end."""
+    results = list(embedder.stream(files, soon=False))
+    rows = Embeddings(
+        id=np.array([path.name for path in files], dtype=np.str_),
+        embedding=np.stack([result.vector for result in results if result.vector is not None]),
+        width=np.array([result.width for result in results], np.int32),
+        height=np.array([result.height for result in results], np.int32),
+        error=np.full(len(files), "", dtype=np.str_),
+        contract=embedder.contract.to_json(),
+        contract_id=embedder.contract.contract_id,
+        artefact_id=embedder.artefact_id,
+    )
+    storage.write_embeddings(output, rows, force=True)
+
+
+def _mixed(setup: Setup, subject: Subject) -> list[Row]:
+    count, crops, embedder = _FILES * setup.budget.scale, setup.evidence.crops, subject.embedder
+    same, spread = one_size(crops, count), mixed_sizes(crops, count)
+    calls: dict[str, Callable[[], object]] = {
+        SAME: lambda: embedder.embed(same, "rgb"),
+        SPREAD: lambda: embedder.embed(spread, "rgb"),
+    }
+    return in_turn(MIXED, calls, _of(subject) | {"crops": count}, count, setup.budget, against=SAME)
+
+
+def _eight(setup: Setup, subjects: list[Subject]) -> Found:
+    """All subjects in turn, the first of them what the others are compared with."""
+    crops = np.stack(one_size(setup.evidence.crops, 8))
+    found = Found()
+    calls: dict[str, Callable[[], object]] = {}
+    facts: dict[str, dict[str, float]] = {}
+    for subject in subjects:
+        embedder = subject.embedder
+        count = 1 if embedder.backend.max_batch_pixels == 1 else 8
+        pixels = to_model_input(crops, embedder.contract.input)
+        parts = [pixels[start : start + count] for start in range(0, 8, count)]
+        calls[subject.case] = lambda e=embedder, p=parts: [e.backend.run(part) for part in p]  # type: ignore[misc]
+        whole = embedder.contract.precision.startswith("int8")
+        facts[subject.case] = dict(subject.parity) | {"integers": float(whole)}
+        try:
+            facts[subject.case] |= {"operations": 2.0 * multiply_adds(embedder.path, 8, *SIZE)}
+        except WorkError as error:
+            found.notes.append(f"share of the peak of {subject.case}: {error}")
+    setting = {"batch": 8, "height": SIZE[0], "width": SIZE[1]}
+    found.rows = in_turn(EIGHT, calls, setting, 8, setup.budget, against=subjects[0].case, facts=facts)
+    return found
+
+
+def _cold(setup: Setup, subjects: list[Subject], crop: Path) -> list[Row]:
+    """The command from its start to its end, a process each time; the file cache is warm."""
+    calls: dict[str, Callable[[], object]] = {}
+    for subject in subjects:
+        # A checkpoint is no model file, and a model of others has its contract beside it.
+        if subject.embedder.backend.contract_text is not None and subject.embedder.path.suffix == ".onnx":
+            calls[subject.case] = lambda s=subject: _embed_one(s, crop)  # type: ignore[misc]
+    if not calls:
+        return []
+    rounds = min(7, setup.budget.rounds)
+    return in_turn(COLD, calls, {"command": "embed", "crops": 1}, 1, setup.budget, rounds=rounds)
+
+
+def _embed_one(subject: Subject, crop: Path) -> None:
+    words = [sys.executable, "-c", _START, "embed", str(crop), "-o", str(crop.with_name("cold.npz")), "--force"]
+    words += ["--model", str(subject.embedder.path.resolve()), "--device", subject.device]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SubjectError(f"the command failed on one crop with {done.returncode}: {done.stderr.strip()}")
+
+
+def _of(subject: Subject) -> dict[str, str]:
+    return {"model": subject.embedder.path.stem, "device": subject.embedder.backend.name}
+
+
+def share_of_peak(row: Row, rows: list[Row]) -> tuple[str, float] | None:
+    """Of a batch of 8: in which precision, and the share of this machine's peak in it; None where one is unknown."""
+    if "operations" not in row.facts:
+        return None
+    precision = "int8" if row.facts["integers"] else "bfloat16" if "bfloat16" in row.case else "float32"
+    most = peak(rows, precision)
+    return None if most is None else (precision, row.facts["operations"] / row.middle / most)
+
+
+def as_table(rows: list[Row]) -> str:
+    """The rows for people."""
+    lines = []
+    for row in shown(rows):
+        if row.part == "limits":
+            continue
+        model = f"{row.setting['model']}, {row.setting['device']}" if "model" in row.setting else ""
+        times = f"{row.facts['times']:.2f} x" if "times" in row.facts else ""
+        cosine = f"{row.facts['cosine']:.6f}" if "cosine" in row.facts else ""
+        share = share_of_peak(row, rows)
+        of_peak = "" if share is None else f"{100 * share[1]:.0f} % of {share[0]}"
+        steady = "" if row.steady else "not steady"
+        lines.append([row.part, model, row.case, f"{row.rate:.1f}", times, of_peak, cosine, steady])
+    return text_table(["", "model", "case", "images/s", "speed", "peak", "cosine", ""], lines)
+
+
+@click.command()
+@subject_options
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+def main(output: Path | None, **options: object) -> None:
+    """Images a second, all at once: a folder, mixed sizes, batches of eight, and the command's cold start."""
+    setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
+    subjects, notes = setup.subjects()
+    found = measure_limits(setup.threads, setup.budget)
+    found.add(measure_throughput(setup, subjects))
+    notes += found.notes
+    click.echo(as_table(found.rows))
+    for note in notes:
+        click.echo(f"not measured: {note}", err=True)
+    if output is not None:
+        Report("throughput", environment(), tuple(found.rows), tuple(notes)).write(output)
+
+
+if __name__ == "__main__":
+    run(main)

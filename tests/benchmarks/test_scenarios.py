@@ -1,0 +1,89 @@
+"""The scenarios on a clock that only work and waiting move, and the inputs that they are given."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from benchmarks.inputs import SIZE, equal_issue, frame_with_boxes, mixed_sizes, one_size
+from benchmarks.scenarios import MOST, Clock, arrivals, highest_rate, serve
+
+from ..pictures import picture
+
+
+class Time:
+    """A clock, and a work that takes a given time."""
+
+    def __init__(self):
+        self.passed, self.calls = 100.0, []
+
+    @property
+    def clock(self):
+        return Clock(lambda: self.passed, self.sleep)
+
+    def sleep(self, seconds):
+        self.passed += seconds
+
+    def taking(self, seconds):
+        def work(queries):
+            self.calls.append(list(queries))
+            self.passed += seconds
+
+        return work
+
+
+def test_a_latency_is_from_the_arrival_and_not_from_when_the_server_was_free():
+    time = Time()
+    latencies = serve([0.0, 0.2, 0.3, 5.0], time.taking(1.0), time.clock)
+    assert latencies == pytest.approx([1.0, 1.8, 1.7, 1.0])
+    assert time.calls == [[0], [1, 2], [3]]
+
+
+def test_a_server_takes_no_more_than_its_most_at_once():
+    time = Time()
+    serve([0.0] * (MOST + 5), time.taking(1.0), time.clock)
+    assert [len(call) for call in time.calls] == [MOST, 5]
+
+
+def test_arrivals_are_a_poisson_process():
+    times = np.array(arrivals(50, 200))
+    gaps = np.diff(times)
+    assert len(times) == 10_000
+    assert gaps.mean() == pytest.approx(1 / 50, rel=0.05)
+    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)  # as an exponential distribution's
+    assert arrivals(50, 1) == arrivals(50, 1)
+
+
+@pytest.mark.parametrize("first", [1.0, 37.0, 900.0])
+def test_the_highest_rate_is_found_from_either_side(first):
+    served = highest_rate(lambda rate: [0.05 if rate <= 100 else 0.2] * 50, 0.1, first, tries=20)
+    assert served.rate == pytest.approx(100, rel=0.02)
+    assert served.latencies == (0.05,) * 50
+
+
+def test_one_late_query_in_a_hundred_is_allowed_and_two_are_not():
+    late = {1: [0.01] * 99 + [9.0], 2: [0.01] * 98 + [9.0] * 2}
+    assert highest_rate(lambda rate: late[1], 0.1, 10, tries=1).rate == 10
+    assert highest_rate(lambda rate: late[2], 0.1, 10, tries=1).rate == 0
+
+
+def test_every_input_is_asked_for_equally_often():
+    issued = list(equal_issue(50, 12))
+    assert set(Counter(issued).values()) == {5}  # 50 rounded up to 60
+    assert issued[:12] != issued[12:24]
+
+
+def test_mixed_sizes_have_the_pixels_of_one_size():
+    crops = [picture(seed=seed) for seed in range(3)]
+    same, mixed = one_size(crops, 80), mixed_sizes(crops, 80)
+    assert {crop.shape[:2] for crop in same} == {SIZE}
+    assert len({crop.shape for crop in mixed}) == 33
+    assert sum(crop.size for crop in mixed) == sum(crop.size for crop in same)
+
+
+def test_boxes_lie_in_their_frame():
+    frame, boxes = frame_with_boxes([picture()], 8)
+    assert boxes.shape == (8, 4)
+    assert (boxes[:, 2] <= frame.shape[1]).all()
+    assert (boxes[:, 3] <= frame.shape[0]).all()
+    assert (boxes[:, :2] >= 0).all()
