@@ -10,6 +10,7 @@ Construction of confidence limits about effect measures, 2008).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 
@@ -75,10 +76,11 @@ def _over_seeds(values: Sequence[float], level: float) -> Interval | None:
     return Interval(mean, mean - reach, mean + reach)
 
 
+@cache
 def t_quantile(freedom: int, level: float) -> float:
     """What the size of Student's t with so many degrees of freedom stays below with probability `level`."""
     # With t = sqrt(freedom) tan(angle) the density becomes cos(angle) ** (freedom - 1), and its range finite.
-    angles = np.linspace(0, math.pi / 2, 200_001)
+    angles = np.linspace(0, math.pi / 2, 20_001)
     density = np.cos(angles) ** (freedom - 1)
     mass = np.cumsum(density) - (density + density[0]) / 2
     return math.sqrt(freedom) * math.tan(float(np.interp(level * mass[-1], mass, angles)))
