@@ -1,10 +1,19 @@
-"""ONNX files as bytes: the contract written into the metadata, and everything of the exporting machine removed."""
+"""ONNX files as bytes: what travels in their metadata, and everything of the exporting machine removed."""
 
+import io
 from pathlib import Path
 
 import onnx
+from PIL import Image
 
+from examples.draw_crops import draw_person
 from reid_runtime.contract import METADATA_KEY, Contract
+from reid_runtime.embedder import Embedder
+from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.files import whole_file
+from reid_runtime.onnx_file import read_onnx_file
+from reid_runtime.pinned import METADATA_KEY as PINNED_KEY
+from reid_runtime.pinned import Pinned, text_digest, whole_record
 
 
 def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -20,12 +29,60 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write_model(path: Path, model: onnx.ModelProto, contract: Contract) -> None:
-    """Check the model, and write it as one file that carries the contract."""
+    """Check the model, and write it as one file that carries the contract and its pinned record.
+
+    The record's vectors are those that ONNX Runtime's CPU gives for the graph as it lies in the file; raises
+    BackendError where it gives none.
+    """
     del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, contract.to_json()
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
+    _append_metadata(path, METADATA_KEY, contract.to_json())
+    _append_metadata(path, PINNED_KEY, _record(path).to_json())
+
+
+def write_contract(path: Path, contract: Contract) -> None:
+    """Put another contract into a file, and a record made anew; its graph stays byte for byte, or nothing changes.
+
+    Raises DamagedFileError for a file that its own record says is damaged: it must not come out as whole.
+    """
+    whole_record(read_onnx_file(path), path)
+    model = onnx.load(str(path))
+    before = kept_graph(model)
+    with whole_file(path) as beside:
+        write_model(beside, model, contract)
+        if kept_graph(onnx.load(str(beside))) != before:
+            raise ReidRuntimeError(f"{path}: its graph would have changed with its metadata; nothing was written")
+
+
+def _append_metadata(path: Path, key: str, value: str) -> None:
+    """A metadata entry at the file's end: protobuf reads it as one more, and no byte before it changes."""
+    entry = onnx.ModelProto(metadata_props=[onnx.StringStringEntryProto(key=key, value=value)])
+    with open(path, "ab") as file:
+        file.write(entry.SerializeToString())
+
+
+def _record(path: Path) -> Pinned:
+    file = read_onnx_file(path)
+    images = pinned_crops()
+    vectors = Embedder.load(path, device="cpu").embed(images)
+    return Pinned(file.graph, text_digest(file.metadata[METADATA_KEY]), images, vectors)
+
+
+def pinned_crops() -> tuple[bytes, ...]:
+    """PNG files: two crops of one shape, which share a batch, one wider than high, and one that must be shrunk.
+
+    The last is a small crop with every pixel repeated 20 times each way: large in pixels and small as a file, and
+    its edges tell a resize that averages what it drops from one that does not.
+    """
+    crops = [draw_person(0, 3, 41, 17), draw_person(1, 105, 41, 17), draw_person(2, 9, 23, 38)]
+    crops.append(draw_person(3, 211, 31, 13).repeat(20, axis=0).repeat(20, axis=1))
+    files = []
+    for crop in crops:
+        file = io.BytesIO()
+        Image.fromarray(crop).save(file, "PNG", optimize=True)
+        files.append(file.getvalue())
+    return tuple(files)
 
 
 def kept_graph(model: onnx.ModelProto) -> bytes:

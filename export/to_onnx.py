@@ -1,4 +1,8 @@
-"""python -m export.to_onnx: a checkpoint to one ONNX file, held to torch before it may keep its name."""
+"""python -m export.to_onnx: a checkpoint to one ONNX file, held to torch before it may keep its name.
+
+The exporter's own optimiser folds batch normalisation into the convolutions, and the file is left as it gives it: ONNX
+Runtime optimises at load, and a file that was optimised beforehand ran no faster.
+"""
 
 import logging
 import warnings
@@ -12,23 +16,23 @@ import onnx
 import torch
 from onnx.inliner import inline_local_functions
 
-from export.graph import without_traces, write_model
+from export.cast_first import cast_first
+from export.derive import ExportError
+from export.gate import FLOAT32_GATE, Evidence, Proof, Reference, gate_options, prove, read_evidence
+from export.graph import without_traces, write_contract, write_model
 from export.parity import FLOAT32, Embed, require_parity
 from reid_runtime.agreement import Agreement
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
 from reid_runtime.cli import run
-from reid_runtime.contract import Contract, InputFormat, Score, TrainedOn
+from reid_runtime.contract import Contract, InputFormat, Score
 from reid_runtime.embedder import Embedder
-from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.files import whole_file
+from reid_runtime.files import check_new_file, whole_file
 from reid_runtime.resize import LongestSide, Pixels
 from training.checkpoint import Checkpoint, read_checkpoint
-from training.network import EmbeddingNetwork
+from training.network import EmbeddingNetwork, graph_recipe
 
-GRAPH = "uint8 NHWC RGB, ImageNet mean and deviation, global max pooling, fully connected, L2"
-
-
-class ExportError(ReidRuntimeError):
-    """A checkpoint that cannot be exported."""
+OPSET = 20
+"""Of the ONNX operators that exported files use: TensorRT 10 and ONNX Runtime 1.17 read it."""
 
 
 def export_graph(network: EmbeddingNetwork) -> onnx.ModelProto:
@@ -44,27 +48,36 @@ def export_graph(network: EmbeddingNetwork) -> onnx.ModelProto:
             input_names=["images"],
             output_names=["embeddings"],
             dynamic_shapes={"images": {0: batch, 1: height, 2: width}},
+            opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
     if program is None:
         raise ExportError("torch's exporter returned no graph")
-    return without_traces(inline_local_functions(program.model_proto))
+    model = cast_first(without_traces(inline_local_functions(program.model_proto)))
+    unfolded = [node.name for node in model.graph.node if node.op_type == "BatchNormalization"]
+    if unfolded:
+        raise ExportError(
+            f"torch {torch.__version__} left {len(unfolded)} batch normalisations in the graph, the first is "
+            f"{unfolded[0]}: export with the torch of constraints-cpu.txt, which folds them"
+        )
+    return model
 
 
 def contract_for(checkpoint: Checkpoint, name: str) -> Contract:
     """The contract of a checkpoint's float32 graph, before it has scores."""
+    architecture = checkpoint.architecture
     return Contract(
         name=name,
-        resize=LongestSide(checkpoint.recipe.sizes[-1]),
+        resize=LongestSide(architecture.size),
         input=InputFormat(),
         unit_output=True,
-        dimension=checkpoint.recipe.dimension,
+        dimension=architecture.dimension,
         metric="cosine",
         weights=checkpoint.weights_digest,
-        graph=f"{checkpoint.recipe.backbone}: {GRAPH}",
+        graph=graph_recipe(architecture.backbone, architecture.pooling),
         precision="float32",
-        trained_on=(TrainedOn(**checkpoint.trained_on),),
+        trained_on=checkpoint.trained_on,
     )
 
 
@@ -78,36 +91,61 @@ def torch_embed(network: EmbeddingNetwork) -> Embed:
     return embed
 
 
+class TorchBackend:
+    """The network itself as the runtime calls a backend: what an export is held to."""
+
+    name = "torch"
+    contract_text = None
+    max_batch_pixels = CPU_BATCH_PIXELS
+
+    def __init__(self, network: EmbeddingNetwork) -> None:
+        self._embed = torch_embed(network)
+
+    def run(self, images: Array) -> npt.NDArray[np.float32]:
+        """(N, H, W, 3) uint8 to (N, D) float32."""
+        return self._embed(images.astype(np.uint8, copy=False))
+
+
 def export_checkpoint(checkpoint: Checkpoint, path: Path, name: str, scores: tuple[Score, ...] = ()) -> Agreement:
-    """Write `path` if, and only if, its vectors are torch's; returns how well they agree.
+    """Write `path` if, and only if, its vectors are torch's at every size and batch; returns how well they agree.
 
     Raises ParityError, and leaves no file, where they are not.
     """
     network = checkpoint.network()
     with whole_file(path) as beside:
         write_model(beside, export_graph(network), replace(contract_for(checkpoint, name), scores=scores))
-        return require_parity(torch_embed(network), Embedder.load(beside).backend.run, FLOAT32)
+        return require_parity(torch_embed(network), Embedder.load(beside, device="cpu").backend.run, FLOAT32)
+
+
+def export_proved(checkpoint: Checkpoint, path: Path, name: str, evidence: Evidence) -> Proof:
+    """As `export_checkpoint`, and the evidence's crops and data set are held to torch too; its scores are recorded."""
+    network, contract = checkpoint.network(), contract_for(checkpoint, name)
+    with whole_file(path) as beside:
+        write_model(beside, export_graph(network), contract)
+        reference = Reference.on(Embedder(TorchBackend(network), contract, beside), evidence)
+        proof = prove(reference, Embedder.load(beside, device="cpu"), FLOAT32_GATE, evidence)
+        if proof.score is not None:
+            write_contract(beside, replace(contract, scores=(proof.score,)))
+    return proof
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
 @click.option("--name", help="What the contract calls the model; the output's name without this.")
+@gate_options
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
-def main(checkpoint: Path, output: Path, name: str | None, force: bool) -> None:
-    """Export CHECKPOINT to ONNX with free batch, height and width, uint8 RGB in, unit vectors out.
+def main(
+    checkpoint: Path, output: Path, name: str | None, crops: Path, data: Path | None, dataset: str | None, force: bool
+) -> None:
+    """Export CHECKPOINT to ONNX (opset 20) with free batch, height and width, uint8 RGB in, unit vectors out.
 
-    The file is compared with torch at many sizes and batches; where they differ, exit 1 and no file.
+    The file is compared with torch at many sizes and batches and on crops; where they differ, exit 1 and no file.
     """
-    if output.exists() and not force:
-        raise ExportError(f"{output} exists and is not overwritten; choose another name, or pass --force")
-    if not output.parent.is_dir():
-        raise ExportError(f"{output.parent} is not a folder; make it first")
-    agreement = export_checkpoint(read_checkpoint(checkpoint), output, name or output.stem)
-    click.echo(
-        f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {agreement.rows} images against torch: worst cosine "
-        f"{agreement.worst_cosine:.7f}, largest difference {agreement.largest_difference:.1e}"
-    )
+    check_new_file(output, force)
+    evidence = read_evidence(crops, data, dataset)
+    proof = export_proved(read_checkpoint(checkpoint), output, name or output.stem, evidence)
+    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class EmbedBatch:
     device: str = "cpu"
     contract: str | None = None
     threads: int | None = None
-    """CPU threads of the model. Several workers on one machine want as many together as it has cores."""
+    """CPU threads of the model, and as many that decode. Several workers on one machine want as many together as it has cores."""
     colour: Colour | None = None
     """"rgb" or "bgr", for arrays."""
 
@@ -96,7 +96,7 @@ class EmbedBatch:
         if taken:
             raise ReidRuntimeError(f"the batch has {taken} already, and would lose them: rename or drop them first")
         embedder = self.embedder
-        results = list(embedder.stream(list(batch[self.column]), self.colour))
+        results = list(embedder.stream(list(batch[self.column]), self.colour, soon=False))
         if isinstance(batch, dict):
             return batch | _arrays(results, embedder.dimension)
         return batch.assign(**_lists(results))

@@ -77,9 +77,10 @@ def default_model() -> Path:
 class Embedder:
     """A model, ready to embed. Threads may share one; it keeps no state between calls but a count."""
 
-    def __init__(self, backend: Backend, contract: Contract, path: Path) -> None:
-        """Use `Embedder.load`; this is for a Backend of your own."""
+    def __init__(self, backend: Backend, contract: Contract, path: Path, threads: int | None = None) -> None:
+        """Use `Embedder.load`; this is for a Backend of your own, whose pictures `threads` threads decode."""
         self.backend, self.contract, self.path = backend, contract, path
+        self._threads = threads or os.cpu_count() or 1
         self.artefact_id: str = getattr(backend, "artefact_id", None) or artefact_digest(path)
         """The model file's `artefact_digest`; of a TensorRT engine that was built from it, the engine's own."""
         self.drift: Agreement | None = None
@@ -107,7 +108,7 @@ class Embedder:
         "tensorrt" builds an engine of the ONNX file, which takes minutes, or finds the one that it built before; it
         takes engines (.engine) as well.
         contract: a JSON file that states the contract of a model that carries none.
-        threads: CPU threads per inference call; None uses every core.
+        threads: CPU threads of an inference call, and as many that decode and resize meanwhile; None uses every core.
         trust_engine: run a TensorRT engine that nothing vouches for; an engine is code, and whoever made it decides
         what this process does.
 
@@ -120,9 +121,9 @@ class Embedder:
         stated = _stated(contract) if device == "tensorrt" and contract is not None else None
         backend = open_backend(path, device, threads, contract=stated, trust_engine=trust_engine)
         # An engine was built by the stated contract and carries it now.
-        embedder = cls(backend, _contract(backend, contract if stated is None else None, path), path)
+        embedder = cls(backend, _contract(backend, contract if stated is None else None, path), path, threads)
         if device == "openvino-bf16":
-            exact = cls(open_backend(path, "openvino", threads), embedder.contract, path)
+            exact = cls(open_backend(path, "openvino", threads), embedder.contract, path, threads)
             embedder.drift = _drift(exact, embedder)
         return embedder
 
@@ -138,7 +139,7 @@ class Embedder:
         Raises ImageError with the place and name of the first picture that cannot be used; `stream` goes on instead.
         """
         rows = []
-        for result in self.stream(images, colour):
+        for result in self.stream(images, colour, soon=False):
             if result.error is not None:
                 raise ImageError(f"{_named(result.index, result.source)}: {result.error}") from result.error
             rows.append(result.vector)
@@ -180,7 +181,7 @@ class Embedder:
                 raise ReidRuntimeError(f"{_named(index, name)}: {type(error).__name__}: {error}") from error
 
         owned = enumerate(map(own, images))
-        prepared = in_order(prepare, owned, threads=os.cpu_count() or 1, ahead=WINDOW)
+        prepared = in_order(prepare, owned, threads=self._threads, ahead=WINDOW)
         index = 0
         with closing(prepared):
             for window in windows(prepared, WINDOW, FIRST if soon else WINDOW):

@@ -135,6 +135,8 @@ def _damage_as_image_error() -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"more than {MAX_PIXELS:,} pixels: {error}") from error
+    except MemoryError as error:
+        raise ImageError("there is not enough memory to decode it; nothing is known to be wrong with it") from error
     except Exception as error:
         raise ImageError(f"corrupt or truncated: {error}") from error
 
@@ -148,10 +150,13 @@ def _decode(file: BinaryIO) -> Pixels:
         if reader is None:
             raise ImageError("not a JPEG, PNG, BMP or WebP picture")
         file.seek(0)
+        if reader is PngImageFile:
+            with reader(file) as image:
+                image.verify()  # the checksums, which decoding does not look at; what was verified cannot be decoded
+            file.seek(0)
         with reader(file) as image:
-            _check_whole(image, file)
-        file.seek(0)
-        with reader(file) as image:
+            if reader is JpegImageFile:
+                _check_end(file)
             return _to_rgb(image)
 
 
@@ -171,14 +176,12 @@ def _reader(start: bytes) -> type[ImageFile] | None:
     return None
 
 
-def _check_whole(image: ImageFile, file: BinaryIO) -> None:
-    """What decoding does not look at: a PNG's checksums, and whether a JPEG comes to its end marker.
+def _check_end(file: BinaryIO) -> None:
+    """Whether a JPEG comes to its end marker, looked for behind its headers, where a thumbnail has one of its own.
 
-    The second finds a file whose tail is zeros, as an interrupted download leaves it; zeros decode as pixels.
+    That finds a file whose tail is zeros, as an interrupted download leaves it; zeros decode as pixels.
     """
-    if isinstance(image, PngImageFile):
-        image.verify()
-    elif isinstance(image, JpegImageFile) and b"\xff\xd9" not in file.read():
+    if b"\xff\xd9" not in file.read():
         raise ImageError("corrupt or truncated: the end marker is missing")
 
 
@@ -201,7 +204,8 @@ def _to_rgb(image: Image.Image) -> Pixels:
         layer = image.convert("RGBA")
         image = Image.new("RGB", layer.size, _BACKDROP)
         image.paste(layer, mask=layer.getchannel("A"))
-    return np.asarray(image.convert("RGB"))
+    # Converting what is RGB already would copy it: of a picture at the limit, 256 MB.
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -18,6 +18,7 @@ from reid_runtime.scoring.labels import Integers
 from training.cutout import largest_extent
 from training.data import TrainingCrops
 from training.epochs import EpochStage
+from training.folder import run_folder
 from training.losses import TeacherVectors
 from training.network import EmbeddingNetwork
 from training.recipe import Recipe
@@ -36,17 +37,18 @@ def teacher_vectors(teacher: Embedder, crops: TrainingCrops, recipe: Recipe, fol
     """(views x images, D): what the teacher says of each view, kept in `folder`, a file a view.
 
     A run that is killed meanwhile goes on with the first view that has no file. Raises TeacherError for files of
-    another teacher, recipe or data, and for a teacher whose vectors are of another length than the recipe's.
+    another teacher, recipe or data, and for a teacher whose vectors are of another length than the recipe's; and
+    RunFolderError.
     """
     if teacher.dimension != recipe.network.dimension:
         raise TeacherError(
             f"{teacher.contract.name}'s vectors have {teacher.dimension} numbers and the recipe's network "
             f"{recipe.network.dimension}: set dimension = {teacher.dimension} in [network]"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     made_of = _digest(teacher, crops, recipe)
     views = range(recipe.distillation.views)
-    return torch.cat([_vectors_of(view, teacher, crops, recipe, folder, made_of) for view in views])
+    with run_folder(folder):
+        return torch.cat([_vectors_of(view, teacher, crops, recipe, folder, made_of) for view in views])
 
 
 def _digest(teacher: Embedder, crops: TrainingCrops, recipe: Recipe) -> str:

@@ -15,9 +15,9 @@ class Interrupts:
 
     def remember(self, number: int, frame: FrameType | None) -> None:
         """The signal handler; a second signal does not wait."""
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
+        again, self.signal = self.signal is not None, number
+        if again:
+            self.leave()
 
     def leave(self) -> None:
         """End the run as the remembered signal would have, if there was one."""

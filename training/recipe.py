@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from training.tables import Amount, Count, Positive, RecipeError, Share, Whole, as_plain, table_from
+from training.tables import Amount, Count, Positive, RecipeError, Seed, Share, Whole, as_plain, table_from
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Validation:
 class Recipe:
     """The whole of it: ImageNet, then identity classification, then ranking; or a teacher in ranking's place."""
 
-    seed: Whole = 1
+    seed: Seed = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network's passes; "bfloat16" is by autocast, with the weights in float32."""
     network: Architecture = field(default_factory=Architecture)
@@ -196,6 +196,6 @@ def read_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # what is no UTF-8, no TOML, or a number of thousands of digits
         raise RecipeError(f"{path}: expected a recipe in TOML: {error}") from error
     return recipe_from(values, str(path))

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from reid_runtime.contract import TrainedOn
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.resize import Pixels
-from training.checkpoint import Checkpoint, Progress, read_checkpoint, write_checkpoint
+from training.checkpoint import Checkpoint, CheckpointError, Progress, read_checkpoint, write_checkpoint
+from training.folder import run_folder
 from training.interrupts import deferred_interrupts
 from training.network import EmbeddingNetwork
 from training.plots import check_plots, write_plots
@@ -112,12 +113,17 @@ class Run:
         path, stage = self.folder / LAST, self.stage
         if not path.exists():
             return False
-        found = read_checkpoint(path)
+        try:
+            found = read_checkpoint(path)
+        except CheckpointError as error:
+            raise TrainingError(f"{error}; put a copy of it back, or remove it to begin anew") from error
         other = differing(self.recipe.as_dict(), found.recipe.as_dict())
         if found.progress.stage != stage.name:
             other.append(f"the stage, {found.progress.stage}")
-        if found.progress.data != self.data or found.trained_on[0] != self.trained_on[0]:
+        if found.progress.data != self.data:
             other.append("the data")
+        elif found.trained_on[0] != self.trained_on[0]:
+            other.append("the data's name or terms")
         if other:
             raise TrainingError(
                 f"{path} was made with another recipe or data ({', '.join(other)}); put these back, choose another "
@@ -176,10 +182,16 @@ class Run:
         write_checkpoint(self.folder / LAST, self._checkpoint(whole=True))
 
     def train(self) -> Path:
-        """Run to the end, saving every few minutes and when interrupted; returns `model.safetensors`."""
+        """Run to the end, saving every few minutes and when interrupted; returns `model.safetensors`.
+
+        Raises TrainingError where loss or weights are no longer finite, and RunFolderError.
+        """
         check_plots()
+        with run_folder(self.folder):
+            return self._train()
+
+    def _train(self) -> Path:
         stage = self.stage
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_record(self.folder, self.recipe, stage.name, str(stage.device), self.data, self.update)
         if self.update == 0:
             write_curriculum(self.folder, stage.curriculum())

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -36,6 +37,7 @@ class Range:
 
 Count = Annotated[int, Range(1)]
 Whole = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]
 Share = Annotated[float, Range(0, 1)]
 Amount = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, above=True)]
@@ -93,7 +95,8 @@ def _value(hint: Any, value: Any, where: str, root: type) -> Any:
             raise RecipeError(f"{where} is {value!r}, expected a list{f' of {length}' if length else ''}")
         return tuple(_value(inner[0], item, where, root) for item in value)
     if hint is float and type(value) in (int, float):
-        if not math.isfinite(value):
+        # By comparison: math.isfinite raises for an integer that no float can hold.
+        if not abs(value) <= sys.float_info.max:
             raise RecipeError(f"{where} is {value}, expected a finite number")
         return float(value)
     if type(value) is hint:

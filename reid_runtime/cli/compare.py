@@ -58,18 +58,19 @@ def command(
         for path, rows in ((before, first), (after, second))
     ]
     found = compare_scores(evaluations[0].scores, evaluations[1].scores)
-    if as_json:
-        click.echo(json.dumps(_facts((before, after), evaluations, found), indent=2))
-    else:
-        click.echo(_text((before, after), evaluations, found))
-
-
-def _facts(paths: tuple[Path, Path], evaluations: list[Evaluation], found: Comparison) -> dict[str, Any]:
     sides = [
-        {"file": str(path), "model": evaluation.model, "contract_id": evaluation.contract_id}
-        | dataclasses.asdict(summary)
-        for path, evaluation, summary in zip(paths, evaluations, (found.before, found.after), strict=True)
+        {"file": str(path), "model": evaluation.model, "contract_id": evaluation.contract_id, "backend": rows.backend}
+        for path, evaluation, rows in zip((before, after), evaluations, (first, second), strict=True)
     ]
+    if as_json:
+        click.echo(json.dumps(_facts(sides, evaluations, found), indent=2))
+    else:
+        click.echo(_text(sides, evaluations, found))
+
+
+def _facts(files: list[dict[str, Any]], evaluations: list[Evaluation], found: Comparison) -> dict[str, Any]:
+    summaries = (found.before, found.after)
+    sides = [file | dataclasses.asdict(summary) for file, summary in zip(files, summaries, strict=True)]
     changes = {
         name: {"change": interval.value, "low": interval.low, "high": interval.high}
         for name, interval in found.changes.items()
@@ -87,13 +88,14 @@ def _facts(paths: tuple[Path, Path], evaluations: list[Evaluation], found: Compa
     }
 
 
-def _text(paths: tuple[Path, Path], evaluations: list[Evaluation], found: Comparison) -> str:
+def _text(files: list[dict[str, Any]], evaluations: list[Evaluation], found: Comparison) -> str:
     """The comparison for people: percent, and changes in points."""
     before, after = dataclasses.asdict(found.before), dataclasses.asdict(found.after)
     width = max(map(len, MEASURES.values()))
     lines = [
-        f"{word:<6}  {path}: model {evaluation.model}, contract {evaluation.contract_id}"
-        for word, path, evaluation in zip(("before", "after"), paths, evaluations, strict=True)
+        f"{word:<6}  {file['file']}: model {file['model']}, contract {file['contract_id']}, "
+        f"by {file['backend'] or 'a backend that it does not name'}"
+        for word, file in zip(("before", "after"), files, strict=True)
     ]
     lines.append(evaluations[0].protocol)
     if evaluations[0].settings.rerank is not None:

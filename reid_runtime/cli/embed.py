@@ -30,7 +30,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """What is to be embedded, by what, and what happens to a picture that cannot be used."""
 
     embedder: Embedder
@@ -70,6 +70,7 @@ class _Work:
             contract=self.embedder.contract.to_json(),
             contract_id=self.embedder.contract.contract_id,
             artefact_id=self.embedder.artefact_id,
+            backend=self.embedder.backend.name,
         )
 
     def failed(self, rows: Sequence[int], results: Sequence[Result]) -> list[tuple[str, str]]:
@@ -132,13 +133,13 @@ def command(
         check_folder(folder, resume, force)
     # A supervisor may have closed standard input.
     sources = find_sources(paths, sys.stdin.buffer if sys.stdin is not None else io.BytesIO()).of(part)
-    work = _Work(load_model(model, contract, device), sources, on_error)
+    work = Work(load_model(model, contract, device), sources, on_error)
     if folder is None:
         failed = _to_file(work, Path(output), force)
     else:
         if force:
             clear(folder)
-        failed = _to_folder(work, folder, part)
+        failed = embed_to_folder(work, folder, part)
     if as_json:
         click.echo(json.dumps(_summary(output, work, failed), indent=2))
     _report(output, work, failed)
@@ -150,7 +151,7 @@ def _is_folder(output: str) -> bool:
     return is_url(output) or output.endswith(("/", os.sep)) or os.path.isdir(output)
 
 
-def _to_file(work: _Work, output: Path, force: bool) -> list[tuple[str, str]]:
+def _to_file(work: Work, output: Path, force: bool) -> list[tuple[str, str]]:
     results: list[Result] = []
     try:
         for result in work.results([range(len(work.sources))]):
@@ -181,7 +182,8 @@ def _partial_name(output: Path) -> Path:
     return next(path for name in names if not os.path.lexists(path := output.with_name(name)))
 
 
-def _to_folder(work: _Work, folder: Folder, shard: Shard) -> list[tuple[str, str]]:
+def embed_to_folder(work: Work, folder: Folder, shard: Shard) -> list[tuple[str, str]]:
+    """Begin the job in a folder, or go on with the one there; gives (id, reason) of the pictures without a vector."""
     contract, sources = work.embedder.contract, work.sources
     job = Job(
         contract.to_json(), contract.contract_id, work.embedder.artefact_id, work.embedder.backend.name, str(shard),
@@ -217,7 +219,7 @@ def _to_folder(work: _Work, folder: Folder, shard: Shard) -> list[tuple[str, str
     return [failure for number in sorted(done) for failure in done[number].failed]
 
 
-def _summary(output: str, work: _Work, failed: list[tuple[str, str]]) -> dict[str, Any]:
+def _summary(output: str, work: Work, failed: list[tuple[str, str]]) -> dict[str, Any]:
     sources, embedder = work.sources, work.embedder
     return {
         "output": output,
@@ -230,10 +232,11 @@ def _summary(output: str, work: _Work, failed: list[tuple[str, str]]) -> dict[st
         "dimension": embedder.dimension,
         "contract_id": embedder.contract.contract_id,
         "artefact_id": embedder.artefact_id,
+        "backend": embedder.backend.name,
     }
 
 
-def _report(output: str, work: _Work, failed: list[tuple[str, str]]) -> None:
+def _report(output: str, work: Work, failed: list[tuple[str, str]]) -> None:
     sources = work.sources
     done = len(sources) - len(failed)
     click.echo(

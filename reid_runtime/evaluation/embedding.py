@@ -43,6 +43,7 @@ def embed_task(
         contract=embedder.contract.to_json(),
         contract_id=embedder.contract.contract_id,
         artefact_id=embedder.artefact_id,
+        backend=embedder.backend.name,
         identity=np.concatenate([items.identities for items in every]),
         camera=np.concatenate([items.cameras for items in every]),
         split=np.array([name for name, items in task.parts.items() for _ in items.ids], dtype=np.str_),
@@ -53,7 +54,7 @@ def _embed(embedder: Embedder, pictures: list[Picture], advance: Callable[[], No
     vectors = np.empty((len(pictures), embedder.dimension), np.float32)
     sizes = np.empty((len(pictures), 2), np.int32)
     failed = []
-    for result in embedder.stream(_sources(pictures), "rgb"):
+    for result in embedder.stream(_sources(pictures), "rgb", soon=False):
         if result.vector is None:
             failed.append(result)
         else:

@@ -9,6 +9,7 @@ from reid_runtime.embedder import Vectors
 from reid_runtime.errors import StorageError
 from reid_runtime.evaluation.tasks import Items, Task
 from reid_runtime.storage import Embeddings, read_embeddings
+from reid_runtime.storage.rows import one_backend
 
 _PARTS = ("query", "gallery", "multi_query")
 
@@ -29,7 +30,7 @@ def read_saved(paths: Sequence[Path]) -> Embeddings:
         )
     columns = {name: np.concatenate([rows.columns()[name] for rows in files]) for name in _columns(files)}
     first = files[0]
-    return Embeddings(**columns, contract=first.contract, contract_id=first.contract_id, artefact_id=first.artefact_id)
+    return Embeddings(**columns, **(first.metadata() | {"backend": one_backend(files)}))
 
 
 def task_of_rows(rows: Embeddings, dataset: str) -> Task:

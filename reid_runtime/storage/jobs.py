@@ -184,7 +184,7 @@ def empty(job: Job) -> Embeddings:
     contract = Contract.from_json(job.contract, MANIFEST)
     text, number = np.empty(0, np.str_), np.empty(0, np.int32)
     vectors = np.empty((0, contract.dimension), np.float32)
-    return Embeddings(text, vectors, number, number, text, job.contract, job.contract_id, job.artefact_id)
+    return Embeddings(text, vectors, number, number, text, job.contract, job.contract_id, job.artefact_id, job.backend)
 
 
 def _read_rows(folder: Folder, job: Job, name: str) -> Embeddings:

@@ -9,7 +9,7 @@ import heapq
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial as bound
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +24,7 @@ from reid_runtime.storage.folders import Folder, LocalFolder, open_folder
 from reid_runtime.storage.jobs import Job, absent_parts, empty, part_name, read_job
 from reid_runtime.storage.npz import write_npz
 from reid_runtime.storage.parquet import GROUP, read_parquet, survey, write_parquet_tables
-from reid_runtime.storage.rows import Embeddings, check_same_space, checked, join
+from reid_runtime.storage.rows import Embeddings, check_same_space, checked, join, one_backend
 from reid_runtime.stores import is_url
 
 
@@ -69,7 +69,8 @@ def merge(named: Sequence[str], output: Path, *, force: bool = False, partial: b
     if not partial:
         _check_shards([job for _, job in jobs])
     _check_one_model(inputs)
-    tables = _ordered(inputs[0].header, [run for item in inputs for run in item.runs])
+    header = replace(inputs[0].header, backend=one_backend([item.header for item in inputs]))
+    tables = _ordered(header, [run for item in inputs for run in item.runs])
     if output.suffix == ".parquet":
         return write_file(output, lambda file: write_parquet_tables(file, tables), force)
     rows = join(list(tables))

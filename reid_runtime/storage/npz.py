@@ -10,7 +10,7 @@ from reid_runtime.storage.rows import KINDS, METADATA, Embeddings
 
 def write_npz(file: BinaryIO, rows: Embeddings) -> None:
     """Write one table."""
-    arrays: dict[str, Any] = rows.columns() | {name: np.array(getattr(rows, name)) for name in METADATA}
+    arrays: dict[str, Any] = rows.columns() | {name: np.array(value) for name, value in rows.metadata().items()}
     np.savez(file, **arrays)
 
 

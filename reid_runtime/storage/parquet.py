@@ -60,7 +60,7 @@ def _to_arrow(rows: Embeddings, facts: Mapping[str, str]) -> Any:
             columns[name] = arrow.array(values.tolist(), arrow.string(), mask=~failed)
         else:
             columns[name] = arrow.array(values.tolist(), arrow.string()) if KINDS[name] == "U" else arrow.array(values)
-    return arrow.table(columns).replace_schema_metadata({name: getattr(rows, name) for name in METADATA} | dict(facts))
+    return arrow.table(columns).replace_schema_metadata(rows.metadata() | dict(facts))
 
 
 def read_parquet(source: Path | BinaryIO, group: int | None = None) -> dict[str, Any]:

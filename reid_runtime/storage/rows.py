@@ -1,6 +1,6 @@
 """What a file of embeddings holds: a table, and the model that made it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 from reid_runtime.contract import Contract
 from reid_runtime.errors import StorageError
 
-METADATA = ("contract", "contract_id", "artefact_id")
-OPTIONAL = ("identity", "camera", "split", "time")
+METADATA = ("contract", "contract_id", "artefact_id", "backend")
+OPTIONAL = ("identity", "camera", "split", "time", "backend")
 KINDS = {
     "id": "U", "embedding": "f", "width": "i", "height": "i", "error": "U",
     "identity": "i", "camera": "i", "split": "U", "time": "f",
@@ -35,6 +35,8 @@ class Embeddings:
     """The contract's JSON."""
     contract_id: str
     artefact_id: str
+    backend: str | None = None
+    """The engine, device and precision that made the vectors, by its name; None where that is not known."""
     identity: npt.NDArray[np.int64] | None = None
     camera: npt.NDArray[np.int64] | None = None
     split: npt.NDArray[np.str_] | None = None
@@ -55,8 +57,14 @@ class Embeddings:
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The columns that are there, by name, in the file's order."""
-        present = {name: getattr(self, name) for name in KINDS}
-        return {name: values for name, values in present.items() if values is not None}
+        return self._present(KINDS)
+
+    def metadata(self) -> dict[str, str]:
+        """What is known of the model that made them, by name."""
+        return self._present(METADATA)
+
+    def _present(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def take(self, rows: npt.NDArray[np.int64]) -> "Embeddings":
         """These rows, in this order."""
@@ -73,8 +81,14 @@ def check_same_space(first: Embeddings, second: Embeddings) -> None:
         )
 
 
+def one_backend(tables: Sequence[Embeddings]) -> str | None:
+    """What several tables say together of their backends: each name once; None where one of them does not know."""
+    names = [rows.backend for rows in tables]
+    return None if None in names else "; ".join(dict.fromkeys(filter(None, names)))
+
+
 def join(tables: Sequence[Embeddings]) -> Embeddings:
-    """The rows of several tables of one model, at least one, one table after the other."""
+    """The rows of several tables of one model, at least one, one table after the other, with the first's metadata."""
     columns: dict[str, Any] = {
         name: np.concatenate([rows.columns()[name] for rows in tables]) for name in tables[0].columns()
     }

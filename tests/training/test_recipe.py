@@ -61,7 +61,9 @@ def test_the_defaults_are_the_papers_choices_and_its_recipe_adds_nothing():
         ({"distillation": {"coarse_share": [0.5, 1.5]}}, "none above 1"),
         ({"validation": {"share": 0.9}}, "expected 0 to 0.5"),
         ({"precision": "float8"}, "expected 'float32' or 'bfloat16'"),
-        ({"seed": -1}, "'seed' is -1, expected 0 or more"),
+        ({"ranking": {"learning_rate": 10**400}}, "expected a finite number"),
+        ({"seed": -1}, "'seed' is -1, expected 0 to 9.2"),
+        ({"seed": 2**64}, "'seed' is 18446744073709551616, expected 0 to 9.2"),
     ],
 )
 def test_a_wrong_value_is_named(values, said):
@@ -70,7 +72,7 @@ def test_a_wrong_value_is_named(values, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"seed = = 3", b"\xff\xfe", None])
+@pytest.mark.parametrize("content", [b"seed = = 3", b"\xff\xfe", b"seed = 1" + b"0" * 5000, None])
 def test_a_file_that_is_not_toml_is_named(content, tmp_path):
     path = tmp_path / "broken.toml"
     if content is not None:

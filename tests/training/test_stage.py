@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,12 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 pytest.importorskip("matplotlib", reason="needs the extra train")
 
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from reid_runtime.errors import ReidRuntimeError
+from training import checkpoint
+from training.folder import RunFolderError
 from training.recipe import read_recipe
 from training.record import Metrics, read_metrics
 from training.stage import TrainingError
@@ -149,6 +153,83 @@ def test_a_run_is_not_resumed_with_another_recipe_data_or_stage(tmp_path, quiet)
     crops.images[3] = crops.images[3] // 2
     with pytest.raises(TrainingError, match="the data"):
         make_run(tmp_path, "ranking", crops=crops).resume()
+    run = make_run(tmp_path, "ranking")
+    run.trained_on = (replace(run.trained_on[0], terms="other terms"),)
+    with pytest.raises(TrainingError, match=r"\(the data's name or terms\)"):
+        run.resume()
+    assert make_run(tmp_path, "ranking").resume()
+
+
+def test_a_checkpoint_that_was_cut_off_is_told_with_what_to_do(tmp_path, quiet):
+    make_run(tmp_path, "ranking", minutes=1e9).train()
+    last = tmp_path / "last.safetensors"
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match=r"last\.safetensors.* truncated .* remove it to begin anew"):
+        make_run(tmp_path, "ranking").resume()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_wait_and_ends_the_run_as_the_first_would_have(number, tmp_path, quiet):
+    run = make_run(tmp_path, "ranking", minutes=1e9)
+
+    def stuck():
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        raise AssertionError("the second one waits for the update's end")
+
+    run.stage.optimiser.step = stuck
+    with pytest.raises(SystemExit if number == signal.SIGTERM else KeyboardInterrupt) as caught:
+        run.train()
+    assert getattr(caught.value, "code", 143) == 143
+    assert not (tmp_path / "last.safetensors").exists(), "half an update was done"
+
+
+@pytest.mark.parametrize("failing", ["training.checkpoint.save_file", "training.stage.write_plots"])
+def test_a_full_disk_stops_the_run_and_what_was_saved_goes_on(failing, tmp_path, monkeypatch, quiet):
+    run, real = make_run(tmp_path, "ranking"), checkpoint.save_file
+    kept = None
+
+    def full(*arguments):
+        nonlocal kept
+        if run.update < 4:
+            return real(*arguments) if "save_file" in failing else None
+        kept = (tmp_path / "last.safetensors").read_bytes()
+        if "save_file" in failing:
+            arguments[1].write_bytes(b"the half of it")
+            raise SafetensorError("No space left on device (os error 28)")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(failing, full)
+        with pytest.raises(RunFolderError, match=r"No space left .* untouched.* give the same command again"):
+            run.train()
+    assert (tmp_path / "last.safetensors").read_bytes() == kept
+    assert not list(tmp_path.glob(".*.part")), "it makes no room worse"
+    again = make_run(tmp_path, "ranking", minutes=1e9)
+    assert again.resume()
+    assert again.update == 3
+    again.train()
+
+
+def test_a_folder_that_cannot_be_is_told(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(RunFolderError, match="cannot be written: .*folder that may be written to"):
+        make_run(tmp_path / "file" / "run", "ranking").train()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no lock that ends with its process")
+def test_two_runs_do_not_share_a_folder(tmp_path, quiet):
+    run = make_run(tmp_path, "ranking", minutes=1e9)
+    step = run.stage.optimiser.step
+
+    def beside():
+        with pytest.raises(RunFolderError, match="another run is going on in"):
+            make_run(tmp_path, "classification").train()
+        step()
+
+    run.stage.optimiser.step = beside
+    run.train()
+    assert read_recipe(tmp_path / "recipe.toml") == RECIPE
     assert make_run(tmp_path, "ranking").resume()
 
 

@@ -1,0 +1,70 @@
+"""From one artefact to another: read whole, changed, written beside, proved against its parent, and only then named."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from export.gate import Evidence, Gate, Proof, Reference, prove
+from export.graph import write_contract, write_model
+from reid_runtime.contract import InputFormat
+from reid_runtime.embedder import Embedder
+from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.files import whole_file
+from reid_runtime.verification import verify
+
+
+class ExportError(ReidRuntimeError):
+    """What cannot be exported, or cannot be derived from."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A float32 ONNX file of ours that is whole, and what it gives on the evidence."""
+
+    path: Path
+    reference: Reference
+    evidence: Evidence
+
+    @classmethod
+    def read(cls, path: Path, evidence: Evidence) -> "Parent":
+        """Raises ExportError for a file that its own record says is damaged, or that is no float32 root of ours."""
+        found = verify(path, "cpu")
+        if not found.ok:
+            problems = [found.damage] if found.damage else [check.problem or "its vectors" for check in found.checks]
+            cosines = [f"worst cosine {check.worst_cosine}" for check in found.checks if check.worst_cosine is not None]
+            raise ExportError(
+                f"{path} is not the model that was written: {'; '.join([*map(str, problems), *cosines])}; nothing is "
+                "derived from it"
+            )
+        embedder = Embedder.load(path, device="cpu")
+        contract = embedder.contract
+        if contract.precision != "float32" or contract.parent is not None or contract.input != InputFormat():
+            raise ExportError(
+                f"{path}: expected a float32 export of ours, uint8 RGB in, found precision {contract.precision!r}, "
+                f"parent {contract.parent}, input {contract.input}: derive from the float32 file"
+            )
+        return cls(path, Reference.on(embedder, evidence), evidence)
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """Its graph, a copy to change."""
+        return onnx.load(str(self.path))
+
+
+def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: str, gate: Gate) -> Proof:
+    """Write `model` to `output` if, and only if, its vectors are the parent's within the gate.
+
+    Its contract is the parent's but for the name, the precision, the parent, the drift that the gate measured, and
+    the scores, which are its own. Raises ParityError, and leaves no file, where the gate is not passed.
+    """
+    known = parent.reference.embedder
+    contract = replace(
+        known.contract, name=output.stem, precision=precision, parent=known.artefact_id, scores=(), drift=None
+    )
+    with whole_file(output) as beside:
+        write_model(beside, model, contract)
+        proof = prove(parent.reference, Embedder.load(beside, device="cpu"), gate, parent.evidence)
+        scores = () if proof.score is None else (proof.score,)
+        write_contract(beside, replace(contract, drift=proof.drift(), scores=scores))
+    return proof

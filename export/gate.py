@@ -1,0 +1,265 @@
+"""The gate of an artefact: its vectors beside its reference's at any size, on real crops, and in a data set's ranking.
+
+What is judged is the file as it lies on the disk, run by ONNX Runtime's CPU; the reference is torch for a float32
+export and the parent's file for a derived artefact.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+
+from export.parity import (
+    FLOAT32,
+    Bounds,
+    ParityError,
+    crop_probes,
+    require_distinct,
+    require_parity,
+    require_unit,
+    require_within,
+)
+from reid_runtime.agreement import Agreement, Vectors, compare
+from reid_runtime.contract import Score
+from reid_runtime.embedder import Embedder
+from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
+from reid_runtime.evaluation import Evaluation, Task, evaluate, task_of
+from reid_runtime.images import load_image
+from reid_runtime.resize import Pixels
+from reid_runtime.scoring.confidence import MEASURES, Interval
+from reid_runtime.scoring.confidence import compare as compare_scores
+from reid_runtime.scoring.layouts.crops import is_picture
+from reid_runtime.scoring.layouts.reading import read_layout
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "crops"
+_MAPS = ("map_finite_sum", "map_trapezoid")
+_WITHIN = 0.999
+"""The least share of a data set's vectors that keep the cosine of the crops: among many thousand pictures some show
+nobody, or are so odd that no range was made for them."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an artefact of one precision must keep to."""
+
+    crops: Bounds
+    """For every single crop."""
+    probes: Bounds
+    """For every size and batch, whatever a model is meant for."""
+    ranks: float
+    """The least share of crops whose nearest other crop stays the same."""
+    map_change: float
+    """The least change in mAP, a fraction, by either definition."""
+    rounds: bool = False
+    """Whether it rounds so coarsely that coloured noise says nothing, and the probes are made of the crops."""
+
+
+FLOAT32_GATE = Gate(FLOAT32, FLOAT32, ranks=0.99, map_change=-0.0005)
+FLOAT16_GATE = Gate(Bounds(0.9999, 0.01), Bounds(0.9999, 0.01), ranks=0.95, map_change=-0.001)
+# Squeezed to 33x33 or 1x96 pixels crops are no longer what INT8 ranges are made for: a sound model was at 0.97 there,
+# while rows that were mixed up or an axis that was frozen fall to the 0.8 and less that two people have.
+INT8_GATE = Gate(Bounds(0.99, 0.15), Bounds(0.93, 0.3), ranks=0.8, map_change=-0.005, rounds=True)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What artefacts are judged on: N crops, any sizes, and a labelled data set where there is one."""
+
+    names: tuple[str, ...]
+    crops: tuple[Pixels, ...]
+    task: Task | None = None
+    dataset: str | None = None
+    """The task's name in contracts."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an artefact is held to, with its answers to the evidence."""
+
+    embedder: Embedder
+    vectors: Vectors
+    """(N, D) of the crops."""
+    evaluation: Evaluation | None
+    """Of the data set."""
+
+    @classmethod
+    def on(cls, embedder: Embedder, evidence: Evidence) -> "Reference":
+        """The reference's answers; raises ParityError where it has none that can be judged by."""
+        vectors = _embed("the reference", embedder, evidence)
+        return cls(embedder, vectors, None if evidence.task is None else evaluate(embedder, evidence.task))
+
+
+@dataclass(frozen=True)
+class Cosines:
+    """Of many vectors to their references."""
+
+    rows: int
+    worst: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a gate measured on an artefact that passed it."""
+
+    crops: Agreement
+    mean_cosine: float
+    """Over the crops."""
+    probes: Agreement
+    pictures: Cosines | None = None
+    """Over all queries and gallery of the data set, where there is one."""
+    changes: Mapping[str, Interval] | None = None
+    """By measure, the data set's change from the reference to the artefact, paired."""
+    score: Score | None = None
+    """The artefact's own on that data set."""
+
+    def drift(self) -> dict[str, float]:
+        """The measured difference, as the contract keeps it."""
+        drift = {
+            "crops": float(self.crops.rows),
+            "worst_cosine": round(self.crops.worst_cosine, 7),
+            "mean_cosine": round(self.mean_cosine, 7),
+            "largest_difference": round(self.crops.largest_difference, 7),
+            "rank_agreement": round(self.crops.rank_agreement, 4),
+        }
+        if self.pictures is not None and self.changes is not None:
+            drift |= {
+                "pictures": float(self.pictures.rows),
+                "pictures_worst_cosine": round(self.pictures.worst, 7),
+                "pictures_mean_cosine": round(self.pictures.mean, 7),
+            }
+            drift |= {f"{name}_change": round(self.changes[name].value, 6) for name in _MAPS}
+        return drift
+
+    def __str__(self) -> str:
+        """What a command prints."""
+        said = (
+            f"{self.crops.rows} crops: worst cosine {self.crops.worst_cosine:.7f}, mean {self.mean_cosine:.7f}; "
+            f"{self.probes.rows} probes at any size: {self.probes.worst_cosine:.7f}"
+        )
+        if self.pictures is not None and self.changes is not None:
+            said += f"; {self.pictures.rows} pictures: worst {self.pictures.worst:.7f}, mean {self.pictures.mean:.7f}"
+            said += "".join(f"; {MEASURES[name]} {in_points(self.changes[name])} points" for name in _MAPS)
+        return said
+
+
+def in_points(change: Interval) -> str:
+    """A change and its interval in percentage points."""
+    return f"{100 * change.value:+.2f} ({100 * change.low:+.2f} to {100 * change.high:+.2f})"
+
+
+def prove(reference: Reference, candidate: Embedder, gate: Gate, evidence: Evidence) -> Proof:
+    """Hold an artefact to its reference. Raises ParityError with the size, crop or measure that is out of bounds."""
+    vectors = _embed("the artefact", candidate, evidence)
+    cosines = (reference.vectors.astype(np.float64) * vectors).sum(axis=1)
+    for name, expected, found in zip(evidence.names, reference.vectors, vectors, strict=True):
+        require_within(gate.crops, compare(expected[None], found[None]), name)
+    require_distinct(reference.vectors, gate.crops)
+    agreement = compare(reference.vectors, vectors)
+    if not agreement.rank_agreement >= gate.ranks:
+        raise ParityError(
+            f"the artefact ranks the {len(vectors)} crops as the reference does in {agreement.rank_agreement:.1%} of "
+            f"cases (the nearest other crop is the same), expected at least {gate.ranks:.1%}"
+        )
+    over = crop_probes(evidence.crops) if gate.rounds else None
+    probes = require_parity(reference.embedder.backend.run, candidate.backend.run, gate.probes, over)
+    proof = Proof(agreement, float(cosines.mean()), probes)
+    if evidence.task is None or reference.evaluation is None:
+        return proof
+    after = evaluate(candidate, evidence.task)
+    pictures = _of_all(reference.evaluation, after, gate, evidence)
+    changes = compare_scores(reference.evaluation.scores, after.scores).changes
+    for name in _MAPS:
+        if not changes[name].value >= gate.map_change:
+            raise ParityError(
+                f"on {evidence.dataset} {MEASURES[name]} changes by {in_points(changes[name])} points, expected at "
+                f"least {100 * gate.map_change:+.2f}"
+            )
+    return replace(proof, pictures=pictures, changes=changes, score=score_of(after, evidence))
+
+
+def _of_all(before: Evaluation, after: Evaluation, gate: Gate, evidence: Evidence) -> Cosines:
+    """The cosines over a whole data set; raises ParityError where too many of its vectors are out of bounds."""
+    expected = np.concatenate([before.query_vectors, before.gallery_vectors])
+    found = np.concatenate([after.query_vectors, after.gallery_vectors])
+    cosines = (expected.astype(np.float64) * found).sum(axis=1)
+    within = float((cosines >= gate.crops.cosine).mean())
+    if not within >= _WITHIN:
+        raise ParityError(
+            f"on {evidence.dataset} {within:.2%} of {len(found)} vectors have a cosine of {gate.crops.cosine} or more "
+            f"to the reference's, expected at least {_WITHIN:.1%}; the worst has {cosines.min():.5f}"
+        )
+    return Cosines(len(found), float(cosines.min()), float(cosines.mean()))
+
+
+def score_of(evaluation: Evaluation, evidence: Evidence) -> Score:
+    """An evaluation as contracts record it."""
+    summary = evaluation.scores.summary()
+    return Score(
+        dataset=evidence.dataset or evaluation.task.dataset,
+        protocol=evaluation.protocol,
+        rank_1=round(summary.rank_1, 6),
+        map_finite_sum=round(summary.map_finite_sum, 6),
+        map_trapezoid=round(summary.map_trapezoid, 6),
+    )
+
+
+def read_evidence(crops: Path = EXAMPLES, data: Path | None = None, dataset: str | None = None) -> Evidence:
+    """The crops of a folder and the queries and gallery of a data set in any layout; `dataset` is what to call it.
+
+    Raises ImageError for a crop that cannot be used, and DatasetError for folders without any.
+    """
+    names, pictures = read_crops(crops)
+    if data is None:
+        return Evidence(names, pictures)
+    known, splits = read_layout(data)
+    task = task_of(splits, dataset, known)
+    return Evidence(names, pictures, task, task.dataset)
+
+
+def read_crops(folder: Path) -> tuple[tuple[str, ...], tuple[Pixels, ...]]:
+    """The relative names of a folder's pictures, in their order, and their pixels."""
+    paths = sorted(path for path in folder.rglob("*") if is_picture(path))
+    if len(paths) < 2:
+        raise DatasetError(f"{folder}: expected a folder of crops to judge by, two or more, found {len(paths)}")
+    names = tuple(path.relative_to(folder).as_posix() for path in paths)
+    return names, tuple(_read(path) for path in paths)
+
+
+def gate_options(command: Command) -> Command:
+    """--crops, --data and --called: what the artefact is judged on."""
+    folder = click.Path(exists=True, file_okay=False, path_type=Path)
+    for option in (
+        click.option("--called", "dataset", help="The data set's name in the contract: Market-1501."),
+        click.option("--data", type=folder, help="A data set, in any layout that `evaluate` reads, to be ranked."),
+        click.option(
+            "--crops", type=folder, default=EXAMPLES, help="Crops on which every vector must agree.  [examples/crops]"
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _read(path: Path) -> Pixels:
+    try:
+        return load_image(path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def _embed(whose: str, embedder: Embedder, evidence: Evidence) -> Vectors:
+    """The crops' vectors, each alone and by its name: an error in a batch would not say whose."""
+    rows = []
+    for name, crop in zip(evidence.names, evidence.crops, strict=True):
+        try:
+            rows.append(embedder.embed([crop], "rgb")[0])
+        except ReidRuntimeError as error:
+            raise ParityError(f"{whose} fails on {name}: {error}") from error
+    vectors = np.stack(rows)
+    require_unit(vectors, f"{whose}'s for the crops")
+    return vectors

@@ -1,0 +1,141 @@
+"""Which layers run in integers: each is tried alone, then the costliest go back to float until enough is kept."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from export.calibration import Activations, CalibrationError, Floats, Sample, vectors_of
+from export.quantise import Layer, Scheme, Wiring, quantised
+from reid_runtime.agreement import compare
+from reid_runtime.files import whole_file
+from reid_runtime.resize import Pixels
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What quantising some layers costs, over the crops that were held back."""
+
+    layer: str
+    operator: str
+    worst_cosine: float
+    mean_cosine: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What runs in integers, and what was measured on the way to it."""
+
+    layers: tuple[Layer, ...]
+    alone: tuple[Measured, ...]
+    """Each layer the only one that is quantised, in the graph's order."""
+    together: tuple[Measured, ...]
+    """All layers quantised, then without the costliest, the two costliest, ...: the named layer goes to float."""
+
+    @property
+    def floats(self) -> tuple[str, ...]:
+        """The layers that stay in float."""
+        return tuple(step.layer for step in self.together[1:])
+
+
+def choose(
+    model: onnx.ModelProto,
+    scheme: Scheme,
+    seen: Activations,
+    percentile: float,
+    pictures: Sequence[Pixels],
+    cosine: float,
+    advance: Callable[[], None] = lambda: None,
+) -> Choice:
+    """The most layers, of those that the scheme can take, with which every picture's vector keeps `cosine`.
+
+    `pictures` are resized crops that the ranges were not measured on; `advance` is called once a layer. Raises
+    CalibrationError where the graph has nothing to quantise, or no choice keeps the cosine.
+    """
+    layers = Wiring(model).layers(scheme)
+    if not any(layer.operator != "Add" for layer in layers):
+        raise CalibrationError(f"the graph has no {' or '.join(sorted(scheme.operators))} with weights to quantise")
+    expected = vectors_of(model, pictures)
+
+    def measured(chosen: Sequence[Layer], named: str, operator: str) -> Measured:
+        return _measured(
+            expected, vectors_of(quantised(model, scheme, seen, percentile, chosen), pictures), named, operator
+        )
+
+    alone = []
+    for layer in layers:
+        alone.append(measured([layer], layer.name, layer.operator))
+        advance()
+    costs = {layer.key: one.mean_cosine for layer, one in zip(layers, alone, strict=True)}
+    together = [measured(layers, "", "all")]
+    left = list(layers)
+    while not together[-1].worst_cosine >= cosine:
+        costliest = min(left, key=lambda layer: costs[layer.key])
+        left.remove(costliest)
+        if not left:
+            raise CalibrationError(
+                f"no layer can be quantised within a worst cosine of {cosine}; the last, {costliest.name}, alone is at "
+                f"{together[-1].worst_cosine:.5f}: calibrate on more crops, or with another --percentile"
+            )
+        together.append(measured(left, costliest.name, costliest.operator))
+    return Choice(tuple(left), tuple(alone), tuple(together))
+
+
+def _measured(expected: Floats, found: Floats, name: str, operator: str) -> Measured:
+    cosines = (expected.astype(np.float64) * found).sum(axis=1)
+    return Measured(name, operator, compare(expected, found).worst_cosine, float(cosines.mean()))
+
+
+def report_paths(output: Path) -> tuple[Path, Path]:
+    """Beside the artefact: `model.sensitivity.md` for people, `model.sensitivity.json` for programs."""
+    return output.with_suffix(".sensitivity.md"), output.with_suffix(".sensitivity.json")
+
+
+def write_reports(output: Path, choice: Choice, sample: Sample, percentile: float, held: int) -> None:
+    """What was drawn, measured and chosen, at the `report_paths`."""
+    markdown, plain = report_paths(output)
+    facts = {
+        "artefact": output.name,
+        "calibration": {
+            "folder": sample.folder,
+            "crops": len(sample.names) - held,
+            "held_back": held,
+            "seed": sample.seed,
+            "percentile": percentile,
+            "names_digest": sample.digest,
+            "names": sample.names,
+        },
+        "float_layers": choice.floats,
+        "alone": [asdict(one) for one in choice.alone],
+        "together": [asdict(one) for one in choice.together],
+    }
+    for path, text in ((plain, json.dumps(facts, indent=1) + "\n"), (markdown, _text(output, choice, sample, held))):
+        with whole_file(path) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+
+def _text(output: Path, choice: Choice, sample: Sample, held: int) -> str:
+    lines = [
+        f"# Sensitivity of {output.name}",
+        "",
+        f"{sample}; the draw's names have the digest {sample.digest}. {held} of them were held back from the ranges, "
+        "and every cosine here is between the float32 parent's vectors and those of the quantised graph on them.",
+        "",
+        "## All layers in integers, then the costliest back to float one by one",
+        "",
+        "| to float | worst cosine | mean cosine |",
+        "|---|---|---|",
+        *(f"| {one.layer or 'none'} | {one.worst_cosine:.5f} | {one.mean_cosine:.5f} |" for one in choice.together),
+        "",
+        "## Each layer alone in integers, the costliest first",
+        "",
+        "| layer | operator | worst cosine | mean cosine | runs in |",
+        "|---|---|---|---|---|",
+    ]
+    for one in sorted(choice.alone, key=lambda one: one.mean_cosine):
+        runs_in = "float32" if one.layer in choice.floats else "int8"
+        lines.append(f"| {one.layer} | {one.operator} | {one.worst_cosine:.5f} | {one.mean_cosine:.5f} | {runs_in} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,128 @@
+"""python -m export.to_fp16: weights and convolutions in half precision, float32 wherever half overflows.
+
+What runs in half precision is a list; everything else stays in float32: the input's cast and normalisation, powers and
+means (GeM's third power overflows above an activation of 40.3), the norm (its square overflows above 255.9) and the
+division. Every change of precision is a Cast in the graph, so that engines which take types as they stand
+(TensorRT's strongly typed networks) compute what was judged here.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from export.derive import ExportError, Parent, derive
+from export.gate import FLOAT16_GATE, gate_options, read_evidence
+from reid_runtime.cli import run
+from reid_runtime.files import check_new_file
+
+HALF = frozenset({"Conv", "Gemm", "MatMul"})
+"""What half precision is for."""
+FOLLOWING = frozenset(
+    {"Add", "Clip", "Concat", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax", "Relu", "Reshape"}
+)
+"""What computes in half precision if all that it reads is in half already: nothing here makes a value much larger."""
+
+
+class _Casting:
+    """A graph on its way to half precision: which tensors are half, and the casts between the two."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.outputs = {output.name for output in model.graph.output}
+        self.half: set[str] = set()
+        self.nodes: list[onnx.NodeProto] = []
+        self.added: dict[str, onnx.TensorProto] = {}
+        self.cast: dict[tuple[str, int], str] = {}
+
+    def runs_in_half(self, node: onnx.NodeProto) -> bool:
+        if node.domain not in ("", "ai.onnx") or self.outputs & set(node.output):
+            return False
+        computed = [name for name in node.input if name and name not in self.weights]
+        return node.op_type in HALF or (
+            node.op_type in FOLLOWING and bool(computed) and all(name in self.half for name in computed)
+        )
+
+    def take(self, node: onnx.NodeProto) -> None:
+        """The node, after the casts that it needs."""
+        half = self.runs_in_half(node)
+        for place, name in enumerate(node.input):
+            if not name:
+                continue
+            if name in self.weights:
+                if half and self.weights[name].data_type == TensorProto.FLOAT:
+                    node.input[place] = self._halved(name)
+            elif half != (name in self.half):
+                # A tensor that is no float never becomes half, and what runs in half computes on floats alone.
+                node.input[place] = self._casted(name, TensorProto.FLOAT16 if half else TensorProto.FLOAT)
+        self.nodes.append(node)
+        if half:
+            self.half.update(node.output)
+
+    def _halved(self, name: str) -> str:
+        halved = f"{name}/half"
+        if halved not in self.added:
+            values = numpy_helper.to_array(self.weights[name])
+            with np.errstate(over="ignore"):
+                rounded = values.astype(np.float16)
+            if not np.isfinite(rounded).all():
+                raise ExportError(
+                    f"{name!r} holds values up to {np.abs(values).max():.3g}; half precision ends at 65504, so this "
+                    "model stays in float32"
+                )
+            self.added[halved] = numpy_helper.from_array(rounded, halved)
+        return halved
+
+    def _casted(self, name: str, to: int) -> str:
+        if (name, to) not in self.cast:
+            casted = f"{name}/{'half' if to == TensorProto.FLOAT16 else 'float'}"
+            self.nodes.append(helper.make_node("Cast", [name], [casted], name=f"{casted}/cast", to=to))
+            self.cast[name, to] = casted
+        return self.cast[name, to]
+
+
+def half_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The float32 model, in place, in half precision where that is safe; raises ExportError for weights beyond it."""
+    casting = _Casting(model)
+    for node in list(model.graph.node):
+        casting.take(node)
+    if not casting.half:
+        raise ExportError(f"the graph has no {', '.join(sorted(HALF))}: nothing in it would run in half precision")
+    graph = model.graph
+    read = {name for node in casting.nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    nodes = [_copy(node) for node in casting.nodes]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend([*kept, *casting.added.values()])
+    return model
+
+
+def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Apart from the graph, which is about to be emptied."""
+    copied = onnx.NodeProto()
+    copied.CopyFrom(node)
+    return copied
+
+
+@click.command()
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
+@gate_options
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+def main(model: Path, output: Path, crops: Path, data: Path | None, dataset: str | None, force: bool) -> None:
+    """Derive the half-precision artefact of MODEL, a float32 export of ours.
+
+    Every crop's vector must keep cosine 0.9999 to MODEL's, and mAP must not fall by more than 0.1 points; else exit 1
+    and no file.
+    """
+    check_new_file(output, force)
+    parent = Parent.read(model, read_evidence(crops, data, dataset))
+    proof = derive(parent, output, half_graph(parent.model), "float16", FLOAT16_GATE)
+    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
+
+
+if __name__ == "__main__":
+    run(main)

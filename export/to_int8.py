@@ -1,0 +1,117 @@
+"""python -m export.to_int8 --for cpu|tensorrt: layers in integers, as many as the vectors allow."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from export.calibration import LEAST, Sample, draw, observe
+from export.derive import Parent, derive
+from export.gate import INT8_GATE, Command, Proof, gate_options, read_evidence
+from export.quantise import SCHEMES, Scheme, Wiring, observed, quantised
+from export.sensitivity import Choice, choose, report_paths, write_reports
+from reid_runtime.cli import run
+from reid_runtime.files import check_new_file
+
+KEPT = 1 - (1 - INT8_GATE.crops.cosine) / 4
+"""The worst cosine on the crops that were held back: a quarter of what the gate allows, for other cameras are worse."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the ranges are measured on, and how."""
+
+    sample: Sample
+    percentile: float = 95.0
+    """Between which values a tensor stays for so many crops of a hundred becomes its range; 100 is min-max, which a
+    single odd crop decides: worst cosine 0.986 on unseen crops, where 95 gave 0.996 (the default model)."""
+
+
+def export_int8(
+    parent: Parent,
+    output: Path,
+    scheme: Scheme,
+    calibration: Calibration,
+    advance: Callable[[], None] = lambda: None,
+) -> tuple[Proof, Choice]:
+    """Write `output`, and the report of the scan beside it, if the artefact passes its gate; else neither."""
+    model, sample, percentile = parent.model, calibration.sample, calibration.percentile
+    pictures, held = sample.resized(parent.reference.embedder.contract.resize)
+    seen = observe(model, observed(model, scheme), pictures)
+    choice = choose(model, scheme, seen, percentile, held, KEPT, advance)
+    precision = f"int8 ({scheme.engine}: {scheme.says}, per channel; percentile {percentile:g} of {sample})"
+    graph = quantised(model, scheme, seen, percentile, choice.layers)
+    proof = derive(parent, output, graph, precision, INT8_GATE)
+    write_reports(output, choice, sample, percentile, len(held))
+    return proof, choice
+
+
+def calibration_options(command: Command) -> Command:
+    """--samples, --seed and --percentile: how the ranges are measured."""
+    for option in (
+        click.option(
+            "--percentile", type=click.FloatRange(50, 100), default=Calibration.percentile, show_default=True,
+            help="Of the crops' extremes, which become a tensor's range; 100 is min-max.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of the draw."),
+        click.option("--samples", type=click.IntRange(LEAST), default=512, show_default=True, help="How many."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
+@click.option(
+    "--for",
+    "engine",
+    type=click.Choice(list(SCHEMES)),
+    required=True,
+    help="cpu: ONNX Runtime on x86. tensorrt: symmetric int8.",
+)
+@click.option(
+    "--calibrate",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Training crops: a folder of them, or a data set that has a training split.",
+)
+@calibration_options
+@gate_options
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+def main(
+    model: Path,
+    output: Path,
+    engine: str,
+    calibrate: Path,
+    samples: int,
+    seed: int,
+    percentile: float,
+    crops: Path,
+    data: Path | None,
+    dataset: str | None,
+    force: bool,
+) -> None:
+    """Derive an INT8 artefact of MODEL, a float32 export of ours.
+
+    Each layer is tried alone; those that cost most stay in float, and OUTPUT's .sensitivity.md says which. Every
+    crop's vector must keep cosine 0.99 to MODEL's, and mAP must not fall by more than half a point; else exit 1 and
+    no file.
+    """
+    for path in (output, *report_paths(output)):
+        check_new_file(path, force)
+    evidence = read_evidence(crops, data, dataset)
+    sample = draw(calibrate, samples, seed, evidence.task)
+    parent = Parent.read(model, evidence)
+    scheme = SCHEMES[engine]
+    layers = len(Wiring(parent.model).layers(scheme))
+    with click.progressbar(length=layers, label="layers", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        proof, choice = export_int8(parent, output, scheme, Calibration(sample, percentile), lambda: bar.update(1))
+    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
+    click.echo(f"{len(choice.layers)} of {layers} layers in integers; in float: {', '.join(choice.floats) or 'none'}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,133 @@
+"""The silent failures that exporters are known for, each built here, and the gate names each."""
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("torch", reason="needs the extras train and export")
+
+import torch
+from onnx import helper, numpy_helper
+
+from export import to_onnx
+from export.parity import FLOAT32, ParityError, require_parity
+from reid_runtime.backends.onnx import OnnxBackend
+from reid_runtime.errors import BackendError
+from training.network import EmbeddingNetwork
+
+from .small import loaded, small_model, write_small
+
+
+def saved(model, tmp_path):
+    path = tmp_path / "broken.onnx"
+    onnx.save(model, str(path))
+    return path
+
+
+def before(model, kind, *nodes, **constants):
+    """Put nodes before the one of this kind, which then reads what the last of them gives."""
+    (place,) = [place for place, node in enumerate(model.graph.node) if node.op_type == kind]
+    for name, values in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
+    model.graph.node[place].input[0] = nodes[-1].output[0]
+    for node in reversed(nodes):
+        model.graph.node.insert(place, node)
+    return model
+
+
+def frozen_height(model):
+    """As a pooling whose window was written in for one height: the rest of a taller map is never seen."""
+    node = helper.make_node("Slice", ["f+", "start", "end", "axis"], ["seen"])
+    return before(model, "ReduceMax", node, start=[0], end=[9], axis=[2])
+
+
+def frozen_width(model):
+    node = helper.make_node("Slice", ["f+", "start", "end", "axis"], ["seen"])
+    return before(model, "ReduceMax", node, start=[0], end=[9], axis=[3])
+
+
+def frozen_shape(model):
+    """As a reshape whose numbers were those of the example."""
+    node = helper.make_node("Reshape", ["f+", "shape"], ["seen"])
+    return before(model, "ReduceMax", node, shape=[-1, 32, 16, 12])
+
+
+def ignored_input(model):
+    node = helper.make_node("Mul", ["f+", "nothing"], ["seen"])
+    return before(model, "ReduceMax", node, nothing=np.float32(0))
+
+
+def frozen_batch(model):
+    node = helper.make_node("Reshape", ["pooled", "shape"], ["seen"])
+    return before(model, "Gemm", node, shape=[2, 32])
+
+
+def squeezed_batch(model):
+    model.graph.node[-1].output[0] = "unit"
+    model.graph.node.append(helper.make_node("Squeeze", ["unit"], ["embeddings"]))
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (frozen_height, "differs from the reference on . of 64x32"),
+        (frozen_width, "differs from the reference on . of 97x41"),
+        (frozen_shape, "the artefact (fails on|gives .* for) . of 33x33"),
+        (ignored_input, "differs from the reference on 1 of 33x33"),
+        (frozen_batch, "the artefact (fails on|gives .* for) 1 of 33x33"),
+        (squeezed_batch, r"gives \(16,\) for 1 of 33x33, the reference \(1, 16\)"),
+    ],
+)
+def test_a_graph_that_was_exported_wrong_is_named_with_its_size(failure, said, parent, tmp_path):
+    broken = OnnxBackend(saved(failure(small_model()), tmp_path), "cpu")
+    with pytest.raises(ParityError, match=said):
+        require_parity(loaded(parent).backend.run, broken.run, FLOAT32)
+
+
+def test_an_input_whose_batch_is_fixed_does_not_even_load(tmp_path):
+    model = small_model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    with pytest.raises(BackendError, match="takes batches of 2 and no others"):
+        OnnxBackend(saved(model, tmp_path), "cpu")
+
+
+def test_a_reference_that_ignores_its_input_does_not_vouch_for_one_that_does_too(tmp_path):
+    blind = loaded(write_small(tmp_path / "blind.onnx", ignored_input(small_model()))).backend.run
+    with pytest.raises(ParityError, match="tells its 90 inputs apart by too little"):
+        require_parity(blind, blind, FLOAT32)
+
+
+@pytest.fixture
+def trunk():
+    """A backbone of one convolution."""
+    layers = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 5, stride=4, padding=2), torch.nn.BatchNorm2d(8), torch.nn.ReLU()
+    )
+    torch.manual_seed(0)
+    layers[1].running_mean.normal_()
+    layers[1].running_var.uniform_(0.5, 2)
+    return layers
+
+
+def network_of(trunk):
+    torch.manual_seed(1)
+    network = EmbeddingNetwork("resnet18", 16).eval()
+    network.trunk, network.projection = trunk.eval(), torch.nn.Linear(8, 16, bias=False)
+    return network
+
+
+def test_batch_normalisation_is_folded_the_opset_is_stated_and_the_network_is_left_alone(trunk, tmp_path):
+    network = network_of(trunk)
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    model = to_onnx.export_graph(network)
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", to_onnx.OPSET)]
+    assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
+    require_parity(to_onnx.torch_embed(network), OnnxBackend(saved(model, tmp_path), "cpu").run, FLOAT32)
+
+
+def test_the_command_says_which_opset():
+    assert f"opset {to_onnx.OPSET}" in to_onnx.main.help

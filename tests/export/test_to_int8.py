@@ -1,0 +1,108 @@
+"""The INT8 step as a user runs it: the file, its contract, its report, and the choice of layers."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("onnxruntime")
+
+from export.calibration import CalibrationError, draw, observe
+from export.quantise import CPU, TENSORRT, Wiring, observed, quantised
+from export.sensitivity import choose
+from export.to_int8 import KEPT
+
+from .small import SMALL, loaded, replace_constant, small_model
+
+
+@pytest.fixture(scope="module", params=["cpu", "tensorrt"])
+def made(request, parent, training, tmp_path_factory):
+    """(scheme's name, the file, the command's own words)."""
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    arguments = ["--for", request.param, "--calibrate", training, "-o", path, "--seed", "3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "export.to_int8", parent, *arguments],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return request.param, path, done.stdout
+
+
+def test_the_contract_says_how_it_was_made_and_what_it_lost(made, parent):
+    engine, path, said = made
+    known, int8 = loaded(parent).contract, loaded(path).contract
+    assert int8.precision.startswith(f"int8 ({engine}: ")
+    assert int8.precision.endswith("percentile 95 of 64 crops of train, seed 3)")
+    assert (int8.parent, int8.contract_id) == (loaded(parent).artefact_id, known.contract_id)
+    assert 0.99 <= int8.drift["worst_cosine"] <= int8.drift["mean_cosine"] < 1
+    assert f"worst cosine {int8.drift['worst_cosine']:.7f}" in said
+
+
+def test_the_file_verifies(made, command):
+    run = command("verify", made[1], "--device", "cpu")
+    assert run.code == 0, run.out
+
+
+def test_the_report_has_the_scan_and_what_was_drawn(made, training):
+    engine, path, said = made
+    report = json.loads(path.with_suffix(".sensitivity.json").read_text())
+    layers = Wiring(small_model()).layers(CPU if engine == "cpu" else TENSORRT)
+    assert [one["layer"] for one in report["alone"]] == [layer.name for layer in layers]
+    sample = draw(training, 512, 3)
+    assert report["calibration"]["names_digest"] == sample.digest
+    assert tuple(report["calibration"]["names"]) == sample.names
+    assert (report["calibration"]["crops"], report["calibration"]["held_back"]) == (56, 8)
+    assert report["together"][-1]["worst_cosine"] >= KEPT
+    page = path.with_suffix(".sensitivity.md").read_text()
+    for layer in layers:
+        runs_in = "float32" if layer.name in report["float_layers"] else "int8"
+        (row,) = [line for line in page.split("## Each")[1].splitlines() if line.startswith(f"| {layer.name} |")]
+        assert row.endswith(f"| {runs_in} |")
+    assert f"{len(layers) - len(report['float_layers'])} of {len(layers)} layers in integers" in said
+
+
+def test_the_layers_that_are_called_float_are_float(made):
+    _, path, _ = made
+    floats = json.loads(path.with_suffix(".sensitivity.json").read_text())["float_layers"]
+    graph = onnx.load(str(path)).graph
+    plain = {tensor.name for tensor in graph.initializer}
+    for name in ("first", "second", "deep", "wide"):
+        assert (f"{name}.weight" in plain) == (name in floats)
+
+
+def test_a_tensor_that_cannot_be_rounded_stays_float_on_both_sides(training):
+    """Its channels have sizes from 1 to 1/300, and one scale."""
+    model, sizes = small_model(), np.logspace(0, 2.5, 12)
+    replace_constant(model, "deep.weight", lambda values: values / sizes.reshape(12, 1, 1, 1))
+    replace_constant(model, "wide.weight", lambda values: values * sizes.reshape(1, 12, 1, 1))
+    pictures, held = draw(training, 512, 0).resized(SMALL.resize)
+    seen = observe(model, observed(model, CPU), pictures)
+    choice = choose(model, CPU, seen, 95, held, KEPT)
+    assert {"deep", "wide"} <= set(choice.floats)
+    assert choice.together[-1].worst_cosine >= KEPT > choice.together[0].worst_cosine
+    assert {layer.name for layer in choice.layers}.isdisjoint(choice.floats)
+    assert choice.layers
+
+
+def test_where_nothing_can_be_rounded_it_says_so(training):
+    model = small_model()
+    pictures, held = draw(training, 40, 0).resized(SMALL.resize)
+    seen = observe(model, observed(model, CPU), pictures)
+    with pytest.raises(CalibrationError, match=r"no layer can be quantised within a worst cosine of 0\.9999999"):
+        choose(model, CPU, seen, 95, held, 0.9999999)
+
+
+def test_the_same_draw_gives_the_same_graph(training):
+    model = small_model()
+    pictures, _ = draw(training, 40, 5).resized(SMALL.resize)
+    layers = Wiring(model).layers(CPU)
+    one, two = (quantised(model, CPU, observe(model, observed(model, CPU), pictures), 95, layers) for _ in range(2))
+    assert one.SerializeToString(deterministic=True) == two.SerializeToString(deterministic=True)
