@@ -19,6 +19,7 @@ from tqdm import tqdm
 from reid_runtime.contract import TrainedOn
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.resize import Pixels
+from reid_runtime.scoring.errors import ScoringError
 from training.checkpoint import Checkpoint, CheckpointError, Progress, read_checkpoint, write_checkpoint
 from training.folder import run_folder
 from training.interrupts import deferred_interrupts
@@ -171,7 +172,8 @@ class Run:
             raise self._diverged(f"{broken} of the network's tensors are no longer finite")
 
     def _diverged(self, what: str) -> TrainingError:
-        kept = f"{self.folder / LAST} is untouched" if (self.folder / LAST).exists() else "nothing was saved yet"
+        last = self.folder / LAST
+        kept = f"{last} is untouched, --start takes it" if last.exists() else "nothing was saved yet"
         return TrainingError(
             f"{what} at update {self.update + 1} of {self.stage.updates}; {kept}: lower the learning rate in the "
             'recipe (or take precision = "float32") and start a new run, in another folder'
@@ -240,5 +242,10 @@ class Run:
         """Score the people who are held out, and draw the run so far."""
         if self.score is not None:
             self._check_weights()
-            metrics.write_scores(self.update, self.score(self.stage.network))
+            try:
+                scores = self.score(self.stage.network)
+            except ScoringError as error:
+                # Weights may be finite, and so large that the vectors are not.
+                raise self._diverged(f"the people who are held out cannot be scored ({error})") from error
+            metrics.write_scores(self.update, scores)
         write_plots(self.folder)

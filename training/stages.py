@@ -77,7 +77,7 @@ def _split(crops: TrainingCrops, recipe: Recipe, job: Job) -> tuple[TrainingCrop
     if held_out is None and recipe.validation.share:
         click.echo(
             f"nobody is held out: {recipe.validation.share:g} of {crops.identities} people makes no two who can be "
-            "found again; without a measure of progress, judge the result on other data",
+            "found again, and spared; without a measure of progress, judge the result on other data",
             err=True,
         )
     return kept, held_out
@@ -85,11 +85,12 @@ def _split(crops: TrainingCrops, recipe: Recipe, job: Job) -> tuple[TrainingCrop
 
 def _network(architecture: Architecture, recipe: Recipe, device: str) -> tuple[EmbeddingNetwork, torch.device]:
     torch.manual_seed(recipe.seed)
-    network, place = build(architecture), torch.device(device)
-    if place.type == "cpu":
-        keep_freed_memory()
-        repair_bfloat16(network)
+    network = build(architecture)
     try:
+        place = torch.device(device)
+        if place.type == "cpu":
+            keep_freed_memory()
+            repair_bfloat16(network)
         return network.to(place), place
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(f"the device {device!r} cannot be used: {error}; pass --device cpu") from error

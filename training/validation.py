@@ -18,7 +18,7 @@ def hold_out(crops: TrainingCrops, choices: Validation, seed: int) -> tuple[Trai
     """(those to train on, those held out), the same for the same seed and data; None where the share makes no two.
 
     Only people who can be found again are held out: with pictures under two cameras, or, where there is one camera
-    only, with two pictures.
+    only, with two pictures. Never all of them: of the others nobody could learn what stays the same in a person.
     """
     labels = _labels(crops)
     findable = np.unique(crops.people[has_answer(labels, labels)])
@@ -27,6 +27,8 @@ def hold_out(crops: TrainingCrops, choices: Validation, seed: int) -> tuple[Trai
         return crops, None
     chosen = np.random.default_rng((seed, _PEOPLE)).permutation(findable)[:count]
     out = np.isin(crops.people, chosen)
+    if np.unique(crops.people[~out], return_counts=True)[1].max() < 2:
+        return crops, None
     return crops.where(~out), crops.where(out)
 
 

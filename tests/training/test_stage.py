@@ -130,9 +130,22 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(stag
     assert again.update == 3
     with torch.no_grad():
         again.stage.network.projection.bias.fill_(float("inf"))
-    with pytest.raises(TrainingError, match=r"the loss is nan at update 4 .* untouched"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at update 4 .* untouched, --start takes it"):
         list(again._updates(Metrics(tmp_path, 3)))
     assert (tmp_path / "last.safetensors").read_bytes() == kept
+
+
+def test_weights_so_large_that_no_vector_is_finite_stop_the_run_where_people_are_scored(tmp_path, quiet):
+    run = make_run(tmp_path, "ranking", minutes=1e9)
+
+    def exploded():
+        with torch.no_grad():
+            run.stage.network.projection.weight.fill_(1e38)
+
+    run.stage.optimiser.step = exploded
+    run.recipe = replace(RECIPE, validation=replace(RECIPE.validation, every=1))
+    with pytest.raises(TrainingError, match=r"cannot be scored .* lower the learning rate"):
+        run.train()
 
 
 def test_what_draws_the_plots_is_asked_for_before_anything_is_trained(tmp_path, monkeypatch):
@@ -213,7 +226,7 @@ def test_a_full_disk_stops_the_run_and_what_was_saved_goes_on(failing, tmp_path,
 
 def test_a_folder_that_cannot_be_is_told(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(RunFolderError, match="cannot be written: .*folder that may be written to"):
+    with pytest.raises(RunFolderError, match=r"cannot be written: .*folder that may be written to"):
         make_run(tmp_path / "file" / "run", "ranking").train()
 
 

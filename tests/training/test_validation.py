@@ -38,6 +38,16 @@ def test_held_out_people_are_not_trained_on_and_nobody_is_lost():
     assert len({tuple(np.unique(hold_out(crops, Validation(share=0.25), seed)[1].people)) for seed in range(9)}) > 3
 
 
+def test_the_only_people_with_two_pictures_are_not_held_out():
+    crops = make_crops(people=8)
+    once = np.unique(crops.people, return_index=True)[1]
+    some = np.isin(np.arange(len(crops.people)), once) | (crops.people <= 2)
+    kept, out = hold_out(crops.where(some), Validation(share=0.25), seed=1)
+    assert (kept.identities, out) == (8, None), "the others have one picture each"
+    kept, out = hold_out(crops.where(some | (crops.people == 3)), Validation(share=0.25), seed=1)
+    assert (kept.identities, out.identities) == (6, 2)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1])
 def test_a_share_that_makes_no_two_people_holds_nobody_out(share):
     crops = make_crops(people=6)
