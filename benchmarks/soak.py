@@ -12,7 +12,6 @@ where that is more than SLOPE bytes a picture and, over the pictures of the case
 
 import json
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -315,5 +314,4 @@ def main(output: Path, pictures: int, model_pictures: int, pause: float) -> None
 
 
 if __name__ == "__main__":
-    sys.modules["benchmarks.soak"] = sys.modules["__main__"]
     run(main)

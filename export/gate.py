@@ -59,8 +59,8 @@ class Gate:
     """Whether it rounds so coarsely that coloured noise says nothing, and the probes are made of the crops."""
 
 
-FLOAT32_GATE = Gate(FLOAT32, FLOAT32, ranks=0.99, map_change=-0.0005)
-FLOAT16_GATE = Gate(Bounds(0.9999, 0.01), Bounds(0.9999, 0.01), ranks=0.95, map_change=-0.001)
+FLOAT32_GATE = Gate(FLOAT32, FLOAT32, ranks=0.95, map_change=-0.0005)
+FLOAT16_GATE = Gate(Bounds(0.9999, 0.01), Bounds(0.9999, 0.01), ranks=0.9, map_change=-0.001)
 # Squeezed to 33x33 or 1x96 pixels crops are no longer what INT8 ranges are made for: a sound model was at 0.97 there,
 # while rows that were mixed up or an axis that was frozen fall to the 0.8 and less that two people have.
 INT8_GATE = Gate(Bounds(0.99, 0.15), Bounds(0.93, 0.3), ranks=0.8, map_change=-0.005, rounds=True)

@@ -13,11 +13,11 @@ import click
 import numpy as np
 
 from export.calibration import Sample, draw
-from export.derive import ExportError, Parent, derive
-from export.gate import FLOAT16_GATE, Evidence, Proof, gate_options, in_points, read_evidence
+from export.derive import ExportError, Parent
+from export.gate import Evidence, Proof, gate_options, in_points, read_evidence
 from export.quantise import SCHEMES
 from export.timing import paired
-from export.to_fp16 import half_graph
+from export.to_fp16 import export_fp16
 from export.to_int8 import Calibration, calibration_options, export_int8
 from export.to_onnx import export_proved
 from reid_runtime.cli import run
@@ -99,7 +99,7 @@ def make_artefacts(
             rows.append(Row(path.name, kind, passed, None))
         click.echo(f"{path.name}: {rows[-1].problem or rows[-1].proof}", err=True)
 
-    step("fp16", lambda path: derive(parent, path, half_graph(parent.model), "float16", FLOAT16_GATE))
+    step("fp16", lambda path: export_fp16(parent, path))
     if sample is not None:
         calibration = Calibration(sample, percentile_kept)
         for engine, scheme in SCHEMES.items():

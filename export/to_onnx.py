@@ -1,7 +1,8 @@
 """python -m export.to_onnx: a checkpoint to one ONNX file, held to torch before it may keep its name.
 
 The exporter's own optimiser folds batch normalisation into the convolutions, and the file is left as it gives it: ONNX
-Runtime optimises at load, and a file that was optimised beforehand ran no faster.
+Runtime optimises at load. Optimised beforehand by ONNX Runtime itself or by onnxslim, ResNet-50 and MobileNetV2 ran at
+0.99 to 1.03 times the speed at 256x128 and 416x208, which is what one file differs from itself.
 """
 
 import logging

@@ -69,7 +69,9 @@ class EmbedBatch:
     device: str = "cpu"
     contract: str | None = None
     threads: int | None = None
-    """CPU threads of the model, and as many that decode. Several workers on one machine want as many together as it has cores."""
+    """CPU threads of the model, and as many that decode. Several workers on one machine want as many together as it
+    has cores.
+    """
     colour: Colour | None = None
     """"rgb" or "bgr", for arrays."""
 

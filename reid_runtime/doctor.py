@@ -38,7 +38,7 @@ _CPU_FEATURES = {
 _TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx")
 """The packages that bring TensorRT."""
 
-_INNER = ("train", "export", "dev")
+_INNER = ("train", "timm", "export", "dev", "integrations")
 """Extras for a checkout, which the runtime never uses."""
 
 

@@ -98,6 +98,12 @@ def test_a_damaged_model_is_told_and_fails(monkeypatch, only_cpu, tmp_path):
     assert "damaged" in found.model.detail
 
 
+def test_extras_that_only_a_checkout_needs_are_left_out(monkeypatch, only_cpu):
+    extras = ("cpu", "parquet", "train", "timm", "export", "dev", "integrations")
+    monkeypatch.setattr(metadata, "requires", lambda name: [f'numpy>=1; extra == "{extra}"' for extra in extras])
+    assert [each.name for each in doctor.examine().extras] == ["parquet"]
+
+
 def test_an_extra_names_what_it_lacks(monkeypatch, only_cpu):
     without(monkeypatch, "pyarrow")
     parquet = by_name(doctor.examine().extras)["parquet"]

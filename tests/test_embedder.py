@@ -333,3 +333,27 @@ def test_error_of_a_thread_says_at_which_image_and_why(tiny, monkeypatch, tmp_pa
     with pytest.raises(ReidRuntimeError, match=r"image 1 \(.*x\.png\): MemoryError: no room") as kept:
         list(tiny.stream([b"", path]))
     assert isinstance(kept.value.__cause__, MemoryError)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_decode_as_many_as_they_infer(tiny_model, monkeypatch, threads):
+    """Where work is shared out among processes, one that was given one core takes one."""
+    together, names = threading.Barrier(threads), set()
+
+    def watched(source, colour):
+        names.add(threading.current_thread().name)
+        together.wait(timeout=30)  # as many are at work at once
+        return source
+
+    monkeypatch.setattr("reid_runtime.embedder.load_image", watched)
+    found = Embedder.load(tiny_model, threads=threads).embed([picture()] * 12, "rgb")
+    assert len(found) == 12
+    assert len(names) == threads
+
+
+def test_a_list_is_embedded_in_whole_windows(tiny, monkeypatch):
+    """Nobody has the first row before the last: small batches for its sake would only take longer."""
+    run, batches = tiny.backend.run, []
+    monkeypatch.setattr(tiny.backend, "run", lambda batch: batches.append(len(batch)) or run(batch))
+    tiny.embed([picture()] * 200, "rgb")
+    assert batches == [128, 72]

@@ -355,3 +355,23 @@ def test_model_input_by_hand():
     assert np.allclose(found, expected, atol=1e-5)
     planes = to_model_input(batch, InputFormat("NCHW", "uint8", "bgr"))
     assert np.array_equal(planes, batch[..., ::-1].transpose(0, 3, 1, 2))
+
+
+def test_jpeg_whose_only_end_marker_is_its_thumbnails():
+    thumbnail = b"Exif\0\0" + encode(picture(16, 16), "JPEG")
+    content = encode(OTHER, "JPEG", exif=thumbnail)
+    assert load_image(content).shape == OTHER.shape
+    with pytest.raises(ImageError, match="the end marker is missing"):
+        load_image(content[:-200] + bytes(200))
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_too_little_memory_is_not_called_damage(monkeypatch, file_format):
+    def starved(*_):
+        raise MemoryError
+
+    content = encode(RGB, file_format)
+    monkeypatch.setattr(images, "_to_rgb", starved)
+    with pytest.raises(ImageError, match="not enough memory to decode it") as kept:
+        load_image(content)
+    assert "corrupt" not in str(kept.value)

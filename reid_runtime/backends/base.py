@@ -28,3 +28,12 @@ class Backend(Protocol):
 
     def run(self, images: Array) -> npt.NDArray[np.float32]:
         """One batch of one shape, at least one image, in the contract's input format, to (N, D) float32."""
+
+
+def raise_signal(error: Exception) -> None:
+    """Raise what a signal raised while a compiled package was imported, if that is what the error is made of.
+
+    pybind11 makes an ImportError of anything, also of Ctrl-C; that is no broken package.
+    """
+    if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+        raise error.__cause__

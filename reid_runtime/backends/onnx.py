@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, raise_signal
 from reid_runtime.backends.nvidia import missing_gpu
 from reid_runtime.contract import METADATA_KEY
 from reid_runtime.errors import BackendError, MissingBackendError
@@ -32,7 +32,10 @@ def import_onnxruntime(extra: str) -> ModuleType:
         )
     try:
         import onnxruntime
-    except ImportError as error:
+
+        onnxruntime.InferenceSession  # noqa: B018  # what another's removal left of it imports well, and is empty
+    except Exception as error:  # a broken package raises whatever it stumbles over
+        raise_signal(error)
         install = f'pip install "reid-runtime[{extra}]"'
         if not present:
             raise MissingBackendError(f"ONNX Runtime is needed and missing: {install}") from error

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, raise_signal
 from reid_runtime.contract import METADATA_KEY
 from reid_runtime.errors import BackendError, MissingBackendError
 
@@ -26,7 +26,8 @@ def import_openvino() -> ModuleType:
         import openvino
     except ModuleNotFoundError as error:
         raise MissingBackendError('OpenVINO is needed and missing: pip install "reid-runtime[openvino]"') from error
-    except ImportError as error:
+    except Exception as error:  # a broken package raises whatever it stumbles over
+        raise_signal(error)
         raise BackendError(
             f"OpenVINO is installed and cannot be imported ({error}): pip install --force-reinstall openvino"
         ) from error

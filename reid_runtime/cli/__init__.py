@@ -53,6 +53,11 @@ def group() -> None:
     """
 
 
+def in_one_line(text: str) -> str:
+    """The text with line breaks and other control characters as escapes: names of files may hold any of them."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 def run(command: click.Command) -> None:
     """Run a command to its exit: errors in one line on standard error, exit codes as documented."""
     if hasattr(signal, "SIGTERM"):
@@ -61,8 +66,8 @@ def run(command: click.Command) -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         code = command.main(standalone_mode=False)
-    except ReidRuntimeError as error:
-        click.echo(f"error: {error}", err=True)
+    except (ReidRuntimeError, OSError) as error:  # OSError: a full disk, also behind standard output
+        click.echo(in_one_line(f"error: {error}"), err=True)
         code = 1
     except click.ClickException as error:
         error.show()

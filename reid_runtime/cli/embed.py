@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from reid_runtime import __version__
+from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import load_model, model_options
 from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import ImageError, StorageError
@@ -22,7 +23,7 @@ from reid_runtime.pipeline import written_behind
 from reid_runtime.sources import Shard, SourceError, Sources, find_sources
 from reid_runtime.storage import Embeddings, check_writable, write_embeddings
 from reid_runtime.storage.folders import Folder, open_folder
-from reid_runtime.storage.jobs import Job, Part, begin, check_folder, clear
+from reid_runtime.storage.jobs import Job, Part, absent_parts, begin, check_folder, clear, part_name, read_job
 from reid_runtime.stores import is_url
 
 _SHOWN = 10
@@ -209,13 +210,19 @@ def embed_to_folder(work: Work, folder: Folder, shard: Shard) -> list[tuple[str,
                 hand((number, [result for _, result in some]))
     except BaseException:  # Ctrl-C and SIGTERM too
         finished = sum(part.pictures for part in done.values())
-        again = shlex.join(["reid-runtime", *(word for word in sys.argv[1:] if word not in ("--resume", "--force"))])
+        words = [word for word in sys.argv[2:] if word not in ("--resume", "--force")]
+        again = shlex.join(["reid-runtime", "embed", "--resume", *words])  # before a `--`, behind which are only paths
         click.echo(
             f"ended after {len(done)} of {job.parts} parts, {finished} of {job.pictures} pictures, which are in "
-            f"{folder.name}; to go on: {again} --resume",
+            f"{folder.name}; to go on: {again}",
             err=True,
         )
         raise
+    absent = absent_parts(folder, read_job(folder))
+    if absent:
+        raise StorageError(
+            f"{folder.name}: {part_name(absent[0])} was taken away while the job ran; with --resume it is made again"
+        )
     return [failure for number in sorted(done) for failure in done[number].failed]
 
 
@@ -252,6 +259,6 @@ def _report(output: str, work: Work, failed: list[tuple[str, str]]) -> None:
         recorded = work.on_error == "record"
         click.echo(f"{'recorded with their errors' if recorded else 'skipped'}: {len(failed)}", err=True)
         for name, error in failed[:_SHOWN]:
-            click.echo(f"  {name}: {error}", err=True)
+            click.echo(in_one_line(f"  {name}: {error}"), err=True)
         if len(failed) > _SHOWN:
             click.echo(f"  and {len(failed) - _SHOWN} more; --on-error record keeps every reason in the file", err=True)

@@ -30,7 +30,13 @@ def read_saved(paths: Sequence[Path]) -> Embeddings:
         )
     columns = {name: np.concatenate([rows.columns()[name] for rows in files]) for name in _columns(files)}
     first = files[0]
-    return Embeddings(**columns, **(first.metadata() | {"backend": one_backend(files)}))
+    return Embeddings(
+        **columns,
+        contract=first.contract,
+        contract_id=first.contract_id,
+        artefact_id=first.artefact_id,
+        backend=one_backend(files),
+    )
 
 
 def task_of_rows(rows: Embeddings, dataset: str) -> Task:

@@ -156,7 +156,13 @@ def read_job(folder: Folder) -> Job:
         found = json.loads(content)
         if found.pop("format") != _FORMAT:
             raise ValueError(f"expected format {_FORMAT}")
-        return Job(**found)
+        job = Job(**found)
+        for field in dataclasses.fields(job):
+            if type(value := getattr(job, field.name)) is not field.type:
+                raise ValueError(f"its {field.name} is {value!r}")
+        if job.pictures < 0 or job.part_pictures < 1:
+            raise ValueError(f"it has {job.pictures} pictures in parts of {job.part_pictures}")
+        return job
     except Exception as error:  # damage comes in many kinds
         raise StorageError(f"{folder.name}/{MANIFEST} is no manifest of this version: {error}") from error
 

@@ -1,5 +1,6 @@
 """Embeddings as npz: plain arrays, no pickled objects."""
 
+import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,8 +17,9 @@ def write_npz(file: BinaryIO, rows: Embeddings) -> None:
 
 def read_npz(path: Path) -> dict[str, Any]:
     """The columns and metadata of a file."""
+    with open(path, "rb") as content:
+        if not zipfile.is_zipfile(content):  # numpy takes it for a pickle then, and tells how to load that unsafely
+            raise ValueError("it is no .npz, or cut short")
     with np.load(path, allow_pickle=False) as file:
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
         found: dict[str, Any] = {name: file[name] for name in (*KINDS, *METADATA) if name in file}
     return found | {name: str(found[name]) for name in METADATA if name in found}

@@ -38,7 +38,8 @@ def write_parquet_tables(file: BinaryIO, tables: Iterable[Embeddings], facts: Ma
     try:
         for rows in tables:
             table = _to_arrow(rows, facts)
-            writer = writer or parquet.ParquetWriter(file, table.schema)
+            # The format's checksums, which an npz has anyway: without them an altered vector looks like any other.
+            writer = writer or parquet.ParquetWriter(file, table.schema, write_page_checksum=True)
             if len(rows):
                 writer.write_table(table, row_group_size=GROUP)
                 written += len(rows)
@@ -66,7 +67,7 @@ def _to_arrow(rows: Embeddings, facts: Mapping[str, str]) -> Any:
 def read_parquet(source: Path | BinaryIO, group: int | None = None) -> dict[str, Any]:
     """The columns and metadata of a file, or of one of its row groups."""
     _, parquet = import_pyarrow()
-    with parquet.ParquetFile(source) as file:
+    with parquet.ParquetFile(source, page_checksum_verification=True) as file:
         return _found(file.read() if group is None else file.read_row_group(group))
 
 
@@ -80,7 +81,7 @@ def read_facts(source: Path | BinaryIO) -> dict[str, str]:
 def survey(source: Path | BinaryIO) -> tuple[dict[str, Any], list[tuple[int, str]]]:
     """What `read_parquet` gives of a file, without the rows; and (number, least id) of each row group with rows."""
     _, parquet = import_pyarrow()
-    with parquet.ParquetFile(source) as file:
+    with parquet.ParquetFile(source, page_checksum_verification=True) as file:
         groups = [
             (group, min(file.read_row_group(group, columns=["id"]).column("id").to_pylist()))
             for group in range(file.num_row_groups)

@@ -128,6 +128,27 @@ def test_a_package_that_cannot_be_imported_says_why(tiny_model, monkeypatch):
         open_backend(tiny_model, "cpu")
 
 
+@pytest.mark.parametrize("left", ["", "raise RuntimeError('numpy is too new')"])
+def test_what_is_left_of_a_package_is_told_as_a_broken_one(tiny_model, tmp_path, monkeypatch, left):
+    (tmp_path / "onnxruntime.py").write_text(left)
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BackendError, match=r"onnxruntime \S+ is installed and cannot be imported .*then pip install"):
+        open_backend(tiny_model, "cpu")
+
+
+@pytest.mark.parametrize(("device", "package"), [("cpu", "onnxruntime"), ("openvino", "openvino")])
+@pytest.mark.parametrize("signalled", [SystemExit, KeyboardInterrupt])
+def test_a_signal_during_the_import_is_no_broken_package(tiny_model, tmp_path, monkeypatch, device, package, signalled):
+    (tmp_path / f"{package}.py").write_text(
+        f"raise ImportError('initialization failed') from {signalled.__name__}(143)"
+    )
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(signalled):
+        open_backend(tiny_model, device)
+
+
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
 def test_sixteen_threads_get_the_vectors_that_one_gets(device):
     """The default model, crops of several shapes, alone and in batches: bit for bit."""

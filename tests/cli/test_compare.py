@@ -69,6 +69,16 @@ def test_a_better_model_is_more_than_noise(command, files):
     assert "falls by" in command("compare", after, before).out
 
 
+def test_what_computed_each_side_is_said(command, files):
+    before = files("a.npz", planted(0.6))
+    after = files("b.npz", dataclasses.replace(planted(0.6), backend="openvino cpu, bfloat16"))
+    found = json.loads(command("compare", before, after, "--json").out)
+    assert (found["before"]["backend"], found["after"]["backend"]) == (None, "openvino cpu, bfloat16")
+    lines = command("compare", before, after).out.splitlines()
+    assert lines[0].endswith(", by a backend that it does not name")
+    assert lines[1].endswith(", by openvino cpu, bfloat16")
+
+
 def test_another_draw_of_the_same_noise_is_noise(command, files):
     paths = files("a.npz", planted(0.6)), files("b.npz", planted(0.6, seed=1))
     found = json.loads(command("compare", *paths, "--json").out)

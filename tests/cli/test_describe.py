@@ -1,7 +1,9 @@
 """reid-runtime describe: our contracts as they are, and drafts that claim no more than is known."""
 
 import dataclasses
+import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -60,6 +62,16 @@ def test_json_is_the_contract(command, tiny_model, tmp_path):
     assert run.code == 1
     assert "exists and is not overwritten" in run.err
     assert command("describe", tiny_model, "-o", tmp_path / "c.json", "--force").code == 0
+
+
+def test_a_full_disk_is_said_in_one_line(command, tiny_model, tmp_path, monkeypatch):
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    run = command("describe", tiny_model, "-o", tmp_path / "c.json")
+    assert (run.code, run.err) == (1, "error: [Errno 28] No space left on device\n")
+    assert not (tmp_path / "c.json").exists()
 
 
 def test_a_damaged_model_is_not_described(command, tmp_path):

@@ -176,9 +176,20 @@ def test_json_is_one_object_on_standard_output(embed, tiny, crops):
         "dimension": DIMENSION,
         "contract_id": tiny.contract.contract_id,
         "artefact_id": tiny.artefact_id,
+        "backend": "onnxruntime cpu",
     }
+    assert read_embeddings(crops.parent / "embeddings.npz").backend == "onnxruntime cpu"
     assert "named more than once, embedded once: 1" in run.err
     assert "links to folders: 1" in run.err
+
+
+def test_names_with_control_characters_stay_in_their_line(embed, crops):
+    for name in ("two\nlines.jpg", "\x1b[31mred.jpg", "日本.jpg"):
+        (crops / name).touch()
+    lines = embed("crops").err.splitlines()
+    for name in (r"two\nlines.jpg", r"\x1b[31mred.jpg", "日本.jpg"):
+        assert f"  {name}: the file is empty (0 bytes)" in lines
+    assert r"error: no\nthing: no such file or folder" in embed("no\nthing", "-o", "x.npz").err.splitlines()
 
 
 def test_long_lists_of_errors_are_cut_short_in_the_summary(embed, crops):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from reid_runtime import Embedder
 from reid_runtime.storage import read_embeddings
-from reid_runtime.storage.jobs import PART_PICTURES, part_name
+from reid_runtime.storage.jobs import PART_PICTURES, Part, part_name
 
 from ..models import DIMENSION, write_model
 from ..pictures import encode, picture
@@ -114,6 +115,25 @@ def test_a_complete_job_is_not_done_again(embed, many, tmp_path, monkeypatch):
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
 
 
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [(part_name(0), "part-00000.parquet was taken away .* --resume"), ("manifest.json", "has no manifest.json")],
+)
+def test_a_job_whose_files_are_taken_away_does_not_end_well(embed, tmp_path, monkeypatch, taken, said):
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "1.png").write_bytes(encode(picture(), "PNG"))
+    write = Part.write
+
+    def write_and_lose(part, *arguments):
+        write(part, *arguments)
+        (tmp_path / "out" / taken).unlink()
+
+    monkeypatch.setattr(Part, "write", write_and_lose)
+    run = embed("few", "-o", "out/")
+    assert run.code == 1
+    assert re.search(f"error: out/.* {said}", run.err)
+
+
 def test_what_does_not_belong_together_is_refused_with_both_values(embed, command, many, tmp_path, tiny):
     shutil.copytree(many, tmp_path / "crops", copy_function=os.link)
     embed("crops", "-o", "out/")
@@ -170,7 +190,7 @@ def test_a_bad_picture_that_stops_the_job_can_be_mended_and_the_job_resumed(embe
     assert run.code == 1
     ended, error = run.err.splitlines()
     assert ended.startswith(f"ended after 2 of 3 parts, {2 * PART_PICTURES} of ")
-    assert ended.endswith("--device cpu --resume")
+    assert "to go on: reid-runtime embed --resume crops -o out/ " in ended
     assert error == "error: 9x.bmp: the file is empty (0 bytes)"
     shutil.copyfile(tmp_path / "crops/1.bmp", tmp_path / "crops/9x.bmp")
     assert embed("crops", "-o", "out/", "--on-error", "raise", "--resume").code == 0

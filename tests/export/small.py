@@ -85,7 +85,7 @@ def small_model(*, gem=False, loudness=1.0, centre=True):
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return _centred(model) if centre else model
+    return centred(model) if centre else model
 
 
 def outputs(model, name, images):
@@ -108,7 +108,8 @@ def example_crops():
     return [resize(crop, SMALL.resize.shape(*crop.shape[:2]))[None] for crop in crops]
 
 
-def _centred(model):
+def centred(model):
+    """The model, in place, with a bias that takes the examples' mean away."""
     mean = np.mean([outputs(model, "raw", crop)[0] for crop in example_crops()], axis=0)
     replace_constant(model, "bias", lambda bias: bias - mean)
     return model

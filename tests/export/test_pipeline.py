@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import training.network
-from export import pipeline
+from export import pipeline, to_fp16
 from export.derive import ExportError
 from reid_runtime.contract import TrainedOn
 from reid_runtime.resize import LongestSide, resize
@@ -91,14 +91,14 @@ def test_an_artefact_that_fails_is_not_there_and_the_rest_is(checkpoint, export,
     folder = tmp_path / "made"
     folder.mkdir()
     (folder / "model-fp16.onnx").write_bytes(b"of an earlier run")
-    right = pipeline.half_graph
+    right = to_fp16.half_graph
 
-    def broken(model):
+    def broken(model, *arguments):
         (mean,) = [tensor for tensor in model.graph.initializer if tensor.name.endswith("mean")]
         mean.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(mean) + 20, mean.name))
-        return right(model)
+        return right(model, *arguments)
 
-    monkeypatch.setattr(pipeline, "half_graph", broken)
+    monkeypatch.setattr(to_fp16, "half_graph", broken)
     run = export("pipeline", checkpoint, "-o", folder, "--name", "model", "--force")
     assert run.code == 1
     assert "model-fp16.onnx failed and are not there" in run.err

@@ -8,12 +8,14 @@ pytest.importorskip("onnxruntime")
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
+from export.calibration import vectors_of
 from export.derive import ExportError, Parent, derive
 from export.gate import FLOAT16_GATE
-from export.to_fp16 import half_graph
+from export.to_fp16 import KEPT, half_graph, kept_whole
+from reid_runtime.agreement import compare
 from reid_runtime.contract import Contract
 
-from .small import SMALL, example_crops, loaded, outputs, replace_constant, small_model, write_small
+from .small import SMALL, centred, example_crops, loaded, outputs, replace_constant, small_model, write_small
 
 
 def types_of(model):
@@ -80,6 +82,34 @@ def test_half_precision_everywhere_would_overflow_on_the_same_network(monkeypatc
     run = export("to_fp16", path, "-o", tmp_path / "half.onnx")
     assert run.code == 1
     assert not (tmp_path / "half.onnx").exists()
+
+
+def test_the_first_convolutions_stay_in_float32_where_the_crops_ask_for_it(tmp_path, evidence):
+    """Large weights that nearly cancel, in the first layer: half precision has 11 bits for what is left."""
+    model, signs = small_model(centre=False), np.array([-1, 0, 1]).reshape(1, 3, 1, 1)
+    replace_constant(model, "first.weight", lambda values: values + 60 * signs)
+    replace_constant(model, "second.weight", lambda values: values / 16)
+    parent = Parent.read(write_small(tmp_path / "cancelling.onnx", centred(model)), evidence)
+    assert worst(parent, 0) < KEPT <= worst(parent, 1)
+    assert kept_whole(parent) == 1
+    types = types_of(half_graph(parent.model, 1))
+    assert (types["a"], types["c"]) == (TensorProto.FLOAT, TensorProto.FLOAT16)
+
+
+def test_a_plain_network_keeps_none(parent, evidence):
+    assert kept_whole(Parent.read(parent, evidence)) == 0
+
+
+def worst(parent, whole):
+    crops = [crop[0] for crop in example_crops()]
+    return compare(parent.reference.vectors, vectors_of(half_graph(parent.model, whole), crops)).worst_cosine
+
+
+def test_an_output_is_never_half():
+    model = small_model()
+    model.graph.output[0].name = "raw"
+    del model.graph.node[-2:]
+    assert types_of(half_graph(model))["raw"] == TensorProto.FLOAT
 
 
 def test_weights_beyond_half_precision_are_refused_by_name():

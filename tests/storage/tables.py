@@ -30,6 +30,7 @@ def table(rows=4, **changes):
         contract=CONTRACT.to_json(),
         contract_id=CONTRACT.contract_id,
         artefact_id="sha256:ab",
+        backend=JOB.backend,
     )
     return dataclasses.replace(whole, **changes)
 
@@ -41,6 +42,4 @@ def assert_same(found, expected):
         assert np.array_equal(column, values, equal_nan=values.dtype.kind == "f"), name
         assert column.dtype.kind == values.dtype.kind, name
     assert found.embedding.dtype == np.float32
-    assert (found.contract, found.contract_id, found.artefact_id) == (
-        expected.contract, expected.contract_id, expected.artefact_id
-    )  # fmt: skip
+    assert found.metadata() == expected.metadata()

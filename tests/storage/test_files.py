@@ -42,11 +42,20 @@ def test_round_trip(tmp_path, suffix, rows):
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 
+@EVERY
+def test_what_computed_the_vectors_is_kept_where_it_is_known(tmp_path, suffix):
+    """Files that were written before there was such an entry have none."""
+    for name in ("openvino cpu, bfloat16", None):
+        path = tmp_path / f"{name}{suffix}"
+        write_embeddings(path, table(backend=name))
+        assert read_embeddings(path).backend == name
+
+
 def test_npz_is_plain_arrays(tmp_path):
     write_embeddings(tmp_path / "x.npz", table())
     with np.load(tmp_path / "x.npz", allow_pickle=False) as file:
         columns = ["id", "embedding", "width", "height", "error"]
-        assert file.files == [*columns, "contract", "contract_id", "artefact_id"]
+        assert file.files == [*columns, "contract", "contract_id", "artefact_id", "backend"]
         assert all(file[name].dtype.kind != "O" for name in file.files)
         assert np.isnan(file["embedding"][1]).all()
 
@@ -159,8 +168,9 @@ def test_truncated_file_is_refused(tmp_path, suffix):
             read_embeddings(path)
 
 
-def test_damaged_bytes_are_found(tmp_path):
-    path = tmp_path / "x.npz"
+@EVERY
+def test_damaged_bytes_are_found(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
     write_embeddings(path, table())
     content = bytearray(path.read_bytes())
     content[content.index(table().embedding[0].tobytes())] ^= 1
@@ -177,6 +187,14 @@ def test_other_files_are_refused(tmp_path, suffix, content):
     for place in (path, tmp_path / f"absent{suffix}"):
         with pytest.raises(StorageError, match=f"{place.name}: expected a file of embeddings"):
             read_embeddings(place)
+
+
+def test_nobody_is_told_to_load_a_pickle(tmp_path):
+    path = tmp_path / "x.npz"
+    path.write_bytes(b"text\n")
+    with pytest.raises(StorageError, match=r"it is no \.npz") as caught:
+        read_embeddings(path)
+    assert "pickle" not in str(caught.value)
 
 
 def rewrite(path, **changes):

@@ -179,6 +179,11 @@ def test_damage_is_told_by_name(folder):
         folder.write(MANIFEST, content)
         with pytest.raises(StorageError, match=r"manifest\.json is no manifest of this version"):
             begin(folder, JOB, DIGESTS)
+    for field, value in (("part_pictures", 0), ("part_pictures", "4"), ("pictures", -1), ("shard", 5)):
+        edited = {"format": 1} | dataclasses.asdict(JOB) | {field: value}
+        folder.write(MANIFEST, json.dumps(edited).encode())
+        with pytest.raises(StorageError, match=f"manifest.json is no manifest of this version: it.* {value!r}"):
+            read_job(folder)
 
 
 def test_a_folder_that_cannot_be_made_or_written(tmp_path, monkeypatch):

@@ -101,6 +101,18 @@ def test_two_models_are_not_mixed(tmp_path):
             merge([str(tmp_path / "a.npz"), str(tmp_path / other)], tmp_path / "out.npz")
 
 
+@EVERY
+def test_every_backend_is_named_once(tmp_path, suffix):
+    names = ["onnxruntime cuda", "onnxruntime cpu", "onnxruntime cuda", None]
+    for row, name in enumerate(names):
+        write_embeddings(tmp_path / f"{row}.npz", dataclasses.replace(WHOLE.take(np.array([row])), backend=name))
+    both = "onnxruntime cuda; onnxruntime cpu"
+    for count, expected in ((1, "onnxruntime cuda"), (2, both), (3, both), (4, None)):
+        output = tmp_path / f"of {count}{suffix}"
+        merge([str(tmp_path / f"{row}.npz") for row in range(count)], output)
+        assert read_embeddings(output).backend == expected
+
+
 def test_what_is_missing_is_named(tmp_path):
     names = [write_job(tmp_path / f"{n}", WHOLE.take(np.arange(n * 10, n * 10 + 10)), f"{n}/5") for n in (1, 3)]
     with pytest.raises(StorageError, match=r"shards are missing: 2/5, 4/5, 5/5; .*--partial"):
