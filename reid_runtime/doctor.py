@@ -136,7 +136,7 @@ def _tensorrt(gpu: Finding) -> Finding:
     if not found:
         return Finding("tensorrt", False, 'TensorRT is missing: pip install "reid-runtime[tensorrt]"')
     if not gpu.usable:
-        return Finding("tensorrt", False, f"{', '.join(found)}, and {gpu.detail}")
+        return Finding("tensorrt", False, f"{', '.join(found)}, and {gpu.detail}: install NVIDIA's driver")
     return Finding("tensorrt", True, f"{', '.join(found)}; not tried, an engine takes minutes to build")
 
 

@@ -74,7 +74,7 @@ def test_the_real_job_is_flat_and_one_that_leaks_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(StandIn, "run", leaking)
     found = soaked("leaking", 400)
     assert found.grows
-    assert found.slope > 50_000
+    assert found.slope > 10_000  # of the 100,000 bytes a picture, what is not covered by memory that was freed before
 
 
 def test_a_huge_picture_is_one_of_them_and_in_the_middle(tmp_path, monkeypatch):
