@@ -6,6 +6,7 @@ of the paired timer gives one. Where even its interval's lower end lies above 1.
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle, islice, pairwise
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def _areas(setup: Setup, subject: Subject) -> Calls:
     for height in (64, 128, 256, 512) if setup.budget.scale > 1 else (64, 128, 256):
         shape = (height, height // 2)
         pixels = to_model_input(resize(crop, shape)[None], contract.input)
-        calls[shape[0] * shape[1]] = lambda p=pixels: subject.embedder.backend.run(p)  # type: ignore[misc]
+        calls[shape[0] * shape[1]] = partial(subject.embedder.backend.run, pixels)
     return calls
 
 
@@ -88,7 +89,7 @@ def _batches(setup: Setup, subject: Subject) -> Calls:
     calls: Calls = {}
     for count in _steps(setup, 1, 64):
         pixels = to_model_input(np.stack(one_size(setup.evidence.crops, count)), subject.embedder.contract.input)
-        calls[count] = lambda p=pixels: subject.embedder.backend.run(p)  # type: ignore[misc]
+        calls[count] = partial(subject.embedder.backend.run, pixels)
     return calls
 
 
@@ -96,7 +97,7 @@ def _frames(setup: Setup, subject: Subject) -> Calls:
     calls: Calls = {}
     for count in _steps(setup, 4, 64):
         frame, boxes = frame_with_boxes(setup.evidence.crops, count)
-        calls[count] = lambda f=frame, b=boxes: subject.embedder.embed_boxes(f, b, "rgb")  # type: ignore[misc]
+        calls[count] = partial(subject.embedder.embed_boxes, frame, boxes, "rgb")
     return calls
 
 
@@ -113,7 +114,7 @@ def _galleries(setup: Setup) -> Calls:
     calls: Calls = {}
     for count in _steps(setup, 1000, 16_000 * setup.budget.scale):
         data = plant(_QUERIES, count, dimension=256)
-        calls[count] = lambda d=data: score(d.query_vectors, d.query, d.gallery_vectors, d.gallery)  # type: ignore[misc]
+        calls[count] = partial(score, data.query_vectors, data.query, data.gallery_vectors, data.gallery)
     return calls
 
 
@@ -123,7 +124,7 @@ def _threads(setup: Setup, subject: Subject) -> Calls:
         embedder = load(subject.embedder.path, subject.device, count)
         count_of_batch = 1 if embedder.backend.max_batch_pixels == 1 else 8
         pixels = to_model_input(np.stack(one_size(setup.evidence.crops, count_of_batch)), embedder.contract.input)
-        calls[count] = lambda e=embedder, p=pixels: e.backend.run(p)  # type: ignore[misc]
+        calls[count] = partial(embedder.backend.run, pixels)
     return calls
 
 

@@ -1,6 +1,7 @@
 """python -m benchmarks.latency: SingleStream, MultiStream and Server, from pixels in memory to vectors."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -43,8 +44,7 @@ def _multi(setup: Setup, subjects: list[Subject]) -> list[Row]:
     for count in BOXES if setup.budget.scale > 1 else BOXES[::3]:
         frame, boxes = frame_with_boxes(setup.evidence.crops, count)
         calls: dict[str, Callable[[], object]] = {
-            subject.case: (lambda s=subject, f=frame, b=boxes: s.embedder.embed_boxes(f, b, "rgb"))  # type: ignore[misc]
-            for subject in subjects
+            subject.case: partial(subject.embedder.embed_boxes, frame, boxes, "rgb") for subject in subjects
         }
         rows += in_turn(MULTI, calls, {"boxes": count}, count, setup.budget, facts=_parity(subjects))
     return rows
@@ -60,7 +60,7 @@ def _server(setup: Setup, subjects: list[Subject], bound: float) -> list[Row]:
             order = list(equal_issue(len(times), len(crops)))
             return serve(times, lambda some: subject.embedder.embed([crops[order[number]] for number in some], "rgb"))
 
-        alone = percentile(paired({"": lambda s=subject: s.embedder.embed(crops[:1], "rgb")}, 5)[""], 0.5)  # type: ignore[misc]
+        alone = percentile(paired({"": partial(subject.embedder.embed, crops[:1], "rgb")}, 5)[""], 0.5)
         served = highest_rate(latencies, bound, 1 / alone, tries=7 if setup.budget.scale > 1 else 4)
         facts = {"rate": served.rate} | dict(subject.parity)
         setting = {"bound_ms": 1e3 * bound, "tail": TAIL, "seconds": seconds}

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def measure_peers(setup: Setup, subjects: Sequence[Subject], choice: PeerChoice)
         facts: dict[str, dict[str, float]] = {}
         for subject in [*subjects, *_others(setup, choice, found)]:
             case = f"reid-runtime: {subject.case}"
-            calls[case] = lambda e=subject.embedder: e.embed(files)  # type: ignore[misc]
+            calls[case] = partial(subject.embedder.embed, files)
             facts[case] = dict(subject.parity)
         for model, peer in peers:
             case = peer.name if model is None else f"{peer.name}: {model}"
@@ -69,7 +70,7 @@ def measure_peers(setup: Setup, subjects: Sequence[Subject], choice: PeerChoice)
             except Exception as error:  # whatever an engine or a compiler stumbles over, the others still run
                 found.notes.append(f"peer {case}: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
                 continue
-            calls[case] = lambda p=peer: p.embed(files)  # type: ignore[misc]
+            calls[case] = partial(peer.embed, files)
             if vectors is not None and expected is not None and vectors.shape == expected.shape:
                 facts[case] = {"cosine": compare(expected, _unit(vectors)).worst_cosine}
         against = next((case for case in calls if case.startswith("torch eager")), None)
