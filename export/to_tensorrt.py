@@ -36,10 +36,13 @@ from reid_runtime.tensorrt_engines.gpu import NoGpuError, find_gpu
 from reid_runtime.tensorrt_engines.profiles import Batches, profiles_for
 from reid_runtime.tensorrt_engines.progress import Progress
 
-BOUNDS = {"float32": Bounds(cosine=0.9999, difference=1e-3), "float16": FLOAT16_GATE.crops}
-"""What may lie between TensorRT and ONNX Runtime on one file, by its precision: other kernels sum in another order."""
-INT8 = INT8_GATE.crops
-"""The same for every other precision: values fall on the other side of a rounding."""
+BOUNDS = {
+    "float32": Bounds(cosine=0.9999, difference=1e-3),
+    "float16": FLOAT16_GATE.crops,
+    "int8": INT8_GATE.crops,
+}
+"""What may lie between TensorRT and ONNX Runtime on one file, by the first word of its precision: other kernels sum in
+another order, and values fall on the other side of a rounding."""
 _LOOKED_AT = 2000
 """Pictures of a folder that are read for their sizes; a larger folder is sampled."""
 
@@ -81,6 +84,14 @@ def progress_bar() -> Iterator[Progress]:
         yield show
 
 
+def bounds_of(contract: Contract, onnx: Path) -> Bounds:
+    """What the engine of a file is held to; ContractError for a precision that has no bounds."""
+    precision = contract.precision.partition(" ")[0]
+    if precision not in BOUNDS:
+        raise ContractError(f"{onnx}: no bounds are defined for precision {precision!r}; known: {', '.join(BOUNDS)}")
+    return BOUNDS[precision]
+
+
 def compared(engine: Engine, onnx: Path) -> Engine:
     """The engine with what came of its comparison with ONNX Runtime: its drift, or why there was none.
 
@@ -98,8 +109,8 @@ def compared(engine: Engine, onnx: Path) -> Engine:
     reference, candidate = (
         embedding(Embedder(backend, contract, onnx)) for backend in (OnnxBackend(onnx, "cpu"), TensorRTBackend(engine))
     )
-    bounds = BOUNDS.get(contract.precision, INT8)
-    agreement = require_parity(reference, candidate, bounds, engine_probes(engine, read_crops(EXAMPLES)[1]))
+    probes = engine_probes(engine, read_crops(EXAMPLES)[1])
+    agreement = require_parity(reference, candidate, bounds_of(contract, onnx), probes)
     drift = {"worst_cosine": agreement.worst_cosine, "largest_difference": agreement.largest_difference}
     parity = f"{agreement.rows} images against ONNX Runtime on the CPU"
     return replace(
@@ -141,6 +152,7 @@ def export_engine(
     """Build `path` and its sidecar; neither is there where the build or the comparison fails."""
     trt = import_tensorrt()
     contract = contract_of(onnx, stated)
+    bounds_of(contract, onnx)  # minutes of building come before they are needed
     profiles = profiles_for(contract.resize, batches, None if folder is None else shapes_in(folder, contract.resize))
     request, wanted = requested(trt, onnx, contract, profiles, options)
     with progress_bar() as progress:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from reid_runtime.agreement import Agreement, compare
-from reid_runtime.backends import Backend, open_backend
+from reid_runtime.backends import Backend, open_backend, runs_engine
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.boxes import Framed, Mask, read_frame, read_frames
 from reid_runtime.contract import Contract
@@ -98,6 +98,8 @@ class Embedder:
         contract: str | os.PathLike[str] | None = None,
         threads: int | None = None,
         trust_engine: bool = False,
+        graphs: int = 0,
+        fallback: str | os.PathLike[str] | None = None,
     ) -> "Embedder":
         """Load a model: an ONNX file with its contract inside, or the embedded default.
 
@@ -111,6 +113,10 @@ class Embedder:
         threads: CPU threads of an inference call, and as many that decode and resize meanwhile; None uses every core.
         trust_engine: run a TensorRT engine that nothing vouches for; an engine is code, and whoever made it decides
         what this process does.
+        graphs: how many CUDA graphs TensorRT keeps for each thread, one a shape; worth it for small batches of few
+        shapes.
+        fallback: an ONNX file of the same model, run by ONNX Runtime CUDA where no profile of a TensorRT engine takes
+        a shape; without it that is a BackendError.
 
         Raises BackendError for a device, package or file that cannot be used (it never falls back in silence)
         and ContractError for a missing, damaged or doubly stated contract.
@@ -118,8 +124,16 @@ class Embedder:
         path = default_model() if model is None else Path(model)
         if not os.path.isfile(path):  # False where Path.is_file would raise: a name too long, a folder out of bounds
             raise BackendError(f"{path}: no such model file")
-        stated = _stated(contract) if device == "tensorrt" and contract is not None else None
-        backend = open_backend(path, device, threads, contract=stated, trust_engine=trust_engine)
+        stated = _stated(contract) if runs_engine(path, device) and contract is not None else None
+        backend = open_backend(
+            path,
+            device,
+            threads,
+            contract=stated,
+            trust_engine=trust_engine,
+            graphs=graphs,
+            fallback=None if fallback is None else Path(fallback),
+        )
         # An engine was built by the stated contract and carries it now.
         embedder = cls(backend, _contract(backend, contract if stated is None else None, path), path, threads)
         if device == "openvino-bf16":

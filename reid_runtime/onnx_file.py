@@ -49,6 +49,7 @@ class _Field:
 
 def read_onnx_file(path: Path) -> OnnxFile:
     """Read `path`; raises DamagedFileError where its bytes are no ONNX file, or end too early."""
+    require_file(path)
     metadata: dict[str, str] = {}
     graph = hashlib.sha256()
     try:
@@ -70,6 +71,12 @@ def read_onnx_file(path: Path) -> OnnxFile:
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read: {error.strerror}") from error
     return OnnxFile(metadata, f"sha256:{graph.hexdigest()}")
+
+
+def require_file(path: Path) -> None:
+    """Raises DamagedFileError for a pipe or a device: reading it might never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DamagedFileError(f"{path} is a pipe, a device or a folder; expected a model file on a disk")
 
 
 def _next_field(file: BinaryIO, end: int) -> _Field:

@@ -12,19 +12,9 @@ from reid_runtime.backends import DEVICES
 from reid_runtime.contract import METADATA_KEY, Contract
 from reid_runtime.embedder import Embedder, artefact_digest, default_model
 from reid_runtime.errors import BackendError, ContractError, ImageError, MissingBackendError
-from reid_runtime.onnx_file import DamagedFileError, read_onnx_file
-from reid_runtime.pinned import Pinned, whole_record
+from reid_runtime.onnx_file import DamagedFileError, read_onnx_file, require_file
+from reid_runtime.pinned import COARSE, Pinned, least_cosine, whole_record
 
-COSINES = {"float32": 0.99999, "float16": 0.9999, "int8": 0.9999}
-"""By the contract's precision, the least cosine between a vector and what was pinned for it."""
-COARSE = 0.99
-"""The same where values are rounded to 8 bits in other places than on ONNX Runtime's CPU, which gave the vectors.
-
-That is an INT8 model on any other engine, since each decides by itself what it runs in integers, and every model in
-bfloat16. It is as much as the INT8 export allows between a model and its parent; a MobileNetV2 quantised by minimum
-and maximum has 0.992 between ONNX Runtime and OpenVINO.
-"""
-_PINNED_ON = "onnxruntime cpu"
 _ASKED_FOR = ("auto", "openvino-bf16")
 """Devices that are no backend by themselves, or compute in fewer bits than the file holds: run where they are named."""
 _SAME = 1e-6
@@ -85,8 +75,14 @@ def verify(path: Path, device: str = "auto", contract: str | os.PathLike[str] | 
     embedded default model's.
 
     Raises ContractError for a model without a record, or a contract that cannot be used, and BackendError for a named
-    device that is not here. What is wrong with the model itself is in the result.
+    device that is not here, or an engine; DamagedFileError for a pipe or a device. What is wrong with the model itself
+    is in the result.
     """
+    if path.suffix == ".engine":
+        raise BackendError(
+            f"{path} is a TensorRT engine, what is pinned lies in its ONNX file: verify that one with --device tensorrt"
+        )
+    require_file(path)
     artefact_id = artefact_digest(path)
     try:
         record = None if path.suffix == ".xml" else _record(path)
@@ -155,12 +151,5 @@ def _compared(embedder: Embedder, device: str, expected: Vectors, alone: Vectors
 
 
 def _bound(embedder: Embedder, device: str) -> float:
-    precision, _, made = embedder.contract.precision.partition(" ")
-    if precision not in COSINES:
-        raise ContractError(
-            f"{embedder.path}: no bound is defined for precision {precision!r}; known: {', '.join(COSINES)}"
-        )
-    # Of 7-bit weights every CPU makes the same products under the engine that pinned them; of the 8-bit ones that
-    # TensorRT wants, a CPU without VNNI makes others.
-    coarse = precision == "int8" and (embedder.backend.name != _PINNED_ON or made.startswith("(tensorrt"))
-    return COARSE if coarse or device in _ASKED_FOR else COSINES[precision]
+    bound = least_cosine(embedder.contract, embedder.backend.name, str(embedder.path))
+    return COARSE if device in _ASKED_FOR else bound

@@ -8,8 +8,8 @@ import math
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.backends.base import Array, Backend
-from reid_runtime.backends.trt_module import described, import_tensorrt, in_its_words, listening, tensorrt_log
-from reid_runtime.backends.trt_runner import ALIGNMENT, Fill, Lane, Loaded, Runner, Vectors
+from reid_runtime.backends.trt_module import described, import_tensorrt
+from reid_runtime.backends.trt_pool import Pool, RefusedEngineError
+from reid_runtime.backends.trt_runner import ALIGNMENT, Fill, Lane, Runner, Vectors
 from reid_runtime.contract import Contract, InputFormat
 from reid_runtime.cuda import Cuda, open_cuda
 from reid_runtime.cuda.arrays import device_array, on_device
@@ -31,10 +32,6 @@ from reid_runtime.tensorrt_engines.cache import EngineCache
 from reid_runtime.tensorrt_engines.engine import Engine, read_engine, require_fit
 from reid_runtime.tensorrt_engines.gpu import find_gpu
 from reid_runtime.tensorrt_engines.profiles import Profile, Shape
-
-
-class RefusedEngineError(BackendError):
-    """TensorRT would not load an engine: damaged, or built by another TensorRT or for another GPU."""
 
 
 def open_tensorrt(
@@ -92,8 +89,10 @@ class TensorRTBackend:
         it they are a BackendError.
 
         Raises BackendError where there is no TensorRT, driver or GPU, and in TensorRT's words for an engine that it
-        will not load.
+        will not load; ContractError for a fallback whose contract is another model's.
         """
+        if fallback is not None:
+            _require_one_model(engine.contract_text, fallback)
         trt = import_tensorrt()
         self._cuda = open_cuda() if cuda is None else cuda  # before any Runtime: without a driver that may crash
         if graphs and not self._cuda.captures:
@@ -102,7 +101,7 @@ class TensorRTBackend:
         self.artefact_id = engine.digest
         self.name = f"{described(trt)} with {self._cuda.name}"
         self._fallback = fallback
-        self._pool = _Pool(trt, engine.blob, self._cuda, graphs)
+        self._pool = Pool(trt, engine.blob, self._cuda, graphs)
         self._release = weakref.finalize(self, self._pool.close)
         self._kernel: int | None = None
         self._lock = threading.Lock()
@@ -129,7 +128,7 @@ class TensorRTBackend:
         if profile is None:
             if self._fallback is not None and not on_device(images):
                 return self._fallback.run(images)
-            raise BackendError(f"{self._outside(batch, height, width)}, or give the backend a fallback for the host's")
+            raise BackendError(f"{self._outside(batch, height, width)}, or load it with fallback=FILE.onnx")
         if on_device(images):
             return self._run(profile, batch, lambda runner: self._from_device(runner, images))
         if images.dtype != self._dtype:
@@ -292,82 +291,13 @@ class TensorRTBackend:
         )
 
 
-class _Pool:
-    """The engine and its idle runners by profile. What it made is released in the reverse order."""
-
-    def __init__(self, trt: Any, blob: bytes, cuda: Cuda, graphs: int) -> None:
-        self._cuda, self._graphs = cuda, graphs
-        self._lock = threading.Lock()
-        self._idle: dict[int, list[Runner]] = {}
-        self._out, self._closed = 0, threading.Event()
-        with cuda.current(), listening(trt) as said:
-            try:
-                runtime = trt.Runtime(tensorrt_log(trt))
-            except (RuntimeError, TypeError) as error:  # what the bindings make of a null pointer
-                raise BackendError(f"{described(trt)} gave no runtime: {in_its_words(said)}") from error
-            engine = runtime.deserialize_cuda_engine(blob)
-        if engine is None:
-            raise RefusedEngineError(f"{described(trt)} will not load the engine: {in_its_words(said)}")
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        inputs, outputs = (
-            [name for name in names if engine.get_tensor_mode(name) == mode]
-            for mode in (trt.TensorIOMode.INPUT, trt.TensorIOMode.OUTPUT)
-        )
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise BackendError(f"expected an engine with one input and one output, found {inputs} and {outputs}")
-        self._loaded: Loaded | None = Loaded(trt, engine, runtime, inputs[0], outputs[0])
-
-    @property
-    def loaded(self) -> Loaded:
-        """The engine; BackendError after `close`."""
-        if self._loaded is None:
-            raise BackendError("this TensorRT backend is closed")
-        return self._loaded
-
-    @contextmanager
-    def runner(self, profile: int) -> Iterator[Runner]:
-        """A runner for this thread alone; after a failure it is released, whatever it was in the middle of."""
-        with self._lock:
-            if self._closed.is_set():
-                raise BackendError("this TensorRT backend is closed")
-            self._out += 1
-            idle = self._idle.setdefault(profile, [])
-            runner = idle.pop() if idle else None
-        try:
-            if runner is None:
-                runner = Runner(self.loaded, self._cuda, profile, self._graphs)
-            try:
-                yield runner
-            except BaseException:
-                with suppress(BackendError):  # the first failure is the one to tell
-                    runner.release()
-                raise
-            with self._lock:
-                if not self._closed.is_set():
-                    self._idle[profile].append(runner)
-                    return
-            runner.release()
-        finally:
-            with self._lock:
-                self._out -= 1
-                if self._closed.is_set() and not self._out:
-                    self._loaded = None
-
-    def close(self) -> None:
-        """Release what is idle; runners at work release themselves when they end, and the last one the engine."""
-        with self._lock:
-            self._closed.set()
-            idle = [runner for runners in self._idle.values() for runner in runners]
-            self._idle.clear()
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(self._cuda.current())
-                for runner in idle:
-                    stack.callback(runner.release)
-        finally:
-            with self._lock:
-                if not self._out:
-                    self._loaded = None
+def _require_one_model(text: str | None, fallback: Backend) -> None:
+    """ContractError where vectors of two models would lie in one array."""
+    if text is None or fallback.contract_text is None:
+        return
+    engine, other = (Contract.from_json(each, "the contract").contract_id for each in (text, fallback.contract_text))
+    if engine != other:
+        raise ContractError(f"the fallback must be of the engine's model, {engine}; found one of {other}")
 
 
 def _parts(batch: int, smallest: int, largest: int) -> list[slice]:

@@ -10,9 +10,10 @@ from reid_runtime.contract import METADATA_KEY, Contract, InputFormat, blanks
 from reid_runtime.drafting import draft
 from reid_runtime.embedder import artefact_digest, default_model
 from reid_runtime.files import check_new_file, whole_file
-from reid_runtime.onnx_file import read_onnx_file
+from reid_runtime.onnx_file import read_onnx_file, require_file
 from reid_runtime.pinned import whole_record
 from reid_runtime.resize import LongestSide
+from reid_runtime.tensorrt_engines.engine import read_entry
 
 
 @click.command("describe")
@@ -49,8 +50,11 @@ def command(model: Path | None, as_json: bool, output: Path | None, force: bool)
 
 def _carried(path: Path) -> tuple[str | None, int]:
     """The contract's text, None where there is none, and how many crops are pinned; a damaged file is refused."""
+    require_file(path)
     if path.suffix == ".xml":
         return open_backend(path, "openvino").contract_text, 0
+    if path.suffix == ".engine":
+        return read_entry(path).contract_text, 0  # nothing of it is run
     file = read_onnx_file(path)
     record = whole_record(file, path)
     return file.metadata.get(METADATA_KEY), 0 if record is None else len(record.images)

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count, groupby
 from pathlib import Path
@@ -112,6 +113,7 @@ def command(
     model: str | None,
     contract: str | None,
     device: str,
+    trust_engine: bool,
 ) -> None:
     """Embed every picture of PATH...: folders (searched recursively), files, `.txt` lists of paths, `-` for stdin.
 
@@ -128,19 +130,20 @@ def command(
         raise click.UsageError("--resume goes on with what is there and --force removes it: name one")
     if resume and folder is None:
         raise click.UsageError("--resume is for a folder of parts: name it with a slash behind, -o FOLDER/")
-    if folder is None:
-        check_writable(Path(output), force)
-    else:
-        check_folder(folder, resume, force)
-    # A supervisor may have closed standard input.
-    sources = find_sources(paths, sys.stdin.buffer if sys.stdin is not None else io.BytesIO()).of(part)
-    work = Work(load_model(model, contract, device), sources, on_error)
-    if folder is None:
-        failed = _to_file(work, Path(output), force)
-    else:
-        if force:
-            clear(folder)
-        failed = embed_to_folder(work, folder, part)
+    with nullcontext() if folder is None else folder.alone():
+        if folder is None:
+            check_writable(Path(output), force)
+        else:
+            check_folder(folder, resume, force)
+        # A supervisor may have closed standard input.
+        sources = find_sources(paths, sys.stdin.buffer if sys.stdin is not None else io.BytesIO()).of(part)
+        work = Work(load_model(model, contract, device, trust_engine=trust_engine), sources, on_error)
+        if folder is None:
+            failed = _to_file(work, Path(output), force)
+        else:
+            if force:
+                clear(folder)
+            failed = embed_to_folder(work, folder, part)
     if as_json:
         click.echo(json.dumps(_summary(output, work, failed), indent=2))
     _report(output, work, failed)

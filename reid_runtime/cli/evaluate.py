@@ -9,6 +9,7 @@ import click
 
 from reid_runtime.cli.options import Command, load_model, model_options
 from reid_runtime.contract import Contract
+from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import Evaluation, Settings, Task, score_rows, task_of
 from reid_runtime.evaluation.embedding import embed_task
@@ -102,6 +103,7 @@ def command(
     model: str | None,
     contract: str | None,
     device: str,
+    trust_engine: bool,
 ) -> None:
     """Score a model on FOLDER: a data set in any layout that `reid-runtime datasets` lists, or a CSV file.
 
@@ -129,7 +131,8 @@ def command(
     frames: Pooling = "max" if pooling == "max" else "mean"
     settings = Settings(multi_query, reranking.Settings() if rerank else None, frames if rows is None else None)
     if rows is None:
-        rows, name = _embed(task, frames, model, contract, device)
+        embedder = load_model(model, contract, device, trust_engine=trust_engine)
+        rows, name = _embed(task, frames, embedder), embedder.path.name
     else:
         name = Contract.from_json(rows.contract, str(saved[0])).name
     if save is not None:
@@ -163,14 +166,10 @@ def _read(folder: Path, dataset: str | None, layout: str | None) -> tuple[Datase
     return known, known.read(folder)
 
 
-def _embed(
-    task: Task, pooling: Pooling, model: str | None, contract: str | None, device: str
-) -> tuple[Embeddings, str]:
-    embedder = load_model(model, contract, device)
+def _embed(task: Task, pooling: Pooling, embedder: Embedder) -> Embeddings:
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=len(task.pictures()), label="embedding", file=sys.stderr, hidden=hidden) as bar:
-        rows = embed_task(embedder, task, lambda: bar.update(1), pooling)
-    return rows, embedder.path.name
+        return embed_task(embedder, task, lambda: bar.update(1), pooling)
 
 
 def _text(evaluation: Evaluation) -> str:

@@ -16,8 +16,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def model_options(command: Command) -> Command:
-    """--model, --contract and --device."""
+    """--model, --contract, --device and --trust-engine."""
     for option in (
+        click.option(
+            "--trust-engine", is_flag=True,
+            help="Run a TensorRT engine that was not built here. It is code: whoever made it decides what this does.",
+        ),
         click.option(
             "--device", type=click.Choice(DEVICES), default="auto", show_default=True,
             help="Where the model runs; openvino-bf16 is faster and less exact.",
@@ -29,10 +33,10 @@ def model_options(command: Command) -> Command:
     return command
 
 
-def load_model(model: str | None, contract: str | None, device: str) -> Embedder:
+def load_model(model: str | None, contract: str | None, device: str, *, trust_engine: bool = False) -> Embedder:
     """The named model, or the default with a line that says what it may be used for."""
     with _log_on_stderr():
-        embedder = Embedder.load(model, device=device, contract=contract)
+        embedder = Embedder.load(model, device=device, contract=contract, trust_engine=trust_engine)
     if model is None:
         say_terms(embedder.path, embedder.contract)
     return embedder

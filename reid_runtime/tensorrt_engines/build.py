@@ -89,6 +89,7 @@ def _build(trt: ModuleType, request: Request, watch: Watch, timings: bytes) -> B
             progress = monitor(trt, watch)
             config.progress_monitor = progress
             plan = builder.build_serialized_network(network, config)
+            measured = b"" if is_rtx(trt) else bytes(config.get_timing_cache().serialize())
         except BackendError:
             raise
         except Exception as error:  # the bindings raise TypeError and RuntimeError, with little in them
@@ -97,7 +98,7 @@ def _build(trt: ModuleType, request: Request, watch: Watch, timings: bytes) -> B
             raise watch.failure
         if plan is None:
             raise BackendError(f"{who} cannot build an engine: {in_its_words(said)}")
-        return Built(bytes(plan), profiles, b"" if is_rtx(trt) else bytes(config.get_timing_cache().serialize()))
+        return Built(bytes(plan), profiles, measured)
 
 
 def _parse(trt: ModuleType, network: "tensorrt.INetworkDefinition", request: Request) -> None:

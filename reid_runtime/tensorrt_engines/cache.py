@@ -2,11 +2,12 @@
 
 Where no folder can be written the engine is built for this process alone, with a warning. Builds wait for each other,
 in this process and across processes: TensorRT picks kernels by measuring them, and two builds on one GPU would measure
-each other.
+each other. What was built is held to the vectors that are pinned in its ONNX file before it is kept.
 """
 
 import hashlib
 import json
+import logging
 import os
 import re
 import threading
@@ -22,7 +23,7 @@ from reid_runtime.contract import METADATA_KEY, Contract
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.files import whole_file
 from reid_runtime.onnx_file import read_onnx_file
-from reid_runtime.pinned import whole_record
+from reid_runtime.pinned import Pinned, whole_record
 from reid_runtime.tensorrt_engines.build import Built, Request, build
 from reid_runtime.tensorrt_engines.engine import (
     BuildOptions,
@@ -36,8 +37,10 @@ from reid_runtime.tensorrt_engines.folder import ENVIRONMENT, default_folder, no
 from reid_runtime.tensorrt_engines.gpu import NoGpuError, find_gpu
 from reid_runtime.tensorrt_engines.profiles import Batches, Profile, profiles_for
 from reid_runtime.tensorrt_engines.progress import Progress, nothing
+from reid_runtime.tensorrt_engines.proof import proved
 
-ON_DEMAND = "not run: built on demand"
+_NOT_YET = "not run yet"
+_LOG = logging.getLogger(__name__)
 USUAL_BATCHES, USUAL_OPTIONS = Batches(), BuildOptions()
 _one_build = threading.Lock()
 
@@ -66,22 +69,24 @@ class EngineCache:
         fresh: build it whatever the folder has; for an engine that TensorRT itself would not deserialise.
 
         An entry that is damaged, or is another's under this key, is built once more. Raises BackendError for what
-        cannot be built or kept, ContractError for a missing contract.
+        cannot be built or kept, or does not give the vectors that are pinned in the file; ContractError for a missing
+        contract.
         """
         trt = import_tensorrt()
-        promised = contract_of(onnx, contract)
+        promised, pinned = _promises(onnx, contract)
         request, wanted = requested(trt, onnx, promised, profiles_for(promised.resize, batches, shapes), options)
         path = self.folder / f"{_key(trt, wanted)}.engine"
         found = None if fresh else _stored(path, wanted)
         if found is not None:
             return found
         if not self._writable():
-            return finished(wanted, build_alone(trt, request, progress))
+            return proved(finished(wanted, build_alone(trt, request, progress)), promised, pinned, onnx)
         with self._building():
             found = None if fresh else _stored(path, wanted)  # another process may have built it meanwhile
             if found is not None:
                 return found
-            engine = finished(wanted, self._build(trt, request, progress))
+            _LOG.info("building the TensorRT engine of %s, which takes minutes; it is kept in %s", onnx, self.folder)
+            engine = proved(finished(wanted, self._build(trt, request, progress)), promised, pinned, onnx)
             try:
                 write_engine(path, engine)
             except BackendError as error:  # minutes of work are not thrown away for a full disk
@@ -132,16 +137,21 @@ class EngineCache:
 
 def contract_of(onnx: Path, stated: Contract | None = None) -> Contract:
     """The contract that an ONNX file carries, or the one stated for a file that carries none; ContractError else."""
+    return _promises(onnx, stated)[0]
+
+
+def _promises(onnx: Path, stated: Contract | None) -> tuple[Contract, Pinned | None]:
+    """The contract, and what is pinned in the file."""
     file = read_onnx_file(onnx)
-    whole_record(file, onnx)
+    pinned = whole_record(file, onnx)
     carried = file.metadata.get(METADATA_KEY)
     if carried is not None and stated is not None:
         raise ContractError(f"{onnx} carries its own contract; none must be stated beside it")
     if carried is not None:
-        return Contract.from_json(carried, str(onnx))
+        return Contract.from_json(carried, str(onnx)), pinned
     if stated is None:
         raise ContractError(f"{onnx} carries no contract, so nobody knows its input and its sizes: state one")
-    return stated
+    return stated, pinned
 
 
 def requested(
@@ -161,7 +171,7 @@ def requested(
         gpu = None
     # Its scores were measured through the parent's graph, not through this engine.
     promised = replace(contract, parent=digest, scores=(), drift=None).to_json()
-    origin = Origin(digest, trt.__name__, trt.__version__, gpu, options, ON_DEMAND)
+    origin = Origin(digest, trt.__name__, trt.__version__, gpu, options, _NOT_YET)
     return Request(str(onnx), content, contract.input, profiles, options), Engine(b"", promised, profiles, origin)
 
 
@@ -198,7 +208,9 @@ def _stored(path: Path, wanted: Engine) -> Engine | None:
     require_private(path.parent)
     try:
         found = read_entry(path)
-        if (found.contract_text, found.origin) == (wanted.contract_text, wanted.origin):
+        assert found.origin is not None
+        assert wanted.origin is not None
+        if (found.contract_text, replace(found.origin, parity=_NOT_YET)) == (wanted.contract_text, wanted.origin):
             return found
         reason = f"{path} was built from something else than its name says"
     except BackendError as error:

@@ -19,6 +19,7 @@ from reid_runtime.tensorrt_engines.gpu import Gpu
 from reid_runtime.tensorrt_engines.profiles import Profile
 
 VERSION = 1
+_TRUST = "pass trust_engine=True (--trust-engine) if you know who made it"
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,13 @@ def read_engine(path: Path, trust_engine: bool = False) -> Engine:
             return Engine(blob, None, ())
         raise BackendError(
             f"{path} has no {sidecar_path(path).name} beside it, so nothing says what it is, and an engine is code: "
-            "build it here with python -m export.to_tensorrt, or pass trust_engine=True if you know who made it"
+            f"build it here with python -m export.to_tensorrt, or {_TRUST}"
         )
     engine = _described(blob, sidecar, path)
     if not trust_engine and not was_built_here(sidecar):
         raise BackendError(
             f"{path} was not built here by this user, or its sidecar was changed since, and an engine is code: build "
-            "it here with python -m export.to_tensorrt, or pass trust_engine=True if you know who made it"
+            f"it here with python -m export.to_tensorrt, or {_TRUST}"
         )
     return engine
 

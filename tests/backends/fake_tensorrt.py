@@ -47,7 +47,10 @@ class FakeTensorRT(types.ModuleType):
         self.cuda, self.profiles, self.embed, self.shape = cuda, profiles, embed, shape
         self.dtypes = {"images": self.DataType[dtype], "embeddings": self.DataType[output]}
         self.contexts = []
-        """Weak references to every context that was made."""
+        self.engines = []
+        """Weak references to every one that was made."""
+        self.announced = None
+        """The output's shape as it is told, where that is another than an engine of ours has."""
         self.logger = None
         self.Runtime = lambda logger: Runtime(self, logger)
 
@@ -77,6 +80,7 @@ class Runtime:
         if self.trt.fails("deserialize_cuda_engine"):
             return None
         engine = Engine(self.trt)
+        self.trt.engines.append(weakref.ref(engine))
         self._engine = weakref.ref(engine)
         return engine
 
@@ -263,7 +267,7 @@ class Context:
             raise RuleBrokenError(f"output address {address:#x} is not aligned to 256 bytes")
         output = self._cuda.array(address, size).view(np.float32).reshape(batch, -1)
         if self._allocator is not None:
-            self._allocator.notify_shape("embeddings", output.shape)
+            self._allocator.notify_shape("embeddings", self.trt.announced or output.shape)
         return address, output
 
     def __del__(self):

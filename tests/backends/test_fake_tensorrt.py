@@ -11,7 +11,7 @@ from reid_runtime.backends import trt_runner
 
 from ..cuda.fake import FakeCuda, RuleBrokenError, Work
 from .fake_tensorrt import BLOB, FakeTensorRT
-from .test_tensorrt import PROFILES, ByInterface, Place, images, near
+from .on_fakes import PROFILES, ByInterface, Place, images, near
 
 SHAPE = (2, 16, 8, 3)
 SIZE = 2 * 16 * 8 * 3
@@ -282,6 +282,29 @@ class TestTheGpu:
         caller.cuda.launch_graph(graph, caller.stream)
         with pytest.raises(RuleBrokenError, match="while it runs"):
             caller.cuda.destroy_graph(graph)
+
+    @pytest.mark.parametrize(
+        ("call", "words"),
+        [
+            (lambda cuda: cuda.copy(*(cuda.allocate(4) for _ in range(2)), 4, 7), "stream 7 does not exist"),
+            (lambda cuda: cuda.destroy_stream(7), "stream 7 does not exist"),
+            (lambda cuda: cuda.destroy_event(7), "event 7 does not exist"),
+            (lambda cuda: cuda.destroy_graph(7), "graph 7 does not exist"),
+            (lambda cuda: cuda.end_capture(7), "stream 7 is not capturing"),
+            (lambda cuda: cuda.free_pinned(np.zeros(4, np.uint8)), "was not allocated, or was freed before"),
+        ],
+    )
+    def test_what_is_not_there(self, caller, call, words):
+        with pytest.raises(RuleBrokenError, match=words):
+            call(caller.cuda)
+
+    @pytest.mark.parametrize(
+        ("grid", "block", "shared"),
+        [((1, 1, 65536), (32, 8, 1), 0), ((1, 1, 1), (64, 32, 1), 0), ((1, 1, 1), (32, 8, 1), 48 * 1024 + 1)],
+    )
+    def test_a_launch_over_the_limits(self, caller, grid, block, shared):
+        with pytest.raises(RuleBrokenError, match="over the limits"):
+            caller.cuda.launch(1, grid, block, shared, caller.stream, ())
 
     def test_a_leak(self, caller):
         assert caller.cuda.leaks() == {"memory": 2, "streams": 2}

@@ -1,10 +1,12 @@
 """device="tensorrt": from a file to a backend, by way of the engine cache, on the fakes."""
 
 import dataclasses
+from contextlib import closing
 
 import pytest
 
 from reid_runtime import Embedder
+from reid_runtime.backends import onnx as onnx_module
 from reid_runtime.backends import open_backend
 from reid_runtime.backends import tensorrt as backend_module
 from reid_runtime.contract import Contract
@@ -13,10 +15,10 @@ from reid_runtime.tensorrt_engines.cache import write_engine
 from reid_runtime.tensorrt_engines.engine import BuildOptions, Engine, Origin
 from reid_runtime.tensorrt_engines.gpu import Gpu
 
-from ..models import CONTRACT, write_model
-from ..pictures import picture
+from ..models import CONTRACT, FOREIGN, write_model
+from ..pictures import encode, picture
 from .fake_tensorrt import BLOB
-from .test_tensorrt import Place, near
+from .on_fakes import Place, near
 
 GPU = Gpu("fake GPU", "8.6", "13.0")
 ORIGIN = Origin("sha256:00", "tensorrt", "11.4.0.106", GPU, BuildOptions(), "not run: no GPU")
@@ -104,6 +106,10 @@ class TestEngineFiles:
         with pytest.raises(BackendError, match="build it again here"):
             open_backend(path, "tensorrt")
 
+    def test_without_a_device_being_named(self, path):
+        with closing(open_backend(path, "auto")) as backend:
+            assert backend.name == "TensorRT 11.4.0.106 with fake GPU"
+
     def test_not_by_another_device(self, path):
         with pytest.raises(BackendError, match="is a TensorRT engine, which device 'cpu' cannot run: use device 'ten"):
             open_backend(path, "cpu")
@@ -112,7 +118,7 @@ class TestEngineFiles:
         path, stated = tmp_path / "foreign.engine", tmp_path / "contract.json"
         path.write_bytes(BLOB)
         stated.write_text(CONTRACT.to_json())
-        with pytest.raises(BackendError, match=r"an engine is code: .*trust_engine=True"):
+        with pytest.raises(BackendError, match=r"an engine is code: .*trust_engine=True \(--trust-engine\)"):
             Embedder.load(path, device="tensorrt", contract=stated)
         embedder = Embedder.load(path, device="tensorrt", contract=stated, trust_engine=True)
         assert embedder.contract == Contract.from_json(CONTRACT.to_json(), "")
@@ -123,6 +129,82 @@ class TestEngineFiles:
         stated.write_text(CONTRACT.to_json())
         with pytest.raises(ContractError, match="has its contract beside it"):
             Embedder.load(path, device="tensorrt", contract=stated)
+
+
+def test_engines_are_described_from_their_sidecars_and_verified_by_their_onnx_files(place, command, tmp_path):
+    path = tmp_path / "model.engine"
+    write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
+    assert "mean and maximum of the colours" in command("describe", path).out
+    assert "what is pinned lies in its ONNX file: verify that one with --device tensorrt" in command("verify", path).err
+
+
+def test_the_command_names_the_flag_that_trusts_a_stranger(place, command, tmp_path):
+    (tmp_path / "foreign.engine").write_bytes(BLOB)
+    (tmp_path / "contract.json").write_text(CONTRACT.to_json())
+    (tmp_path / "one.png").write_bytes(encode(picture(40, 20), "PNG"))
+    arguments = (
+        *("embed", tmp_path / "one.png", "-o", tmp_path / "out.npz"),
+        *("--model", tmp_path / "foreign.engine", "--contract", tmp_path / "contract.json"),
+    )
+    refused = command(*arguments)
+    assert refused.code == 1
+    assert "an engine is code: " in refused.err
+    assert "(--trust-engine) if you know who made it" in refused.err
+    assert command(*arguments, "--trust-engine").code == 0
+    assert (tmp_path / "out.npz").exists()
+
+
+class TestFallback:
+    """A crop of 16x2 is outside every profile of the fake's engine."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        path = tmp_path / "model.engine"
+        write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
+        return path
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """The devices that ONNX Runtime was asked for; it has but the CPU here."""
+        asked, on_cpu = [], onnx_module.OnnxBackend
+        monkeypatch.setattr(
+            onnx_module, "OnnxBackend", lambda path, device, _: asked.append(device) or on_cpu(path, "cpu")
+        )
+        return asked
+
+    def test_is_an_onnx_file_on_cuda(self, place, path, tiny, tiny_model, asked):
+        crops = [picture(64, 8), picture(40, 20)]
+        embedder = Embedder.load(path, device="tensorrt")
+        with pytest.raises(BackendError, match=r"16x2; the nearest takes .*, or load it with fallback=FILE\.onnx"):
+            embedder.embed(crops, colour="rgb")
+        embedder.backend.close()
+        embedder = Embedder.load(path, device="tensorrt", fallback=tiny_model)
+        near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+        assert asked == ["cuda"]
+        embedder.backend.close()
+
+    @pytest.mark.parametrize("change", [{"weights": "sha256:11"}, {"input": FOREIGN.input}])
+    def test_of_another_model_is_refused(self, place, path, tmp_path, asked, change):
+        onnx = write_model(tmp_path / "other.onnx", dataclasses.replace(CONTRACT, **change))
+        with pytest.raises(ContractError, match=r"the fallback must be of the engine's model, .*; found one of "):
+            Embedder.load(path, device="tensorrt", fallback=onnx)
+
+
+def test_graphs_are_captured_and_launched_where_they_are_asked_for(place, tiny, tiny_model):
+    for graphs, launched in ((0, 0), (2, 1)):
+        embedder = Embedder.load(tiny_model, device="tensorrt", graphs=graphs)
+        crops = [picture(40, 20, 1)]
+        place.cuda.faults.arm(None)
+        for _ in range(2):
+            near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+        assert place.cuda.faults.calls.count("cuGraphLaunch") == launched
+        embedder.backend.close()
+
+
+@pytest.mark.parametrize("option", [{"graphs": 1}, {"fallback": "model.onnx"}])
+def test_what_is_tensorrts_alone_is_refused_elsewhere(tiny_model, option):
+    with pytest.raises(BackendError, match="are for device 'tensorrt', and 'cpu' was asked for"):
+        Embedder.load(tiny_model, **option)
 
 
 def test_graphs_need_a_provider_that_captures(place, tiny_model, monkeypatch):

@@ -1,7 +1,5 @@
-"""The TensorRT backend on a fake TensorRT and a fake GPU, which enforce the rules of both and compute with numpy."""
+"""The TensorRT backend on the fakes, with pixels of the host: right answers, and which profile gives them."""
 
-import gc
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,105 +7,15 @@ import numpy as np
 import pytest
 
 from reid_runtime import Embedder
-from reid_runtime.backends.tensorrt import TensorRTBackend
-from reid_runtime.errors import BackendError, ImageError
-from reid_runtime.tensorrt_engines.engine import Engine
+from reid_runtime.errors import BackendError
 
-from ..cuda.fake import FakeCuda, Work
-from ..cuda.host import library
 from ..models import CONTRACT, FOREIGN, write_model
 from ..pictures import picture
-from .fake_tensorrt import BLOB, FakeTensorRT
+from .on_fakes import Place, embed_like, images, near
 
-onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-PROFILES = (
-    ((1, 8, 4), (4, 16, 8), (4, 16, 16)),
-    ((1, 8, 4), (2, 32, 16), (3, 40, 24)),
-    ((2, 41, 25), (4, 48, 32), (4, 64, 32)),
-)
 SHAPES = [(16, 8), (16, 16), (9, 5), (32, 16), (40, 24), (12, 24)]
-
-
-def embed_like(path):
-    """The tiny model in numpy, with the constants of the file."""
-    kept = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load(path).graph.initializer}
-
-    def embed(images):
-        axes = (2, 3) if images.shape[1] == 3 else (1, 2)
-        values = images.astype(np.float32)
-        raw = np.concatenate([values.mean(axes), values.max(axes)], axis=1) @ kept["weights"] + kept["bias"]
-        return raw / np.linalg.norm(raw, axis=1, keepdims=True)
-
-    return embed
-
-
-class Place:
-    """Both fakes and a backend on them; what is wrong at the end is told by `check`."""
-
-    def __init__(self, monkeypatch, path, **kind):
-        gc.freeze()  # what was there before cannot leak, and need not be looked through
-        self.cuda = FakeCuda()
-        self.trt = FakeTensorRT(self.cuda, PROFILES, embed_like(path), **kind)
-        monkeypatch.setitem(sys.modules, "tensorrt", self.trt)
-        monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-        self.engine = Engine(BLOB, CONTRACT.to_json(), ())
-
-    def backend(self, **options):
-        return TensorRTBackend(self.engine, cuda=self.cuda, **options)
-
-    def check(self):
-        gc.collect()
-        gc.unfreeze()
-        assert self.cuda.violations == []
-        assert self.cuda.leaks() == {}
-        assert not any(context() for context in self.trt.contexts)
-
-
-@pytest.fixture
-def place(monkeypatch, tiny_model):
-    place = Place(monkeypatch, tiny_model)
-    yield place
-    place.check()
-
-
-def images(count, height=16, width=8, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
-
-
-def near(found, expected):
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-class OnGpu:
-    """An array of the fake GPU that its producer is still filling when it is handed out."""
-
-    def __init__(self, cuda, values, offset=0):
-        self.cuda, self.values = cuda, np.ascontiguousarray(values)
-        with cuda.current():
-            self.stream = cuda.create_stream()
-            self.base = cuda.allocate(self.values.nbytes + offset)
-        self.address = self.base + offset
-        self.shape, self.dtype = values.shape, values.dtype
-        place = cuda.array(self.address, self.values.nbytes)
-        cuda.queue(self.stream, Work(lambda: place.__setitem__(slice(None), self.values.view(np.uint8).ravel())))
-
-    def free(self):
-        with self.cuda.current():
-            self.cuda.synchronize(self.stream)
-            self.cuda.free(self.base)
-            self.cuda.destroy_stream(self.stream)
-
-
-class ByInterface(OnGpu):
-    @property
-    def __cuda_array_interface__(self):
-        return {
-            "shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "version": 3,
-            "strides": None, "stream": self.stream,
-        }  # fmt: skip
 
 
 class TestRuns:
@@ -128,7 +36,9 @@ class TestRuns:
 
     def test_closing_twice_and_running_after(self, place):
         backend = place.backend()
+        backend.run(images(1))
         backend.close()
+        assert [engine() for engine in place.trt.engines] == [None]  # at once, though the backend is still here
         backend.close()
         with pytest.raises(BackendError, match="closed"):
             backend.run(images(1))
@@ -206,6 +116,65 @@ class TestRuns:
         assert (set(place.cuda.memory), set(place.cuda.pinned)) == before
         backend.close()
 
+    def test_one_part_travels_while_another_is_computed(self, place, monkeypatch):
+        """The second part is on its way, on a stream of its own, before the first is waited for."""
+        order = []
+        for call, stream in (("upload", 2), ("download", 2), ("wait_here", None)):
+            real = getattr(place.cuda, call)
+            monkeypatch.setattr(
+                place.cuda,
+                call,
+                lambda *arguments, real=real, call=call, stream=stream: (
+                    order.append((call, None if stream is None else arguments[stream])),
+                    real(*arguments),
+                )[1],
+            )
+        backend = place.backend()
+        backend.run(images(9))
+        assert [call for call, _ in order] == [
+            *("upload", "download", "upload", "download"),  # both lanes, without a wait
+            *("wait_here", "upload", "download", "wait_here", "wait_here"),
+        ]
+        copies, compute = ({stream for call, stream in order if call == each} for each in ("upload", "download"))
+        assert len(copies) == len(compute) == 1
+        assert copies != compute
+        backend.close()
+
+    def test_of_the_graphs_those_that_were_used_last_are_kept(self, place):
+        backend = place.backend(graphs=2)
+        backend.run(images(4, 16, 16))  # the buffers have their size, and one graph is kept
+        launched = []
+        for shape in ((16, 8), (16, 16), (9, 5), (16, 16), (16, 8)):
+            place.cuda.faults.arm(None)
+            backend.run(images(4, *shape))
+            launched.append(place.cuda.faults.calls.count("cuGraphLaunch"))
+        assert launched == [0, 1, 0, 1, 0]
+        assert len(place.cuda.graphs) == 2
+        backend.close()
+
+    def test_a_graph_is_not_launched_once_its_output_has_moved(self, place, tiny):
+        """The larger batch has smaller images: the input stays where it is, the output grows."""
+        backend = place.backend(graphs=4)
+        for count, shape in ((2, (16, 16)), (4, (16, 8)), (2, (16, 16)), (4, (16, 8))):
+            batch = images(count, *shape, seed=count)
+            near(backend.run(batch), tiny.backend.run(batch))
+        backend.close()
+
+    @pytest.mark.parametrize(
+        ("announced", "words"),
+        [
+            ((1, 8), r"expected a vector for each of 2 images, the engine gives \(1, 8\)"),
+            ((2, 4, 2), r"expected vectors of shape \(N, D\) from the engine, TensorRT announced \(2, 4, 2\)"),
+            ((2, 0), "expected vectors of shape"),
+        ],
+    )
+    def test_vectors_of_another_shape_are_refused(self, place, announced, words):
+        backend = place.backend()
+        place.trt.announced = announced
+        with pytest.raises(BackendError, match=words):
+            backend.run(images(2))
+        backend.close()
+
     @pytest.mark.parametrize(
         ("batch", "words"),
         [
@@ -273,175 +242,3 @@ class TestProfiles:
         near(backend.run(images(2, 100, 50)), tiny.backend.run(images(2, 100, 50)))
         assert place.trt.contexts == []
         backend.close()
-
-
-class TestArraysOfTheGpu:
-    """Read where they lie, after their own stream."""
-
-    @pytest.mark.parametrize("graphs", [0, 3])
-    def test_without_a_copy(self, place, tiny, graphs):
-        backend = place.backend(graphs=graphs)
-        batch = images(6, 16, 16)
-        given = ByInterface(place.cuda, batch)
-        place.cuda.faults.arm(None)
-        near(backend.run(given), tiny.backend.run(batch))
-        copies = [call for call in place.cuda.faults.calls if call.startswith("cuMemcpy")]
-        assert copies == ["cuMemcpyDtoHAsync"] * 2
-        given.free()
-        backend.close()
-
-    def test_what_is_not_aligned_is_moved_on_the_gpu(self, place, tiny):
-        backend = place.backend()
-        batch = images(5, 9, 5)
-        given = ByInterface(place.cuda, batch, offset=64)
-        near(backend.run(given), tiny.backend.run(batch))
-        assert "cuMemcpyHtoDAsync" not in place.cuda.faults.calls
-        given.free()
-        backend.close()
-
-    def test_what_is_not_packed_is_refused(self, place):
-        class Strided(ByInterface):
-            @property
-            def __cuda_array_interface__(self):
-                return super().__cuda_array_interface__ | {"shape": (2, 8, 8, 3), "strides": (384, 48, 3, 1)}
-
-        backend = place.backend()
-        given = Strided(place.cuda, images(2))
-        with pytest.raises(BackendError, match=r"contiguous uint8 .* with strides \(384, 48, 3, 1\)"):
-            backend.run(given)
-        given.free()
-        backend.close()
-
-    def test_another_dtype_is_refused(self, place):
-        backend = place.backend()
-        given = ByInterface(place.cuda, images(2).astype(np.float32))
-        with pytest.raises(BackendError, match=r"takes contiguous uint8 from the GPU, found .* of float32"):
-            backend.run(given)
-        given.free()
-        backend.close()
-
-
-class TestFrames:
-    """embed_boxes on a frame of the GPU."""
-
-    BOXES = ((10, 20, 30, 60), (-5, 3.2, 17, 44), (90, 50, 300, 200), (60, 3, 99, 118), (5, 5, 5, 9), (0, 0, 200, 120))
-
-    @pytest.mark.parametrize("colour", ["rgb", "bgr"])
-    def test_boxes_are_the_cpus(self, place, tiny, tiny_model, colour):
-        library()
-        frame = picture(120, 200)
-        given = ByInterface(place.cuda, frame)
-        embedder = Embedder(place.backend(), CONTRACT, tiny_model)
-        with pytest.warns(UserWarning, match="1 boxes"):
-            found, valid = embedder.embed_boxes(given, self.BOXES, colour, return_valid=True)
-        with pytest.warns(UserWarning, match="1 boxes"):
-            expected, held = Embedder(tiny.backend, CONTRACT, tiny_model).embed_boxes(
-                frame, self.BOXES, colour, return_valid=True
-            )
-        assert valid.tolist() == held.tolist()
-        assert (found[valid] * expected[valid]).sum(axis=1).min() > 0.9999  # a grey level at most apart
-        assert not found[~valid].any()
-        given.free()
-        embedder.backend.close()
-
-    def test_a_contract_that_is_not_the_engines(self, place):
-        """The kernel would write floats where the engine has room for bytes."""
-        given, backend = ByInterface(place.cuda, picture(60, 50)), place.backend()
-        with pytest.raises(BackendError, match="input is NCHW of float32, the engine's another"):
-            backend.run_crops(given, "rgb", np.array([(0, 0, 20, 40)]), (16, 8), FOREIGN.input)
-        given.free()
-        backend.close()
-
-    def test_a_crop_outside_every_profile(self, place, tiny_model):
-        given = ByInterface(place.cuda, picture(120, 200))
-        embedder = Embedder(place.backend(), CONTRACT, tiny_model)
-        with pytest.raises(BackendError, match="no profile of this engine takes 1 images of 16x1; the nearest"):
-            embedder.embed_boxes(given, [(60, 3, 61, 118)], "rgb")
-        given.free()
-        embedder.backend.close()
-
-    def test_a_frame_of_another_kind(self, place, tiny_model):
-        embedder = Embedder(place.backend(), CONTRACT, tiny_model)
-        for values in (
-            np.zeros((20, 20), np.uint8),
-            np.zeros((20, 20, 3), np.float32),
-            np.zeros((20, 20, 4), np.uint8),
-        ):
-            given = ByInterface(place.cuda, values)
-            with pytest.raises(ImageError, match=r"\(height, width, 3\) of uint8"):
-                embedder.embed_boxes(given, [(0, 0, 20, 20)], "rgb")
-            given.free()
-        given = ByInterface(place.cuda, np.zeros((20, 20, 3), np.uint8))
-        with pytest.raises(ImageError, match="never guessed"):
-            embedder.embed_boxes(given, [(0, 0, 20, 20)], None)
-        given.free()
-        embedder.backend.close()
-
-    def test_a_backend_of_the_host_says_so(self, place, tiny):
-        given = ByInterface(place.cuda, picture(120, 200))
-        with pytest.raises(BackendError, match="the frame is on the GPU, and onnxruntime cpu takes pixels of the host"):
-            tiny.embed_boxes(given, self.BOXES, "rgb")
-        given.free()
-
-
-class TestFailures:
-    """Every call fails once: the error is ours in TensorRT's or CUDA's words, nothing leaks, the next call works."""
-
-    @staticmethod
-    def scenario(place, graphs, batches, given, corners):
-        backend = place.backend(graphs=graphs)
-        try:
-            for batch in batches:
-                backend.run(batch)
-            backend.run(given)
-            backend.run_crops(given.frame, "rgb", corners, (16, 8), CONTRACT.input)
-        except BaseException:
-            place.cuda.faults.failing = None
-            near(backend.run(batches[0]), place.trt.embed(batches[0]))
-            raise
-        finally:
-            place.cuda.faults.failing = None
-            place.closing = len(place.cuda.faults.calls)
-            backend.close()
-
-    @pytest.mark.parametrize("graphs", [0, 2])
-    def test_at_every_call(self, place, graphs):
-        library()
-        batches = [images(9), images(9), images(2, 40, 24), images(9, 16, 16)]
-        given = ByInterface(place.cuda, images(5), offset=64)
-        given.frame = ByInterface(place.cuda, picture(60, 50))
-        held = place.cuda.leaks()
-        arguments = (place, graphs, batches, given, np.array([(0, 0, 20, 30)] * 6))
-        place.cuda.faults.arm(None)
-        self.scenario(*arguments)
-        calls = place.cuda.faults.calls[: place.closing]
-        assert {"deserialize_cuda_engine", "execute_async_v3", "cuMemHostAlloc", "cuLaunchKernel"} < set(calls)
-        for number, call in enumerate(calls):
-            place.cuda.faults.arm(number)
-            with pytest.raises(BackendError, match="injected") as told:
-                self.scenario(*arguments)
-            del told
-            gc.collect()
-            assert place.cuda.leaks() == held, call
-            assert place.cuda.violations == [], call
-        given.frame.free()
-        given.free()
-
-    def test_of_giving_back(self, place):
-        """A release that fails is told, and the others are done all the same."""
-        place.backend(graphs=2).close()
-        place.cuda.faults.arm(None)
-        backend = place.backend(graphs=2)
-        backend.run(images(9))
-        before = len(place.cuda.faults.calls)
-        backend.close()
-        releases = place.cuda.faults.calls[before:]
-        assert "cuMemFree" in releases
-        for number in range(1, len(releases)):
-            backend = place.backend(graphs=2)
-            backend.run(images(9))
-            place.cuda.faults.arm(number)
-            with pytest.raises(BackendError, match="injected"):
-                backend.close()
-            place.cuda.faults.arm(None)
-            place.check()

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from reid_runtime import Embedder
 from reid_runtime.storage import read_embeddings
+from reid_runtime.storage.folders import open_folder
 from reid_runtime.storage.jobs import PART_PICTURES, Part, part_name
 
 from ..models import DIMENSION, write_model
@@ -87,7 +89,7 @@ def test_a_resumed_job_gives_the_bytes_of_an_uninterrupted_one(embed, many, tmp_
         sociable = Embedder(company(tiny.backend), tiny.contract, tiny.path)
         alone, among = sociable.embed([picture(seed=1)], "rgb"), sociable.embed([picture(seed=1), picture()], "rgb")
         assert not np.array_equal(alone[0], among[0])
-        monkeypatch.setattr("reid_runtime.cli.embed.load_model", lambda *_: sociable)
+        monkeypatch.setattr("reid_runtime.cli.embed.load_model", lambda *_, **__: sociable)
     options = ("--device", "cpu" if device == "sociable" else device)
     said = embed(many, "-o", "out/", "--json", *options)
     whole = contents(tmp_path / "out")
@@ -196,6 +198,28 @@ def test_a_bad_picture_that_stops_the_job_can_be_mended_and_the_job_resumed(embe
     assert embed("crops", "-o", "out/", "--on-error", "raise", "--resume").code == 0
     found = read_embeddings(tmp_path / "out")
     assert found.id.tolist() == sorted(path.name for path in (tmp_path / "crops").iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no lock that ends with its process")
+def test_a_folder_is_one_jobs_at_a_time(embed, tmp_path):
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "1.png").write_bytes(encode(picture(), "PNG"))
+    with open_folder("out/").alone():
+        for options in ([], ["--resume"], ["--force"]):
+            run = embed("few", "-o", "out/", *options)
+            assert (run.code, run.err) == (
+                1, "error: another run is going on in out: wait for its end, or choose another folder\n"
+            )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+    os.symlink("nowhere", tmp_path / "link")
+    assert embed("few", "-o", "link/").err == "error: link cannot be opened: No such file or directory\n"
+    assert embed("few", "-o", "out/").code == 0
+    assert embed("few", "-o", "out/", "--resume").code == 0
+
+
+def test_a_job_that_cannot_begin_leaves_no_folder(embed, tmp_path):
+    assert embed("absent", "-o", "out/").code == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_shards_merged_are_the_whole(embed, command, many, tmp_path):

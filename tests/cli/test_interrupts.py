@@ -157,6 +157,50 @@ def test_killed_job_goes_on_without_losing_or_repeating_a_row(start, several, tm
     ]
 
 
+def test_a_second_job_is_kept_out_until_the_first_is_killed(start, several, tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    first, _ = start(several, "-o", "out/")
+    wait_for_part(first, tmp_path / "out", 0)
+    first.send_signal(signal.SIGSTOP)
+    second, terminal = start(several, "-o", "out/", "--resume")
+    assert b"another run is going on in out" in read_until(terminal, None)
+    assert second.wait(timeout=30) == 1
+    first.kill()
+    first.wait(timeout=30)
+    third, terminal = start(several, "-o", "out/", "--resume")
+    read_until(terminal, None)
+    assert third.wait(timeout=60) == 0
+
+
+IMPORTING = """if True:
+    import os, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupted = sys.argv.pop(1)
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == interrupted:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    sys.meta_path.insert(0, Finder)
+    from reid_runtime.__main__ import main
+    main()
+"""
+
+
+@pytest.mark.parametrize("module", ["reid_runtime.cli", "click", "numpy", "PIL.Image", "onnxruntime"])
+def test_interrupted_while_importing_is_130_without_a_traceback(module, tiny_model, tmp_path):
+    picture_file = tmp_path / "1.png"
+    picture_file.write_bytes(encode(picture(), "PNG"))
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORTING, module, "embed", picture_file, "--model", tiny_model, "--device", "cpu"],
+        cwd=tmp_path, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr.strip()) == (130, b"")
+    assert list(tmp_path.iterdir()) == [picture_file]
+
+
 def test_progress_is_shown_on_a_terminal_only(start, many, tmp_path, tiny_model):
     (tmp_path / "list.txt").write_text("".join(f"{many}/{number}.bmp\n" for number in range(300)))
     process, terminal = start("list.txt", "-o", "out.npz")

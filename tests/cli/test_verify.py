@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from importlib import metadata
 
@@ -126,6 +127,16 @@ def test_a_low_bit_of_a_weight_is_damage_though_the_vectors_stay(command, model)
     run = command("verify", model)
     assert run.code == 1
     assert f"FAIL    {model} is damaged: its graph is sha256:" in run.out
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("verb", ["verify", "describe"])
+@pytest.mark.parametrize("name", ["pipe.onnx", "pipe.xml"])
+def test_a_pipe_is_refused_without_waiting_for_what_comes_out_of_it(command, tmp_path, verb, name):
+    os.mkfifo(tmp_path / name)
+    run = command(verb, tmp_path / name)
+    assert (run.code, run.out) == (1, "")
+    assert f"{name} is a pipe, a device or a folder; expected a model file on a disk" in run.err
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])

@@ -1,7 +1,8 @@
 """A GPU in host memory that runs everything as late as it may, and breaks a test that breaks a rule.
 
 Streams are queues: what is on them happens when somebody waits for it, never before, and streams that nobody orders
-stay unordered. Each rule cites where CUDA states it. Calls are counted, and one of them can be made to fail.
+stay unordered. Each rule cites where CUDA states it; for handles that are not there it is the driver API's
+CUDA_ERROR_INVALID_HANDLE. Calls are counted, and one of them can be made to fail.
 """
 
 import ctypes

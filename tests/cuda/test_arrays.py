@@ -102,11 +102,26 @@ def test_the_offset_of_a_capsule(cuda):
     assert device_array(Offset(given), cuda, 77).address == given.ctypes.data + 16
 
 
+def test_an_array_of_another_gpu_is_refused(cuda):
+    class Second(Dlpack):
+        def __dlpack__(self, *, stream):
+            capsule = super().__dlpack__(stream=stream)
+            _read(capsule).contents.device = 1
+            return capsule
+
+    with pytest.raises(BackendError, match="expected an array on GPU 0, found one on GPU 1: choose the GPU with CUDA"):
+        device_array(Second(np.zeros(5)), cuda, 77)
+
+
 def test_the_memory_lives_as_long_as_the_array_that_was_read(cuda):
     given = np.zeros(5)
+    producer = Dlpack(given)
     before = sys.getrefcount(given)
-    array = device_array(Dlpack(given), cuda, 77)
-    assert sys.getrefcount(given) > before
+    array = device_array(producer, cuda, 77)
+    assert sys.getrefcount(given) > before  # its capsule is not given back, nor is the producer
+    del producer
+    assert sys.getrefcount(given) >= before
+    before -= 1
     del array
     assert sys.getrefcount(given) == before
 

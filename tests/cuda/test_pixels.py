@@ -115,6 +115,22 @@ def test_nvrtc_compiles_it(architecture):
     assert code.startswith(b"\x7fELF")
 
 
+def test_no_product_is_fused_with_a_sum():
+    """A GPU that NVRTC does not know gets PTX, in which one can read it."""
+    pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
+    from reid_runtime.cuda.bindings import compiled
+
+    try:
+        code = compiled(SOURCE.read_text(), 999)
+    except BackendError as error:
+        if "NVRTC, which is missing" not in str(error):
+            raise
+        pytest.skip(str(error))
+    assert b".entry crops" in code
+    assert b"mul.rn.f64" in code
+    assert b"fma.rn" not in code
+
+
 def test_nvrtc_says_what_is_wrong_with_a_source():
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
     from reid_runtime.cuda.bindings import compiled

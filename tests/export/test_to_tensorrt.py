@@ -1,5 +1,6 @@
 """The command: what it needs, what it writes, and that nothing is left where it fails."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ from reid_runtime.tensorrt_engines.profiles import Batches, profiles_for
 
 from ..models import CONTRACT, write_model
 from ..pictures import encode, picture
-from ..tensorrt.graphs import write_network
+from ..tensorrt.graphs import contract_of, write_network
 from ..tensorrt.stand_in import Bench, stand_in
 
 
@@ -185,6 +186,22 @@ def test_int8_and_float16_have_bounds_of_their_own(gpu, tmp_path):
     gpu.model = write_network(tmp_path / "int8.onnx", "int8")
     export(gpu.model, "-o", tmp_path / "model.engine")
     assert Contract.from_json(read_engine(tmp_path / "model.engine").contract_text, "engine").drift
+
+
+def test_the_bounds_go_by_the_first_word_of_the_precision(gpu, tmp_path):
+    """Nobody's half precision is held to the wider bounds of INT8."""
+    gpu.change = slightly_off
+    stated = dataclasses.replace(contract_of("float16"), precision="float16 (but for the first layer)")
+    gpu.model = write_network(tmp_path / "m.onnx", "float16", contract=stated)
+    with pytest.raises(ParityError, match="differs from the reference"):
+        export(gpu.model, "-o", tmp_path / "model.engine")
+
+
+def test_a_precision_without_bounds_is_told_before_anything_is_built(bench, tmp_path):
+    path = write_model(tmp_path / "m.onnx", dataclasses.replace(CONTRACT, precision="int3 (odd)"))
+    with pytest.raises(ContractError, match="no bounds are defined for precision 'int3'; known: float32, float"):
+        export(path, "-o", tmp_path / "model.engine")
+    assert bench.built == []
 
 
 # In a process of its own

@@ -1,5 +1,6 @@
 """On an NVIDIA GPU with TensorRT: the CPU's vectors, whatever way the pixels come."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -8,10 +9,11 @@ import pytest
 
 from reid_runtime import BackendError, Embedder
 from reid_runtime.agreement import compare
-from reid_runtime.backends.tensorrt import open_tensorrt
 from reid_runtime.backends.trt_module import import_tensorrt
 from reid_runtime.cuda import open_cuda
 from reid_runtime.embedder import default_model
+from reid_runtime.errors import MissingBackendError
+from reid_runtime.tensorrt_engines.folder import default_folder
 
 pytestmark = pytest.mark.gpu
 
@@ -69,8 +71,13 @@ def test_it_says_what_runs(embedder):
     assert embedder.contract.contract_id == Embedder.load().contract.contract_id
 
 
+def test_what_was_built_was_held_to_the_pinned_vectors(embedder):
+    sidecars = [json.loads(path.read_text()) for path in default_folder().glob("*.engine.json")]
+    assert [sidecar["origin"]["parity"].partition(",")[0] for sidecar in sidecars] == ["4 pinned crops"]
+
+
 def test_cuda_graphs_give_the_same_bytes_again(engines, reference):
-    with closing(open_tensorrt(default_model(), graphs=4)) as backend:
+    with closing(Embedder.load(device="tensorrt", graphs=4).backend) as backend:
         for seed in range(8):  # more shapes and lanes than graphs are kept
             images = batch(1 + seed % 3, *SHAPES[seed % 3], seed=seed)
             first = backend.run(images)
@@ -112,3 +119,13 @@ def test_boxes_in_a_frame_that_is_on_the_gpu(embedder, reference, producer):
 def test_a_shape_that_no_profile_takes(embedder):
     with pytest.raises(BackendError, match="no profile of this engine takes 1 images of 600x300; the nearest"):
         embedder.backend.run(batch(1, 600, 300))
+
+
+def test_but_onnx_runtime_cuda_where_it_was_allowed(engines, reference):
+    try:
+        embedder = Embedder.load(device="tensorrt", fallback=default_model())
+    except MissingBackendError as error:
+        pytest.skip(str(error))
+    with closing(embedder.backend) as backend:
+        images = batch(1, 600, 300)
+        agrees(reference.backend.run(images), backend.run(images))

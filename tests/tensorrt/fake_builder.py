@@ -8,9 +8,21 @@ import threading
 import types
 import weakref
 
+from ..cuda.fake import Faults
+
 
 class BrokenRuleError(AssertionError):
     """The caller did what TensorRT's documentation forbids."""
+
+
+class Counted:
+    """Its methods are counted as they are called, and one call can be made to fail, as the bindings do: by raising."""
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if isinstance(found, types.MethodType) and not name.startswith("_") and self.trt.faults.hit(name):
+            raise RuntimeError(f"{name}: injected")
+        return found
 
 
 class ILogger:
@@ -27,20 +39,23 @@ class Enumeration:
         vars(self).update(values)
 
 
-class Profile:
+class Profile(Counted):
+    def __init__(self, trt):
+        self.trt = trt
+
     def set_shape(self, name, low, best, high):
         self.shapes = (name, low, best, high)
 
 
-class TimingCache:
-    def __init__(self, content):
-        self.content = content
+class TimingCache(Counted):
+    def __init__(self, trt, content):
+        self.trt, self.content = trt, content
 
     def serialize(self):
         return self.content + b"+"
 
 
-class Config:
+class Config(Counted):
     def __init__(self, trt):
         self.trt, self.profiles, self.cleared, self.pools = trt, [], [], {}
         self.timings, self.monitor = None, None
@@ -52,7 +67,7 @@ class Config:
         self.pools[pool] = size
 
     def create_timing_cache(self, content):
-        return None if content == b"damaged" else TimingCache(content)
+        return None if content == b"damaged" else TimingCache(self.trt, content)
 
     def set_timing_cache(self, cache, ignore_mismatch):
         # "ignore_mismatch: whether or not to allow using a cache that contains different CUDA device property":
@@ -88,7 +103,7 @@ class Config:
         self.monitor = weakref.proxy(monitor)
 
 
-class Network:
+class Network(Counted):
     num_inputs = num_outputs = 1
 
     def __init__(self, trt, flags):
@@ -107,18 +122,18 @@ class Network:
             raise BrokenRuleError("a tensor of a network that has none yet")
 
 
-class Parser:
+class Parser(Counted):
     num_errors = 0
 
     def __init__(self, network, log):
-        self.network = network
+        self.trt, self.network = network.trt, network
 
     def parse(self, content):
         self.network.parsed = True
         return True
 
 
-class Builder:
+class Builder(Counted):
     def __init__(self, trt, log):
         trt.threads.append(threading.get_ident())
         if trt.broken:
@@ -134,7 +149,7 @@ class Builder:
         return self.trt.config
 
     def create_optimization_profile(self):
-        return Profile()
+        return Profile(self.trt)
 
     def build_serialized_network(self, network, config):
         # "Specify that every tensor in the network has a data type defined in the network": without it TensorRT 10
@@ -160,7 +175,7 @@ def fake_tensorrt(**changes):
     trt.NetworkDefinitionCreationFlag = Enumeration(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)
     trt.DataType = Enumeration(UINT8="uint8", FLOAT="float", HALF="half")
     trt.Builder = lambda log: Builder(trt, log)
-    trt.threads, trt.config = [], None
+    trt.threads, trt.config, trt.faults = [], None, Faults()
     trt.broken, trt.refuses_profiles, trt.gives_plan = False, False, True
     trt.shape, trt.output = (-1, -1, -1, 3), trt.DataType.FLOAT
     vars(trt).update(changes)

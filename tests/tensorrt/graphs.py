@@ -11,7 +11,7 @@ from reid_runtime.resize import LongestSide
 from ..models import CONTRACT, DIMENSION
 
 LONGEST = 64
-KINDS = {"float32": "float32", "float16": "float16", "int8": "int8", "int8-cpu": "int8"}
+KINDS = {"float32": "float32", "float16": "float16", "int8": "int8 (tensorrt: s8s8)", "int8-cpu": "int8 (cpu: u8s8)"}
 """The kinds, and the precision that their contracts name; `int8-cpu` has unsigned activations."""
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_what_is_written_is_read(path):
     read = read_engine(path)
     assert read == ENGINE
     assert Contract.from_json(read.contract_text, "here").contract_id == CONTRACT.contract_id
+
+
+def test_a_write_that_breaks_off_leaves_the_engine_that_was_there(path, monkeypatch):
+    whole = Path.write_bytes
+
+    def half(self, content):
+        whole(self, content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(BackendError, match="cannot be written: No space left on device"):
+        write_engine(path, dataclasses.replace(ENGINE, blob=b"another engine"))
+    assert read_engine(path) == ENGINE
+    assert sorted(os.listdir(path.parent)) == ["engines", "model.engine", "model.engine.json"]
 
 
 def test_the_sidecar_is_for_people_and_programs(path):

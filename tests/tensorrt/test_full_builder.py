@@ -1,5 +1,7 @@
 """What is asked of the full TensorRT's builder, which needs a GPU: tried on a fake that keeps its rules."""
 
+import types
+
 import pytest
 
 from reid_runtime import BackendError
@@ -11,7 +13,7 @@ from reid_runtime.tensorrt_engines.engine import BuildOptions
 from reid_runtime.tensorrt_engines.gpu import NoGpuError
 from reid_runtime.tensorrt_engines.profiles import Batches, profiles_for
 
-from .fake_builder import fake_tensorrt
+from .fake_builder import BrokenRuleError, fake_tensorrt
 from .stand_in import GPU
 
 PROFILES = profiles_for(LongestSide(16), Batches())
@@ -111,3 +113,88 @@ def test_the_builders_thread_uses_the_callers_gpu(request_for, monkeypatch):
     build(trt, request_for())
     assert used == [(trt.threads[0], (threading.get_ident(), 7))]
     assert trt.threads[0] != threading.get_ident()
+
+
+def test_a_failure_of_any_call_is_an_error_of_ours_that_names_the_file(request_for):
+    trt = fake_tensorrt()
+    request = request_for(options=BuildOptions(level=5, workspace_mib=2))
+    build(trt, request, timings=b"known")
+    calls = trt.faults.calls
+    assert {"create_network", "parse", "set_shape", "set_timing_cache", "build_serialized_network"} < set(calls)
+    for number, call in enumerate(calls):
+        trt.faults.arm(number)
+        with pytest.raises(BackendError, match=rf"^tiny\.onnx: TensorRT 11\.4\.0\.106 failed: {call}: injected"):
+            build(trt, request, timings=b"known")
+
+
+# The fake's rules, each with a caller that breaks it
+
+
+@pytest.fixture
+def caller():
+    """A caller who has done everything right so far: a typed and parsed network, a configuration with a profile."""
+    trt = fake_tensorrt()
+    builder = trt.Builder(None)
+    network = builder.create_network(1 << trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    trt.OnnxParser(network, None).parse(b"")
+    config = builder.create_builder_config()
+    config.add_optimization_profile(_profile(builder))
+    monitor = _Monitor()
+    config.progress_monitor = monitor
+    return types.SimpleNamespace(trt=trt, builder=builder, network=network, config=config, monitor=monitor)
+
+
+class _Monitor:
+    def phase_start(self, *_):
+        pass
+
+    def step_complete(self, *_):
+        return True
+
+    phase_finish = phase_start
+
+
+def _profile(builder):
+    profile = builder.create_optimization_profile()
+    profile.set_shape("images", (1, 16, 8, 3), (1, 16, 8, 3), (1, 16, 8, 3))
+    return profile
+
+
+def test_a_right_caller(caller):
+    assert caller.builder.build_serialized_network(caller.network, caller.config) == b"plan"
+
+
+def test_a_network_that_is_not_strongly_typed(caller):
+    network = caller.builder.create_network(0)
+    with pytest.raises(BrokenRuleError, match="not strongly typed"):
+        caller.builder.build_serialized_network(network, caller.config)
+
+
+def test_no_profile(caller):
+    with pytest.raises(BrokenRuleError, match="no optimization profile"):
+        caller.builder.build_serialized_network(caller.network, caller.builder.create_builder_config())
+
+
+@pytest.mark.parametrize("which", ["get_input", "get_output"])
+def test_a_tensor_before_the_graph_is_parsed(caller, which):
+    network = caller.builder.create_network(2)
+    with pytest.raises(BrokenRuleError, match="a network that has none yet"):
+        getattr(network, which)(0)
+
+
+def test_timings_of_another_gpu(caller):
+    timings = caller.config.create_timing_cache(b"another GPU's")
+    with pytest.raises(BrokenRuleError, match="timings of another GPU are allowed"):
+        caller.config.set_timing_cache(timings, ignore_mismatch=True)
+    assert not caller.config.set_timing_cache(timings, ignore_mismatch=False)
+
+
+def test_timings_that_are_none(caller):
+    with pytest.raises(TypeError, match="incompatible function arguments"):
+        caller.config.set_timing_cache(caller.config.create_timing_cache(b"damaged"), ignore_mismatch=False)
+
+
+def test_a_monitor_that_is_gone_before_the_build(caller):
+    del caller.monitor
+    with pytest.raises(ReferenceError):
+        caller.builder.build_serialized_network(caller.network, caller.config)
