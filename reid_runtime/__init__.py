@@ -1,16 +1,21 @@
 """reid-runtime: a person crop of any size goes in, a unit vector comes out, the same one wherever it runs."""
 
-from reid_runtime.adapters import EmbedBatch, EmbedBoxes
-from reid_runtime.contract import Contract
-from reid_runtime.embedder import Embedder, Result
-from reid_runtime.errors import (
-    BackendError,
-    ContractError,
-    DatasetError,
-    ImageError,
-    ReidRuntimeError,
-    StorageError,
-)
+from importlib import import_module
+
+TYPE_CHECKING = False  # typing's own takes longer to import than all of this
+
+if TYPE_CHECKING:
+    from reid_runtime.adapters import EmbedBatch, EmbedBoxes
+    from reid_runtime.contract import Contract
+    from reid_runtime.embedder import Embedder, Result
+    from reid_runtime.errors import (
+        BackendError,
+        ContractError,
+        DatasetError,
+        ImageError,
+        ReidRuntimeError,
+        StorageError,
+    )
 
 __version__ = "0.1.0"
 
@@ -27,3 +32,16 @@ __all__ = [
     "Result",
     "StorageError",
 ]
+
+if not TYPE_CHECKING:
+    _HOMES = {"EmbedBatch": "adapters", "EmbedBoxes": "adapters", "Contract": "contract"}
+    _HOMES |= dict.fromkeys(("Embedder", "Result"), "embedder")
+
+    def __getattr__(name: str) -> object:
+        """A public name, whose module is imported when it is first asked for.
+
+        So the command can catch Ctrl-C before numpy and all the rest are there.
+        """
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

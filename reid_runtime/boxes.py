@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from reid_runtime.cuda.arrays import on_device
 from reid_runtime.cuda.pixels import FrameOnGpu
@@ -45,6 +46,11 @@ class Framed:
 
 def read_frame(frame: Any, boxes: npt.ArrayLike, colour: Colour) -> Framed | FrameOnGpu:
     """A frame on the host or on the GPU with its boxes; ImageError for one of another shape or kind."""
+    if isinstance(frame, Image.Image):  # it knows its own order, which `colour` might contradict
+        raise ImageError(
+            "expected an array (height, width, 3) of uint8, found a Pillow image: pass "
+            "numpy.asarray(image.convert('RGB')) with colour='rgb'"
+        )
     if not on_device(frame):
         return Framed.of(np.asarray(frame), boxes, colour)
     seen = Framed.of(np.broadcast_to(np.uint8(0), tuple(frame.shape)), boxes, colour)  # no pixels of its own
@@ -53,6 +59,8 @@ def read_frame(frame: Any, boxes: npt.ArrayLike, colour: Colour) -> Framed | Fra
 
 def read_frames(frames: Any, boxes: Any, colour: Colour) -> list[Framed | FrameOnGpu]:
     """Each frame with its own boxes; ImageError that names the frame, or says that there are not as many of each."""
+    if isinstance(frames, str | bytes):  # a sequence too, of letters
+        raise ImageError(f"expected a frame as an array (height, width, 3) of uint8, found {type(frames).__name__}")
     if not hasattr(boxes, "__len__") or len(frames) != len(boxes):
         found = len(boxes) if hasattr(boxes, "__len__") else type(boxes).__name__
         raise ImageError(f"expected an array of boxes for each of {len(frames)} frames, found {found}")
@@ -68,9 +76,12 @@ def read_frames(frames: Any, boxes: Any, colour: Colour) -> list[Framed | FrameO
 def pixel_corners(boxes: npt.ArrayLike, height: int, width: int) -> npt.NDArray[np.int64]:
     """(N, 4) int64 x1, y1, x2, y2 inside the frame; a box with a NaN or infinity becomes empty."""
     try:
-        values = np.asarray(boxes, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        given = np.asarray(boxes)
+    except (TypeError, ValueError) as error:  # rows of several lengths, or an array that stays on its device
         raise ImageError(f"expected boxes as (N, 4) numbers: x1, y1, x2, y2 in pixels; {error}") from error
+    if given.size and given.dtype.kind not in "iuf":  # numpy would read numbers from text, dates and None
+        raise ImageError(f"expected boxes as (N, 4) numbers: x1, y1, x2, y2 in pixels; found values of {given.dtype}")
+    values = given.astype(np.float64)
     if values.shape == (0,):
         values = values.reshape(0, 4)  # an empty list
     if values.ndim != 2 or values.shape[1] != 4:

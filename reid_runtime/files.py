@@ -1,13 +1,17 @@
-"""Files that are there whole or not at all: written beside their name, flushed to disk, renamed."""
+"""Files that are there whole or not at all, written beside their name, flushed to disk, renamed; folders of one run."""
 
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from reid_runtime.errors import StorageError
+
+if sys.platform != "win32":
+    import fcntl
 
 _LEFT_BEHIND = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
@@ -47,6 +51,34 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(number)
         finally:
             os.close(number)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Within the block no other run is in such a block of this folder; StorageError where one is, or no folder.
+
+    The lock is on the folder itself and ends with the process, however that ends. Windows has none of the kind, and
+    some file systems, of networks above all, have none at all: there nothing keeps two runs apart.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be opened: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(
+                f"another run is going on in {folder}: wait for its end, or choose another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(number)
 
 
 def check_new_file(path: Path, force: bool) -> None:

@@ -11,6 +11,7 @@ import codecs
 import hashlib
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
@@ -276,5 +277,12 @@ def _listed(lines: BinaryIO, source: str) -> list[str]:
 
 
 def _texts(names: Sequence[str]) -> tuple[str, ...]:
-    """Names that can be written as UTF-8: bytes that are not become visible escapes."""
-    return tuple(name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace") for name in names)
+    """Names that can be written as UTF-8: bytes that are not become visible escapes.
+
+    Raises SourceError where one then has the name of another, which spells those escapes out.
+    """
+    texts = tuple(name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace") for name in names)
+    if texts != tuple(names) and len(set(texts)) < len(texts):
+        twice = next(text for text, count in Counter(texts).items() if count > 1)
+        raise SourceError(f"two files have the id {twice!r}, for one's name is not UTF-8: rename one of them")
+    return texts

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from reid_runtime import Embedder
 from reid_runtime.errors import ImageError
@@ -129,8 +130,22 @@ def test_as_many_arrays_of_boxes_as_frames(tiny, found):
         (FRAMES[0], [("a", "b", "c", "d")], r"\(N, 4\) numbers"),
         (FRAMES[0], [(0, 0, 9, 9), (1, 2)], r"\(N, 4\) numbers"),
         (FRAMES[0], [{"x": 0}], r"\(N, 4\) numbers"),
+        (FRAMES[0], [("1", "2", "9", "9")], r"\(N, 4\) numbers.*found values of <U1"),
+        (FRAMES[0], [(1, None, 9, 9)], r"\(N, 4\) numbers.*found values of object"),
+        (FRAMES[0], [(1, 2, 9, 10**400)], r"\(N, 4\) numbers.*found values of object"),
+        (FRAMES[0], [(1, 2, 9j, 9)], r"\(N, 4\) numbers.*found values of complex"),
+        (FRAMES[0], np.ones((40, 60), bool), r"\(N, 4\) numbers.*found values of bool"),
+        (FRAMES[0], np.ones((2, 4), "datetime64[s]"), r"\(N, 4\) numbers.*found values of datetime64"),
+        (Image.fromarray(FRAMES[0]), [(0, 0, 9, 9)], "found a Pillow image: pass .*'rgb'"),
+        ("frame.jpg", [(0, 0, 9, 9)], r"\(height, width, 3\) of uint8"),
     ],
 )
 def test_the_frame_at_fault_is_named(tiny, frame, found, reason):
     with pytest.raises(ImageError, match=rf"frame 1: .*{reason}"):
         tiny.embed_boxes([FRAMES[0], frame], [[(0, 0, 9, 9)], found], "rgb")
+
+
+@pytest.mark.parametrize("frame", ["frame.jpg", b"frame"])
+def test_a_path_is_no_list_of_frames(tiny, frame):
+    with pytest.raises(ImageError, match=r"expected a frame as an array .* found (str|bytes)"):
+        tiny.embed_boxes(frame, [(0, 0, 9, 9)], "rgb")

@@ -10,6 +10,8 @@ CODE = """if True:
     import sys, json
     before = set(sys.modules)
     import reid_runtime
+    assert not {"numpy", "PIL", "typing"} & (set(sys.modules) - before)
+    assert all(hasattr(reid_runtime, name) for name in reid_runtime.__all__)
     print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))
 """
 

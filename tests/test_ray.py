@@ -1,5 +1,6 @@
 """EmbedBatch in a real Ray cluster on this machine: a worker that is killed loses no row and repeats none."""
 
+import os
 import subprocess
 import sys
 
@@ -70,8 +71,9 @@ def test_every_row_comes_once(tiny, tiny_model, tmp_path, killed):
         (folder / f"{place:03}.png").write_bytes(content)
 
     arguments = [str(folder), str(tiny_model), str(tally) if killed else "", str(output)]
+    patient = os.environ | {"RAY_raylet_start_wait_time_s": "240"}  # a busy machine takes long to start a cluster
     job = subprocess.run(
-        [sys.executable, "-c", JOB, *arguments], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", JOB, *arguments], capture_output=True, text=True, timeout=500, check=False, env=patient
     )
     assert job.returncode == 0, job.stderr[-3000:]
     assert (tmp_path / "rows.npz.killed").exists() == killed

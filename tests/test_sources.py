@@ -79,6 +79,9 @@ def test_lists_of_names_that_are_not_utf8(tree):
     found = find_sources(["list.txt"], NOTHING)
     assert found.ids == ("\\xff.jpg", "10.jpg")
     assert os.path.exists(found.paths[0])
+    (tree / "a/\\xff.jpg").touch()
+    with pytest.raises(SourceError, match=r"two files have the id '\\\\xff\.jpg', .* rename one"):
+        find_sources(["a"], NOTHING)
 
 
 @pytest.mark.parametrize("line", ["a", "a\0b.jpg"])

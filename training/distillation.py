@@ -38,7 +38,7 @@ def teacher_vectors(teacher: Embedder, crops: TrainingCrops, recipe: Recipe, fol
 
     A run that is killed meanwhile goes on with the first view that has no file. Raises TeacherError for files of
     another teacher, recipe or data, and for a teacher whose vectors are of another length than the recipe's; and
-    RunFolderError.
+    what `run_folder` does.
     """
     if teacher.dimension != recipe.network.dimension:
         raise TeacherError(

@@ -186,7 +186,7 @@ class Run:
     def train(self) -> Path:
         """Run to the end, saving every few minutes and when interrupted; returns `model.safetensors`.
 
-        Raises TrainingError where loss or weights are no longer finite, and RunFolderError.
+        Raises TrainingError where loss or weights are no longer finite, and what `run_folder` does.
         """
         check_plots()
         with run_folder(self.folder):

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from reid_runtime.errors import StorageError
-from reid_runtime.files import whole_file
+from reid_runtime.files import alone_in, whole_file
 from reid_runtime.stores import is_url, open_store
 
 
@@ -18,6 +18,9 @@ class Folder(Protocol):
     @property
     def name(self) -> str:
         """As the user named it."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Within the block no other job is in the folder, as far as can be told; StorageError where one is."""
 
     def names(self) -> list[str]:
         """The names of the files in it, sorted; none where there is no folder yet."""
@@ -48,9 +51,21 @@ def _told(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A folder of this machine, made when the first file is written; the one above it must be there."""
+    """A folder of this machine, made when it is needed; the one above it must be there."""
 
     name: str
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """By a lock on the folder, which is made for it and goes again if nothing was written."""
+        made = self._make()
+        with alone_in(Path(self.name)):
+            try:
+                yield
+            finally:
+                if made:
+                    with suppress(OSError):  # there are files in it
+                        os.rmdir(self.name)
 
     def names(self) -> list[str]:
         """Sorted; none where there is no folder yet."""
@@ -68,16 +83,23 @@ class LocalFolder:
     def write(self, name: str, content: bytes) -> None:
         """Beside the name, flushed, renamed, and the folder flushed."""
         path = Path(self.name, name)
-        with _told(f"{path} could not be written"):
-            if not path.parent.is_dir():
-                path.parent.mkdir()
-            with whole_file(path) as beside:
-                beside.write_bytes(content)
+        self._make()
+        with _told(f"{path} could not be written"), whole_file(path) as beside:
+            beside.write_bytes(content)
 
     def remove(self, name: str) -> None:
         """Take a file away."""
         with _told(f"{name} could not be removed"):
             os.remove(os.path.join(self.name, name))
+
+    def _make(self) -> bool:
+        """Make the folder; whether it was not there."""
+        with _told(f"{self.name} cannot be made"):
+            try:
+                os.mkdir(self.name)
+            except FileExistsError:
+                return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -87,6 +109,10 @@ class StoreFolder:
     name: str
     store: Any
     place: str
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Stores have no locks: nothing keeps two jobs apart, who write the same bytes if they are the same job."""
+        return nullcontext()
 
     def names(self) -> list[str]:
         """Sorted; none where the store has nothing under this place."""

@@ -208,6 +208,7 @@ def _read_part(folder: Folder, name: str) -> Part:
     with folder.open(name) as file:
         try:
             found: dict[str, Any] = json.loads(read_facts(file)[_FACT])
+            read_parquet(file)  # against its checksums: what a bad disk has altered is not done
             return Part(found["pictures"], found["digest"], tuple((picture, why) for picture, why in found["failed"]))
         except Exception as error:  # damage comes in many kinds
             raise StorageError(

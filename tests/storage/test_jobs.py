@@ -172,6 +172,11 @@ def test_damage_is_told_by_name(folder):
         begin(folder, JOB, DIGESTS)
     with pytest.raises(StorageError, match=r"part-00001\.parquet: expected a file of embeddings"):
         read_embeddings(folder.name)
+    altered = bytearray(whole)
+    altered[40] ^= 4  # within the first page of values
+    folder.write(part_name(1), bytes(altered))
+    with pytest.raises(StorageError, match=r"part-00001\.parquet is no part of a job, or damaged: .*remove it and"):
+        begin(folder, JOB, DIGESTS)
     write(folder, 1, dataclasses.replace(ROWS, artefact_id="sha256:cd"))
     with pytest.raises(StorageError, match=r"part-00001\.parquet is of .*sha256:cd, the job of .*sha256:ab"):
         read_embeddings(folder.name)
@@ -187,7 +192,7 @@ def test_damage_is_told_by_name(folder):
 
 
 def test_a_folder_that_cannot_be_made_or_written(tmp_path, monkeypatch):
-    with pytest.raises(StorageError, match=r"could not be written: .*No such file or directory"):
+    with pytest.raises(StorageError, match=r"out/ cannot be made: .*No such file or directory"):
         begin(open_folder(f"{tmp_path}/absent/out/"), JOB, DIGESTS)
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Not a directory"):

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.errors import ReidRuntimeError, StorageError
 from training import checkpoint
 from training.folder import RunFolderError
 from training.recipe import read_recipe
@@ -236,7 +236,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, quiet):
     step = run.stage.optimiser.step
 
     def beside():
-        with pytest.raises(RunFolderError, match="another run is going on in"):
+        with pytest.raises(StorageError, match="another run is going on in"):
             make_run(tmp_path, "classification").train()
         step()
 
