@@ -135,12 +135,14 @@ def observe(model: onnx.ModelProto, tensors: Collection[str], pictures: Sequence
 
 
 def vectors_of(model: onnx.ModelProto, pictures: Sequence[Pixels]) -> Floats:
-    """(N, D) output of a graph for resized pictures, in their order."""
+    """(N, D) output of a graph for resized pictures, in their order; raises CalibrationError for other shapes."""
     session = session_of(model)
     name = session.get_inputs()[0].name
     rows: list[Floats | None] = [None] * len(pictures)
     for places in same_shape_batches([(picture.shape[0], picture.shape[1]) for picture in pictures], _BATCH_PIXELS):
-        (vectors,) = session.run(None, {name: np.stack([pictures[place] for place in places])})
+        vectors, *_ = session.run(None, {name: np.stack([pictures[place] for place in places])})
+        if len(vectors) != len(places):
+            raise CalibrationError(f"the graph gives {vectors.shape} for {len(places)} crops, expected a row for each")
         for place, vector in zip(places, vectors, strict=True):
             rows[place] = vector
     return np.stack([row for row in rows if row is not None])

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
+from onnx import TensorProto
 
 from export.gate import Evidence, Gate, Proof, Reference, prove
 from export.graph import write_contract, write_model
+from export.parity import ParityError
 from reid_runtime.contract import InputFormat
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
@@ -29,14 +31,9 @@ class Parent:
     @classmethod
     def read(cls, path: Path, evidence: Evidence) -> "Parent":
         """Raises ExportError for a file that its own record says is damaged, or that is no float32 root of ours."""
-        found = verify(path, "cpu")
-        if not found.ok:
-            problems = [found.damage] if found.damage else [check.problem or "its vectors" for check in found.checks]
-            cosines = [f"worst cosine {check.worst_cosine}" for check in found.checks if check.worst_cosine is not None]
-            raise ExportError(
-                f"{path} is not the model that was written: {'; '.join([*map(str, problems), *cosines])}; nothing is "
-                "derived from it"
-            )
+        problem = _refused(path)
+        if problem is not None:
+            raise ExportError(f"{path} is not the model that was written: {problem}; nothing is derived from it")
         embedder = Embedder.load(path, device="cpu")
         contract = embedder.contract
         if contract.precision != "float32" or contract.parent is not None or contract.input != InputFormat():
@@ -44,12 +41,47 @@ class Parent:
                 f"{path}: expected a float32 export of ours, uint8 RGB in, found precision {contract.precision!r}, "
                 f"parent {contract.parent}, input {contract.input}: derive from the float32 file"
             )
-        return cls(path, Reference.on(embedder, evidence), evidence)
+        parent = cls(path, Reference.on(embedder, evidence), evidence)
+        other = _not_float32(parent.model)
+        if other is not None:
+            raise ExportError(f"{path}: its contract says float32, but {other}: derive from the float32 file")
+        return parent
 
     @property
     def model(self) -> onnx.ModelProto:
         """Its graph, a copy to change."""
         return onnx.load(str(self.path))
+
+
+def require_verified(path: Path) -> None:
+    """Raises ParityError for a new file that `reid-runtime verify` would refuse.
+
+    The gate gives artefact and reference the same batches; verify tells vectors that depend on their company.
+    """
+    problem = _refused(path)
+    if problem is not None:
+        raise ParityError(f"the artefact does not pass `reid-runtime verify`: {problem}")
+
+
+def _refused(path: Path) -> str | None:
+    """What verify finds wrong with a file on ONNX Runtime's CPU, where its vectors were pinned."""
+    found = verify(path, "cpu")
+    if found.ok:
+        return None
+    problems = [found.damage] if found.damage else [check.problem or "its vectors" for check in found.checks]
+    cosines = [f"worst cosine {check.worst_cosine}" for check in found.checks if check.worst_cosine is not None]
+    return "; ".join([*map(str, problems), *cosines])
+
+
+def _not_float32(model: onnx.ModelProto) -> str | None:
+    """What in a graph is rounded to fewer bits already."""
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear":
+            return f"{node.name!r} rounds to integers"
+    for tensor in model.graph.initializer:
+        if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+            return f"{tensor.name!r} is of {TensorProto.DataType.Name(tensor.data_type)}"
+    return None
 
 
 def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: str, gate: Gate) -> Proof:
@@ -67,4 +99,5 @@ def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: str,
         proof = prove(parent.reference, Embedder.load(beside, device="cpu"), gate, parent.evidence)
         scores = () if proof.score is None else (proof.score,)
         write_contract(beside, replace(contract, drift=proof.drift(), scores=scores))
+        require_verified(beside)
     return proof

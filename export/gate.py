@@ -214,6 +214,8 @@ def read_evidence(crops: Path = EXAMPLES, data: Path | None = None, dataset: str
 
     Raises ImageError for a crop that cannot be used, and DatasetError for folders without any.
     """
+    if data is None and dataset is not None:
+        raise DatasetError(f"--called {dataset} names a data set, and there is no --data")
     names, pictures = read_crops(crops)
     if data is None:
         return Evidence(names, pictures)

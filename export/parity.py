@@ -77,6 +77,8 @@ def require_parity(
     for name, batch in probes() if over is None else over:
         expected = _vectors("the reference", reference, name, batch)
         found = _vectors("the artefact", candidate, name, batch)
+        if expected.ndim != 2 or len(expected) != len(batch):
+            raise ParityError(f"the reference gives {expected.shape} for {name}, expected ({len(batch)}, D)")
         if found.shape != expected.shape:
             raise ParityError(f"the artefact gives {found.shape} for {name}, the reference {expected.shape}")
         require_unit(expected, f"the reference's for {name}")

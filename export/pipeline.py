@@ -12,13 +12,13 @@ from typing import Any
 import click
 import numpy as np
 
-from export.calibration import Sample, draw
 from export.derive import ExportError, Parent
 from export.gate import Evidence, Proof, gate_options, in_points, read_evidence
 from export.quantise import SCHEMES
+from export.sensitivity import report_paths
 from export.timing import paired
 from export.to_fp16 import export_fp16
-from export.to_int8 import Calibration, calibration_options, export_int8
+from export.to_int8 import Asked, Calibration, calibration_options, export_int8
 from export.to_onnx import export_proved
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
@@ -75,7 +75,7 @@ class Made:
 
 
 def make_artefacts(
-    checkpoint: Path, folder: Path, name: str, evidence: Evidence, sample: Sample | None, percentile_kept: float
+    checkpoint: Path, folder: Path, name: str, evidence: Evidence, calibration: Calibration | None
 ) -> Made:
     """Every artefact that passes its gate, in `folder`; one that does not is a row with its problem.
 
@@ -93,15 +93,15 @@ def make_artefacts(
         try:
             passed = make(path)
         except ReidRuntimeError as error:
-            path.unlink(missing_ok=True)  # one of an earlier run would pass for this one's
+            for earlier in (path, *report_paths(path)):  # which would pass for this run's
+                earlier.unlink(missing_ok=True)
             rows.append(Row(path.name, kind, None, str(error)))
         else:
             rows.append(Row(path.name, kind, passed, None))
         click.echo(f"{path.name}: {rows[-1].problem or rows[-1].proof}", err=True)
 
     step("fp16", lambda path: export_fp16(parent, path))
-    if sample is not None:
-        calibration = Calibration(sample, percentile_kept)
+    if calibration is not None:
         for engine, scheme in SCHEMES.items():
             step(
                 f"int8-{engine}",
@@ -216,11 +216,6 @@ def _pyplot() -> Any:
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="A folder.")
 @click.option("--name", help="What the artefacts are called; the folder's name without this.")
-@click.option(
-    "--calibrate",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Training crops, or a data set that has some, for INT8; without it there is none.",
-)
 @calibration_options
 @gate_options
 @click.option("--force", is_flag=True, help="Overwrite files of an earlier run.")
@@ -228,10 +223,7 @@ def main(
     checkpoint: Path,
     output: Path,
     name: str | None,
-    calibrate: Path | None,
-    samples: int,
-    seed: int,
-    percentile: float,
+    calibrate: Asked | None,
     crops: Path,
     data: Path | None,
     dataset: str | None,
@@ -245,19 +237,23 @@ def main(
     _pyplot()
     output.mkdir(parents=True, exist_ok=True)
     name = name or output.resolve().name
-    kinds = ["fp16", *(f"int8-{engine}" for engine in SCHEMES if calibrate)]
-    for file in (f"{name}.onnx", *(f"{name}-{kind}.onnx" for kind in kinds), "artefacts.md"):
-        check_new_file(output / file, force)
+    files = [output / f"{name}.onnx", output / f"{name}-fp16.onnx"]
+    files += [output / f"artefacts.{ending}" for ending in ("md", "json", "png")]
+    for engine in SCHEMES if calibrate is not None else ():
+        integers = output / f"{name}-int8-{engine}.onnx"
+        files += [integers, *report_paths(integers)]
+    for file in files:
+        check_new_file(file, force)
     evidence = read_evidence(crops, data, dataset)
-    sample = None if calibrate is None else draw(calibrate, samples, seed, evidence.task)
-    made = make_artefacts(checkpoint, output, name, evidence, sample, percentile)
+    calibration = None if calibrate is None else calibrate.draw(evidence.task)
+    made = make_artefacts(checkpoint, output, name, evidence, calibration)
     write_table(output / "artefacts.md", made)
     write_plot(output / "artefacts.png", made)
     click.echo(_text(output / "artefacts.md", made))
     failed = [row.file for row in made.rows if row.problem]
     if failed:
         raise ExportError(f"{', '.join(failed)} failed and are not there: see {output / 'artefacts.md'}")
-    if sample is None:
+    if calibration is None:
         click.echo("no INT8 artefacts: --calibrate names the training crops that they are fitted to", err=True)
 
 

@@ -1,7 +1,8 @@
 """Which layers run in integers: each is tried alone, then the costliest go back to float until enough is kept."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,8 +95,9 @@ def report_paths(output: Path) -> tuple[Path, Path]:
     return output.with_suffix(".sensitivity.md"), output.with_suffix(".sensitivity.json")
 
 
-def write_reports(output: Path, choice: Choice, sample: Sample, percentile: float, held: int) -> None:
-    """What was drawn, measured and chosen, at the `report_paths`."""
+@contextmanager
+def reports(output: Path, choice: Choice, sample: Sample, percentile: float, held: int) -> Iterator[None]:
+    """What was drawn, measured and chosen, at the `report_paths`, if what is done within the block ends well."""
     markdown, plain = report_paths(output)
     facts = {
         "artefact": output.name,
@@ -112,9 +114,10 @@ def write_reports(output: Path, choice: Choice, sample: Sample, percentile: floa
         "alone": [asdict(one) for one in choice.alone],
         "together": [asdict(one) for one in choice.together],
     }
-    for path, text in ((plain, json.dumps(facts, indent=1) + "\n"), (markdown, _text(output, choice, sample, held))):
-        with whole_file(path) as beside:
-            beside.write_text(text, encoding="utf-8")
+    with whole_file(plain) as beside_plain, whole_file(markdown) as beside_markdown:
+        beside_plain.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        beside_markdown.write_text(_text(output, choice, sample, held), encoding="utf-8")
+        yield
 
 
 def _text(output: Path, choice: Choice, sample: Sample, held: int) -> str:

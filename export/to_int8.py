@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,8 +13,9 @@ from export.calibration import LEAST, Sample, draw, observe
 from export.derive import Parent, derive
 from export.gate import INT8_GATE, Command, Proof, gate_options, read_evidence
 from export.quantise import SCHEMES, Scheme, Wiring, observed, quantised
-from export.sensitivity import Choice, choose, report_paths, write_reports
+from export.sensitivity import Choice, choose, report_paths, reports
 from reid_runtime.cli import run
+from reid_runtime.evaluation import Task
 from reid_runtime.files import check_new_file
 
 KEPT = 1 - (1 - INT8_GATE.crops.cosine) / 4
@@ -43,23 +46,47 @@ def export_int8(
     choice = choose(model, scheme, seen, percentile, held, KEPT, advance)
     precision = f"int8 ({scheme.engine}: {scheme.says}, per channel; percentile {percentile:g} of {sample})"
     graph = quantised(model, scheme, seen, percentile, choice.layers)
-    proof = derive(parent, output, graph, precision, INT8_GATE)
-    write_reports(output, choice, sample, percentile, len(held))
-    return proof, choice
+    with reports(output, choice, sample, percentile, len(held)):
+        return derive(parent, output, graph, precision, INT8_GATE), choice
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command was told of the calibration."""
+
+    folder: Path
+    samples: int
+    seed: int
+    percentile: float
+
+    def draw(self, task: Task | None) -> Calibration:
+        """The sample, none of it of the queries and gallery of `task`; raises CalibrationError."""
+        return Calibration(draw(self.folder, self.samples, self.seed, task), self.percentile)
 
 
 def calibration_options(command: Command) -> Command:
-    """--samples, --seed and --percentile: how the ranges are measured."""
-    for option in (
+    """--calibrate, --samples, --seed and --percentile, which the command gets as `calibrate: Asked | None`."""
+
+    @wraps(command)
+    def gathered(calibrate: Path | None, samples: int, seed: int, percentile: float, **others: Any) -> Any:
+        asked = None if calibrate is None else Asked(calibrate, samples, seed, percentile)
+        return command(calibrate=asked, **others)
+
+    options = (
         click.option(
             "--percentile", type=click.FloatRange(50, 100), default=Calibration.percentile, show_default=True,
             help="Of the crops' extremes, which become a tensor's range; 100 is min-max.",
         ),
         click.option("--seed", type=int, default=0, show_default=True, help="Of the draw."),
         click.option("--samples", type=click.IntRange(LEAST), default=512, show_default=True, help="How many."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+        click.option(
+            "--calibrate", type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Training crops that the ranges of INT8 are measured on: a folder, or a data set that has some.",
+        ),
+    )  # fmt: skip
+    for option in options:
+        gathered = option(gathered)
+    return gathered  # type: ignore[return-value]  # click calls it by the options' names
 
 
 @click.command()
@@ -72,12 +99,6 @@ def calibration_options(command: Command) -> Command:
     required=True,
     help="cpu: ONNX Runtime on x86. tensorrt: symmetric int8.",
 )
-@click.option(
-    "--calibrate",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Training crops: a folder of them, or a data set that has a training split.",
-)
 @calibration_options
 @gate_options
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
@@ -85,10 +106,7 @@ def main(
     model: Path,
     output: Path,
     engine: str,
-    calibrate: Path,
-    samples: int,
-    seed: int,
-    percentile: float,
+    calibrate: Asked | None,
     crops: Path,
     data: Path | None,
     dataset: str | None,
@@ -100,15 +118,17 @@ def main(
     crop's vector must keep cosine 0.99 to MODEL's, and mAP must not fall by more than half a point; else exit 1 and
     no file.
     """
+    if calibrate is None:
+        raise click.UsageError("--calibrate names the training crops that INT8 is fitted to; there is no INT8 without")
     for path in (output, *report_paths(output)):
         check_new_file(path, force)
     evidence = read_evidence(crops, data, dataset)
-    sample = draw(calibrate, samples, seed, evidence.task)
+    calibration = calibrate.draw(evidence.task)
     parent = Parent.read(model, evidence)
     scheme = SCHEMES[engine]
     layers = len(Wiring(parent.model).layers(scheme))
     with click.progressbar(length=layers, label="layers", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        proof, choice = export_int8(parent, output, scheme, Calibration(sample, percentile), lambda: bar.update(1))
+        proof, choice = export_int8(parent, output, scheme, calibration, lambda: bar.update(1))
     click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
     click.echo(f"{len(choice.layers)} of {layers} layers in integers; in float: {', '.join(choice.floats) or 'none'}")
 

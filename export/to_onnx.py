@@ -18,15 +18,16 @@ import torch
 from onnx.inliner import inline_local_functions
 
 from export.cast_first import cast_first
-from export.derive import ExportError
+from export.derive import ExportError, require_verified
 from export.gate import FLOAT32_GATE, Evidence, Proof, Reference, gate_options, prove, read_evidence
 from export.graph import without_traces, write_contract, write_model
 from export.parity import FLOAT32, Embed, require_parity
 from reid_runtime.agreement import Agreement
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
 from reid_runtime.cli import run
-from reid_runtime.contract import Contract, InputFormat, Score
+from reid_runtime.contract import Contract, InputFormat
 from reid_runtime.embedder import Embedder
+from reid_runtime.errors import BackendError
 from reid_runtime.files import check_new_file, whole_file
 from reid_runtime.resize import LongestSide, Pixels
 from training.checkpoint import Checkpoint, read_checkpoint
@@ -38,24 +39,31 @@ OPSET = 20
 
 def export_graph(network: EmbeddingNetwork) -> onnx.ModelProto:
     """The network as an ONNX graph: `images` (batch, height, width, 3) uint8 to `embeddings` (batch, D) float32."""
-    batch, height, width = (torch.export.Dim(name) for name in ("batch", "height", "width"))
+    # Names, not `Dim`s: a Dim that the network cannot leave free is fixed in silence, a name is refused.
+    axes = dict(enumerate(("batch", "height", "width")))
     example = torch.zeros(2, 64, 48, 3, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecated internals
-        program = torch.onnx.export(
-            network,
-            (example,),
-            input_names=["images"],
-            output_names=["embeddings"],
-            dynamic_shapes={"images": {0: batch, 1: height, 2: width}},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                network,
+                (example,),
+                input_names=["images"],
+                output_names=["embeddings"],
+                dynamic_shapes={"images": axes},
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise ExportError(f"torch {torch.__version__} cannot export the network: {_cause(error)}") from error
     if program is None:
         raise ExportError("torch's exporter returned no graph")
     model = cast_first(without_traces(inline_local_functions(program.model_proto)))
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    if opsets != {"": OPSET}:  # a graph that its converter cannot take there keeps the exporter's own, with a warning
+        raise ExportError(f"expected a graph of ONNX operators of opset {OPSET} alone, torch gave {opsets}")
     unfolded = [node.name for node in model.graph.node if node.op_type == "BatchNormalization"]
     if unfolded:
         raise ExportError(
@@ -63,6 +71,13 @@ def export_graph(network: EmbeddingNetwork) -> onnx.ModelProto:
             f"{unfolded[0]}: export with the torch of constraints-cpu.txt, which folds them"
         )
     return model
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong in the first place: the exporter wraps it into advice on how to report it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:400]
 
 
 def contract_for(checkpoint: Checkpoint, name: str) -> Contract:
@@ -87,7 +102,10 @@ def torch_embed(network: EmbeddingNetwork) -> Embed:
 
     def embed(images: Pixels) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            return network(torch.from_numpy(images)).numpy()  # type: ignore[no-any-return]  # Module is untyped
+            try:
+                return network(torch.from_numpy(images)).numpy()  # type: ignore[no-any-return]  # Module is untyped
+            except (RuntimeError, IndexError) as error:
+                raise BackendError(f"torch failed on a batch of shape {images.shape}: {error}") from error
 
     return embed
 
@@ -107,15 +125,17 @@ class TorchBackend:
         return self._embed(images.astype(np.uint8, copy=False))
 
 
-def export_checkpoint(checkpoint: Checkpoint, path: Path, name: str, scores: tuple[Score, ...] = ()) -> Agreement:
+def export_checkpoint(checkpoint: Checkpoint, path: Path, name: str) -> Agreement:
     """Write `path` if, and only if, its vectors are torch's at every size and batch; returns how well they agree.
 
     Raises ParityError, and leaves no file, where they are not.
     """
     network = checkpoint.network()
     with whole_file(path) as beside:
-        write_model(beside, export_graph(network), replace(contract_for(checkpoint, name), scores=scores))
-        return require_parity(torch_embed(network), Embedder.load(beside, device="cpu").backend.run, FLOAT32)
+        write_model(beside, export_graph(network), contract_for(checkpoint, name))
+        agreement = require_parity(torch_embed(network), Embedder.load(beside, device="cpu").backend.run, FLOAT32)
+        require_verified(beside)
+    return agreement
 
 
 def export_proved(checkpoint: Checkpoint, path: Path, name: str, evidence: Evidence) -> Proof:
@@ -127,6 +147,7 @@ def export_proved(checkpoint: Checkpoint, path: Path, name: str, evidence: Evide
         proof = prove(reference, Embedder.load(beside, device="cpu"), FLOAT32_GATE, evidence)
         if proof.score is not None:
             write_contract(beside, replace(contract, scores=(proof.score,)))
+        require_verified(beside)
     return proof
 
 

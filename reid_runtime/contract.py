@@ -106,7 +106,7 @@ class Contract:
     def from_json(cls, text: str, source: str) -> "Contract":
         """The contract in a JSON text; raises ContractError, naming `source`, for anything it does not know."""
         try:
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=_each_once)
         except (ValueError, RecursionError) as error:
             raise ContractError(f"{source}: the contract is not JSON: {error}") from error
         if not isinstance(values, dict):
@@ -128,6 +128,15 @@ class Contract:
             )
         _check_input(contract.input, source)
         return contract
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError for a key that is stated twice, of which readers would keep either one."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is stated twice")
+    return values
 
 
 def blanks(value: Any, place: str = "") -> Iterator[str]:

@@ -144,3 +144,9 @@ def test_other_versions_are_refused(version):
 def test_damaged_json_is_refused(text):
     with pytest.raises(ContractError, match=r"^model\.onnx: .*JSON"):
         Contract.from_json(text, "model.onnx")
+
+
+def test_a_key_that_is_stated_twice_is_refused():
+    text = CONTRACT.to_json().replace('"colour"', '"colour": "bgr", "colour"', 1)
+    with pytest.raises(ContractError, match="'colour' is stated twice"):
+        Contract.from_json(text, "x.json")

@@ -1,5 +1,7 @@
 """The silent failures that exporters are known for, each built here, and the gate names each."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
@@ -9,11 +11,14 @@ pytest.importorskip("torch", reason="needs the extras train and export")
 import torch
 from onnx import helper, numpy_helper
 
+import training.network
 from export import to_onnx
 from export.parity import FLOAT32, ParityError, require_parity
 from reid_runtime.backends.onnx import OnnxBackend
-from reid_runtime.errors import BackendError
+from reid_runtime.errors import BackendError, ReidRuntimeError
+from training.checkpoint import build, untrained
 from training.network import EmbeddingNetwork
+from training.trunks import Backbone
 
 from .small import loaded, small_model, write_small
 
@@ -131,3 +136,74 @@ def test_batch_normalisation_is_folded_the_opset_is_stated_and_the_network_is_le
 
 def test_the_command_says_which_opset():
     assert f"opset {to_onnx.OPSET}" in to_onnx.main.help
+
+
+class Pooling(torch.nn.Module):
+    """A pooling that works in torch, at every size."""
+
+    def __init__(self, pool):
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, features):
+        return self.pool(features)
+
+
+def halves_of_height(features):
+    """The exporter writes the windows in that the example's height has."""
+    return torch.nn.functional.adaptive_avg_pool2d(features, (2, 1)).amax((2, 3))
+
+
+def halves_of_width(features):
+    return torch.nn.functional.adaptive_avg_pool2d(features, (1, 2)).amax((2, 3))
+
+
+def blind_in_the_exporter(features):
+    """As switches go that were made for the exporter's sake."""
+    pooled = features.amax((2, 3))
+    return pooled * 0 + 1 if torch.onnx.is_in_onnx_export() else pooled
+
+
+def squeezed(features):
+    return features.amax((2, 3), keepdim=True).squeeze()
+
+
+def in_company(features):
+    """As batch normalisation that was left in training: no fault of the exporter's, and no model to use."""
+    pooled = features.amax((2, 3))
+    return pooled - 0.5 * pooled.mean(0, keepdim=True)
+
+
+def one_by_one(features):
+    """A loop over the batch is unrolled for the example's."""
+    return torch.stack([row.amax((1, 2)) for row in features])
+
+
+def whole_window(features):
+    return torch.nn.functional.max_pool2d(features, features.shape[2:]).flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("pool", "said"),
+    [
+        (halves_of_height, "the artefact (differs from the reference|fails) on"),
+        (halves_of_width, "the artefact (differs from the reference|fails) on"),
+        (blind_in_the_exporter, "the artefact differs from the reference on"),
+        (squeezed, "the reference fails on 1 of 33x33: torch failed on a batch of shape"),
+        (in_company, "does not pass `reid-runtime verify`: its vectors; worst cosine 0"),
+        (one_by_one, "cannot export the network: .*inferred ranges"),
+        (whole_window, "cannot export the network: "),
+    ],
+)
+def test_what_the_real_exporter_gets_wrong_in_silence_leaves_no_file(pool, said, trunk, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.network, "backbone", lambda name: Backbone(name, 8, lambda: trunk, dict))
+    monkeypatch.setitem(training.network.POOLINGS, "odd", lambda: Pooling(pool))
+    torch.manual_seed(0)
+    plain = untrained("one layer", dimension=16)
+    architecture = dataclasses.replace(plain.architecture, pooling="odd")
+    tensors = {f"network.{name}": value for name, value in build(architecture).eval().state_dict().items()}
+    tensors["network.projection.bias"].zero_()
+    checkpoint = dataclasses.replace(plain, architecture=architecture, tensors=tensors)
+    with pytest.raises(ReidRuntimeError, match=said):
+        to_onnx.export_checkpoint(checkpoint, tmp_path / "model.onnx", "odd")
+    assert list(tmp_path.iterdir()) == []

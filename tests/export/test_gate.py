@@ -179,3 +179,8 @@ def test_a_crop_that_cannot_be_read_is_named(tmp_path, evidence):
         (tmp_path / name).write_bytes(b"no picture")
     with pytest.raises(ReidRuntimeError, match=r"a\.png"):
         read_evidence(tmp_path)
+
+
+def test_a_name_without_a_data_set_is_refused():
+    with pytest.raises(DatasetError, match="--called Market-1501"):
+        read_evidence(dataset="Market-1501")

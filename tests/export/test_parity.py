@@ -7,10 +7,12 @@ pytest.importorskip("torch", reason="needs the extras train and export")
 
 import torch
 
+import training.network
 from export import to_onnx
 from export.parity import BATCHES, FLOAT32, SIZES, ParityError, probes, require_parity
 from reid_runtime import BackendError
 from training.checkpoint import untrained
+from training.trunks import Backbone
 
 
 def reference(images):
@@ -80,6 +82,8 @@ def test_what_is_wrong_fails_with_the_probe_that_showed_it(candidate, said):
 
 
 def test_an_export_that_fails_the_gate_leaves_no_file(tmp_path, monkeypatch):
+    trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, stride=4, padding=2), torch.nn.ReLU())
+    monkeypatch.setattr(training.network, "backbone", lambda name: Backbone(name, 8, lambda: trunk, dict))
     exported = to_onnx.export_graph
 
     def other_weights(network):
@@ -92,5 +96,5 @@ def test_an_export_that_fails_the_gate_leaves_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(to_onnx, "export_graph", other_weights)
     with pytest.raises(ParityError, match="differs from the reference"):
-        to_onnx.export_checkpoint(untrained("resnet18", 16), tmp_path / "model.onnx", "wrong")
+        to_onnx.export_checkpoint(untrained("one layer", 16), tmp_path / "model.onnx", "wrong")
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,9 @@ pytest.importorskip("onnxruntime")
 
 from onnx import helper, numpy_helper
 
-from export import to_fp16, to_int8
+from export import derive, to_fp16, to_int8
+from export.gate import Proof
+from reid_runtime.agreement import Agreement
 from reid_runtime.contract import InputFormat
 from reid_runtime.resize import LongestSide
 
@@ -145,9 +147,39 @@ def test_a_step_that_would_break_the_graph_is_caught(step, sabotage, parent, tra
         return right(spoilt, *arguments)
 
     monkeypatch.setattr(module, name, broken)
-    run = export(step, parent, "-o", tmp_path / "derived.onnx", *steps(training)[step])
+    path = tmp_path / "derived.onnx"
+    path.write_bytes(b"an earlier one")
+    run = export(step, parent, "-o", path, "--force", *steps(training)[step])
     assert run.code == 1
+    assert [(left.name, left.read_bytes()) for left in tmp_path.iterdir()] == [("derived.onnx", b"an earlier one")]
+
+
+def test_vectors_that_depend_on_their_company_are_no_artefact(parent, tmp_path, export, monkeypatch):
+    """The parent's do not, so that the gate sees it; here the gate is blind, and `verify` is not."""
+
+    def social(model, *arguments):
+        spoilt = onnx.ModelProto()
+        spoilt.CopyFrom(model)
+        (norm,) = [node for node in spoilt.graph.node if node.op_type == "ReduceL2"]
+        spoilt.graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "batch_axis"))
+        at = list(spoilt.graph.node).index(norm)
+        spoilt.graph.node.insert(at, helper.make_node("ReduceMean", ["raw", "batch_axis"], ["company"], keepdims=1))
+        spoilt.graph.node.insert(at + 1, helper.make_node("Sum", ["raw", "company"], ["social"]))
+        for node in list(spoilt.graph.node)[at + 2 :]:
+            node.input[0] = "social" if node.input[0] == "raw" else node.input[0]
+        return spoilt
+
+    monkeypatch.setattr(to_fp16, "half_graph", social)
+    passed = Proof(Agreement(1, 1.0, 0.0, 1.0), 1.0, Agreement(1, 1.0, 0.0, 1.0))
+    monkeypatch.setattr(derive, "prove", lambda *arguments: passed)
+    run = export("to_fp16", parent, "-o", tmp_path / "derived.onnx")
+    assert run.code == 1
+    assert "does not pass `reid-runtime verify`: its vectors; worst cosine" in run.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_rounded_already_is_no_float32_parent_whatever_its_contract_says(tmp_path, refuses):
+    refuses(write_small(tmp_path / "half.onnx", to_fp16.half_graph(small_model())), "but 'first.weight/half' is of")
 
 
 def test_five_grey_images_calibrate_nothing(parent, tmp_path):
