@@ -45,6 +45,18 @@ def test_a_server_takes_no_more_than_its_most_at_once():
     assert [len(call) for call in time.calls] == [MOST, 5]
 
 
+def test_a_rate_that_cannot_keep_the_bound_any_more_is_given_up():
+    time = Time()
+    latencies = serve([0.0] * 300, time.taking(1.0), time.clock, bound=1.5)
+    # Of 300 queries three may be late, and the second call has 32 that are.
+    assert len(time.calls) == 2
+    assert len(latencies) == 300
+    assert latencies[:33] == pytest.approx([1.0] * 32 + [2.0])
+    assert np.isinf(latencies[64:]).all()
+    within = serve([float(n) for n in range(300)], time.taking(1.0), time.clock, bound=1.5)
+    assert np.isfinite(within).all()
+
+
 def test_arrivals_are_a_poisson_process():
     times = np.array(arrivals(50, 200))
     gaps = np.diff(times)
