@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from benchmarks.inputs import frame_with_boxes, one_size, write_files
-from benchmarks.results import YARDSTICK, Found, Report, Row, environment, in_turn, shown
+from benchmarks.results import YARDSTICK, Found, Row, hand_over, in_turn, output_option, shown
 from benchmarks.scoring import plant
 from benchmarks.subjects import Setup, Subject, load, setup_from, subject_options
 from benchmarks.timing import Interval, median_interval
@@ -102,12 +102,9 @@ def _frames(setup: Setup, subject: Subject) -> Calls:
 
 
 def _folders(setup: Setup, subject: Subject, folder: Path) -> Calls:
-    counts = _steps(setup, 16, 256 * setup.budget.scale)
+    counts = _steps(setup, 16, 128 * setup.budget.scale)
     files = write_files(folder, setup.evidence.crops, 64)
-    return {
-        count: (lambda n=count: subject.embedder.embed(list(islice(cycle(files), n))))  # type: ignore[misc]
-        for count in counts
-    }
+    return {count: partial(subject.embedder.embed, list(islice(cycle(files), count))) for count in counts}
 
 
 def _galleries(setup: Setup) -> Calls:
@@ -174,19 +171,15 @@ def as_table(rows: Sequence[Row]) -> str:
 
 @click.command()
 @subject_options
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+@output_option
 def main(output: Path | None, **options: object) -> None:
     """Measure how the cost grows along six axes, and fit an exponent to each."""
     setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
     subjects, notes = setup.subjects()
-    found = Found()
+    found = Found(notes=notes)
     for subject in subjects:
         found.add(measure_growth(setup, subject))
-    click.echo(as_table(found.rows))
-    for note in notes:
-        click.echo(f"not measured: {note}", err=True)
-    if output is not None:
-        Report("growth", environment(), tuple(found.rows), tuple(notes)).write(output)
+    hand_over("growth", found, as_table(found.rows), output)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.inputs import equal_issue, frame_with_boxes
-from benchmarks.results import YARDSTICK, Found, Report, Row, environment, in_turn, rows_of, shown, text_table
+from benchmarks.results import YARDSTICK, Found, Row, hand_over, in_turn, output_option, rows_of, shown, text_table
 from benchmarks.scenarios import TAIL, arrivals, highest_rate, serve
 from benchmarks.subjects import Setup, Subject, setup_from, subject_options
 from benchmarks.timing import paired, percentile, yardstick
@@ -58,7 +58,11 @@ def _server(setup: Setup, subjects: list[Subject], bound: float) -> list[Row]:
         def latencies(rate: float, subject: Subject = subject) -> list[float]:
             times = arrivals(rate, seconds)
             order = list(equal_issue(len(times), len(crops)))
-            return serve(times, lambda some: subject.embedder.embed([crops[order[number]] for number in some], "rgb"))
+            return serve(
+                times,
+                lambda some: subject.embedder.embed([crops[order[number]] for number in some], "rgb"),
+                bound=bound,
+            )
 
         alone = percentile(paired({"": partial(subject.embedder.embed, crops[:1], "rgb")}, 5)[""], 0.5)
         served = highest_rate(latencies, bound, 1 / alone, tries=7 if setup.budget.scale > 1 else 4)
@@ -88,17 +92,14 @@ def as_table(rows: list[Row]) -> str:
 @click.command()
 @subject_options
 @click.option("--bound", default=1e3 * BOUND, show_default=True, help="Server: the latency to keep within, in ms.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+@output_option
 def main(bound: float, output: Path | None, **options: object) -> None:
     """Time single crops, frames of boxes and a Poisson stream of crops, as MLPerf's scenarios have them."""
     setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
     subjects, notes = setup.subjects()
-    found = measure_latency(setup, subjects, bound / 1e3)
-    click.echo(as_table(found.rows))
-    for note in notes:
-        click.echo(f"not measured: {note}", err=True)
-    if output is not None:
-        Report("latency", environment(), tuple(found.rows), tuple(notes)).write(output)
+    found = Found(notes=notes)
+    found.add(measure_latency(setup, subjects, bound / 1e3))
+    hand_over("latency", found, as_table(found.rows), output)
 
 
 if __name__ == "__main__":

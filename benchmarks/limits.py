@@ -12,7 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.results import Found, Report, Row, environment, rows_of, shown, text_table
+from benchmarks.results import Found, Row, hand_over, output_option, rows_of, shown, text_table
 from benchmarks.subjects import pin
 from benchmarks.timing import FULL, QUICK, Budget, paired
 from reid_runtime.backends.onnx import import_onnxruntime
@@ -143,15 +143,11 @@ def as_table(rows: list[Row]) -> str:
 @click.command()
 @click.option("--threads", type=click.IntRange(1), help="Cores; all without this.")
 @click.option("--quick", is_flag=True, help="A trial in place of a measurement.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+@output_option
 def main(threads: int | None, quick: bool, output: Path | None) -> None:
     """Measure the machine's own peaks: operations in float32, bfloat16 and INT8, and bytes of memory."""
     found = measure_limits(pin(threads), QUICK if quick else FULL)
-    click.echo(as_table(found.rows))
-    for note in found.notes:
-        click.echo(f"not measured: {note}", err=True)
-    if output is not None:
-        Report("limits", environment(), tuple(found.rows), tuple(found.notes)).write(output)
+    hand_over("limits", found, as_table(found.rows), output)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,13 @@ svg .linear { fill: none; stroke: var(--soft); stroke-width: 1.5; stroke-dasharr
 .s0 { fill: var(--right); background: var(--right); } .s1 { fill: var(--wrong); background: var(--wrong); }
 .s2 { fill: var(--ink); background: var(--ink); } .s3 { fill: var(--accent); background: var(--accent); opacity: 0.75; }
 .s4 { fill: var(--soft); background: var(--soft); }
+.commands dd { margin: 0.2rem 0 0.8rem; font-size: 0.85rem; overflow-wrap: anywhere; }
 .notes { margin: 0 0 0 1.2rem; } .notes li { margin-bottom: 0.4rem; overflow-wrap: anywhere; }
 """
+_BY_HAND = (
+    "The engines' own tools on the same graphs, without this project's code around them; for torch, the extractor "
+    "alone. Each runs where the file lies, and on an idle machine gives the table's figure."
+)
 _UNITS = {"threads": "threads", "image area": "pixels", "gallery": "items"}
 
 
@@ -38,8 +43,11 @@ def markdown(report: Report) -> str:
     lines = ["# Benchmarks", ""]
     lines += [f"- {name}: {value}" for name, value in _facts(report.environment).items()]
     for each in tables(report):
-        lines += ["", f"## {each.title}", "", each.says, "", _row(each.head), _row(["---"] * len(each.head))]
-        lines += [_row(line) for line in each.lines]
+        lines += ["", f"## {each.title}", "", each.says, "", each.markdown()]
+    if by_hand := report.environment.get("by_hand"):
+        lines += ["", "## By hand", "", _BY_HAND]
+        for what, command in by_hand.items():
+            lines += ["", f"{what}:", "", "```bash", command, "```"]
     if report.notes:
         lines += ["", "## Not measured", "", *(f"- {' '.join(note.split())}" for note in report.notes)]
     return "\n".join(lines) + "\n"
@@ -77,6 +85,7 @@ def page(report: Report) -> str:
 <main>
 {_trade_off(report)}
 {sections}
+{_by_hand(report)}
 {missing if report.notes else ""}
 </main>
 <footer>
@@ -127,6 +136,19 @@ def _section(each: Table, report: Report) -> str:
     )
 
 
+def _by_hand(report: Report) -> str:
+    commands = report.environment.get("by_hand", {})
+    listed = "".join(
+        f"<dt>{escaped(what)}</dt><dd><code>{escaped(said)}</code></dd>" for what, said in commands.items()
+    )
+    return (
+        '<section aria-labelledby="hand"><h2 id="hand">By hand</h2>'
+        f'<p>{escaped(_BY_HAND)}</p><dl class="commands">{listed}</dl></section>'
+        if commands
+        else ""
+    )
+
+
 def _stage_bars(rows: list[Row]) -> str:
     bars: dict[str, list[tuple[str, float]]] = {}
     for row in rows:
@@ -161,7 +183,3 @@ def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
         "Crops": environment.get("crops", ""),
     }
     return {name: value for name, value in facts.items() if value}
-
-
-def _row(cells: "list[str] | tuple[str, ...]") -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,20 +1,19 @@
-"""python -m benchmarks.readme REPORT.json: the README's figures, between their two markers, from a report."""
+"""python -m benchmarks.readme REPORT.json...: the README's figures, between their two markers, from reports."""
 
 from pathlib import Path
 
 import click
 
-from benchmarks.latency import SERVER, SINGLE
-from benchmarks.limits import PART as LIMITS
+from benchmarks.latency import SINGLE
 from benchmarks.peers.measuring import PART as PEERS
 from benchmarks.results import Report, ResultError, read_report
-from benchmarks.tables import Table, tables
-from benchmarks.throughput import COLD, EIGHT, MIXED, OFFLINE
+from benchmarks.tables import AIMS, tables
 from reid_runtime.cli import run
 from reid_runtime.files import whole_file
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
-_PARTS = (PEERS, EIGHT, OFFLINE, MIXED, SINGLE, SERVER, COLD, LIMITS)
+_PARTS = (AIMS, PEERS, SINGLE)
+"""What people ask for first; the rest stays in the report."""
 
 
 def figures(report: Report) -> str:
@@ -25,40 +24,42 @@ def figures(report: Report) -> str:
         f"{about['git']}, {about['time'][:10]}."
     )
     by_part = {each.part: each for each in tables(report)}
-    return "\n\n".join([said, *(_markdown(by_part[part]) for part in _PARTS if part in by_part)])
+    told = (
+        f"**{by_part[part].title}.** {by_part[part].says}\n\n{by_part[part].markdown()}"
+        for part in _PARTS
+        if part in by_part
+    )
+    return "\n\n".join([said, *told])
 
 
-def _markdown(each: Table) -> str:
-    lines = [each.head, tuple("---" for _ in each.head), *each.lines]
-    return f"**{each.title}.** {each.says}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def with_figures(text: str, report: Report) -> str:
+def with_figures(text: str, *reports: Report) -> str:
     """The text with the figures between its markers; raises ResultError where these are not there once, in order."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ResultError(f"expected the lines {BEGIN!r} and {END!r} once each, in this order, to write between")
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{figures(report)}\n{END}{rest.split(END)[1]}"
+    told = "\n\n".join(figures(report) for report in reports)
+    return f"{before}{BEGIN}\n{told}\n{END}{rest.split(END)[1]}"
 
 
 @click.command()
-@click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("reports", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--readme", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=Path("README.md"),
     show_default=True,
 )  # fmt: skip
-def main(report: Path, readme: Path) -> None:
-    """Write the figures of REPORT, a full one, into the README; a trial's are refused."""
-    found = read_report(report)
-    if found.benchmark != "report" or found.environment.get("budget") != "full":
-        raise ResultError(
-            f"{report} is of {found.benchmark!r}, budget {found.environment.get('budget')!r}; expected a full run of "
-            "python -m benchmarks.report"
-        )
-    text = with_figures(readme.read_text(encoding="utf-8"), found)
+def main(reports: tuple[Path, ...], readme: Path) -> None:
+    """Write the figures of REPORTS, full ones, into the README; a trial's are refused."""
+    found = [read_report(path) for path in reports]
+    for path, report in zip(reports, found, strict=True):
+        if report.benchmark != "report" or report.environment.get("budget") != "full":
+            raise ResultError(
+                f"{path} is of {report.benchmark!r}, budget {report.environment.get('budget')!r}; expected a full run "
+                "of python -m benchmarks.report"
+            )
+    text = with_figures(readme.read_text(encoding="utf-8"), *found)
     with whole_file(readme) as beside:
         beside.write_text(text, encoding="utf-8")
-    click.echo(f"wrote the figures of {report} into {readme}")
+    click.echo(f"wrote the figures of {', '.join(map(str, reports))} into {readme}")
 
 
 if __name__ == "__main__":

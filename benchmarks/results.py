@@ -9,10 +9,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import click
 
 from benchmarks.timing import STEADY, Budget, Samples, paired, percentile, ratio_interval, unsteadiness, yardstick
 from reid_runtime.errors import ReidRuntimeError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 YARDSTICK = "yardstick"
 """The case of each paired part that is always the same work: another speed of it is the machine's."""
@@ -159,6 +163,22 @@ def text_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         )
         for line in (head, *lines)
     )
+
+
+def output_option(command: Command) -> Command:
+    """-o, the file that `hand_over` writes."""
+    return click.option(
+        "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON."
+    )(command)
+
+
+def hand_over(benchmark: str, found: Found, table: str, output: Path | None) -> None:
+    """How each command ends: its table, what it could not measure, and the report where a file was named."""
+    click.echo(table)
+    for note in found.notes:
+        click.echo(f"not measured: {note}", err=True)
+    if output is not None:
+        Report(benchmark, environment(), tuple(found.rows), tuple(found.notes)).write(output)
 
 
 def environment() -> dict[str, Any]:

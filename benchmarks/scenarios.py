@@ -7,6 +7,7 @@ within a bound. Names, measures and the equal issue of inputs are those of MLPer
 2020, "MLPerf Inference Benchmark"); nothing is submitted anywhere, and the durations are shorter.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,14 +38,23 @@ def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
     return [float(value) for value in times]
 
 
-def serve(times: Sequence[float], work: Callable[[Sequence[int]], object], clock: Clock | None = None) -> list[float]:
+def serve(
+    times: Sequence[float],
+    work: Callable[[Sequence[int]], object],
+    clock: Clock | None = None,
+    bound: float = math.inf,
+) -> list[float]:
     """Each query's latency, from when it came to when its answer was there, by one server that takes what waits.
 
-    work: answers the queries of these numbers, at most MOST, in one call.
+    work: answers the queries of these numbers, at most MOST, in one call. Once so many are later than the bound that
+    the tail cannot keep it, the rest is not waited for: their latencies are infinite.
     """
     clock = clock or Clock()
-    start, done, latencies = clock.now(), 0, []
+    start, done, latencies = clock.now(), 0, list[float]()
+    late, allowed = 0, len(times) - math.ceil(TAIL * len(times))
     while done < len(times):
+        if late > allowed:
+            return latencies + [math.inf] * (len(times) - done)
         now = clock.now() - start
         if times[done] > now:
             clock.sleep(times[done] - now)
@@ -53,6 +63,7 @@ def serve(times: Sequence[float], work: Callable[[Sequence[int]], object], clock
         work(waiting)
         ended = clock.now() - start
         latencies += [ended - times[number] for number in waiting]
+        late += sum(ended - times[number] > bound for number in waiting)
         done += len(waiting)
     return latencies
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.device_time import host_and_device
 from benchmarks.inputs import one_size, write_files
-from benchmarks.results import Found, Report, Row, environment, in_turn, rows_of, shown, text_table
+from benchmarks.results import Found, Row, hand_over, in_turn, output_option, rows_of, shown, text_table
 from benchmarks.subjects import Setup, Subject, SubjectError, load, setup_from, subject_options
 from benchmarks.timing import Budget
 from export.gate import EXAMPLES, read_crops
@@ -152,7 +152,7 @@ def as_table(rows: list[Row]) -> str:
 
 @click.command()
 @subject_options
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+@output_option
 @click.option("--child", is_flag=True, hidden=True)
 def main(output: Path | None, child: bool, **options: object) -> None:
     """Split the time of a folder into its stages, each on one core."""
@@ -163,12 +163,9 @@ def main(output: Path | None, child: bool, **options: object) -> None:
         click.echo(json.dumps([asdict(row) for row in rows]))
         return
     subjects, notes = setup.subjects()
-    found = measure_stages(setup, subjects)
-    click.echo(as_table(found.rows))
-    for note in notes:
-        click.echo(f"not measured: {note}", err=True)
-    if output is not None:
-        Report("stages", environment(), tuple(found.rows), tuple(notes)).write(output)
+    found = Found(notes=notes)
+    found.add(measure_stages(setup, subjects))
+    hand_over("stages", found, as_table(found.rows), output)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """What is measured: model files on devices, on how many cores, on which crops, and what their vectors are held to."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
+from benchmarks.results import Command, Report, Row, environment
 from benchmarks.timing import FULL, QUICK, Budget
 from export.gate import EXAMPLES, Evidence, Reference, read_evidence
 from reid_runtime.agreement import compare
@@ -17,8 +17,6 @@ from reid_runtime.errors import BackendError, ReidRuntimeError
 from reid_runtime.evaluation import Evaluation, evaluate
 from reid_runtime.scoring.confidence import compare as compare_scores
 from reid_runtime.scoring.layouts.crops import is_picture
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 CONTRACTS = Path(__file__).parent / "peers"
 """Contracts of models of others, by the stem of their files."""
@@ -43,6 +41,11 @@ class Subject:
         """How rows name it."""
         return f"{self.embedder.path.stem}, {self.embedder.backend.name}"
 
+    @property
+    def facts(self) -> dict[str, float]:
+        """What rows say of it: its parity, and whether it computes in integers."""
+        return dict(self.parity) | {"integers": float(self.embedder.contract.precision.startswith("int8"))}
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -56,6 +59,8 @@ class Setup:
     files: tuple[Path, ...]
     """The evidence's crops, as files."""
     reference: Path | None = None
+    known: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Parity that an earlier report measured, as `known_parity` gives it."""
 
     def subjects(self) -> tuple[list[Subject], list[str]]:
         """Every model on every device that takes it, with its parity; and why the others are left out.
@@ -71,10 +76,42 @@ class Setup:
                 except ReidRuntimeError as error:
                     notes.append(f"{path.name} on {device}: {error}")
                     continue
-                found.append(Subject(embedder, device, held.parity(embedder, device)))
+                if device == "openvino-bf16" and embedder.contract.precision != "float32":
+                    notes.append(f"{path.name} on {device}: bfloat16 is for float32 files")
+                    continue
+                known = self.known.get(identity(embedder))
+                found.append(Subject(embedder, device, held.parity(embedder) if known is None else known))
         if not found:
             raise SubjectError("there is nothing to measure:\n  " + "\n  ".join(notes))
         return found, notes
+
+
+def identity(embedder: Embedder) -> str:
+    """Which artefact on which engine."""
+    return f"{embedder.artefact_id} {embedder.backend.name}"
+
+
+def known_parity(report: Report) -> dict[str, dict[str, float]]:
+    """The parity that a report measured, by `identity`; raises SubjectError for one of other engines or processors.
+
+    Vectors do not depend on what else runs, so parity may be measured at any time, and the times in a quiet hour.
+    """
+    here = environment()
+    for key in ("processor", "packages"):
+        if report.environment.get(key) != here[key]:
+            raise SubjectError(
+                f"parity is taken over on one machine with the same packages; {key}: there "
+                f"{report.environment.get(key)}, here {here[key]}"
+            )
+    return {name: dict(facts) for name, facts in report.environment.get("parity", {}).items()}
+
+
+def precision_of(row: Row) -> str:
+    """int8, bfloat16 or float32: what a row that has a Subject's facts and case was computed in.
+
+    A float16 file is float32 to the engines of a CPU, which cast its weights.
+    """
+    return "int8" if row.facts.get("integers") else "bfloat16" if "bfloat16" in row.case else "float32"
 
 
 def load(path: Path, device: str, threads: int | None = None) -> Embedder:
@@ -100,7 +137,7 @@ class _References:
         self.roots: dict[str, Embedder] = {} if setup.reference is not None else _float32(setup)
         self.known: dict[str, Reference] = {}
 
-    def parity(self, embedder: Embedder, device: str) -> dict[str, float]:
+    def parity(self, embedder: Embedder) -> dict[str, float]:
         """What separates an artefact from its reference, and its own scores where there is a data set."""
         evidence, root = self.setup.evidence, self._root_of(embedder)
         evaluation = None if evidence.task is None else evaluate(embedder, evidence.task)

@@ -1,8 +1,9 @@
 """The tables of a report, as plain cells: Markdown and HTML say the same."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from benchmarks.aims import aims
 from benchmarks.growth import PART as GROWTH
 from benchmarks.growth import axes_of, told
 from benchmarks.latency import MULTI, SERVER, SINGLE
@@ -14,6 +15,7 @@ from benchmarks.stages import PART as STAGES
 from benchmarks.throughput import COLD, EIGHT, ENGINE, MIXED, OFFLINE, share_of_peak
 from benchmarks.timing import percentile
 
+AIMS = "aims"
 _NONE = "–"
 
 
@@ -27,17 +29,39 @@ class Table:
     head: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
 
+    def markdown(self) -> str:
+        """Its head and lines."""
+        rows = (self.head, ["---"] * len(self.head), *self.lines)
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
 
 def tables(report: Report) -> list[Table]:
     """All that the report has rows for, in the order of the page."""
     rows = shown(report.rows)
     made = [
-        _latency(_of(rows, SINGLE)), _multi(_of(rows, MULTI)), _server(_of(rows, SERVER)),
+        _aims(rows), _latency(_of(rows, SINGLE)), _multi(_of(rows, MULTI)), _server(_of(rows, SERVER)),
         _offline(_of(rows, OFFLINE)), _mixed(_of(rows, MIXED)), _eight(_of(rows, EIGHT), rows), _cold(_of(rows, COLD)),
         _peers(_of(rows, PEERS)), _stages(_of(rows, STAGES)), _gpu(_of(rows, GPU_PART)), _limits(_of(rows, LIMITS)),
         _growth(_of(rows, GROWTH)),
     ]  # fmt: skip
-    return [table for table in made if table.lines]
+    return [_full_columns(table) for table in made if table.lines]
+
+
+def _full_columns(each: Table) -> Table:
+    """The table without the columns in which no line has anything, as mAP where there was no data set."""
+    kept = [place for place in range(len(each.head)) if any(line[place] not in ("", _NONE) for line in each.lines)]
+    lines = tuple(tuple(line[place] for place in kept) for line in each.lines)
+    return replace(each, head=tuple(each.head[place] for place in kept), lines=lines)
+
+
+def _aims(rows: list[Row]) -> Table:
+    lines = []
+    for aim in aims(rows):
+        goal = f"{'at most' if aim.most else 'at least'} {aim.goal:g}"
+        found = f"{aim.found.value:.2f} ({aim.found.low:.2f} to {aim.found.high:.2f})"
+        lines.append((aim.what, aim.case, goal, found, aim.verdict, aim.also))
+    says = "What this project promises itself, and the median of this run's rounds with its 95 % interval."
+    return Table(AIMS, "Aims", says, ("aim", "artefact", "goal", "measured", "verdict", "beside it"), tuple(lines))
 
 
 def _of(rows: Sequence[Row], part: str) -> list[Row]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,8 +18,8 @@ import numpy as np
 
 from benchmarks.inputs import SIZE, mixed_sizes, one_size, write_files
 from benchmarks.limits import measure_limits, peak
-from benchmarks.results import Found, Report, Row, environment, in_turn, shown, text_table
-from benchmarks.subjects import Setup, Subject, SubjectError, setup_from, subject_options
+from benchmarks.results import Found, Row, hand_over, in_turn, output_option, shown, text_table
+from benchmarks.subjects import Setup, Subject, SubjectError, precision_of, setup_from, subject_options
 from benchmarks.work import WorkError, multiply_adds
 from reid_runtime import storage
 from reid_runtime.backends.base import Array
@@ -61,12 +62,17 @@ def _offline(setup: Setup, subject: Subject, files: list[Path]) -> list[Row]:
 
     calls: dict[str, Callable[[], object]] = {
         FOLDER: lambda: embed_to_file(embedder, files, files[0].with_name("out.npz")),
-        ENGINE: lambda: [embedder.backend.run(batch) for batch in batches],
+        ENGINE: partial(_run_all, embedder, batches),
         DECODE: lambda: list(in_order(prepared, files, threads=setup.threads, ahead=len(files))),
     }
     setting = _of(subject) | {"files": len(files)}
     facts = {FOLDER: subject.parity, ENGINE: subject.parity}
     return in_turn(OFFLINE, calls, setting, len(files), setup.budget, against=ENGINE, facts=facts)
+
+
+def _run_all(embedder: Embedder, batches: list[Array]) -> None:
+    for batch in batches:
+        embedder.backend.run(batch)
 
 
 def ready_batches(embedder: Embedder, files: list[Path]) -> list[Array]:
@@ -117,9 +123,8 @@ def _eight(setup: Setup, subjects: list[Subject]) -> Found:
         count = 1 if embedder.backend.max_batch_pixels == 1 else 8
         pixels = to_model_input(crops, embedder.contract.input)
         parts = [pixels[start : start + count] for start in range(0, 8, count)]
-        calls[subject.case] = lambda e=embedder, p=parts: [e.backend.run(part) for part in p]  # type: ignore[misc]
-        whole = embedder.contract.precision.startswith("int8")
-        facts[subject.case] = dict(subject.parity) | {"integers": float(whole)}
+        calls[subject.case] = partial(_run_all, embedder, parts)
+        facts[subject.case] = subject.facts
         try:
             facts[subject.case] |= {"operations": 2.0 * multiply_adds(embedder.path, 8, *SIZE)}
         except WorkError as error:
@@ -135,7 +140,7 @@ def _cold(setup: Setup, subjects: list[Subject], crop: Path) -> list[Row]:
     for subject in subjects:
         # A checkpoint is no model file, and a model of others has its contract beside it.
         if subject.embedder.backend.contract_text is not None and subject.embedder.path.suffix == ".onnx":
-            calls[subject.case] = lambda s=subject: _embed_one(s, crop)  # type: ignore[misc]
+            calls[subject.case] = partial(_embed_one, subject, crop)
     if not calls:
         return []
     rounds = min(7, setup.budget.rounds)
@@ -158,7 +163,7 @@ def share_of_peak(row: Row, rows: list[Row]) -> tuple[str, float] | None:
     """Of a batch of 8: in which precision, and the share of this machine's peak in it; None where one is unknown."""
     if "operations" not in row.facts:
         return None
-    precision = "int8" if row.facts["integers"] else "bfloat16" if "bfloat16" in row.case else "float32"
+    precision = precision_of(row)
     most = peak(rows, precision)
     return None if most is None else (precision, row.facts["operations"] / row.middle / most)
 
@@ -181,19 +186,15 @@ def as_table(rows: list[Row]) -> str:
 
 @click.command()
 @subject_options
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+@output_option
 def main(output: Path | None, **options: object) -> None:
     """Images a second, all at once: a folder, mixed sizes, batches of eight, and the command's cold start."""
     setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
     subjects, notes = setup.subjects()
-    found = measure_limits(setup.threads, setup.budget)
+    found = Found(notes=notes)
+    found.add(measure_limits(setup.threads, setup.budget))
     found.add(measure_throughput(setup, subjects))
-    notes += found.notes
-    click.echo(as_table(found.rows))
-    for note in notes:
-        click.echo(f"not measured: {note}", err=True)
-    if output is not None:
-        Report("throughput", environment(), tuple(found.rows), tuple(notes)).write(output)
+    hand_over("throughput", found, as_table(found.rows), output)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ class Budget:
 
 
 QUICK = Budget(rounds=4, queries=24, warmup=1, windows=8, server_seconds=0.4, scale=1)
-FULL = Budget(rounds=21, queries=512, warmup=3, windows=12, server_seconds=10, scale=8)
+# Twelve rounds: the interval of a median is then from the third to the tenth sample, and six windows have two each.
+FULL = Budget(rounds=12, queries=512, warmup=2, windows=12, server_seconds=6, scale=4)
 
 
 @dataclass(frozen=True)

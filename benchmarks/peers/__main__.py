@@ -1,17 +1,13 @@
 """python -m benchmarks.peers: this runtime beside what people use instead."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from benchmarks.peers.measuring import PeerChoice, measure_peers
-from benchmarks.results import Report, Row, environment, shown, text_table
+from benchmarks.results import Command, Found, Row, hand_over, output_option, shown, text_table
 from benchmarks.subjects import setup_from, subject_options
 from reid_runtime.cli import run
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def peer_options(command: Command) -> Command:
@@ -48,19 +44,16 @@ def as_table(rows: list[Row]) -> str:
 @click.command()
 @subject_options
 @peer_options
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+@output_option
 def main(
     checkpoint: Path | None, peer_models: Path | None, external: tuple[str, ...], output: Path | None, **options: object
 ) -> None:
     """Time files to vectors, everyone on the same files and cores, in turn."""
     setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
     subjects, notes = setup.subjects()
-    found = measure_peers(setup, subjects, PeerChoice(checkpoint, peer_models, external))
-    click.echo(as_table(found.rows))
-    for note in [*notes, *found.notes]:
-        click.echo(f"not measured: {note}", err=True)
-    if output is not None:
-        Report("peers", environment(), tuple(found.rows), (*notes, *found.notes)).write(output)
+    found = Found(notes=notes)
+    found.add(measure_peers(setup, subjects, PeerChoice(checkpoint, peer_models, external)))
+    hand_over("peers", found, as_table(found.rows), output)
 
 
 if __name__ == "__main__":

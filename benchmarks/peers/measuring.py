@@ -20,6 +20,8 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 
 PART = "peers"
+OURS = "reid-runtime: "
+"""How the cases of this runtime begin."""
 _FILES = 32
 
 
@@ -60,9 +62,9 @@ def measure_peers(setup: Setup, subjects: Sequence[Subject], choice: PeerChoice)
         calls: dict[str, Callable[[], object]] = {}
         facts: dict[str, dict[str, float]] = {}
         for subject in [*subjects, *_others(setup, choice, found)]:
-            case = f"reid-runtime: {subject.case}"
+            case = f"{OURS}{subject.case}"
             calls[case] = partial(subject.embedder.embed, files)
-            facts[case] = dict(subject.parity)
+            facts[case] = subject.facts
         for model, peer in peers:
             case = peer.name if model is None else f"{peer.name}: {model}"
             try:
@@ -97,7 +99,7 @@ def _peers(
     graphs = {s.embedder.path: s.embedder.contract for s in subjects if s.embedder.path.suffix == ".onnx"}
     for path, contract in graphs.items():
         for kind in (LoopOfOne, FastembedWay, OpenVinoQueue):
-            makers.append((path.stem, kind.__name__, lambda k=kind, p=path, c=contract: k(p, c, setup.threads)))  # type: ignore[misc]
+            makers.append((path.stem, kind.__name__, partial(kind, path, contract, setup.threads)))
     peers: list[tuple[str | None, Peer]] = []
     for model, kind_name, make in makers:
         try:
