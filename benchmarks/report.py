@@ -31,6 +31,7 @@ def measure(
     setup: Setup, choice: PeerChoice, wanted: Sequence[str] = PARTS, say: Callable[[str], None] = lambda _: None
 ) -> Report:
     """The wanted parts, one after the other."""
+    here = environment()  # as it was when this began: the source may change meanwhile
     say("parity")
     subjects, notes = setup.subjects()
     found = Found(notes=notes)
@@ -50,7 +51,7 @@ def measure(
         if name in wanted:
             say(name)
             found.add(part())
-    about = environment() | {
+    about = here | {
         "threads": setup.threads,
         "by_hand": commands(subjects, choice.checkpoint, setup.threads),
         "parity": {identity(subject.embedder): dict(subject.parity) for subject in subjects},

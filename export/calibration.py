@@ -19,6 +19,8 @@ from reid_runtime.resize import Pixels, ResizeRule, resize
 from reid_runtime.scoring.layouts.crops import CropSplits, is_picture
 from reid_runtime.scoring.layouts.datasets import DATASETS
 from reid_runtime.scoring.layouts.reading import read_layout
+from training.recipe import Distillation
+from training.views import as_elsewhere
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,7 +32,10 @@ _SPREAD = 8.0
 """Mean standard deviation over the sample at one place of the picture: crops of people are at 40 and more."""
 _HELD_BACK = 8
 """One crop in so many is kept from the ranges and shows what they are worth."""
-_SCAN = 48
+_SCAN = 32
+VIEWS = 4
+"""How each of those is shown: as it is, and three times as another camera might have it, for INT8 must hold there."""
+_ELSEWHERE = Distillation(window=(0.5, 1.12), coarse=0.5)
 _BATCH_PIXELS = 8 * 256 * 128
 
 _TEST_FOLDERS = frozenset(
@@ -64,12 +69,22 @@ class Sample:
         return f"sha256:{hashlib.sha256(chr(10).join(self.names).encode()).hexdigest()}"
 
     def resized(self, rule: ResizeRule) -> tuple[list[Pixels], list[Pixels]]:
-        """As the model gets them: those that ranges are measured on, and those held back."""
-        ready = [resize(picture, rule.shape(*picture.shape[:2])) for picture in self.pictures]
-        held = ready[::_HELD_BACK][:_SCAN]
-        return [
-            picture for place, picture in enumerate(ready) if place % _HELD_BACK or place >= _HELD_BACK * _SCAN
-        ], held
+        """As the model gets them: those that ranges are measured on, and VIEWS views of each that is held back."""
+        back = range(0, len(self.pictures), _HELD_BACK)[:_SCAN]
+        measured = [picture for place, picture in enumerate(self.pictures) if place not in back]
+        held = [
+            view
+            for place in back
+            for view in (
+                self.pictures[place],
+                *(
+                    as_elsewhere(self.pictures[place], _ELSEWHERE, np.random.default_rng((self.seed, place, number)))
+                    for number in range(1, VIEWS)
+                ),
+            )
+        ]
+        ready, shown = ([resize(one, rule.shape(*one.shape[:2])) for one in some] for some in (measured, held))
+        return ready, shown
 
     def __str__(self) -> str:
         return f"{len(self.names)} crops of {self.folder}, seed {self.seed}"

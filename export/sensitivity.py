@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from export.calibration import Activations, CalibrationError, Floats, Sample, vectors_of
+from export.calibration import VIEWS, Activations, CalibrationError, Floats, Sample, vectors_of
 from export.quantise import Layer, Scheme, Wiring, quantised
 from reid_runtime.agreement import compare
 from reid_runtime.files import whole_file
@@ -18,7 +18,7 @@ from reid_runtime.resize import Pixels
 
 @dataclass(frozen=True)
 class Measured:
-    """What quantising some layers costs, over the crops that were held back."""
+    """What quantising some layers costs, over the views of the crops that were held back."""
 
     layer: str
     operator: str
@@ -105,6 +105,7 @@ def reports(output: Path, choice: Choice, sample: Sample, percentile: float, hel
             "folder": sample.folder,
             "crops": len(sample.names) - held,
             "held_back": held,
+            "views_of_each": VIEWS,
             "seed": sample.seed,
             "percentile": percentile,
             "names_digest": sample.digest,
@@ -124,8 +125,9 @@ def _text(output: Path, choice: Choice, sample: Sample, held: int) -> str:
     lines = [
         f"# Sensitivity of {output.name}",
         "",
-        f"{sample}; the draw's names have the digest {sample.digest}. {held} of them were held back from the ranges, "
-        "and every cosine here is between the float32 parent's vectors and those of the quantised graph on them.",
+        f"{sample}; the draw's names have the digest {sample.digest}. {held} of them were held back from the ranges. "
+        f"Every cosine here is between the float32 parent's vectors and those of the quantised graph on these, each as "
+        f"it is and in {VIEWS - 1} views as another camera might have it: in another part, light and resolution.",
         "",
         "## All layers in integers, then the costliest back to float one by one",
         "",

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from export.calibration import LEAST, Sample, draw, observe
+from export.calibration import LEAST, VIEWS, Sample, draw, observe
 from export.derive import Parent, derive
 from export.gate import INT8_GATE, Command, Proof, gate_options, read_evidence
 from export.quantise import SCHEMES, Scheme, Wiring, observed, quantised
@@ -17,9 +17,6 @@ from export.sensitivity import Choice, choose, report_paths, reports
 from reid_runtime.cli import run
 from reid_runtime.evaluation import Task
 from reid_runtime.files import check_new_file
-
-KEPT = 1 - (1 - INT8_GATE.crops.cosine) / 4
-"""The worst cosine on the crops that were held back: a quarter of what the gate allows, for other cameras are worse."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,10 @@ def export_int8(
     model, sample, percentile = parent.model, calibration.sample, calibration.percentile
     pictures, held = sample.resized(parent.reference.embedder.contract.resize)
     seen = observe(model, observed(model, scheme), pictures)
-    choice = choose(model, scheme, seen, percentile, held, KEPT, advance)
+    choice = choose(model, scheme, seen, percentile, held, INT8_GATE.crops.cosine, advance)
     precision = f"int8 ({scheme.engine}: {scheme.says}, per channel; percentile {percentile:g} of {sample})"
     graph = quantised(model, scheme, seen, percentile, choice.layers)
-    with reports(output, choice, sample, percentile, len(held)):
+    with reports(output, choice, sample, percentile, len(held) // VIEWS):
         return derive(parent, output, graph, precision, INT8_GATE), choice
 
 

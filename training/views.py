@@ -42,6 +42,15 @@ def suffered(
     return cut_out(resize(view, shape), extent, random)
 
 
+def as_elsewhere(image: Pixels, choices: Distillation, random: np.random.Generator) -> Pixels:
+    """The image as another camera might have it: another part of it, in another light, some of them small."""
+    view = _light(_window(image, choices, random), random)
+    if random.random() < choices.coarse:
+        share = random.uniform(*choices.coarse_share)
+        view = resize(view, (max(4, round(view.shape[0] * share)), max(2, round(view.shape[1] * share))))
+    return view
+
+
 def _chimera(image: Pixels, crops: TrainingCrops, random: np.random.Generator) -> Pixels:
     """The image with the lower part of another one of its shape; as it is where it is the only one of that."""
     alike = crops.rows_by_shape[image.shape[:2]]

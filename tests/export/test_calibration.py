@@ -8,9 +8,10 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 
-from export.calibration import CalibrationError, draw, observe
+from export.calibration import VIEWS, CalibrationError, draw, observe
 from export.gate import read_evidence
 from reid_runtime.errors import ImageError
+from reid_runtime.resize import resize
 
 from ..pictures import encode, picture
 from .small import example_crops, outputs, small_model
@@ -30,8 +31,22 @@ def test_some_crops_are_held_back_from_the_ranges(training):
     from .small import SMALL
 
     ranged, held = draw(training, 64, 0).resized(SMALL.resize)
-    assert (len(ranged), len(held)) == (56, 8)
+    assert (len(ranged), len(held)) == (56, 8 * VIEWS)
     assert not {crop.tobytes() for crop in ranged} & {crop.tobytes() for crop in held}
+
+
+def test_each_of_those_is_shown_as_other_cameras_might_have_it(training):
+    from .small import SMALL
+
+    sample = draw(training, 64, 0)
+    _, held = sample.resized(SMALL.resize)
+    _, again = sample.resized(SMALL.resize)
+    assert [view.tobytes() for view in held] == [view.tobytes() for view in again]
+    for place in range(8):
+        crop = sample.pictures[8 * place]
+        as_it_is, *others = held[VIEWS * place : VIEWS * (place + 1)]
+        assert (as_it_is == resize(crop, SMALL.resize.shape(*crop.shape[:2]))).all()
+        assert len({view.tobytes() for view in (as_it_is, *others)}) == VIEWS
 
 
 @pytest.mark.parametrize("name", ["query", "bounding_box_test", "gt_bbox", "gallery", "bbox_test", "test"])
