@@ -23,7 +23,7 @@ from benchmarks.subjects import Setup, Subject, SubjectError, precision_of, setu
 from benchmarks.work import WorkError, multiply_adds
 from reid_runtime import storage
 from reid_runtime.backends.base import Array
-from reid_runtime.batching import same_shape_batches
+from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.images import load_image, to_model_input
@@ -103,13 +103,15 @@ def embed_to_file(embedder: Embedder, files: list[Path], output: Path) -> None:
 
 
 def _mixed(setup: Setup, subject: Subject) -> list[Row]:
-    count, crops, embedder = _FILES * setup.budget.scale, setup.evidence.crops, subject.embedder
+    crops, embedder = setup.evidence.crops, subject.embedder
+    count = WINDOW if setup.budget.scale > 1 else _FILES  # a whole window: its batches are as large as they become
+    rounds = min(6, setup.budget.rounds)
     same, spread = one_size(crops, count), mixed_sizes(crops, count)
     calls: dict[str, Callable[[], object]] = {
         SAME: lambda: embedder.embed(same, "rgb"),
         SPREAD: lambda: embedder.embed(spread, "rgb"),
     }
-    return in_turn(MIXED, calls, _of(subject) | {"crops": count}, count, setup.budget, against=SAME)
+    return in_turn(MIXED, calls, _of(subject) | {"crops": count}, count, setup.budget, against=SAME, rounds=rounds)
 
 
 def _eight(setup: Setup, subjects: list[Subject]) -> Found:

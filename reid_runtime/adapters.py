@@ -46,7 +46,7 @@ class EmbedBatch:
         # Ray Data: a pool of workers that each keep the model; a worker that dies is replaced, its batch done again.
         # The cluster needs a CPU more than the workers take, or nobody is left to read the pictures.
         dataset.map_batches(EmbedBatch, fn_constructor_kwargs={"column": "bytes", "threads": 1},
-                            compute=ray.data.ActorPoolStrategy(size=8), batch_size=128, num_cpus=1)
+                            compute=ray.data.ActorPoolStrategy(size=8), batch_size=512, num_cpus=1)
 
         # Spark: an iterator of data frames
         embed = EmbedBatch(column="path", threads=1)

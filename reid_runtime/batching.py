@@ -10,8 +10,13 @@ give a picture the same bytes in a batch of any size; the rule does not lean on 
 
 from collections.abc import Iterator, Sequence
 
-WINDOW = 128
-"""Images that are looked at together for batches of one shape; also how many are decoded ahead."""
+WINDOW = 512
+"""Images that are looked at together for batches of one shape; also how many are decoded ahead.
+
+Over 33 sizes a ResNet-50 in INT8 on OpenVINO keeps 0.65 of the rate that it has on one size with windows of 128, 0.77
+with 256 and 0.87 with 512; in bfloat16 0.72, 0.86 and 0.94. Held are at most two windows of resized pictures, 100 MB at
+256 x 128 pixels.
+"""
 
 
 def same_shape_batches(shapes: Sequence[tuple[int, int]], max_pixels: int) -> Iterator[list[int]]:

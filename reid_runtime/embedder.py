@@ -164,12 +164,12 @@ class Embedder:
     ) -> Iterator[Result]:
         """A Result for every image, in order, over an input of any length, in bounded memory.
 
-        Results come while the input goes on: the first after at most 24 images, and at most two windows of 128
+        Results come while the input goes on: the first after at most 24 images, and at most two windows of 512
         images are held. A picture that cannot be used gives a Result with its error, and the stream goes on. An
         array is copied when it is taken from the input, so a camera may fill one buffer again and again.
 
         With soon=False the first results wait for a whole window as all others do. Batches then follow from the
-        images' places counted from any multiple of 128: a job that goes on at one gives the same bytes.
+        images' places counted from any multiple of 512: a job that goes on at one gives the same bytes.
 
         An error that is no picture's, of the input or of the model, ends the stream once the results of all windows
         before it were given out; a model's says at which image.

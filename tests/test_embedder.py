@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 
 from reid_runtime import Embedder
+from reid_runtime.batching import WINDOW
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
 from reid_runtime.resize import resize
 
 from .models import CONTRACT, DIMENSION, FOREIGN, write_model
 from .pictures import encode, picture
 
-HELD = 2 * 128
+HELD = 2 * WINDOW
 """How many images a stream may hold, as its documentation says."""
 
 
@@ -302,14 +303,15 @@ def test_a_camera_has_its_first_result_soon(tiny):
 
 def test_whole_windows_make_the_same_batches_from_any_multiple(tiny, monkeypatch):
     """What an uninterrupted run does, one that goes on at a window's start does too, batch for batch."""
-    images = mixed(300)
+    count = 2 * WINDOW + 44
+    images = mixed(count)
     run, batches = tiny.backend.run, []
     monkeypatch.setattr(tiny.backend, "run", lambda batch: batches.append(batch.tobytes()) or run(batch))
-    assert len(list(tiny.stream(images, "rgb", soon=False))) == 300
+    assert len(list(tiny.stream(images, "rgb", soon=False))) == count
     whole = list(batches)
-    for start in (128, 256):
+    for start in (WINDOW, 2 * WINDOW):
         batches.clear()
-        assert len(list(tiny.stream(images[start:], "rgb", soon=False))) == 300 - start
+        assert len(list(tiny.stream(images[start:], "rgb", soon=False))) == count - start
         assert batches
         assert batches == whole[-len(batches) :]
 
@@ -355,5 +357,5 @@ def test_a_list_is_embedded_in_whole_windows(tiny, monkeypatch):
     """Nobody has the first row before the last: small batches for its sake would only take longer."""
     run, batches = tiny.backend.run, []
     monkeypatch.setattr(tiny.backend, "run", lambda batch: batches.append(len(batch)) or run(batch))
-    tiny.embed([picture()] * 200, "rgb")
-    assert batches == [128, 72]
+    tiny.embed([picture()] * (WINDOW + 72), "rgb")
+    assert batches == [WINDOW, 72]

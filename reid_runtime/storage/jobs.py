@@ -25,7 +25,7 @@ from reid_runtime.storage.parquet import import_pyarrow, read_facts, read_parque
 from reid_runtime.storage.rows import Embeddings, checked, join
 
 MANIFEST = "manifest.json"
-PART_PICTURES = 8 * WINDOW
+PART_PICTURES = 2 * WINDOW
 """Pictures of a part: what a killed job does again at most, and what it holds in memory. Whole windows, so that a
 part's batches are the same whatever came before.
 """
