@@ -18,6 +18,7 @@ th, td { text-align: left; padding: 0.35rem 0.55rem; font-size: 0.9rem; }
 td { white-space: nowrap; }
 tbody th { min-width: 12rem; }
 td:last-child { white-space: normal; min-width: 6rem; }
+[aria-labelledby="aims"] td:last-child { min-width: 15rem; }
 section > p { margin-bottom: 1rem; }
 .scroll + .charts, .charts + .scroll { margin-top: 1.5rem; }
 svg .dot.other { stroke: var(--wrong); }
