@@ -13,6 +13,7 @@ pytest.importorskip("pyarrow")
 from benchmarks import soak
 from benchmarks.results import read_report
 from benchmarks.soak import Case, Curve, SoakError, StandIn
+from reid_runtime.batching import WINDOW
 
 try:
     soak.resident()
@@ -63,8 +64,8 @@ def test_the_real_job_is_flat_and_one_that_leaks_is_not(tmp_path, monkeypatch):
         assert len(list((tmp_path / name).iterdir())) == pictures
         return soak.soak(case, tmp_path / name)
 
-    soaked("warm", 1100)
-    assert not soaked("sound", 1600, pause=0.01).grows
+    soaked("warm", 4 * WINDOW)  # longer than it takes until all that is held is full
+    assert not soaked("sound", 6 * WINDOW, pause=0.01).grows
     run, kept = StandIn.run, []
 
     def leaking(self, images):
@@ -72,7 +73,7 @@ def test_the_real_job_is_flat_and_one_that_leaks_is_not(tmp_path, monkeypatch):
         return run(self, images)
 
     monkeypatch.setattr(StandIn, "run", leaking)
-    found = soaked("leaking", 400)
+    found = soaked("leaking", 2 * WINDOW)
     assert found.grows
     assert found.slope > 10_000  # of the 100,000 bytes a picture, what is not covered by memory that was freed before
 
