@@ -54,6 +54,9 @@ class OnnxBackend:
         onnxruntime = import_onnxruntime("gpu" if device == "cuda" else "cpu")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Threads that wait for work spin, and after a call they take the cores from whatever comes next: OpenVINO took
+        # 31 ms a batch after ONNX Runtime's, 19 with this, 17 alone. It costs ONNX Runtime itself about 1 %.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         if device == "cuda":
