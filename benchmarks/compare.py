@@ -23,9 +23,10 @@ from reid_runtime.cli import run
 
 MARGIN = 1.05
 """A change within this, both ways, is nobody's concern: another order of the code in memory makes as much."""
+OTHERS_MARGIN = 1.1
+"""That of cases that one process measured alone: what differs from process to process is not in their noise."""
 SENSITIVE = 1.15
-"""Cases whose interval reaches beyond this are too noisy to say that nothing changed. It is also the margin of those
-that one process measured alone: what differs from process to process is not in their noise."""
+"""Cases whose interval reaches beyond this are too noisy to say that nothing changed."""
 APART = 0.9
 """The share of pairs of windows, one of each report, that must agree on which is slower: a window of twelve that
 something disturbed all along hides nothing."""
@@ -49,7 +50,7 @@ class Change:
     @property
     def verdict(self) -> str:
         """slower, faster, unchanged, or unclear: too noisy to tell a change of 15 % from none."""
-        margin = MARGIN if self.row.part == STAGES else SENSITIVE
+        margin = MARGIN if self.row.part == STAGES else OTHERS_MARGIN
         if self.ratio.low > margin and self.slower >= APART:
             return "slower"
         if self.ratio.high < 1 / margin and self.slower <= 1 - APART:

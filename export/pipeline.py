@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from export.derive import ExportError, Parent
 from export.gate import Evidence, Proof, gate_options, in_points, read_evidence
-from export.quantise import SCHEMES
+from export.quantise import SCHEMES, Scheme
 from export.sensitivity import report_paths
 from export.timing import paired
 from export.to_fp16 import export_fp16
@@ -103,13 +104,14 @@ def make_artefacts(
     step("fp16", lambda path: export_fp16(parent, path))
     if calibration is not None:
         for engine, scheme in SCHEMES.items():
-            step(
-                f"int8-{engine}",
-                lambda path, scheme=scheme: export_int8(parent, path, scheme, calibration)[0],  # type: ignore[misc]
-            )
+            step(f"int8-{engine}", partial(_int8, parent, scheme, calibration))
     shape = (_BATCH, *parent.reference.embedder.contract.resize.shape(256, 128), 3)
     setting = f"batches of {shape[0]}x{shape[1]}x{shape[2]}, ONNX Runtime, {os.cpu_count()} cores, {platform.machine()}"
     return Made(_timed(rows, folder, shape), len(evidence.crops), evidence.dataset, setting)
+
+
+def _int8(parent: Parent, scheme: Scheme, calibration: Calibration, path: Path) -> Proof:
+    return export_int8(parent, path, scheme, calibration)[0]
 
 
 def _timed(rows: Sequence[Row], folder: Path, shape: tuple[int, ...], rounds: int = 7) -> tuple[Row, ...]:
@@ -117,7 +119,7 @@ def _timed(rows: Sequence[Row], folder: Path, shape: tuple[int, ...], rounds: in
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     made = {row.file: Embedder.load(folder / row.file, device="cpu").backend for row in rows if row.proof is not None}
     samples = paired(
-        {file: (lambda backend=backend: backend.run(images)) for file, backend in made.items()},  # type: ignore[misc]
+        {file: partial(backend.run, images) for file, backend in made.items()},
         rounds,
     )
     return tuple(
