@@ -166,7 +166,7 @@ def test_ctrl_c_stops_the_build():
         seen.append(part)
         if len(seen) == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.01)  # however busy the machine is, the signal comes before the last of a hundred steps
+        time.sleep(0.05)  # however busy the machine is, the signal comes before half of a hundred steps
 
     # Started in the background by a shell, a process ignores Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -176,7 +176,7 @@ def test_ctrl_c_stops_the_build():
     finally:
         signal.signal(signal.SIGINT, before)
     told = len(seen)
-    assert seen[-1] < 1
+    assert seen[-1] < 0.5
     time.sleep(0.3)
     assert len(seen) == told  # the builder itself has come to an end
 
