@@ -3,16 +3,19 @@
 Each case's samples are cut into windows. A window's estimate is its tenth percentile, for what disturbs a sample only
 ever adds to it, as a multiple of the yardstick's in the same rounds, so that a machine that was slower all in all
 changes nothing. The change is the ratio of the two reports' estimates with Welch's interval over the windows; and
-because noise is seldom normal, nearly every window of the one report must lie on the same side of every window of the
-other. The stages' windows are processes of their own, so their noise is what differs from run to run, and a stage
-that is slower is named as the cause.
+because noise is seldom normal, most windows of the one report must lie on the same side of most windows of the other.
+The stages' windows are processes of their own, so their noise is what differs from run to run, and a stage that is
+slower is named as the cause. All other cases are measured in one process: how much they differ from run to run is
+taken from the stages, and without these they must differ by more.
 """
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, variance
 
 import click
 
@@ -23,13 +26,13 @@ from reid_runtime.cli import run
 
 MARGIN = 1.05
 """A change within this, both ways, is nobody's concern: another order of the code in memory makes as much."""
-OTHERS_MARGIN = 1.1
-"""That of cases that one process measured alone: what differs from process to process is not in their noise."""
+UNKNOWN_MARGIN = 1.1
+"""That of cases that one process measured, in reports that cannot tell what differs from process to process."""
 SENSITIVE = 1.15
 """Cases whose interval reaches beyond this are too noisy to say that nothing changed."""
-APART = 0.9
-"""The share of pairs of windows, one of each report, that must agree on which is slower: a window of twelve that
-something disturbed all along hides nothing."""
+APART = 0.85
+"""The share of pairs of windows, one of each report, that must agree on which is slower: a few windows that something
+disturbed all along hide nothing."""
 _WINDOWS = 6
 _UNDISTURBED = 0.1
 LEVEL = 0.98
@@ -46,14 +49,14 @@ class Change:
     ratio: Interval
     slower: float
     """The share of pairs of windows, one of each report, in which the one after takes longer."""
+    margin: float
 
     @property
     def verdict(self) -> str:
         """slower, faster, unchanged, or unclear: too noisy to tell a change of 15 % from none."""
-        margin = MARGIN if self.row.part == STAGES else OTHERS_MARGIN
-        if self.ratio.low > margin and self.slower >= APART:
+        if self.ratio.low > self.margin and self.slower >= APART:
             return "slower"
-        if self.ratio.high < 1 / margin and self.slower <= 1 - APART:
+        if self.ratio.high < 1 / self.margin and self.slower <= 1 - APART:
             return "faster"
         return "unchanged" if self.ratio.high < SENSITIVE and self.ratio.low > 1 / SENSITIVE else "unclear"
 
@@ -71,19 +74,32 @@ def changes(before: Report, after: Report) -> list[Change]:
     old, new = ({row.key: row for row in report.rows} for report in (before, after))
     both = [row for key, row in new.items() if key in old and row.case != YARDSTICK and row.part not in _LEFT_OUT]
     others = sum(row.part != STAGES for row in both)
+    sides = {row.key: [_estimates(side[row.key], _yardstick(side, row)) for side in (old, new)] for row in both}
+    process = _between_processes([each for row in both if row.part == STAGES for each in sides[row.key]])
     found = []
     for row in both:
-        sides = [_estimates(side[row.key], _yardstick(side, row)) for side in (old, new)]
-        if all(len(side) >= 2 for side in sides):
-            level = LEVEL if row.part == STAGES else 1 - (1 - LEVEL) / others
-            pairs = [first < second for first in sides[0] for second in sides[1]]
-            found.append(Change(row, change(sides[0], sides[1], level), sum(pairs) / len(pairs)))
+        first, second = sides[row.key]
+        if len(first) < 2 or len(second) < 2:
+            continue
+        if row.part == STAGES:
+            ratio, margin = change(first, second, LEVEL), MARGIN
+        else:
+            ratio = change(first, second, 1 - (1 - LEVEL) / others, process or 0)
+            margin = UNKNOWN_MARGIN if process is None else MARGIN
+        pairs = [before < after for before in first for after in second]
+        found.append(Change(row, ratio, sum(pairs) / len(pairs), margin))
     if not found:
         raise ResultError(
             "the two reports have no case with the same setting in common: compare runs of one command with the same "
             "options on one machine"
         )
     return found
+
+
+def _between_processes(stages: list[list[float]]) -> float | None:
+    """The variance of a logarithm from one process to another, over all stages; None where there are none."""
+    known = [variance([math.log(value) for value in side]) for side in stages if len(side) >= 2]
+    return fmean(known) if known else None
 
 
 def _yardstick(side: Mapping[tuple[str, str, str], Row], row: Row) -> Row | None:

@@ -12,8 +12,8 @@ from reid_runtime.cli import run
 from reid_runtime.files import whole_file
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
-_PARTS = (AIMS, PEERS, SINGLE)
-"""What people ask for first; the rest stays in the report."""
+_SHOWN, _FOLDED = (PEERS,), (AIMS, SINGLE)
+"""What people ask for first, and next, which opens by a click; the rest stays in the report."""
 
 
 def figures(report: Report) -> str:
@@ -24,11 +24,17 @@ def figures(report: Report) -> str:
         f"{about['git']}, {about['time'][:10]}."
     )
     by_part = {each.part: each for each in tables(report)}
-    told = (
+    told = [
         f"**{by_part[part].title}.** {by_part[part].says}\n\n{by_part[part].markdown()}"
-        for part in _PARTS
+        for part in _SHOWN
         if part in by_part
-    )
+    ]
+    told += [
+        f"<details><summary>{by_part[part].title}: {by_part[part].says}</summary>\n\n{by_part[part].markdown()}\n\n"
+        "</details>"
+        for part in _FOLDED
+        if part in by_part
+    ]
     return "\n\n".join([said, *told])
 
 

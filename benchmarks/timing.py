@@ -39,7 +39,7 @@ class Budget:
 
 QUICK = Budget(rounds=4, queries=24, warmup=1, windows=8, server_seconds=0.4, scale=1)
 # Twelve rounds: the interval of a median is then from the third to the tenth sample, and six windows have two each.
-FULL = Budget(rounds=12, queries=512, warmup=2, windows=12, server_seconds=6, scale=4)
+FULL = Budget(rounds=12, queries=512, warmup=2, windows=20, server_seconds=6, scale=4)
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,21 @@ def unsteadiness(samples: Sequence[float]) -> float:
     return max(medians) / min(medians) - 1
 
 
-def change(before: Sequence[float], after: Sequence[float], level: float = 0.99) -> Interval:
+def change(before: Sequence[float], after: Sequence[float], level: float = 0.99, process: float = 0) -> Interval:
     """after / before of two sets of positive estimates, two or more each, that were made independently.
 
     Welch's interval on the logarithms. Its quantile is that of Student's t by Abramowitz and Stegun, 26.7.5.
+    process: the variance of a logarithm from process to process, where each set was made in one.
     """
     first, second = ([math.log(value) for value in values] for values in (before, after))
     parts = [variance(values) / len(values) for values in (first, second)]
-    spread = math.sqrt(sum(parts))
+    spread = math.sqrt(sum(parts) + 2 * process)
     middle = fmean(second) - fmean(first)
     if spread == 0:
         return Interval(math.exp(middle), math.exp(middle), math.exp(middle))
     sizes = (len(first) - 1, len(second) - 1)
-    freedom = sum(parts) ** 2 / sum(part**2 / size for part, size in zip(parts, sizes, strict=True))
+    # The variance between processes comes from many more estimates, and counts as known.
+    freedom = spread**4 / max(sum(part**2 / size for part, size in zip(parts, sizes, strict=True)), 1e-9 * spread**4)
     reach = spread * _student(0.5 + level / 2, freedom)
     return Interval(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach))
 

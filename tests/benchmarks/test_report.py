@@ -125,6 +125,7 @@ def test_the_readmes_figures_are_replaced_between_their_markers():
     assert once.endswith(f"{END}\nafter\n")
     assert "old" not in once
     assert "0.999871" in once
+    assert once.count("<details>") == once.count("</details>") == 1
     assert with_figures(text, whole(), whole()).count("0.999871") == 2 * once.count("0.999871")
     with pytest.raises(ResultError, match="once each"):
         with_figures("nothing here", whole())

@@ -1,7 +1,9 @@
 """The timer that every benchmark uses, and the schema of their results."""
 
 import json
+import threading
 import time
+import zlib
 
 import pytest
 
@@ -60,3 +62,40 @@ def test_reports_keep_every_sample(tmp_path):
     assert found["benchmark"] == "speed"
     assert {"cores", "git", "packages", "processor", "python", "time"} <= set(found["environment"])
     assert "numpy" in found["environment"]["packages"]
+
+
+class Spinning:
+    """A candidate whose thread goes on working after its call, as those of an inference engine do."""
+
+    def __init__(self, seconds):
+        self.seconds, self.threads, self.over = seconds, [], threading.Event()
+
+    def __call__(self):
+        self.threads.append(threading.Thread(target=self._work, daemon=True))
+        self.threads[-1].start()
+
+    def _work(self):
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until and not self.over.is_set():
+            zlib.compress(bytes(50_000))  # without the interpreter's lock
+
+    @property
+    def working(self):
+        return any(thread.is_alive() for thread in self.threads)
+
+
+def test_a_candidate_starts_when_the_threads_of_the_one_before_rest():
+    spins, alive = Spinning(0.12), []
+    paired({"spins": spins, "next": lambda: alive.append(spins.working)}, rounds=2, warmup=1)
+    assert alive == [False] * 3
+
+
+def test_threads_that_never_rest_are_not_waited_for():
+    spins = Spinning(60)
+    try:
+        started = time.monotonic()
+        paired({"spins": spins}, rounds=2, warmup=0)
+        assert spins.working
+        assert time.monotonic() - started < 10
+    finally:
+        spins.over.set()
