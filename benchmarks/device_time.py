@@ -28,7 +28,7 @@ def host_and_device(path: Path, batch: Array, rounds: int, warmup: int) -> dict[
     import torch
 
     onnxruntime = import_onnxruntime("gpu")
-    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it so
     options = {
         "user_compute_stream": str(stream.cuda_stream),
         "cudnn_conv_algo_search": "HEURISTIC",
@@ -38,7 +38,8 @@ def host_and_device(path: Path, batch: Array, rounds: int, warmup: int) -> dict[
     name = session.get_inputs()[0].name
     samples: dict[str, list[float]] = {HOST: [], DEVICE: []}
     for number in range(-warmup, rounds):
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        first: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch leaves it so
+        last: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch leaves it so
         torch.cuda.synchronize()
         started = time.perf_counter()
         first.record(stream)

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.inputs import frame_with_boxes, one_size, write_files
 from benchmarks.results import YARDSTICK, Found, Row, hand_over, in_turn, output_option, shown
 from benchmarks.scoring import plant
-from benchmarks.subjects import Setup, Subject, load, setup_from, subject_options
+from benchmarks.subjects import Setup, Subject, load, subject_options
 from benchmarks.timing import Interval, median_interval
 from reid_runtime.cli import run
 from reid_runtime.images import to_model_input
@@ -172,9 +172,8 @@ def as_table(rows: Sequence[Row]) -> str:
 @click.command()
 @subject_options
 @output_option
-def main(output: Path | None, **options: object) -> None:
+def main(setup: Setup, output: Path | None) -> None:
     """Measure how the cost grows along six axes, and fit an exponent to each."""
-    setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
     subjects, notes = setup.subjects()
     found = Found(notes=notes)
     for subject in subjects:

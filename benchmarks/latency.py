@@ -9,7 +9,7 @@ import click
 from benchmarks.inputs import equal_issue, frame_with_boxes
 from benchmarks.results import YARDSTICK, Found, Row, hand_over, in_turn, output_option, rows_of, shown, text_table
 from benchmarks.scenarios import TAIL, arrivals, highest_rate, serve
-from benchmarks.subjects import Setup, Subject, setup_from, subject_options
+from benchmarks.subjects import Setup, Subject, subject_options
 from benchmarks.timing import paired, percentile, yardstick
 from reid_runtime.cli import run
 
@@ -93,9 +93,8 @@ def as_table(rows: list[Row]) -> str:
 @subject_options
 @click.option("--bound", default=1e3 * BOUND, show_default=True, help="Server: the latency to keep within, in ms.")
 @output_option
-def main(bound: float, output: Path | None, **options: object) -> None:
+def main(setup: Setup, bound: float, output: Path | None) -> None:
     """Time single crops, frames of boxes and a Poisson stream of crops, as MLPerf's scenarios have them."""
-    setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
     subjects, notes = setup.subjects()
     found = Found(notes=notes)
     found.add(measure_latency(setup, subjects, bound / 1e3))

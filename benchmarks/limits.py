@@ -6,6 +6,7 @@ convolution can hope for. The best sample counts and not the median: a limit tha
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ PART = "limits"
 BYTES = "memory, bytes read and written"
 PRECISIONS = ("float32", "bfloat16", "int8")
 _MOVED = 1 << 26
+_REPEATS = 16
+"""Products of one sample: one alone may end before all of an engine's threads are awake."""
 
 Call = Callable[[], object]
 
@@ -46,9 +49,12 @@ def measure_limits(threads: int, budget: Budget) -> Found:
         if not engines:
             found.notes.append(f"limit of {precision}: no engine here computes in it")
             continue
-        samples = paired(engines, rounds, budget.warmup + 1)
+        samples = paired(
+            {engine: partial(_repeat, call) for engine, call in engines.items()}, rounds, budget.warmup + 1
+        )
         named = {f"{precision} by {engine}": seconds for engine, seconds in samples.items()}
-        found.rows += rows_of(PART, named, {"limit": precision, "side": side, "threads": threads}, 2 * side**3)
+        setting = {"limit": precision, "side": side, "threads": threads}
+        found.rows += rows_of(PART, named, setting, _REPEATS * 2 * side**3)
     moved = paired({"copy": _copier(threads)}, rounds, budget.warmup)
     found.rows += rows_of(PART, {BYTES: moved["copy"]}, {"limit": BYTES, "threads": threads}, 2 * _MOVED)
     return found
@@ -58,6 +64,11 @@ def peak(rows: list[Row], limit: str) -> float | None:
     """Operations, or bytes, a second: the best that any engine reached; None where none was measured."""
     reached = [row.items / min(row.seconds) for row in rows if row.part == PART and row.setting["limit"] == limit]
     return max(reached, default=None)
+
+
+def _repeat(call: Call) -> None:
+    for _ in range(_REPEATS):
+        call()
 
 
 def _numpy(side: int, threads: int) -> dict[str, Call]:

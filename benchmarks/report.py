@@ -15,7 +15,7 @@ from benchmarks.peers.__main__ import peer_options
 from benchmarks.peers.measuring import PeerChoice, measure_peers
 from benchmarks.results import Found, Report, environment, read_report
 from benchmarks.stages import measure_stages
-from benchmarks.subjects import Setup, identity, known_parity, setup_from, subject_options
+from benchmarks.subjects import Setup, identity, known_parity, subject_options
 from benchmarks.throughput import measure_throughput
 from benchmarks.timing import QUICK
 from reid_runtime.cli import run
@@ -88,6 +88,7 @@ def write(report: Report, folder: Path) -> None:
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite a report that is in the folder.")
 def main(
+    setup: Setup,
     checkpoint: Path | None,
     peer_models: Path | None,
     external: tuple[str, ...],
@@ -96,7 +97,6 @@ def main(
     wanted: tuple[str, ...],
     parity: Path | None,
     force: bool,
-    **options: object,
 ) -> None:
     """Measure everything and write report.json, report.md and report.html into a folder.
 
@@ -108,7 +108,6 @@ def main(
     for name in FILES:
         check_new_file(output / name, force)
     if measured is None:
-        setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
         if parity is not None:
             setup = replace(setup, known=known_parity(read_report(parity)))
         choice = PeerChoice(checkpoint, peer_models, external)

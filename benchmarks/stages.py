@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.device_time import host_and_device
 from benchmarks.inputs import one_size, write_files
 from benchmarks.results import Found, Row, hand_over, in_turn, output_option, rows_of, shown, text_table
-from benchmarks.subjects import Setup, Subject, SubjectError, load, setup_from, subject_options
+from benchmarks.subjects import Setup, Subject, SubjectError, load, subject_options
 from benchmarks.timing import Budget
 from export.gate import EXAMPLES, read_crops
 from reid_runtime import images, storage
@@ -154,9 +154,8 @@ def as_table(rows: list[Row]) -> str:
 @subject_options
 @output_option
 @click.option("--child", is_flag=True, hidden=True)
-def main(output: Path | None, child: bool, **options: object) -> None:
+def main(setup: Setup, output: Path | None, child: bool) -> None:
     """Split the time of a folder into its stages, each on one core."""
-    setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
     if child:
         embedder = load(setup.models[0], setup.devices[0], threads=1)
         rows = window(embedder, setup.devices[0], read_crops(EXAMPLES)[1], setup.budget)

@@ -1,13 +1,16 @@
 """What is measured: model files on devices, on how many cores, on which crops, and what their vectors are held to."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import click
 
-from benchmarks.results import Command, Report, Row, environment
+from benchmarks.results import Report, Row, environment
 from benchmarks.timing import FULL, QUICK, Budget
 from export.gate import EXAMPLES, Evidence, Reference, read_evidence
 from reid_runtime.agreement import compare
@@ -213,8 +216,17 @@ def pin(threads: int | None) -> int:
     return threads
 
 
-def subject_options(command: Command) -> Command:
-    """--model, --device, --reference, --crops, --data, --called, --threads and --quick, which make a Setup."""
+def subject_options(command: Callable[..., object]) -> Callable[..., object]:
+    """--model, --device, --reference, --crops, --data, --called, --threads and --quick; the command gets a `setup`."""
+
+    values = frozenset(signature(setup_from).parameters)
+
+    @wraps(command)
+    def with_setup(**given: Any) -> object:
+        setup = setup_from(**{name: value for name, value in given.items() if name in values})
+        return command(setup=setup, **{name: value for name, value in given.items() if name not in values})
+
+    wrapped: Callable[..., object] = with_setup
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     folder = click.Path(exists=True, file_okay=False, path_type=Path)
     for option in (
@@ -230,8 +242,8 @@ def subject_options(command: Command) -> Command:
         ),
         click.option("--model", "models", type=file, multiple=True, help="An artefact; may be repeated. [the default]"),
     ):  # fmt: skip
-        command = option(command)
-    return command
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def setup_from(
@@ -244,7 +256,7 @@ def setup_from(
     threads: int | None,
     quick: bool,
 ) -> Setup:
-    """The Setup of the options' values."""
+    """The Setup of the options' values; it keeps this process on its cores."""
     cores = pin(threads)
     evidence = read_evidence(crops, data, dataset)
     files = tuple(sorted(path for path in crops.rglob("*") if is_picture(path)))

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.inputs import SIZE, mixed_sizes, one_size, write_files
 from benchmarks.limits import measure_limits, peak
 from benchmarks.results import Found, Row, hand_over, in_turn, output_option, shown, text_table
-from benchmarks.subjects import Setup, Subject, SubjectError, precision_of, setup_from, subject_options
+from benchmarks.subjects import Setup, Subject, SubjectError, precision_of, subject_options
 from benchmarks.work import WorkError, multiply_adds
 from reid_runtime import storage
 from reid_runtime.backends.base import Array
@@ -192,9 +192,8 @@ def as_table(rows: list[Row]) -> str:
 @click.command()
 @subject_options
 @output_option
-def main(output: Path | None, **options: object) -> None:
+def main(setup: Setup, output: Path | None) -> None:
     """Images a second, all at once: a folder, mixed sizes, batches of eight, and the command's cold start."""
-    setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
     subjects, notes = setup.subjects()
     found = Found(notes=notes)
     found.add(measure_limits(setup.threads, setup.budget))

@@ -6,7 +6,7 @@ import click
 
 from benchmarks.peers.measuring import PeerChoice, measure_peers
 from benchmarks.results import Command, Found, Row, hand_over, output_option, shown, text_table
-from benchmarks.subjects import setup_from, subject_options
+from benchmarks.subjects import Setup, subject_options
 from reid_runtime.cli import run
 
 
@@ -46,10 +46,13 @@ def as_table(rows: list[Row]) -> str:
 @peer_options
 @output_option
 def main(
-    checkpoint: Path | None, peer_models: Path | None, external: tuple[str, ...], output: Path | None, **options: object
+    setup: Setup,
+    checkpoint: Path | None,
+    peer_models: Path | None,
+    external: tuple[str, ...],
+    output: Path | None,
 ) -> None:
     """Time files to vectors, everyone on the same files and cores, in turn."""
-    setup = setup_from(**options)  # type: ignore[arg-type]  # click gives what the options declare
     subjects, notes = setup.subjects()
     found = Found(notes=notes)
     found.add(measure_peers(setup, subjects, PeerChoice(checkpoint, peer_models, external)))
