@@ -62,7 +62,7 @@ def _speeds(rows: Sequence[Row]) -> list[Aim]:
     for row in rows:
         if row.part != PEERS or not row.case.startswith(OURS) or "times" not in row.facts:
             continue
-        goal, against = SPEED.get(precision_of(row)), row.setting["against"]
+        goal, against = SPEED.get(precision_of(row) or ""), row.setting["against"]
         if goal is not None and against.startswith("torch eager") and NETWORK in row.case and NETWORK in against:
             times = Interval(row.facts["times"], row.facts["times_low"], row.facts["times_high"])
             found.append(Aim("times torch eager, files to vectors", row.case.removeprefix(OURS), goal, times))
@@ -75,6 +75,8 @@ def _shares(rows: Sequence[Row]) -> list[Aim]:
         if row.part != EIGHT or "operations" not in row.facts or NETWORK not in row.case:
             continue
         precision = precision_of(row)
+        if precision is None:
+            continue
         most, goal = peak(list(rows), precision), SHARE.get(precision)
         if most is not None and goal is not None:
             shares = median_interval([row.facts["operations"] / value / most for value in row.seconds])
@@ -95,7 +97,7 @@ def _folders(rows: Sequence[Row]) -> list[Aim]:
             left = median_interval([float(value) for value in (engine + decode) / folder])
             alone, share = np.median(engine / folder), np.median(decode / (engine + decode))
             also = f"{alone:.2f} of the engine alone; decoding and resizing are {100 * share:.0f} % of the work"
-            what = "a folder's rate, of what decoding leaves"
+            what = "folder throughput / what decoding leaves of the engine's"
             found.append(Aim(what, f"{model}, {device}", EMBED, left, also=also))
     return found
 
@@ -103,7 +105,7 @@ def _folders(rows: Sequence[Row]) -> list[Aim]:
 def _sizes(rows: Sequence[Row]) -> list[Aim]:
     return [
         Aim(
-            "33 widths' rate, of one size's",
+            "33 widths / one size, throughput",
             f"{row.setting['model']}, {row.setting['device']}",
             SIZES,
             Interval(row.facts["times"], row.facts["times_low"], row.facts["times_high"]),

@@ -7,7 +7,7 @@ kernel by each provider. Each part that cannot run here says why, and the others
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.gpu_device import FRAME, OwnArray, benches, boxes_in, measure_device
-from benchmarks.results import Found, Report, Row, environment, text_table
+from benchmarks.results import Found, Report, Row, environment, text_table, whatever_runs
 from benchmarks.timing import paired, percentile
 from reid_runtime.agreement import compare
 from reid_runtime.backends import open_backend
@@ -186,17 +186,6 @@ def measure_backbone(backbone: str, rounds: int) -> Found:
         except BackendError as error:
             found.notes.append(f"{backbone}, ONNX Runtime CUDA: {error}")
         found.add(measure(backbone, candidates, reference, rounds))
-    return found
-
-
-def whatever_runs(parts: Mapping[str, Callable[[], Found]]) -> Found:
-    """All parts; where one breaks, that is what the report says of it, and the others go on."""
-    found = Found()
-    for name, part in parts.items():
-        try:
-            found.add(part())
-        except Exception as error:  # of torch, CUDA, a compiler: on another's machine any of them
-            found.notes.append(f"{name}: {type(error).__name__}: {error}")
     return found
 
 

@@ -19,9 +19,12 @@ _SHOWN, _FOLDED = (PEERS,), (AIMS, SINGLE)
 def figures(report: Report) -> str:
     """The tables that people ask for first, and what they were measured on."""
     about = report.environment
+    models = ", ".join(dict.fromkeys(Path(name).stem for name in about["artefacts"]))
+    data = about.get("data")
+    ranked = "without a data set" if data is None else f"ranked on {data['name']}"
     said = (
-        f"{about['processor']}, {about['threads']} cores, {about['system']}, Python {about['python']}; source "
-        f"{about['git']}, {about['time'][:10]}."
+        f"**{models}; {ranked}**\n\n{about['processor']}, {about['threads']} cores, {about['system']}, Python "
+        f"{about['python']}; source {about['git']}, {about['time'][:10]}."
     )
     by_part = {each.part: each for each in tables(report)}
     told = [
@@ -47,6 +50,23 @@ def with_figures(text: str, *reports: Report) -> str:
     return f"{before}{BEGIN}\n{told}\n{END}{rest.split(END)[1]}"
 
 
+def require_publishable(path: Path, report: Report) -> None:
+    """Raises ResultError for what is no whole, full run of a known state of the source; parts may be left out."""
+    about = report.environment
+    if report.benchmark != "report" or about.get("budget") != "full":
+        raise ResultError(
+            f"{path} is of {report.benchmark!r}, budget {about.get('budget')!r}; expected a full run of python -m "
+            "benchmarks.report"
+        )
+    if "artefacts" not in about:
+        raise ResultError(f"{path} does not say what it measured: it is of an earlier version, measure it again")
+    if failed := about.get("failed"):
+        raise ResultError(f"{path}: {', '.join(failed)} broke; expected a report whose parts all ran, measure it again")
+    git = about.get("git")
+    if git is None or git.endswith("-dirty"):
+        raise ResultError(f"{path} is of the source {git!r}; expected a committed state, commit and measure it again")
+
+
 @click.command()
 @click.argument("reports", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
@@ -54,14 +74,13 @@ def with_figures(text: str, *reports: Report) -> str:
     show_default=True,
 )  # fmt: skip
 def main(reports: tuple[Path, ...], readme: Path) -> None:
-    """Write the figures of REPORTS, full ones, into the README; a trial's are refused."""
+    """Write the figures of REPORTS, full ones, into the README.
+
+    A trial's are refused, and those of a run of which a part broke, or whose source was not committed.
+    """
     found = [read_report(path) for path in reports]
     for path, report in zip(reports, found, strict=True):
-        if report.benchmark != "report" or report.environment.get("budget") != "full":
-            raise ResultError(
-                f"{path} is of {report.benchmark!r}, budget {report.environment.get('budget')!r}; expected a full run "
-                "of python -m benchmarks.report"
-            )
+        require_publishable(path, report)
     text = with_figures(readme.read_text(encoding="utf-8"), *found)
     with whole_file(readme) as beside:
         beside.write_text(text, encoding="utf-8")

@@ -1,41 +1,52 @@
 """python -m benchmarks.report -o FOLDER: every benchmark in one run, as one JSON, one Markdown and one HTML file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from benchmarks.by_hand import commands
 from benchmarks.growth import measure_growth
 from benchmarks.latency import measure_latency
+from benchmarks.limits import PART as LIMITS
 from benchmarks.limits import measure_limits
 from benchmarks.page import markdown, page
 from benchmarks.peers.__main__ import peer_options
 from benchmarks.peers.measuring import PeerChoice, measure_peers
-from benchmarks.results import Found, Report, environment, read_report
+from benchmarks.results import Found, Report, environment, read_report, shown, whatever_runs
 from benchmarks.stages import measure_stages
 from benchmarks.subjects import Setup, identity, known_parity, subject_options
 from benchmarks.throughput import measure_throughput
-from benchmarks.timing import QUICK
 from reid_runtime.cli import run
+from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.files import check_new_file, whole_file
 
 FILES = ("report.json", "report.md", "report.html")
-
-
 PARTS = ("limits", "stages", "latency", "throughput", "peers", "growth")
 
 
+class PartsError(ReidRuntimeError):
+    """The report is written, and parts of it are missing because they broke."""
+
+
 def measure(
-    setup: Setup, choice: PeerChoice, wanted: Sequence[str] = PARTS, say: Callable[[str], None] = lambda _: None
+    setup: Setup,
+    choice: PeerChoice,
+    wanted: Sequence[str] = PARTS,
+    say: Callable[[str], None] = lambda _: None,
+    parity_from: Mapping[str, Any] | None = None,
 ) -> Report:
-    """The wanted parts, one after the other."""
+    """The wanted parts, one after the other; one that breaks is noted and named in the environment's `failed`.
+
+    parity_from: what is told of the report whose parity `setup.known` is.
+    """
     here = environment()  # as it was when this began: the source may change meanwhile
     say("parity")
     subjects, notes = setup.subjects()
     found = Found(notes=notes)
-    if setup.evidence.task is None and not setup.known:
+    if setup.evidence.task is None:
         found.notes.append(
             "change in mAP: no data set was named; of weights that were not trained it would say nothing"
         )
@@ -47,28 +58,34 @@ def measure(
         "peers": lambda: measure_peers(setup, subjects, choice),
         "growth": lambda: measure_growth(setup, subjects[0]),
     }
-    for name, part in parts.items():
-        if name in wanted:
-            say(name)
-            found.add(part())
-    about = here | {
-        "threads": setup.threads,
-        "by_hand": commands(subjects, choice.checkpoint, setup.threads),
+    found.add(whatever_runs({name: part for name, part in parts.items() if name in wanted}, say))
+    about = here | setup.about()
+    about |= {
+        "by_hand": commands(subjects, choice.checkpoint, setup.threads, choice.models),
         "parity": {identity(subject.embedder): dict(subject.parity) for subject in subjects},
-        "budget": "trial: too short for its numbers to mean anything" if setup.budget == QUICK else "full",
-        "crops": f"{len(setup.evidence.crops)} of {len({crop.shape for crop in setup.evidence.crops})} sizes",
     }
+    if parity_from is not None:
+        about["parity_from"] = dict(parity_from)
+    if found.failed:
+        about["failed"] = found.failed
     return Report("report", about, tuple(found.rows), tuple(found.notes))
 
 
 def write(report: Report, folder: Path) -> None:
-    """The three files, each whole or not at all."""
-    texts = {"report.md": markdown(report), "report.html": page(report)}
-    with whole_file(folder / "report.json") as beside:
-        report.write(beside)
-    for name, text in texts.items():
+    """The three files, each whole or not at all; the samples first, from which the others can be drawn again."""
+    report.write(folder / "report.json")
+    for name, text in (("report.md", markdown(report)), ("report.html", page(report))):
         with whole_file(folder / name) as beside:
             beside.write_text(text, encoding="utf-8")
+
+
+def unsteady(report: Report) -> str | None:
+    """How many of the series that tables judge are not steady; a limit is its best sample, whatever the others are."""
+    judged = [row for row in shown(report.rows) if row.part != LIMITS]
+    count = sum(not row.steady for row in judged)
+    if not count:
+        return None
+    return f"{count} of {len(judged)} series are not steady, as other work on this machine would make them"
 
 
 @click.command()
@@ -100,6 +117,9 @@ def main(
 ) -> None:
     """Measure everything and write report.json, report.md and report.html into a folder.
 
+    Vectors are held to --reference, or else to --checkpoint, by torch. Exit 1 where a part broke: the report then has
+    the others.
+
     Takes the machine for itself; with --quick a minute or two, else about two minutes an artefact and device on two
     cores, four for a ResNet-50. A data set is scored first, which may be done beforehand, on a machine that has other
     work: a trial with --data, whose report.json --parity then takes over.
@@ -108,19 +128,25 @@ def main(
     for name in FILES:
         check_new_file(output / name, force)
     if measured is None:
+        if setup.reference is None:
+            setup = replace(setup, reference=checkpoint)
+        parity_from = None
         if parity is not None:
-            setup = replace(setup, known=known_parity(read_report(parity)))
+            earlier = read_report(parity)
+            setup = replace(setup, known=known_parity(earlier, setup))
+            parity_from = {key: earlier.environment.get(key) for key in ("time", "git")}
         choice = PeerChoice(checkpoint, peer_models, external)
-        report = measure(setup, choice, wanted, lambda name: click.echo(f"measuring: {name}", err=True))
+        report = measure(setup, choice, wanted, lambda name: click.echo(f"measuring: {name}", err=True), parity_from)
     else:
         report = read_report(measured)
     write(report, output)
-    unsteady = sum(not row.steady for row in report.rows)
     click.echo(f"wrote {', '.join(str(output / name) for name in FILES)}")
-    if unsteady:
-        click.echo(f"{unsteady} of {len(report.rows)} series are not steady: other work runs on this machine", err=True)
     for note in report.notes:
         click.echo(f"not measured: {note}", err=True)
+    if (told := unsteady(report)) is not None:
+        click.echo(told, err=True)
+    if measured is None and (failed := report.environment.get("failed")):
+        raise PartsError(f"{', '.join(failed)} broke, as the notes above say; the report has the other parts")
 
 
 if __name__ == "__main__":

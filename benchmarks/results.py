@@ -3,10 +3,13 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +18,12 @@ import click
 
 from benchmarks.timing import STEADY, Budget, Samples, paired, percentile, ratio_interval, unsteadiness, yardstick
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.files import check_new_file, whole_file
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+ABOUT = "benchmarks.about"
+"""Where a command's context keeps the function that tells what its run was asked for."""
 YARDSTICK = "yardstick"
 """The case of each paired part that is always the same work: another speed of it is the machine's."""
 _PACKAGES = (
@@ -79,8 +85,9 @@ class Report:
     """What was not measured, and why."""
 
     def write(self, path: Path) -> None:
-        """Write the report as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write the report as JSON, whole or not at all."""
+        with whole_file(path) as beside:
+            beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def read_report(path: Path) -> Report:
@@ -101,11 +108,27 @@ class Found:
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    """The parts that broke; a note says why."""
 
     def add(self, other: "Found") -> None:
         """Take in what another part found."""
         self.rows += other.rows
         self.notes += other.notes
+        self.failed += other.failed
+
+
+def whatever_runs(parts: Mapping[str, Callable[[], Found]], say: Callable[[str], None] = lambda _: None) -> Found:
+    """All parts, each named to `say` first; where one breaks, that is what is found of it, and the others go on."""
+    found = Found()
+    for name, part in parts.items():
+        say(name)
+        try:
+            found.add(part())
+        except Exception as error:  # of torch, an engine, a compiler, the disk: on another's machine any of them
+            found.notes.append(f"{name}: {type(error).__name__}: {error}")
+            found.failed.append(name)
+    return found
 
 
 def in_turn(
@@ -166,10 +189,24 @@ def text_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def output_option(command: Command) -> Command:
-    """-o, the file that `hand_over` writes."""
-    return click.option(
-        "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON."
-    )(command)
+    """-o, the file that a report goes to, and --force: whether it can be written is found out before all else."""
+
+    @wraps(command)
+    def checked(*, force: bool, output: Path | None, **given: Any) -> Any:
+        if output is not None:
+            check_new_file(output, force)
+        return command(output=output, **given)
+
+    wrapped: Any = checked
+    for option in (
+        click.option("--force", is_flag=True, help="Overwrite the file of -o."),
+        click.option(
+            "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON."
+        ),
+    ):
+        wrapped = option(wrapped)
+    made: Command = wrapped
+    return made
 
 
 def hand_over(benchmark: str, found: Found, table: str, output: Path | None) -> None:
@@ -178,11 +215,13 @@ def hand_over(benchmark: str, found: Found, table: str, output: Path | None) -> 
     for note in found.notes:
         click.echo(f"not measured: {note}", err=True)
     if output is not None:
-        Report(benchmark, environment(), tuple(found.rows), tuple(found.notes)).write(output)
+        context = click.get_current_context(silent=True)
+        about = {} if context is None or ABOUT not in context.meta else context.meta[ABOUT]()
+        Report(benchmark, environment() | about, tuple(found.rows), tuple(found.notes)).write(output)
 
 
 def environment() -> dict[str, Any]:
-    """The machine, the packages and the state of the source, as far as they can be told."""
+    """The machine, the packages, the state of the source and the command, as far as they can be told."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -198,6 +237,7 @@ def environment() -> dict[str, Any]:
         "packages": versions,
         "gpus": _gpus(),
         "git": _git(),
+        "command": shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.results import Report, Row, environment
+from benchmarks.results import Found, Row, hand_over, output_option
 from benchmarks.timing import paired, percentile
 from reid_runtime.cli import run
 from reid_runtime.errors import ReidRuntimeError
@@ -171,7 +171,7 @@ def _aim(case: Case | None) -> str:
 @click.option("--case", "names", type=click.Choice(list(CASES)), multiple=True, help="Only this; may be repeated.")
 @click.option("--rounds", type=click.IntRange(1), help="Samples of each case; each has its own number without this.")
 @click.option("--share", default=1.0, show_default=True, help="The part of the full size, for a trial.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+@output_option
 @click.option("--child", type=click.Choice(list(CASES)), hidden=True)
 def main(names: tuple[str, ...], rounds: int | None, share: float, output: Path | None, child: str | None) -> None:
     """Time the scorer and the re-ranking on planted vectors as many as Market-1501 has, and measure their memory."""
@@ -181,10 +181,7 @@ def main(names: tuple[str, ...], rounds: int | None, share: float, output: Path 
     rows: list[Row] = []
     for name in names or CASES:
         rows += measure_apart(name, rounds or CASES[name].rounds, share)
-    click.echo(as_table(rows))
-    if output is not None:
-        Report("scoring", environment(), tuple(rows)).write(output)
-        click.echo(f"wrote {output}")
+    hand_over("scoring", Found(rows), as_table(rows), output)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from reid_runtime.cli import run
 from reid_runtime.cli.embed import Work, embed_to_folder
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.files import check_new_file, whole_file
 from reid_runtime.sources import Shard, find_sources
 from reid_runtime.storage.folders import LocalFolder
 from reid_runtime.storage.jobs import check_folder
@@ -298,16 +299,21 @@ def as_table(curves: list[Curve]) -> str:
 @click.option("--pictures", type=click.IntRange(0), default=200_000, show_default=True, help="For the stand-in.")
 @click.option("--model-pictures", type=click.IntRange(0), default=20_000, show_default=True, help="For the model.")
 @click.option("--pause", type=float, default=4, show_default=True, help="Seconds of the slow disk for a part.")
-def main(output: Path, pictures: int, model_pictures: int, pause: float) -> None:
+@click.option("--force", is_flag=True, help="Overwrite what is in the folder.")
+def main(output: Path, pictures: int, model_pictures: int, pause: float, force: bool) -> None:
     """Embed very many pictures, and fail where memory grows."""
+    figures, picture = output / "soak.json", output / "soak.png"
+    for path in (figures, picture):
+        check_new_file(path, force)
     resident()
     curves = []
     for case in cases(pictures, model_pictures, pause):
         click.echo(f"{case.name}: {case.pictures:,} pictures", err=True)
         curves.append(measure(case))
     click.echo(as_table(curves))
-    (output / "soak.json").write_text(json.dumps(report(curves), indent=1) + "\n", encoding="utf-8")
-    plot(curves, output / "soak.png")
+    with whole_file(figures) as beside:
+        beside.write_text(json.dumps(report(curves), indent=1) + "\n", encoding="utf-8")
+    plot(curves, picture)
     growing = [f"{curve.case.name} by {curve.slope:.0f} bytes a picture" for curve in curves if curve.grows]
     if growing:
         raise SoakError(f"memory grows: {'; '.join(growing)}; expected at most {SLOPE:g}")

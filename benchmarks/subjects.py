@@ -1,22 +1,24 @@
 """What is measured: model files on devices, on how many cores, on which crops, and what their vectors are held to."""
 
+import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import wraps
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import click
 
-from benchmarks.results import Report, Row, environment
+from benchmarks.results import ABOUT, Report, Row, environment, shown
 from benchmarks.timing import FULL, QUICK, Budget
 from export.gate import EXAMPLES, Evidence, Reference, read_evidence
 from reid_runtime.agreement import compare
 from reid_runtime.backends import DEVICES, open_backend
-from reid_runtime.embedder import Embedder, default_model
-from reid_runtime.errors import BackendError, ReidRuntimeError
+from reid_runtime.embedder import Embedder, artefact_digest, default_model
+from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.evaluation import Evaluation, evaluate
 from reid_runtime.scoring.confidence import compare as compare_scores
 from reid_runtime.scoring.layouts.crops import is_picture
@@ -24,6 +26,18 @@ from reid_runtime.scoring.layouts.crops import is_picture
 CONTRACTS = Path(__file__).parent / "peers"
 """Contracts of models of others, by the stem of their files."""
 _MAPS = ("map_finite_sum", "map_trapezoid")
+_PARITY = frozenset(
+    ["cosine", "own_reference", *_MAPS, *(f"{name}_change{end}" for name in _MAPS for end in ("", "_low", "_high"))]
+)
+"""The facts of rows that say how near vectors come to the reference's, and how well they rank."""
+_ON_GPU = re.compile(r", (onnxruntime cuda|tensorrt)", re.IGNORECASE)
+"""In a case: the engine behind the model's name."""
+_REFERENCE = (
+    "What the models must equal: their checkpoint, which torch runs, or a float32 file. Without it a report takes its "
+    "--checkpoint, and else each model is held to the float32 file of its contract among them."
+)
+_SAME = ("processor", "packages", "evidence", "data", "reference")
+"""What two runs must share for the parity of one to be that of the other."""
 
 
 class SubjectError(ReidRuntimeError):
@@ -37,7 +51,10 @@ class Subject:
     embedder: Embedder
     device: str
     parity: Mapping[str, float] = field(default_factory=dict)
-    """`cosine` to the reference, the change in mAP with its interval, and its own scores, where there are any."""
+    """`cosine` to the reference, the change in mAP with its interval, and its own scores, where there are any.
+
+    `own_reference` is 1 where this is the reference itself, on the reference's engine: then nothing was compared.
+    """
 
     @property
     def case(self) -> str:
@@ -65,13 +82,30 @@ class Setup:
     known: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Parity that an earlier report measured, as `known_parity` gives it."""
 
+    @cached_property
+    def references(self) -> "References":
+        """What the models' vectors are held to."""
+        return References(self)
+
     def subjects(self) -> tuple[list[Subject], list[str]]:
         """Every model on every device that takes it, with its parity; and why the others are left out.
 
-        Raises SubjectError where none is left.
+        Raises SubjectError where none is left, and for two artefacts whose rows would have one name.
         """
-        found, notes = [], []
-        held = _References(self)
+        loaded, notes = self._loaded()
+        if not loaded:
+            raise SubjectError("there is nothing to measure:\n  " + "\n  ".join(notes))
+        notes += dict.fromkeys(note for each in loaded if (note := self.references.missing(each.embedder)) is not None)
+        found = []
+        for subject in loaded:
+            known = self.known.get(identity(subject.embedder))
+            parity = self.references.parity(subject.embedder) if known is None else known
+            found.append(replace(subject, parity=parity))
+        return found, notes
+
+    def _loaded(self) -> tuple[list[Subject], list[str]]:
+        found: dict[str, Subject] = {}
+        notes = []
         for path in self.models:
             for device in self.devices:
                 try:
@@ -82,11 +116,39 @@ class Setup:
                 if device == "openvino-bf16" and embedder.contract.precision != "float32":
                     notes.append(f"{path.name} on {device}: bfloat16 is for float32 files")
                     continue
-                known = self.known.get(identity(embedder))
-                found.append(Subject(embedder, device, held.parity(embedder) if known is None else known))
-        if not found:
-            raise SubjectError("there is nothing to measure:\n  " + "\n  ".join(notes))
-        return found, notes
+                subject = Subject(embedder, device)
+                first = found.setdefault(subject.case, subject)
+                if identity(first.embedder) != identity(embedder):
+                    raise SubjectError(
+                        f"{first.embedder.path} and {path} are two artefacts that rows would both call "
+                        f"{subject.case!r}: rename one of the files"
+                    )
+                if first is not subject:
+                    notes.append(f"{path.name} on {device}: the same as on {first.device}, {embedder.backend.name}")
+        return list(found.values()), notes
+
+    def about(self) -> dict[str, Any]:
+        """What a report says of its run, beside the machine's `environment`."""
+        crops = self.evidence.crops
+        return about_evidence(self.evidence) | {
+            "threads": self.threads,
+            "budget": "trial: too short for its numbers to mean anything" if self.budget == QUICK else "full",
+            "crops": f"{len(crops)} of {len({crop.shape for crop in crops})} sizes",
+            "reference": self.references.named,
+            "artefacts": {path.name: artefact_digest(path) for path in self.models},
+        }
+
+
+def about_evidence(evidence: Evidence) -> dict[str, Any]:
+    """`evidence`, a digest of the crops' pixels in their order, and `data`, the data set where there is one."""
+    digest = hashlib.sha256()
+    for crop in evidence.crops:
+        digest.update(f"{crop.shape}".encode())
+        digest.update(crop.tobytes())
+    about: dict[str, Any] = {"evidence": f"sha256:{digest.hexdigest()}"}
+    if (task := evidence.task) is not None:
+        about["data"] = {"name": evidence.dataset, "queries": len(task.query), "gallery": len(task.gallery)}
+    return about
 
 
 def identity(embedder: Embedder) -> str:
@@ -94,26 +156,34 @@ def identity(embedder: Embedder) -> str:
     return f"{embedder.artefact_id} {embedder.backend.name}"
 
 
-def known_parity(report: Report) -> dict[str, dict[str, float]]:
-    """The parity that a report measured, by `identity`; raises SubjectError for one of other engines or processors.
+def known_parity(report: Report, setup: Setup) -> dict[str, dict[str, float]]:
+    """The parity that a report measured: of artefacts by `identity`, of the part `peers` by "peers: " and the case.
 
     Vectors do not depend on what else runs, so parity may be measured at any time, and the times in a quiet hour.
+    Raises SubjectError for a report of other engines, another processor, crops, data set or reference.
     """
-    here = environment()
-    for key in ("processor", "packages"):
-        if report.environment.get(key) != here[key]:
+    here = environment() | setup.about()
+    for key in _SAME:
+        if report.environment.get(key) != here.get(key):
             raise SubjectError(
-                f"parity is taken over on one machine with the same packages; {key}: there "
-                f"{report.environment.get(key)}, here {here[key]}"
+                f"parity is taken over from a run on one machine, with the same packages, --crops, --data and "
+                f"--reference (or --checkpoint); {key}: there {report.environment.get(key)}, here {here.get(key)}"
             )
-    return {name: dict(facts) for name, facts in report.environment.get("parity", {}).items()}
+    known = {name: dict(facts) for name, facts in report.environment.get("parity", {}).items()}
+    for row in shown(report.rows):
+        if row.part == "peers":
+            known[f"peers: {row.case}"] = {name: value for name, value in row.facts.items() if name in _PARITY}
+    return known
 
 
-def precision_of(row: Row) -> str:
-    """int8, bfloat16 or float32: what a row that has a Subject's facts and case was computed in.
+def precision_of(row: Row) -> str | None:
+    """int8, bfloat16 or float32: what a row that has a Subject's facts and case was computed in on the CPU.
 
-    A float16 file is float32 to the engines of a CPU, which cast its weights.
+    A float16 file is float32 to the engines of a CPU, which cast its weights. None for a GPU's rows: what a GPU
+    computes in follows from more than the file, and the limits that reports measure are the CPU's.
     """
+    if _ON_GPU.search(row.case):
+        return None
     return "int8" if row.facts.get("integers") else "bfloat16" if "bfloat16" in row.case else "float32"
 
 
@@ -131,25 +201,69 @@ def load(path: Path, device: str, threads: int | None = None) -> Embedder:
     return Embedder.load(path, device=device, contract=None if carries else stated, threads=threads)
 
 
-class _References:
-    """The references' answers, each asked for once."""
+class References:
+    """What artefacts are held to, each by its contract: the reference that was named, or the float32 files' own."""
 
     def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.stated = None if setup.reference is None else load(setup.reference, "cpu", setup.threads)
-        self.roots: dict[str, Embedder] = {} if setup.reference is not None else _float32(setup)
-        self.known: dict[str, Reference] = {}
+        """Loads them; raises ReidRuntimeError for a named one that cannot be."""
+        self._evidence, self._stated = setup.evidence, setup.reference
+        if setup.reference is None:
+            self._roots = _float32(setup)
+        else:
+            stated = load(setup.reference, "cpu", setup.threads)
+            self._roots = {stated.contract.contract_id: stated}
+        self._answers: dict[str, Reference] = {}
+
+    @property
+    def named(self) -> dict[str, str] | None:
+        """`name` and `artefact_id` of the reference, or of the roots, for a report; None where there is none."""
+        roots = self._roots.values()
+        return (
+            None
+            if not roots
+            else {
+                "name": ", ".join(root.path.name for root in roots),
+                "artefact_id": ", ".join(root.artefact_id for root in roots),
+            }
+        )
+
+    def of(self, contract_id: str) -> Reference | None:
+        """The reference of a contract, whose answers are computed when they are first asked for."""
+        if contract_id not in self._answers and contract_id in self._roots:
+            self._answers[contract_id] = Reference.on(self._roots[contract_id], self._evidence)
+        return self._answers.get(contract_id)
+
+    def missing(self, embedder: Embedder) -> str | None:
+        """Why an artefact is held to nothing, None where it has a reference."""
+        contract = embedder.contract
+        if contract.contract_id in self._roots:
+            return None
+        if self._stated is not None:
+            (stated,) = self._roots
+            return (
+                f"parity of {embedder.path.name}: it is of contract {contract.contract_id}, and the reference "
+                f"{self._stated.name} of {stated}: name the checkpoint or the float32 file that it was made of"
+            )
+        return (
+            f"parity of {embedder.path.name}: nothing here to hold it to: name the checkpoint that it was made of "
+            f"with --reference, or its float32 file (artefact {contract.parent}) with --model"
+        )
 
     def parity(self, embedder: Embedder) -> dict[str, float]:
         """What separates an artefact from its reference, and its own scores where there is a data set."""
-        evidence, root = self.setup.evidence, self._root_of(embedder)
-        evaluation = None if evidence.task is None else evaluate(embedder, evidence.task)
+        evidence, reference = self._evidence, self.of(embedder.contract.contract_id)
+        own = reference is not None and identity(reference.embedder) == identity(embedder)
+        if own and reference is not None:
+            evaluation = reference.evaluation
+        else:
+            evaluation = None if evidence.task is None else evaluate(embedder, evidence.task)
         facts = _scores(evaluation, embedder)
-        if root is None:
+        if reference is None:
             return facts
-        reference = self._answers(root)
         agreement = compare(reference.vectors, embedder.embed(evidence.crops, "rgb"))
         facts |= {"cosine": agreement.worst_cosine, "rank_agreement": agreement.rank_agreement}
+        if own:
+            return facts | {"own_reference": 1.0}
         if evaluation is not None and reference.evaluation is not None:
             changes = compare_scores(reference.evaluation.scores, evaluation.scores).changes
             for name in _MAPS:
@@ -161,19 +275,6 @@ class _References:
                 }
         return facts
 
-    def _root_of(self, embedder: Embedder) -> Embedder | None:
-        """The stated reference, the float32 file among the models, or the file itself where it is one."""
-        contract = embedder.contract
-        if self.stated is not None:
-            return self.stated if self.stated.contract.contract_id == contract.contract_id else None
-        return self.roots.get(contract.contract_id)
-
-    def _answers(self, root: Embedder) -> Reference:
-        name = root.artefact_id
-        if name not in self.known:
-            self.known[name] = Reference.on(root, self.setup.evidence)
-        return self.known[name]
-
 
 def _float32(setup: Setup) -> dict[str, Embedder]:
     """By contract id, the float32 roots among the models, on ONNX Runtime's CPU or, where it cannot, OpenVINO."""
@@ -182,7 +283,7 @@ def _float32(setup: Setup) -> dict[str, Embedder]:
         for device in ("cpu", "openvino"):
             try:
                 embedder = load(path, device, setup.threads)
-            except BackendError:
+            except ReidRuntimeError:  # which the subjects' notes tell
                 continue
             if embedder.contract.precision == "float32" and embedder.contract.parent is None:
                 roots.setdefault(embedder.contract.contract_id, embedder)
@@ -224,6 +325,7 @@ def subject_options(command: Callable[..., object]) -> Callable[..., object]:
     @wraps(command)
     def with_setup(**given: Any) -> object:
         setup = setup_from(**{name: value for name, value in given.items() if name in values})
+        click.get_current_context().meta[ABOUT] = setup.about
         return command(setup=setup, **{name: value for name, value in given.items() if name not in values})
 
     wrapped: Callable[..., object] = with_setup
@@ -235,7 +337,7 @@ def subject_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option("--called", "dataset", help="The data set's name in the report."),
         click.option("--data", type=folder, help="A data set on which every artefact's change in mAP is measured."),
         click.option("--crops", type=folder, default=EXAMPLES, help="What is embedded.  [examples/crops]"),
-        click.option("--reference", type=file, help="A checkpoint or float32 file; the models' own roots without it."),
+        click.option("--reference", type=file, help=_REFERENCE),
         click.option(
             "--device", "devices", type=click.Choice(DEVICES), multiple=True, default=["cpu"], show_default=True,
             help="May be repeated.",

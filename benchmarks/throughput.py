@@ -68,7 +68,7 @@ def _offline(setup: Setup, subject: Subject, files: list[Path]) -> list[Row]:
         DECODE: lambda: list(in_order(prepared, files, threads=setup.threads, ahead=len(files))),
     }
     setting = _of(subject) | {"files": len(files)}
-    facts = {FOLDER: subject.parity, ENGINE: subject.parity}
+    facts = {FOLDER: dict(subject.facts), ENGINE: dict(subject.facts)}
     return in_turn(OFFLINE, calls, setting, len(files), setup.budget, against=ENGINE, facts=facts)
 
 
@@ -113,7 +113,9 @@ def _mixed(setup: Setup, subject: Subject) -> list[Row]:
         SAME: lambda: embedder.embed(same, "rgb"),
         SPREAD: lambda: embedder.embed(spread, "rgb"),
     }
-    return in_turn(MIXED, calls, _of(subject) | {"crops": count}, count, setup.budget, against=SAME, rounds=rounds)
+    setting = _of(subject) | {"crops": count}
+    facts = {case: dict(subject.facts) for case in calls}
+    return in_turn(MIXED, calls, setting, count, setup.budget, against=SAME, rounds=rounds, facts=facts)
 
 
 def _eight(setup: Setup, subjects: list[Subject]) -> Found:
@@ -128,7 +130,7 @@ def _eight(setup: Setup, subjects: list[Subject]) -> Found:
         pixels = to_model_input(crops, embedder.contract.input)
         parts = [pixels[start : start + count] for start in range(0, 8, count)] * _REPEATS
         calls[subject.case] = partial(_run_all, embedder, parts)
-        facts[subject.case] = subject.facts
+        facts[subject.case] = dict(subject.facts)
         try:
             facts[subject.case] |= {"operations": 2.0 * _REPEATS * multiply_adds(embedder.path, 8, *SIZE)}
         except WorkError as error:
@@ -149,7 +151,8 @@ def _cold(setup: Setup, subjects: list[Subject], crop: Path) -> list[Row]:
     if not calls:
         return []
     rounds = min(7, setup.budget.rounds)
-    return in_turn(COLD, calls, {"command": "embed", "crops": 1}, 1, setup.budget, rounds=rounds)
+    facts = {subject.case: dict(subject.facts) for subject in subjects if subject.case in calls}
+    return in_turn(COLD, calls, {"command": "embed", "crops": 1}, 1, setup.budget, rounds=rounds, facts=facts)
 
 
 def _embed_one(subject: Subject, crop: Path) -> None:
@@ -169,6 +172,8 @@ def share_of_peak(row: Row, rows: list[Row]) -> tuple[str, float] | None:
     if "operations" not in row.facts:
         return None
     precision = precision_of(row)
+    if precision is None:
+        return None
     most = peak(rows, precision)
     return None if most is None else (precision, row.facts["operations"] / row.middle / most)
 

@@ -18,17 +18,25 @@ class WorkError(ReidRuntimeError):
 def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
     """Those of convolutions and matrix products, by shape inference; all else is a few per mille of them.
 
-    Raises WorkError for a file that is no ONNX file or whose shapes do not follow from the input's.
+    Raises WorkError for a file that is no ONNX file, whose input is no batch of pictures, or whose shapes do not
+    follow from the input's.
     """
     try:
         import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError as error:
         raise WorkError('onnx counts the work, and is missing: pip install "reid-runtime[export]"') from error
     if path.suffix != ".onnx":
         raise WorkError(f"{path.name}: the work of ONNX files is counted, found {path.suffix or 'no suffix'}")
-    model = onnx.load(str(path))
+    try:
+        model = onnx.load(str(path))
+    except (DecodeError, OSError) as error:
+        raise WorkError(f"{path.name}: an ONNX file is expected, and it cannot be read: {error}") from error
+    ranks = [len(value.type.tensor_type.shape.dim) for value in model.graph.input]
+    if ranks[:1] != [4]:
+        raise WorkError(f"{path.name}: a first input of rank 4 is expected, found inputs of the ranks {ranks}")
     sides = model.graph.input[0].type.tensor_type.shape.dim
-    planes = len(sides) == 4 and sides[1].dim_value == 3 and sides[3].dim_value != 3
+    planes = sides[1].dim_value == 3 and sides[3].dim_value != 3
     for side, value in zip(sides, (batch, 3, height, width) if planes else (batch, height, width, 3), strict=True):
         side.dim_value = value
     # The exporter's own guesses would contradict the fixed input.

@@ -15,7 +15,9 @@ def peer_options(command: Command) -> Command:
     for option in (
         click.option(
             "--external", multiple=True, metavar="NAME=COMMAND",
-            help="A peer in an environment of its own; benchmarks/peers/external.py says what it must do.",
+            help="A peer in an environment of its own. It gets a folder as its last argument and prints `ready`; for "
+            "each line `embed` or `vectors FILE.npy` it embeds the folder, writes the file where one is named, and "
+            "prints `done`. benchmarks/peers/external.py has a whole one.",
         ),
         click.option(
             "--peer-models", type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -21,9 +21,10 @@ Vectors = npt.NDArray[np.float32]
 STRETCHED = (256, 128)
 """Height and width that torchreid's extractor stretches to, its `image_size`."""
 _CHUNK = 32
-"""Files of one call of an extractor that would make a single batch of all it is given."""
+"""Files of one call of what would else make a single batch of all it is given."""
 _FASTEMBED_BATCH = 16
 """Its default `batch_size` for pictures."""
+_PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32)
 _DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
 
@@ -35,35 +36,46 @@ class Peer(Protocol):
     def name(self) -> str:
         """For tables."""
 
-    def embed(self, files: Sequence[Path]) -> Vectors | None:
-        """(N, D) float32, row i of file i; None where the vectors stay in another process."""
+    def embed(self, files: Sequence[Path]) -> Vectors:
+        """(N, D) float32 of any length, row i of file i."""
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """The height and width at which a picture of that size enters the network."""
 
 
 class TorchExtractor:
     """A checkpoint as torchreid's `FeatureExtractor` runs one: a file after the other through Pillow, stretched to
     256x128, to a float tensor, normalised; one batch; eager, float32, contiguous, without gradients.
+
+    compiled is torch's best for a CPU instead. Channels-last is from its Performance Tuning Guide; torch.compile with
+    freezing, which makes constants of the weights and packs them for oneDNN, under no_grad and with autocast is from
+    its tutorial on max-autotune on a CPU; that mode itself chooses among matrix products, of which a trunk has none.
     """
 
-    def __init__(self, checkpoint: Path, threads: int, compiled: bool = False) -> None:
-        """compiled: with torch.compile and channels-last, as torch's own guide to fast inference on a CPU advises."""
+    def __init__(self, checkpoint: Path, threads: int, compiled: bool = False, bfloat16: bool = False) -> None:
         if find_spec("torch") is None:
             raise MissingBackendError('torch is missing: pip install "reid-runtime[train]"')
         import torch
 
+        from export.to_onnx import contract_for
         from training.checkpoint import read_checkpoint
 
         torch.set_num_threads(threads)
-        network = read_checkpoint(checkpoint).network()
+        read = read_checkpoint(checkpoint)
+        self.contract = contract_for(read, checkpoint.stem)
+        network = read.network()
         layout = torch.channels_last if compiled else torch.contiguous_format
-        self._trunk: Any = network.trunk.to(memory_format=layout)
+        trunk: Any = network.trunk.to(memory_format=layout)
 
         def run(pixels: Any) -> Any:
-            projected = network.projection(network.pooling(self._trunk(pixels)))
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                projected = network.projection(network.pooling(trunk(pixels))).float()
             return projected / projected.norm(dim=1, keepdim=True)
 
         self._torch, self._layout, self._compiled = torch, layout, compiled
-        self._run = torch.compile(run) if compiled else run
-        self.name = f"torch {'compiled, channels last' if compiled else 'eager, as torchreid has it'}"
+        self._run = torch.compile(run, dynamic=False, options={"freezing": True}) if compiled else run
+        how = "compiled, frozen, channels last" if compiled else "eager, as torchreid has it"
+        self.name = f"torch {how}{', bfloat16 by autocast' if bfloat16 else ''}"
 
     def embed(self, files: Sequence[Path]) -> Vectors:
         """In batches of 32; the last is filled up where the network is compiled, which it is for one shape."""
@@ -72,9 +84,13 @@ class TorchExtractor:
         for start in range(0, len(files), _CHUNK):
             some = [torch.from_numpy(_normalised(path)) for path in files[start : start + _CHUNK]]
             batch = torch.stack(some + some[-1:] * (_CHUNK - len(some) if self._compiled else 0))
-            with torch.inference_mode():
+            with torch.no_grad():  # not inference_mode, whose tensors a frozen graph does not take
                 rows.append(self._run(batch.contiguous(memory_format=self._layout))[: len(some)].numpy())
         return np.concatenate(rows)
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """One for all."""
+        return STRETCHED
 
 
 def _normalised(path: Path) -> npt.NDArray[np.float32]:
@@ -85,62 +101,107 @@ def _normalised(path: Path) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-class LoopOfOne:
-    """A loop around ONNX Runtime's session, a file at a time: what is written first, and often last."""
-
-    def __init__(self, model: Path, contract: Contract, threads: int) -> None:
-        self._session = _session(model, threads)
-        self._contract = contract
-        self.name = "onnxruntime, a loop of one"
-
-    def embed(self, files: Sequence[Path]) -> Vectors:
-        """One call a file."""
-        name = self._session.get_inputs()[0].name
-        return np.concatenate(
-            [
-                self._session.run(
-                    None, {name: to_model_input(_prepared(path, self._contract)[None], self._contract.input)}
-                )[0]
-                for path in files
-            ]
-        )
-
-
-class FastembedWay:
-    """As `fastembed` embeds pictures: decoded by Pillow in batches of 16, transformed in numpy, one ONNX Runtime
-    session, one size. Its models have one input size, here 256x128, to which a crop is stretched.
+class Session:
+    """ONNX Runtime's session as its Python API has it: its own default level of graph optimisation, which is all, and
+    its own threads as its page on thread management has them. Pictures come through Pillow, one after the other.
     """
 
     def __init__(self, model: Path, contract: Contract, threads: int) -> None:
-        self._session = _session(model, threads)
+        onnxruntime = import_onnxruntime("cpu")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
         self._contract = contract
-        self.name = "as fastembed does, batches of 16"
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """The contract's."""
+        return self._contract.resize.shape(height, width)
+
+    def _embedded(self, pictures: Sequence[Pixels]) -> Vectors:
+        """(N, D) of N pictures of one shape, in one call."""
+        batch = to_model_input(np.stack(pictures), self._contract.input)
+        return np.asarray(self._session.run(None, {self._input: batch})[0], np.float32)
+
+
+class LoopOfOne(Session):
+    """A loop around ONNX Runtime's session, a file at a time: what is written first, and often last."""
+
+    name = "onnxruntime, a loop of one"
+
+    def embed(self, files: Sequence[Path]) -> Vectors:
+        """One call a file."""
+        return np.concatenate([self._embedded([_prepared(path, self._contract)]) for path in files])
+
+
+class BatchedSession(Session):
+    """ONNX Runtime's session in batches, each of at most 32 files that come to one shape, as its FAQ has batching: a
+    graph whose first axis is free, fed with several pictures at once.
+    """
+
+    name = "onnxruntime, batches of 32"
+
+    def embed(self, files: Sequence[Path]) -> Vectors:
+        """Files of one shape together, a call as soon as there are 32 of them."""
+        rows: dict[int, Vectors] = {}
+        waiting: dict[tuple[int, ...], dict[int, Pixels]] = {}
+
+        def flush(pictures: dict[int, Pixels]) -> None:
+            rows.update(zip(pictures, self._embedded(list(pictures.values())), strict=True))
+            pictures.clear()
+
+        for place, path in enumerate(files):
+            picture = _prepared(path, self._contract)
+            together = waiting.setdefault(picture.shape, {})
+            together[place] = picture
+            if len(together) == _CHUNK:
+                flush(together)
+        for together in waiting.values():
+            if together:
+                flush(together)
+        return np.stack([rows[place] for place in range(len(files))])
+
+
+class FastembedWay(Session):
+    """As `fastembed` embeds pictures: decoded by Pillow in batches of 16, the default of its `embed`, transformed in
+    numpy, one ONNX Runtime session, one size. Its models have one input size, here 256x128, to which a crop is
+    stretched.
+    """
+
+    name = "as fastembed does, batches of 16"
 
     def embed(self, files: Sequence[Path]) -> Vectors:
         """In batches of 16."""
-        name = self._session.get_inputs()[0].name
         rows = []
         for start in range(0, len(files), _FASTEMBED_BATCH):
-            pictures = []
-            for path in files[start : start + _FASTEMBED_BATCH]:
-                with Image.open(path) as opened:
-                    pictures.append(np.asarray(opened.convert("RGB")))
-            batch = np.stack([resize(picture, STRETCHED) for picture in pictures])
-            rows.append(self._session.run(None, {name: to_model_input(batch, self._contract.input)})[0])
+            pictures = [_decoded(path) for path in files[start : start + _FASTEMBED_BATCH]]
+            rows.append(self._embedded([resize(picture, STRETCHED) for picture in pictures]))
         return np.concatenate(rows)
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """One for all."""
+        return STRETCHED
 
 
 class OpenVinoQueue:
-    """OpenVINO's asynchronous queue with its throughput hint, as its documentation has it for many inputs."""
+    """OpenVINO's asynchronous queue with the throughput hint, as its pages on high-level performance hints and on
+    optimising for throughput have it for many inputs. The precision is its own choice or, for `precision`, what its
+    page on precision control asks for it with.
+    """
 
-    def __init__(self, model: Path, contract: Contract, threads: int) -> None:
+    def __init__(self, model: Path, contract: Contract, threads: int, precision: str | None = None) -> None:
+        """precision: f32, say; where it is None, bfloat16 on processors that have it."""
         openvino = import_openvino()
         options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": threads}
+        options |= {} if precision is None else {"INFERENCE_PRECISION_HINT": precision}
         compiled = openvino.Core().compile_model(model, "CPU", options)
-        precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        said = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self._queue = openvino.AsyncInferQueue(compiled)
         self._contract = contract
-        self.name = f"openvino, asynchronous queue, {precision} (its default)"
+        self.precision = _PRECISIONS.get(said, said)
+        chosen = " (its default)" if precision is None and self.precision != "float32" else ""
+        self.name = f"openvino, asynchronous queue, {self.precision}{chosen}"
 
     def embed(self, files: Sequence[Path]) -> Vectors:
         """One request a file, as many at once as OpenVINO finds best."""
@@ -156,16 +217,16 @@ class OpenVinoQueue:
         self._queue.wait_all()
         return np.stack([row for row in rows if row is not None])
 
-
-def _session(model: Path, threads: int) -> Any:
-    onnxruntime = import_onnxruntime("cpu")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """The contract's."""
+        return self._contract.resize.shape(height, width)
 
 
 def _prepared(path: Path, contract: Contract) -> Pixels:
-    with Image.open(path) as opened:
-        picture = np.asarray(opened.convert("RGB"))
+    picture = _decoded(path)
     return resize(picture, contract.resize.shape(picture.shape[0], picture.shape[1]))
+
+
+def _decoded(path: Path) -> Pixels:
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))

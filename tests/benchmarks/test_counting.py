@@ -62,6 +62,18 @@ def test_what_cannot_be_counted_is_refused(tmp_path):
     pytest.importorskip("onnx")
     with pytest.raises(WorkError, match="ONNX files"):
         multiply_adds(tmp_path / "model.xml", 1, 16, 8)
+    (tmp_path / "torn.onnx").write_bytes(b"no graph")
+    with pytest.raises(WorkError, match="cannot be read"):
+        multiply_adds(tmp_path / "torn.onnx", 1, 16, 8)
+
+
+@pytest.mark.parametrize("inputs", [[], [["n", 5]]])
+def test_an_input_that_is_no_batch_of_pictures_is_refused(tmp_path, inputs):
+    onnx = pytest.importorskip("onnx")
+    values = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape) for shape in inputs]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "odd", values, [])), tmp_path / "odd.onnx")
+    with pytest.raises(WorkError, match="rank 4"):
+        multiply_adds(tmp_path / "odd.onnx", 1, 16, 8)
 
 
 def limit(name, engine, items, *seconds):
@@ -76,7 +88,12 @@ def test_the_peak_is_the_best_sample_of_the_best_engine():
 
 @pytest.mark.parametrize(
     ("case", "integers", "expected"),
-    [("m, onnxruntime cpu", 0, ("float32", 0.5)), ("m, openvino cpu, bfloat16", 0, None), ("m", 1, ("int8", 0.125))],
+    [
+        ("m, onnxruntime cpu", 0, ("float32", 0.5)),
+        ("m, openvino cpu, bfloat16", 0, None),
+        ("m", 1, ("int8", 0.125)),
+        ("m, onnxruntime cuda", 0, None),
+    ],
 )
 def test_the_share_is_of_the_peak_in_the_precision_that_is_computed_in(case, integers, expected):
     rows = [limit("float32", "one", 100, 1.0), limit("int8", "one", 400, 1.0)]

@@ -3,30 +3,31 @@
 import dataclasses
 import json
 import re
-import sys
 from html.parser import HTMLParser
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from benchmarks import readme, report
 from benchmarks.accuracy import gate_for
 from benchmarks.accuracy import main as accuracy
 from benchmarks.growth import PART as GROWTH
 from benchmarks.latency import MULTI, SERVER, SINGLE
+from benchmarks.limits import PART as LIMITS
 from benchmarks.page import markdown, page
-from benchmarks.peers import measuring
-from benchmarks.peers.external import ExternalError, ExternalPeer
 from benchmarks.peers.measuring import PART as PEERS
-from benchmarks.peers.measuring import PeerChoice, measure_peers
 from benchmarks.readme import BEGIN, END, with_figures
-from benchmarks.results import YARDSTICK, Report, ResultError, Row, environment, read_report
+from benchmarks.report import PartsError, unsteady
+from benchmarks.results import YARDSTICK, Found, Report, ResultError, Row, environment, read_report
 from benchmarks.stages import PART, STAGES
-from benchmarks.subjects import SubjectError, identity, known_parity, load, pin, setup_from
-from benchmarks.timing import Budget
+from benchmarks.subjects import SubjectError, load, pin, setup_from
 from examples.draw_crops import write_market
+from export.gate import Reference
 from reid_runtime.errors import ReidRuntimeError
 
-from ..models import FOREIGN, write_model
+from ..models import CONTRACT, FOREIGN, write_model
 from ..pictures import encode, picture
 
 PARITY = {
@@ -52,7 +53,10 @@ def whole(budget="full"):
     rows += [
         Row(str(n), {"axis": "batch", "model": "m"}, tuple(np.multiply(seconds, n)), n, {}, GROWTH) for n in (1, 4)
     ]
-    about = environment() | {"threads": 2, "budget": budget, "crops": "3"}
+    about = environment() | {
+        "threads": 2, "budget": budget, "crops": "3", "git": "0123456789ab", "artefacts": {"ours.onnx": "sha256:00"},
+        "data": {"name": "Drawn", "queries": 3, "gallery": 4},
+    }  # fmt: skip
     return Report("report", about, tuple(rows), ("peer x: it is <absent>",))
 
 
@@ -127,18 +131,106 @@ def test_the_readmes_figures_are_replaced_between_their_markers():
     assert "0.999871" in once
     assert once.count("<details>") == once.count("</details>") == 1
     assert with_figures(text, whole(), whole()).count("0.999871") == 2 * once.count("0.999871")
+    assert once.startswith(f"before\n{BEGIN}\n**ours; ranked on Drawn**\n")
+    unranked = {key: value for key, value in whole().environment.items() if key != "data"}
+    two = with_figures(text, whole(), dataclasses.replace(whole(), environment=unranked))
+    assert "\n**ours; without a data set**\n" in two
     with pytest.raises(ResultError, match="once each"):
         with_figures("nothing here", whole())
 
 
-def test_a_trial_does_not_go_into_the_readme(tmp_path):
-    from benchmarks.readme import main
+def publish(folder, report):
+    report.write(folder / "x.json")
+    (folder / "README.md").write_text(f"{BEGIN}\n{END}\n")
+    readme.main([str(folder / "x.json"), "--readme", str(folder / "README.md")], standalone_mode=False)
 
-    whole("trial").write(tmp_path / "x.json")
-    (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n")
-    with pytest.raises(ResultError, match="expected a full run"):
-        main.main([str(tmp_path / "x.json"), "--readme", str(tmp_path / "README.md")], standalone_mode=False)
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"budget": "trial"}, "expected a full run"), ({"git": "0123456789ab-dirty"}, "expected a committed state"),
+        ({"git": None}, "expected a committed state"), ({"failed": ["latency", "peers"]}, "latency, peers broke"),
+    ],
+)  # fmt: skip
+def test_only_a_whole_run_of_committed_source_goes_into_the_readme(tmp_path, changed, said):
+    made = whole()
+    with pytest.raises(ResultError, match=said):
+        publish(tmp_path, dataclasses.replace(made, environment=dict(made.environment) | changed))
     assert (tmp_path / "README.md").read_text() == f"{BEGIN}\n{END}\n"
+
+
+def test_a_report_of_some_parts_goes_into_the_readme(tmp_path):
+    made = whole()
+    publish(tmp_path, dataclasses.replace(made, rows=tuple(row for row in made.rows if row.part != GROWTH)))
+    assert "0.999871" in (tmp_path / "README.md").read_text()
+
+
+def test_only_series_that_tables_judge_are_counted_as_unsteady():
+    wild = (0.01, 0.01, 0.05, 0.05, 0.09, 0.09)
+    made = whole()
+    uncounted = [Row(YARDSTICK, {}, wild, 1, {}, PEERS), Row("float32 by numpy", {}, wild, 1, {}, LIMITS)]
+    assert unsteady(dataclasses.replace(made, rows=(*made.rows, *uncounted))) is None
+    judged = dataclasses.replace(made, rows=(*made.rows, *uncounted, Row("ours", {}, wild, 1, {}, SINGLE)))
+    count = sum(row.case != YARDSTICK for row in made.rows) + 1
+    assert unsteady(judged).startswith(f"1 of {count} series are not steady")
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """Every part of a report as one that finds a row at once."""
+    for name in report.PARTS:
+        row = Row(f"case of {name}", {"crops": 3}, (0.01,) * 9, 1, {}, SINGLE)
+        monkeypatch.setattr(report, f"measure_{name}", lambda *_, row=row: Found(rows=[row]))
+    return monkeypatch
+
+
+def run_report(folder, model, crops, *more):
+    words = ["-o", str(folder), "--model", str(model), "--crops", str(crops), "--quick", *map(str, more)]
+    run = CliRunner().invoke(report.main, words)
+    return run, read_report(folder / "report.json")
+
+
+def test_a_part_that_breaks_leaves_the_others_and_exit_1(parts, tiny_model, crops, tmp_path):
+    def broken(*_):
+        raise ValueError("the engine went away")
+
+    parts.setattr(report, "measure_latency", broken)
+    run, made = run_report(tmp_path / "out", tiny_model, crops)
+    assert isinstance(run.exception, PartsError)
+    assert str(run.exception).startswith("latency broke")
+    assert [row.case for row in made.rows] == [f"case of {name}" for name in report.PARTS if name != "latency"]
+    assert made.environment["failed"] == ["latency"]
+    assert "latency: ValueError: the engine went away" in made.notes
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(report.FILES)
+
+
+def test_an_interrupt_ends_a_report(parts, tiny_model, crops, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    parts.setattr(report, "measure_stages", interrupted)
+    words = ["-o", str(tmp_path / "out"), "--model", str(tiny_model), "--crops", str(crops), "--quick"]
+    with pytest.raises((KeyboardInterrupt, click.Abort)):
+        report.main(words, standalone_mode=False)
+
+
+def test_a_reports_checkpoint_is_its_reference_unless_another_is_named(parts, tiny_model, crops, tmp_path):
+    weights = write_model(tmp_path / "weights.onnx", dataclasses.replace(CONTRACT, weights="sha256:01"))
+    run, made = run_report(tmp_path / "a", tiny_model, crops, "--checkpoint", weights)
+    assert run.exit_code == 0, run.output
+    assert made.environment["reference"]["name"] == "weights.onnx"
+    assert any("the reference weights.onnx" in note for note in made.notes)
+    _, other = run_report(tmp_path / "b", tiny_model, crops, "--checkpoint", weights, "--reference", tiny_model)
+    assert other.environment["reference"]["name"] == "tiny.onnx"
+
+
+def test_a_report_says_whose_parity_it_took_over(parts, tiny_model, crops, tmp_path):
+    _, first = run_report(tmp_path / "a", tiny_model, crops)
+    assert "parity_from" not in first.environment
+    run, made = run_report(tmp_path / "b", tiny_model, crops, "--parity", tmp_path / "a" / "report.json")
+    assert run.exit_code == 0, run.output
+    assert made.environment["parity_from"] == {key: first.environment[key] for key in ("time", "git")}
+    assert made.environment["parity"] == first.environment["parity"]
 
 
 @pytest.fixture
@@ -158,17 +250,33 @@ def test_an_artefact_that_is_its_reference_passes(tiny_model, crops, tmp_path, c
     run_accuracy(tiny_model, tiny_model, crops, "-o", str(tmp_path / "x.json"))
     assert "passed: 4 crops: worst cosine 1.0000000" in capsys.readouterr().out
     (row,) = json.loads((tmp_path / "x.json").read_text())["rows"]
-    assert row["facts"]["worst_cosine"] == 1
+    assert row["facts"]["worst_cosine"] == row["facts"]["passed"] == 1
 
 
-def test_an_artefact_that_is_another_model_fails(tiny_model, crops, tmp_path):
+def test_an_artefact_that_is_another_model_fails_and_its_report_is_written(tiny_model, crops, tmp_path):
     onnx = pytest.importorskip("onnx")
     model = onnx.load(str(tiny_model))
     bias = next(tensor for tensor in model.graph.initializer if tensor.name == "bias")
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 30, "bias"))
     onnx.save(model, str(tmp_path / "other.onnx"))
     with pytest.raises(ReidRuntimeError, match="differs from the reference"):
-        run_accuracy(tmp_path / "other.onnx", tiny_model, crops)
+        run_accuracy(tmp_path / "other.onnx", tiny_model, crops, "-o", str(tmp_path / "x.json"))
+    made = read_report(tmp_path / "x.json")
+    (row,), (note,) = made.rows, made.notes
+    assert row.facts["passed"] == 0
+    assert row.facts["worst_cosine"] < 0.9999
+    assert "the gate failed" in note
+    assert made.environment["reference"]["name"] == "tiny.onnx"
+
+
+@pytest.mark.parametrize("changed", [{"weights": "sha256:01"}, {"dimension": 4}])
+def test_a_reference_that_nothing_can_equal_is_refused_before_anything_is_embedded(
+    tiny_model, crops, tmp_path, changed, monkeypatch
+):
+    other = write_model(tmp_path / "other.onnx", dataclasses.replace(CONTRACT, **changed))
+    monkeypatch.setattr(Reference, "on", None)
+    with pytest.raises(ReidRuntimeError, match=r"tiny.onnx is of contract .*, the reference other.onnx of .* made of"):
+        run_accuracy(tiny_model, other, crops)
 
 
 @pytest.mark.parametrize(
@@ -190,20 +298,6 @@ def test_speeds_have_the_cosine_to_the_root_and_unusable_devices_are_named(tiny_
     assert "on cuda: device 'cuda' was asked for" in notes[0]
     with pytest.raises(SubjectError, match="nothing to measure"):
         setup_from([tiny_model], ["cuda"], None, crops, None, None, None, True).subjects()
-
-
-def test_parity_is_taken_over_for_the_same_artefact_on_the_same_engine_and_machine(tiny_model, crops):
-    setup = setup_from([tiny_model], ["cpu"], None, crops, None, None, None, True)
-    (subject,), _ = setup.subjects()
-    earlier = Report("report", environment() | {"parity": {identity(subject.embedder): {"cosine": 0.5}}}, ())
-    (again,), _ = dataclasses.replace(setup, known=known_parity(earlier)).subjects()
-    assert again.parity == {"cosine": 0.5}
-    other = {"another": {"cosine": 0.5}}
-    (anew,), _ = dataclasses.replace(setup, known=other).subjects()
-    assert anew.parity["cosine"] == pytest.approx(1)
-    elsewhere = dataclasses.replace(earlier, environment=dict(earlier.environment) | {"processor": "another"})
-    with pytest.raises(SubjectError, match="processor: there another"):
-        known_parity(elsewhere)
 
 
 def test_with_a_data_set_the_change_in_map_and_its_interval_stand_beside_the_speed(tiny_model, crops, tmp_path):
@@ -228,52 +322,3 @@ def test_a_peers_model_is_loaded_by_the_contract_of_its_name(tmp_path, monkeypat
 def test_more_cores_than_there_are_cannot_be_asked_for():
     with pytest.raises(SubjectError, match="may use"):
         pin(10_000)
-
-
-def test_torch_runs_the_checkpoint_whatever_the_artefacts_are(tiny_model, crops, tmp_path, monkeypatch):
-    asked = []
-
-    class Recorded:
-        def __init__(self, checkpoint, threads, compiled=False):
-            asked.append((checkpoint.name, threads, compiled))
-            self.name = f"torch eager {compiled}"
-
-        def embed(self, files):
-            return np.ones((len(files), 8), np.float32)
-
-    monkeypatch.setattr(measuring, "TorchExtractor", Recorded)
-    monkeypatch.setattr(measuring, "_reference", lambda *_: None)
-    full = setup_from([tiny_model], ["cpu"], None, crops, None, None, None, False)
-    setup = dataclasses.replace(full, budget=Budget(2, 1, 1, 1, 0.1, 1))
-    subjects, _ = setup.subjects()
-    found = measure_peers(setup, subjects, PeerChoice(checkpoint=tmp_path / "weights.safetensors"))
-    assert asked == [("weights.safetensors", setup.threads, compiled) for compiled in (False, True)]
-    rows = {row.case: row for row in found.rows}
-    assert {row.setting["against"] for row in found.rows} == {"torch eager False: weights"}
-    ours = rows["reid-runtime: tiny, onnxruntime cpu"]
-    assert ours.facts["times_low"] <= ours.facts["times"] <= ours.facts["times_high"]
-    assert len({len(row.seconds) for row in found.rows}) == 1
-
-
-ECHO = "import sys; print('ready', flush=True)\nfor line in sys.stdin: print('done', flush=True)"
-
-
-def test_an_external_peer_is_driven_line_by_line(tmp_path):
-    (tmp_path / "peer.py").write_text(ECHO)
-    peer = ExternalPeer("it", f"{sys.executable} {tmp_path / 'peer.py'}", tmp_path, 1)
-    assert [peer.embed([]) for _ in range(3)] == [None] * 3
-    peer.close()
-    with pytest.raises(ExternalError, match="has ended"):
-        peer.embed([])
-
-
-@pytest.mark.parametrize("said", ["raise SystemExit(3)", "print('hello')"])
-def test_an_external_peer_that_does_not_become_ready_is_refused(tmp_path, said):
-    (tmp_path / "peer.py").write_text(said)
-    with pytest.raises(ExternalError, match="expected the line 'ready'"):
-        ExternalPeer("it", f"{sys.executable} {tmp_path / 'peer.py'}", tmp_path, 1)
-
-
-def test_an_external_command_that_is_not_there_is_said_so(tmp_path):
-    with pytest.raises(ExternalError, match="cannot be started"):
-        ExternalPeer("it", "no-such-command-anywhere", tmp_path, 1)
