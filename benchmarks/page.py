@@ -33,8 +33,9 @@ svg .linear { fill: none; stroke: var(--soft); stroke-width: 1.5; stroke-dasharr
 .notes { margin: 0 0 0 1.2rem; } .notes li { margin-bottom: 0.4rem; overflow-wrap: anywhere; }
 """
 _BY_HAND = (
-    "The engines' own tools on the same graphs, without this project's code around them; for torch, the extractor "
-    "alone. Each runs where the file lies, and on an idle machine gives the table's figure."
+    "The engines' own tools on the same graphs, or a peer's own API, without this project's timer. Run them in the "
+    "repository's folder with copies of the models in it, after the first, which makes the files. They agree within a "
+    "few per cent: timeit prints its best, tables the median."
 )
 _UNITS = {"threads": "threads", "image area": "pixels", "gallery": "items"}
 
@@ -90,9 +91,10 @@ def page(report: Report) -> str:
 {missing if report.notes else ""}
 </main>
 <footer>
-<p>Cases of one table were timed in turn, round after round; speeds as multiples are medians over the rounds with 95 %
-intervals. A series is steady where the medians of its three thirds lie within 10 % of each other.</p>
-<p>The cosine is the worst over the crops, to the artefact's float32 root or the reference that was named. mAP
+<p>What was timed in turn was so round after round, and a speed as a multiple is the median over the rounds with its
+95 % interval. A series is steady where the medians of its three thirds lie within 10 % of each other. A percentile that
+too few samples have is left out.</p>
+<p>The cosine is the worst over the crops, to the reference named above. mAP
 (finite-sum) is the mean of the precision at each right answer; mAP (trapezoid) the area under the precision-recall
 curve. The two do not compare.</p>
 </footer>
@@ -173,6 +175,7 @@ def _growth_plots(rows: list[Row]) -> str:
 
 def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    data, reference, parity = (environment.get(name) for name in ("data", "reference", "parity_from"))
     facts = {
         "Processor": f"{environment['processor']}, {environment.get('threads', environment['cores'])} cores used",
         "System": f"{environment['system']}, Python {environment['python']}",
@@ -182,5 +185,11 @@ def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
         "When": environment["time"],
         "Budget": environment.get("budget", ""),
         "Crops": environment.get("crops", ""),
+        "Data set": f"{data['name']}: {data['queries']:,} queries, {data['gallery']:,} in the gallery" if data else "",
+        "Reference": f"{reference['name']} ({reference['artefact_id']})" if reference else "",
+        "Artefacts": ", ".join(f"{name} ({digest})" for name, digest in environment.get("artefacts", {}).items()),
+        "Parity": f"taken over from the run of {parity['time']}, source {parity['git']}" if parity else "",
+        "Command": environment.get("command", ""),
+        "Broke": ", ".join(environment.get("failed", ())),
     }
     return {name: value for name, value in facts.items() if value}

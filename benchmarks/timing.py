@@ -62,6 +62,11 @@ def percentile(samples: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
+def supported(count: int, share: float) -> bool:
+    """Whether so many samples have such a percentile: at least one of them must lie beyond it."""
+    return round(count * (1 - share), 9) >= 1
+
+
 def ratio(samples: Samples, slower: str, faster: str) -> float:
     """The median over rounds of one candidate's time by another's: how many times as fast `faster` is."""
     return ratio_interval(samples[slower], samples[faster]).value

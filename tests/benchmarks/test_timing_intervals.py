@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.results import Row
-from benchmarks.timing import change, median_interval, ratio_interval, unsteadiness, windows
+from benchmarks.timing import change, median_interval, ratio_interval, supported, unsteadiness, windows
 
 
 def test_the_interval_of_a_median_is_between_the_order_statistics_of_the_binomial():
@@ -44,3 +44,16 @@ def test_a_change_has_welchs_interval():
     found = change(list(before), list(after))
     reach = 3.3554 * np.sqrt(2 * 0.025 / 5)
     assert np.log([found.low, found.value, found.high]) == pytest.approx([1 - reach, 1, 1 + reach], abs=2e-3)
+
+
+def test_a_percentile_needs_a_sample_beyond_it():
+    assert [count for count in (9, 10, 99, 100) if supported(count, 0.9)] == [10, 99, 100]
+    assert [count for count in (9, 10, 99, 100) if supported(count, 0.99)] == [100]
+
+
+def test_what_differs_from_process_to_process_widens_the_interval():
+    before, after = [1.0, 1.01, 0.99, 1.0], [1.1, 1.11, 1.09, 1.1]
+    alone, known = change(before, after), change(before, after, process=0.03**2)
+    assert alone.low > 1.05
+    assert known.low < 1.05
+    assert known.value == alone.value
