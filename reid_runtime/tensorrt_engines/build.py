@@ -223,25 +223,27 @@ def _interruptible(work: Callable[[], _Result], watch: Watch) -> _Result:
     """
     results: list[_Result] = []
     errors: list[BaseException] = []
-    ended = threading.Event()
+    working, ended = threading.Lock(), threading.Event()
     context = current_context()
 
     def run() -> None:
         try:
-            use_context(context)
-            results.append(work())
+            with working:
+                if not watch.cancelled.is_set():
+                    use_context(context)
+                    results.append(work())
         except BaseException as error:
             errors.append(error)
         finally:
             ended.set()
 
-    threading.Thread(target=run, name="TensorRT build", daemon=True).start()
     try:
+        threading.Thread(target=run, name="TensorRT build", daemon=True).start()
         ended.wait()  # not join: once interrupted, a second join would not wait
     except BaseException:
         watch.cancelled.set()
-        ended.wait()
-        raise
+        with working:  # whether the interrupt came before the thread's first step, or during its last
+            raise
     if errors:
         raise errors[0]
     return results[0]

@@ -1,5 +1,7 @@
 """What is asked of the full TensorRT's builder, which needs a GPU: tried on a fake that keeps its rules."""
 
+import threading
+import time
 import types
 
 import pytest
@@ -104,8 +106,6 @@ def test_without_a_gpu_no_builder_is_made(request_for, monkeypatch):
 
 
 def test_the_builders_thread_uses_the_callers_gpu(request_for, monkeypatch):
-    import threading
-
     used = []
     monkeypatch.setattr(build_module, "current_context", lambda: (threading.get_ident(), 7))
     monkeypatch.setattr(build_module, "use_context", lambda context: used.append((threading.get_ident(), context)))
@@ -113,6 +113,37 @@ def test_the_builders_thread_uses_the_callers_gpu(request_for, monkeypatch):
     build(trt, request_for())
     assert used == [(trt.threads[0], (threading.get_ident(), 7))]
     assert trt.threads[0] != threading.get_ident()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupt_while_the_thread_starts_leaves_no_build_behind(request_for, monkeypatch, begun):
+    """On a busy machine the builder may be at work before `start` has returned."""
+    trt, threads, began, over = fake_tensorrt(), [], threading.Event(), threading.Event()
+    make = trt.Builder
+
+    def slow(log):
+        began.set()
+        time.sleep(0.1)
+        over.set()
+        return make(log)
+
+    class Interrupted(threading.Thread):
+        def start(self):
+            threads.append(self)
+            if begun:
+                super().start()
+                began.wait()
+            raise KeyboardInterrupt
+
+    trt.Builder = slow
+    monkeypatch.setattr(threading, "Thread", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(trt, request_for())
+    assert over.is_set() == begun  # what was begun has ended by then
+    if not begun:
+        threading.Thread.__base__.start(threads[0])
+    threads[0].join()
+    assert began.is_set() == begun
 
 
 def test_a_failure_of_any_call_is_an_error_of_ours_that_names_the_file(request_for):
