@@ -32,7 +32,7 @@ class Bar:
 def scatter(points: Sequence[Point], x_title: str, y_title: str, caption: str) -> str:
     """Points over a logarithmic horizontal axis, numbered; their names are a list below, for they would overlap."""
     xs, ys = _log_range([point.x for point in points]), _range([point.y for point in points])
-    parts = _axes(xs, ys, x_title, y_title)
+    parts = _axes(xs, ys, x_title, y_title, _log_ticks(*xs))
     for number, point in enumerate(points, 1):
         x, y = _x(point.x, xs), _y(point.y, ys)
         parts.append(f'<circle class="dot{"" if point.ours else " other"}" cx="{x:.1f}" cy="{y:.1f}" r="6"/>')
@@ -45,7 +45,8 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str, caption: str) -
 def growth(values: Sequence[tuple[float, float]], x_title: str, y_title: str, caption: str, exponent: int = 1) -> str:
     """Cost over size, both axes logarithmic, with the line of growth by `exponent`, 1 or -1, from the first point."""
     xs, ys = _log_range([x for x, _ in values]), _log_range([y for _, y in values])
-    parts = _axes(xs, ys, x_title, y_title, log_y=True)
+    # Marked where something was measured: there is no half of a thread.
+    parts = _axes(xs, ys, x_title, y_title, [x for x, _ in values], log_y=True)
     (x0, y0), (x1, _) = values[0], values[-1]
     # Cut where it leaves the drawing.
     end = min(x1, x0 * (ys[1] / y0 if exponent > 0 else y0 / ys[0]))
@@ -83,14 +84,20 @@ def stacked(bars: Sequence[Bar], unit: str, caption: str) -> str:
 
 
 def _axes(
-    xs: tuple[float, float], ys: tuple[float, float], x_title: str, y_title: str, *, log_y: bool = False
+    xs: tuple[float, float],
+    ys: tuple[float, float],
+    x_title: str,
+    y_title: str,
+    x_ticks: Sequence[float],
+    *,
+    log_y: bool = False,
 ) -> list[str]:
     place = _log_y if log_y else _y
     parts = []
     for value in _log_ticks(*ys) if log_y else _ticks(*ys):
         parts.append(_line(_LEFT, place(value, ys), _WIDTH - _RIGHT, place(value, ys)))
         parts.append(_text(_LEFT - 8, place(value, ys) + 4, f"{value:,.4g}", "end"))
-    parts += [_text(_x(value, xs), _HEIGHT - _BOTTOM + 22, _short(value), "middle") for value in _log_ticks(*xs)]
+    parts += [_text(_x(value, xs), _HEIGHT - _BOTTOM + 22, _short(value), "middle") for value in x_ticks]
     parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, x_title, "middle"))
     parts.append(_text(0, 14, y_title, "start"))
     return parts
@@ -136,7 +143,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _short(value: float) -> str:
-    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e4 else f"{value:,.4g}"
+    return f"{value / 1e6:.3g}M" if value >= 1e6 else f"{value / 1e3:.3g}k" if value >= 1e4 else f"{value:,.4g}"
 
 
 def _figure(parts: list[str], label: str, caption: str, height: float) -> str:

@@ -1,24 +1,31 @@
 """python -m benchmarks.growth: what a larger input costs: area, batch, crops of a frame, folder, gallery, threads.
 
 The cost of n is taken to grow as n to some exponent, which is the slope of a line through the logarithms; each round
-of the paired timer gives one. Where even its interval's lower end lies above 1.05 the growth is worse than linear.
+of the paired timer gives one. Where even its interval's lower end lies above 1.05 the growth is worse than linear. The
+engine is clocked inside the same calls, so that a step that is steeper says whether it or the rest grew, and how many
+batches of how many pixels the engine had on either side.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle, islice, pairwise
 from pathlib import Path
 
 import click
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.inputs import frame_with_boxes, one_size, write_files
-from benchmarks.results import YARDSTICK, Found, Row, hand_over, in_turn, output_option, shown
+from benchmarks.results import Found, Row, hand_over, in_turn, output_option, shown
 from benchmarks.scoring import plant
 from benchmarks.subjects import Setup, Subject, load, subject_options
 from benchmarks.timing import Interval, median_interval
+from reid_runtime.backends.base import Array, Backend
 from reid_runtime.cli import run
+from reid_runtime.embedder import Embedder
 from reid_runtime.images import to_model_input
 from reid_runtime.resize import FixedSize, resize
 from reid_runtime.scoring.ranking import score
@@ -31,7 +38,56 @@ LINEAR = 1.05
 """An exponent above this is worse than linear."""
 _QUERIES = 200
 
-Calls = dict[int, Callable[[], object]]
+
+@dataclass
+class _Clocked:
+    """A backend that notes how long each call of it took, and on how many pixels."""
+
+    backend: Backend
+    seconds: list[float] = field(default_factory=list)
+    pixels: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.name, self.contract_text = self.backend.name, self.backend.contract_text
+        self.max_batch_pixels = self.backend.max_batch_pixels
+
+    def run(self, images: Array) -> npt.NDArray[np.float32]:
+        """As the backend does it."""
+        started = time.perf_counter()
+        vectors = self.backend.run(images)
+        self.seconds.append(time.perf_counter() - started)
+        self.pixels.append(images.size // 3)
+        return vectors
+
+
+@dataclass
+class _Point:
+    """What is timed at one value of an axis, and the engine in it, of which each call takes some."""
+
+    call: Callable[[], object]
+    engine: _Clocked | None = None
+    spent: list[float] = field(default_factory=list)
+    batches: tuple[int, ...] = ()
+    """Pixels of each batch of the last call."""
+
+    def __call__(self) -> None:
+        if self.engine is not None:
+            self.engine.seconds.clear()
+            self.engine.pixels.clear()
+        self.call()
+        if self.engine is not None:
+            self.spent.append(sum(self.engine.seconds))
+            self.batches = tuple(self.engine.pixels)
+
+    def facts(self, seconds: Sequence[float]) -> dict[str, float]:
+        """Of calls that took these seconds: the engine's share, its batches, and their pixels in all."""
+        if self.engine is None:
+            return {}
+        share = sum(self.spent[-len(seconds) :]) / sum(seconds)
+        return {"engine_share": share, "batches": len(self.batches), "pixels": sum(self.batches)}
+
+
+Calls = dict[int, _Point]
 
 
 def measure_growth(setup: Setup, subject: Subject) -> Found:
@@ -56,10 +112,25 @@ def _along(axis: str, calls: Calls, setup: Setup, subject: Subject) -> list[Row]
     model = "scoring" if axis == GALLERY else subject.case
     if len(calls) < 2:
         return []
-    named = {str(value): call for value, call in calls.items()}
-    rows = in_turn(PART, named, {"axis": axis, "model": model}, 1, setup.budget)
-    measured = [Row(row.case, row.setting, row.seconds, int(row.case), row.facts, PART) for row in shown(rows)]
-    return [*measured, *(row for row in rows if row.case == YARDSTICK)]
+    points = {str(value): point for value, point in calls.items()}
+    known: Mapping[str, float] = {} if axis == GALLERY else subject.facts
+    rows = in_turn(PART, points, {"axis": axis, "model": model}, 1, setup.budget)
+    return [
+        replace(row, items=int(row.case), facts={**known, **points[row.case].facts(row.seconds)})
+        if row.case in points
+        else row
+        for row in rows
+    ]
+
+
+def _clocked(embedder: Embedder) -> tuple[Embedder, _Clocked]:
+    engine = _Clocked(embedder.backend)
+    return Embedder(engine, embedder.contract, embedder.path), engine
+
+
+def _engine_alone(embedder: Embedder, pixels: Array) -> _Point:
+    engine = _Clocked(embedder.backend)
+    return _Point(partial(engine.run, pixels), engine)
 
 
 def _steps(setup: Setup, least: int, most: int) -> list[int]:
@@ -79,7 +150,7 @@ def _areas(setup: Setup, subject: Subject) -> Calls:
     for height in (64, 128, 256, 512) if setup.budget.scale > 1 else (64, 128, 256):
         shape = (height, height // 2)
         pixels = to_model_input(resize(crop, shape)[None], contract.input)
-        calls[shape[0] * shape[1]] = partial(subject.embedder.backend.run, pixels)
+        calls[shape[0] * shape[1]] = _engine_alone(subject.embedder, pixels)
     return calls
 
 
@@ -89,29 +160,29 @@ def _batches(setup: Setup, subject: Subject) -> Calls:
     calls: Calls = {}
     for count in _steps(setup, 1, 64):
         pixels = to_model_input(np.stack(one_size(setup.evidence.crops, count)), subject.embedder.contract.input)
-        calls[count] = partial(subject.embedder.backend.run, pixels)
+        calls[count] = _engine_alone(subject.embedder, pixels)
     return calls
 
 
 def _frames(setup: Setup, subject: Subject) -> Calls:
-    calls: Calls = {}
-    for count in _steps(setup, 4, 64):
-        frame, boxes = frame_with_boxes(setup.evidence.crops, count)
-        calls[count] = partial(subject.embedder.embed_boxes, frame, boxes, "rgb")
-    return calls
+    counts = _steps(setup, 4, 64)
+    frame, boxes = frame_with_boxes(setup.evidence.crops, counts[-1])
+    embedder, engine = _clocked(subject.embedder)
+    return {count: _Point(partial(embedder.embed_boxes, frame, boxes[:count], "rgb"), engine) for count in counts}
 
 
 def _folders(setup: Setup, subject: Subject, folder: Path) -> Calls:
     counts = _steps(setup, 16, 128 * setup.budget.scale)
     files = write_files(folder, setup.evidence.crops, 64)
-    return {count: partial(subject.embedder.embed, list(islice(cycle(files), count))) for count in counts}
+    embedder, engine = _clocked(subject.embedder)
+    return {count: _Point(partial(embedder.embed, list(islice(cycle(files), count))), engine) for count in counts}
 
 
 def _galleries(setup: Setup) -> Calls:
     calls: Calls = {}
     for count in _steps(setup, 1000, 16_000 * setup.budget.scale):
         data = plant(_QUERIES, count, dimension=256)
-        calls[count] = partial(score, data.query_vectors, data.query, data.gallery_vectors, data.gallery)
+        calls[count] = _Point(partial(score, data.query_vectors, data.query, data.gallery_vectors, data.gallery))
     return calls
 
 
@@ -121,7 +192,7 @@ def _threads(setup: Setup, subject: Subject) -> Calls:
         embedder = load(subject.embedder.path, subject.device, count)
         count_of_batch = 1 if embedder.backend.max_batch_pixels == 1 else 8
         pixels = to_model_input(np.stack(one_size(setup.evidence.crops, count_of_batch)), embedder.contract.input)
-        calls[count] = partial(embedder.backend.run, pixels)
+        calls[count] = _engine_alone(embedder, pixels)
     return calls
 
 
@@ -152,12 +223,31 @@ def told(axis: str, rows: Sequence[Row]) -> str:
         return f"{said}; {rows[-1].items} threads are {gain:.2f} times as fast as {rows[0].items}"
     if found.low <= LINEAR:
         return f"{said}: not worse than linear"
-    steps = [
-        (np.log(after.middle / before.middle) / np.log(after.items / before.items), before.items, after.items)
-        for before, after in pairwise(rows)
+    steps = [(_exponent_of(before, after), before, after) for before, after in pairwise(rows)]
+    steeper = [step for step in steps if step[0].low > LINEAR]
+    if not steeper:
+        return f"{said}: worse than linear, by no single step of it for certain"
+    return f"{said}: worse than linear, {'; '.join(_why(*step) for step in steeper)}"
+
+
+def _exponent_of(before: Row, after: Row, times: float = 1) -> Interval:
+    """That of the step from one value to the next, where the cost of the second is taken as so many times of it."""
+    return exponent([before, replace(after, seconds=tuple(times * value for value in after.seconds))])
+
+
+def _why(found: Interval, before: Row, after: Row) -> str:
+    """A step that is steeper than linear: whether in the engine or in the rest, and what the engine had to do."""
+    said = f"from {before.items:,} to {after.items:,} {found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    first, second = (row.facts.get("engine_share") for row in (before, after))
+    if first is None or second is None:
+        return said
+    # All else in a call is next to nothing where the engine alone was called.
+    parts = [("the engine's part", first, second), ("the rest", 1 - first, 1 - second)]
+    grown = [
+        f"{name} {_exponent_of(before, after, now / was).value:.2f}" for name, was, now in parts if min(was, now) > 0.01
     ]
-    steepest = max(steps)
-    return f"{said}: worse than linear, most of all from {steepest[1]:,} to {steepest[2]:,} ({steepest[0]:.2f})"
+    work = [f"{row.facts['batches']:.0f} of {row.facts['pixels']:,.0f} pixels in all" for row in (before, after)]
+    return f"{said}: {', '.join(grown)}; batches: {work[0]}, then {work[1]}"
 
 
 def as_table(rows: Sequence[Row]) -> str:

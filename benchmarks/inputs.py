@@ -36,8 +36,11 @@ def mixed_sizes(crops: Sequence[Pixels], count: int) -> list[Pixels]:
 
 
 def frame_with_boxes(crops: Sequence[Pixels], count: int) -> tuple[Pixels, npt.NDArray[np.float32]]:
-    """A frame of 1920x1080 in which `count` people stand, and their boxes, (count, 4), of many sizes."""
-    random = np.random.default_rng(count)
+    """A frame of 1920x1080 in which `count` people stand, and their boxes, (count, 4), of many sizes.
+
+    Fewer boxes are the first of more.
+    """
+    random = np.random.default_rng(0)
     frame = np.full((*FRAME, 3), 128, np.uint8)
     boxes = []
     for crop in islice(cycle(crops), count):

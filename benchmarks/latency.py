@@ -1,22 +1,34 @@
-"""python -m benchmarks.latency: SingleStream, MultiStream and Server, from pixels in memory to vectors."""
+"""python -m benchmarks.latency: SingleStream, MultiStream and Server, from pixels in memory to vectors.
 
-from collections.abc import Callable, Iterator
+Single- and MultiStream are measured in turns: each artefact has a number of queries back to back, SingleStream's all
+crops once, then the next artefact has them. A row's seconds are those of every query in order, `turn` in its setting
+says how many are a turn, its fact `rate` is images by the time of all queries, and `operations`, where they can be
+counted, are the engine's in a turn.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
+import numpy.typing as npt
 
 from benchmarks.inputs import equal_issue, frame_with_boxes
-from benchmarks.results import YARDSTICK, Found, Row, hand_over, in_turn, output_option, rows_of, shown, text_table
-from benchmarks.scenarios import TAIL, arrivals, highest_rate, serve
+from benchmarks.results import YARDSTICK, Found, Row, hand_over, output_option, rows_of, shown, text_table
+from benchmarks.scenarios import MOST, SEEDS, TAIL, TRIES, arrivals, highest_rate, serve, stream
 from benchmarks.subjects import Setup, Subject, subject_options
-from benchmarks.timing import paired, percentile, yardstick
+from benchmarks.timing import paired, percentile, supported, yardstick
 from reid_runtime.cli import run
+from reid_runtime.resize import Pixels
 
 SINGLE, MULTI, SERVER = "SingleStream", "MultiStream", "Server"
 BOXES = (8, 16, 32, 64)
 BOUND = 0.1
 """Seconds within which a server's answers must come."""
+_BOXES_A_TURN = 72
+"""As many frames as have so many boxes: with 8 in each, the turns of a full measurement have a 99th percentile."""
 
 
 def measure_latency(setup: Setup, subjects: list[Subject], bound: float = BOUND) -> Found:
@@ -25,56 +37,105 @@ def measure_latency(setup: Setup, subjects: list[Subject], bound: float = BOUND)
 
 
 def _single(setup: Setup, subjects: list[Subject]) -> list[Row]:
-    crops = setup.evidence.crops
-    queries = list(equal_issue(setup.budget.queries, len(crops)))
+    crops, budget = setup.evidence.crops, setup.budget
+    # However many crops make one turn, some turns there must be: they are the samples that two reports compare.
+    count = max(-(-budget.queries // len(crops)), budget.rounds // 2)
+    issued = list(equal_issue((budget.warmup + count) * len(crops), len(crops)))
+    turns = [issued[start : start + len(crops)] for start in range(0, len(issued), len(crops))]
+    asked = {subject.case: partial(_embed_one, subject, crops) for subject in subjects}
+    shapes = [crop.shape[:2] for crop in crops]
+    setting = {"crops": len(crops), "issue": "equal", "sizes": len(set(shapes))}
+    facts = {subject.case: subject.facts | subject.operations(shapes) for subject in subjects}
+    return _in_turns(SINGLE, asked, turns, budget.warmup, setting, 1, facts)
 
-    def asking(subject: Subject) -> Callable[[], object]:
-        # The warm-up has inputs of its own, so that the counted queries are whole turns.
-        order: Iterator[int] = iter([*queries[: setup.budget.warmup], *queries])
-        return lambda: subject.embedder.embed([crops[next(order)]], "rgb")
 
-    calls = {subject.case: asking(subject) for subject in subjects}
-    samples = paired({**calls, YARDSTICK: yardstick}, len(queries), setup.budget.warmup)
-    setting = {"crops": len(crops), "issue": "equal", "sizes": len({crop.shape for crop in crops})}
-    return rows_of(SINGLE, samples, setting, 1, facts=_parity(subjects))
+def _embed_one(subject: Subject, crops: Sequence[Pixels], number: int) -> None:
+    subject.embedder.embed([crops[number]], "rgb")
 
 
 def _multi(setup: Setup, subjects: list[Subject]) -> list[Row]:
+    budget = setup.budget
     rows = []
-    for count in BOXES if setup.budget.scale > 1 else BOXES[::3]:
+    for count in BOXES if budget.scale > 1 else BOXES[::3]:
         frame, boxes = frame_with_boxes(setup.evidence.crops, count)
-        calls: dict[str, Callable[[], object]] = {
-            subject.case: partial(subject.embedder.embed_boxes, frame, boxes, "rgb") for subject in subjects
-        }
-        rows += in_turn(MULTI, calls, {"boxes": count}, count, setup.budget, facts=_parity(subjects))
+        turns = [range(_BOXES_A_TURN // count)] * (budget.warmup + budget.rounds)
+        asked = {subject.case: partial(_embed_frame, subject, frame, boxes) for subject in subjects}
+        shapes = [(int(bottom - top), int(right - left)) for left, top, right, bottom in boxes] * len(turns[0])
+        facts = {subject.case: subject.facts | subject.operations(shapes) for subject in subjects}
+        rows += _in_turns(MULTI, asked, turns, budget.warmup, {"boxes": count}, count, facts)
     return rows
+
+
+def _embed_frame(subject: Subject, frame: Pixels, boxes: npt.NDArray[np.float32], _: int) -> None:
+    subject.embedder.embed_boxes(frame, boxes, "rgb")
+
+
+def _in_turns(
+    part: str,
+    asked: Mapping[str, Callable[[int], object]],
+    turns: Sequence[Sequence[int]],
+    warmup: int,
+    setting: Mapping[str, Any],
+    items: int,
+    facts: Mapping[str, Mapping[str, float]],
+) -> list[Row]:
+    """The rows of cases that take turns of queries, the first `warmup` of them uncounted; the yardstick has one a turn.
+
+    items: images of a query.
+    """
+    latencies: dict[str, list[float]] = {case: [] for case in asked}
+
+    def taking(case: str) -> Callable[[], object]:
+        left = iter(turns)
+        return lambda: latencies[case].extend(stream(next(left), asked[case]))
+
+    calls = {case: taking(case) for case in asked}
+    samples = paired({**calls, YARDSTICK: yardstick}, len(turns) - warmup, warmup)
+    turn = len(turns[0])
+    counted = {case: seconds[warmup * turn :] for case, seconds in latencies.items()}
+    rates = {case: {"rate": items * len(seconds) / sum(seconds)} for case, seconds in counted.items()}
+    own = {case: {**facts[case], **rates[case]} for case in asked}
+    return rows_of(part, samples | counted, {**setting, "turn": turn}, items, facts=own)
 
 
 def _server(setup: Setup, subjects: list[Subject], bound: float) -> list[Row]:
+    return [_served(setup, subject, bound) for subject in subjects]
+
+
+def _served(setup: Setup, subject: Subject, bound: float) -> Row:
     crops, seconds = setup.evidence.crops, setup.budget.server_seconds
-    rows = []
-    for subject in subjects:
 
-        def latencies(rate: float, subject: Subject = subject) -> list[float]:
-            times = arrivals(rate, seconds)
-            order = list(equal_issue(len(times), len(crops)))
-            return serve(
-                times,
-                lambda some: subject.embedder.embed([crops[order[number]] for number in some], "rgb"),
-                bound=bound,
-            )
+    def answer(order: Sequence[int], some: Sequence[int]) -> None:
+        subject.embedder.embed([crops[order[number]] for number in some], "rgb")
 
-        alone = percentile(paired({"": partial(subject.embedder.embed, crops[:1], "rgb")}, 5)[""], 0.5)
-        served = highest_rate(latencies, bound, 1 / alone, tries=7 if setup.budget.scale > 1 else 4)
-        facts = {"rate": served.rate} | dict(subject.parity)
-        setting = {"bound_ms": 1e3 * bound, "tail": TAIL, "seconds": seconds}
-        # Where no rate held there are no latencies; that one query alone took so long is what is kept.
-        rows.append(Row(subject.case, setting, served.latencies or (alone,), 1, facts, SERVER))
-    return rows
+    def latencies(rate: float, seed: int) -> list[float]:
+        times = arrivals(rate, seconds, seed)
+        order = list(equal_issue(len(times), len(crops), seed))
+        return serve(times, partial(answer, order), bound=bound)
+
+    alone = _warm(len(crops), partial(answer, range(len(crops))))
+    tries = TRIES if setup.budget.scale > 1 else 4
+    served = highest_rate(latencies, bound, 1 / alone, least=1 / seconds, tries=tries)
+    facts = {"rate": served.rate, "seeds": float(SEEDS)} | subject.facts
+    if served.failed is not None:
+        facts["rate_failed"] = served.failed
+    setting = {"bound_ms": 1e3 * bound, "tail": TAIL, "seconds": seconds}
+    # Where no rate held there are no latencies; that one query alone took so long is what is kept.
+    return Row(subject.case, setting, served.latencies or (alone,), 1, facts, SERVER)
 
 
-def _parity(subjects: list[Subject]) -> dict[str, dict[str, float]]:
-    return {subject.case: dict(subject.parity) for subject in subjects}
+def _warm(crops: int, answer: Callable[[Sequence[int]], None]) -> float:
+    """Answer all crops in calls of MOST, and of half as many down to one: engines prepare for each shape of a batch.
+
+    Gives the mean seconds of a query alone, of a turn after that.
+    """
+    size = MOST
+    while size:
+        for start in range(0, crops, size):
+            answer(range(start, min(start + size, crops)))
+        size //= 2
+    alone = stream(range(crops), lambda number: answer([number]))
+    return sum(alone) / len(alone)
 
 
 def as_table(rows: list[Row]) -> str:
@@ -82,11 +143,24 @@ def as_table(rows: list[Row]) -> str:
     lines = []
     for row in shown(rows):
         what = f"{row.setting['boxes']} boxes" if row.part == MULTI else ""
-        rate = f"{row.facts['rate']:.1f}/s" if row.part == SERVER else f"{row.rate:.1f}/s"
-        points = [f"{1e3 * percentile(row.seconds, share):.2f}" for share in (0.5, 0.9, 0.99)]
         cosine = f"{row.facts['cosine']:.6f}" if "cosine" in row.facts else ""
-        lines.append([row.part, row.case, what, *points, rate, cosine, "" if row.steady else "not steady"])
+        lines.append([row.part, row.case, what, *points(row), _rate(row), cosine, "" if row.steady else "not steady"])
     return text_table(["scenario", "case", "", "p50 ms", "p90 ms", "p99 ms", "images", "cosine", ""], lines)
+
+
+def points(row: Row) -> tuple[str, ...]:
+    """The 50th, 90th and 99th percentile in milliseconds, a dash for one that so few samples do not have."""
+    return tuple(
+        f"{1e3 * percentile(row.seconds, share):.2f}" if supported(len(row.seconds), share) else "–"
+        for share in (0.5, 0.9, 0.99)
+    )
+
+
+def _rate(row: Row) -> str:
+    held, failed = row.facts["rate"], row.facts.get("rate_failed")
+    if row.part != SERVER:
+        return f"{held:.1f}/s"
+    return f"at least {held:.1f}/s" if failed is None else f"{held:.1f}–{failed:.1f}/s"
 
 
 @click.command()

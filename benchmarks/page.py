@@ -1,5 +1,6 @@
 """A report as Markdown, and as one HTML page with nothing outside it."""
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -8,16 +9,16 @@ from benchmarks.charts import Bar, Point, growth, scatter, stacked
 from benchmarks.growth import GALLERY, THREADS, axes_of, told
 from benchmarks.growth import PART as GROWTH
 from benchmarks.latency import SINGLE
-from benchmarks.results import Report, Row, shown
+from benchmarks.results import Report, Row
 from benchmarks.stages import PART as STAGES
-from benchmarks.tables import Table, tables
+from benchmarks.tables import Table, readable, tables
 from reid_runtime.report.markup import escaped, table
 
 _STYLE = """
-th, td { text-align: left; padding: 0.35rem 0.55rem; font-size: 0.9rem; }
-td { white-space: nowrap; }
+body { max-width: 84rem; }
+th, td { text-align: left; padding: 0.35rem 0.5rem; font-size: 0.875rem; }
 tbody th { min-width: 12rem; }
-td:last-child { white-space: normal; min-width: 6rem; }
+[aria-labelledby="growth"] td:last-child { min-width: 18rem; }
 [aria-labelledby="aims"] td:last-child { min-width: 15rem; }
 section > p { margin-bottom: 1rem; }
 .scroll + .charts, .charts + .scroll { margin-top: 1.5rem; }
@@ -37,6 +38,8 @@ _BY_HAND = (
     "repository's folder with copies of the models in it, after the first, which makes the files. They agree within a "
     "few per cent: timeit prints its best, tables the median."
 )
+_TOGETHER = re.compile(r"\([^()]*\)| % at | %|^at least |^not |^none, ")
+_CODE = re.compile("`([^`]+)`")
 _UNITS = {"threads": "threads", "image area": "pixels", "gallery": "items"}
 
 
@@ -106,7 +109,7 @@ curve. The two do not compare.</p>
 def _trade_off(report: Report) -> str:
     """Accuracy against latency, for every artefact whose mAP is known; without any there is no such plot."""
     points = []
-    for row in shown(report.rows):
+    for row in readable(report.rows):
         score = row.facts.get("map_finite_sum", row.facts.get("recorded_map_finite_sum"))
         if row.part == SINGLE and score is not None:
             points.append(Point(row.case, 1e3 * row.middle, 100 * score))
@@ -114,7 +117,7 @@ def _trade_off(report: Report) -> str:
     if not points:
         points = [
             Point(row.case, 1e3 * row.middle, row.facts["cosine"])
-            for row in shown(report.rows)
+            for row in readable(report.rows)
             if row.part == SINGLE and "cosine" in row.facts
         ]
         caption = "Worst cosine to the reference over the median latency of one crop, in ms: no data set was named."
@@ -130,13 +133,23 @@ def _trade_off(report: Report) -> str:
 
 def _section(each: Table, report: Report) -> str:
     name = "".join(letter for letter in each.part.lower() if letter.isalnum())
-    lines = [[escaped(cell) for cell in line] for line in each.lines]
+    lines = [[_cell(cell) for cell in line] for line in each.lines]
     charts = {STAGES: _stage_bars, GROWTH: _growth_plots}.get(each.part)
-    drawn = "" if charts is None else f'<div class="charts">{charts(shown(report.rows))}</div>'
+    drawn = "" if charts is None else f'<div class="charts">{charts(readable(report.rows))}</div>'
     return (
-        f'<section aria-labelledby="{name}"><h2 id="{name}">{escaped(each.title)}</h2><p>{escaped(each.says)}</p>'
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{escaped(each.title)}</h2><p>{_says(each.says)}</p>'
         f"{drawn}{table([escaped(cell) for cell in each.head], lines)}</section>"
     )
+
+
+def _cell(text: str) -> str:
+    """A cell that may break between a value and its interval, but within neither: wide tables then fit the page."""
+    return escaped(_TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text))
+
+
+def _says(text: str) -> str:
+    """Prose in which backticks enclose what is typed, as Markdown has them."""
+    return _CODE.sub(r"<code>\1</code>", escaped(text))
 
 
 def _by_hand(report: Report) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from inspect import signature
@@ -14,6 +14,7 @@ import click
 
 from benchmarks.results import ABOUT, Report, Row, environment, shown
 from benchmarks.timing import FULL, QUICK, Budget
+from benchmarks.work import operations
 from export.gate import EXAMPLES, Evidence, Reference, read_evidence
 from reid_runtime.agreement import compare
 from reid_runtime.backends import DEVICES, open_backend
@@ -65,6 +66,11 @@ class Subject:
     def facts(self) -> dict[str, float]:
         """What rows say of it: its parity, and whether it computes in integers."""
         return dict(self.parity) | {"integers": float(self.embedder.contract.precision.startswith("int8"))}
+
+    def operations(self, shapes: Iterable[tuple[int, int]]) -> dict[str, float]:
+        """The fact `operations` of crops of these heights and widths, as they are after the contract's resize."""
+        rule = self.embedder.contract.resize
+        return operations(self.embedder.path, [rule.shape(*shape) for shape in shapes])
 
 
 @dataclass(frozen=True)
@@ -176,15 +182,21 @@ def known_parity(report: Report, setup: Setup) -> dict[str, dict[str, float]]:
     return known
 
 
+def whose(row: Row) -> str:
+    """The Subject's name of a row that is about one: its case, or else in the setting."""
+    return f"{row.setting['model']}, {row.setting['device']}" if "device" in row.setting else row.case
+
+
 def precision_of(row: Row) -> str | None:
-    """int8, bfloat16 or float32: what a row that has a Subject's facts and case was computed in on the CPU.
+    """int8, bfloat16 or float32: what a row that has a Subject's facts and name was computed in on the CPU.
 
     A float16 file is float32 to the engines of a CPU, which cast its weights. None for a GPU's rows: what a GPU
     computes in follows from more than the file, and the limits that reports measure are the CPU's.
     """
-    if _ON_GPU.search(row.case):
+    name = whose(row)
+    if _ON_GPU.search(name):
         return None
-    return "int8" if row.facts.get("integers") else "bfloat16" if "bfloat16" in row.case else "float32"
+    return "int8" if row.facts.get("integers") else "bfloat16" if "bfloat16" in name else "float32"
 
 
 def load(path: Path, device: str, threads: int | None = None) -> Embedder:

@@ -1,22 +1,27 @@
 """The tables of a report, as plain cells: Markdown and HTML say the same."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from benchmarks.aims import aims
 from benchmarks.growth import PART as GROWTH
 from benchmarks.growth import axes_of, told
 from benchmarks.latency import MULTI, SERVER, SINGLE
+from benchmarks.limits import BYTES, best, peak
 from benchmarks.limits import PART as LIMITS
 from benchmarks.peers.measuring import PART as PEERS
 from benchmarks.results import Report, Row, shown
 from benchmarks.stages import CROPS, GPU_PART
 from benchmarks.stages import PART as STAGES
+from benchmarks.subjects import whose
 from benchmarks.throughput import COLD, EIGHT, ENGINE, MIXED, OFFLINE, share_of_peak
 from benchmarks.timing import percentile, supported
 
 AIMS = "aims"
 _NONE = "–"
+_ASKED_FOR = re.compile(", (float32|bfloat16)\\b")
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,33 @@ class Table:
 
 def tables(report: Report) -> list[Table]:
     """All that the report has rows for, in the order of the page."""
-    rows = shown(report.rows)
+    rows = readable(report.rows)
     made = [
-        _aims(rows), _latency(_of(rows, SINGLE)), _multi(_of(rows, MULTI)), _server(_of(rows, SERVER)),
-        _offline(_of(rows, OFFLINE)), _mixed(_of(rows, MIXED)), _eight(_of(rows, EIGHT), rows), _cold(_of(rows, COLD)),
-        _peers(_of(rows, PEERS)), _stages(_of(rows, STAGES)), _gpu(_of(rows, GPU_PART)), _limits(_of(rows, LIMITS)),
-        _growth(_of(rows, GROWTH)),
+        _aims(rows), _latency(_of(rows, SINGLE), rows), _multi(_of(rows, MULTI), rows), _server(_of(rows, SERVER)),
+        _offline(_of(rows, OFFLINE), rows), _mixed(_of(rows, MIXED), rows), _eight(_of(rows, EIGHT), rows),
+        _cold(_of(rows, COLD)), _peers(_of(rows, PEERS), rows), _stages(_of(rows, STAGES)), _gpu(_of(rows, GPU_PART)),
+        _limits(_of(rows, LIMITS)), _growth(_of(rows, GROWTH)),
     ]  # fmt: skip
     return [_full_columns(table) for table in made if table.lines]
+
+
+def readable(rows: Iterable[Row]) -> list[Row]:
+    """As `shown`, and what computes in integers says so: the precision that an engine is asked for is of the rest."""
+    rows = shown(rows)
+    integers = {whose(row) for row in rows if row.facts.get("integers")}
+    return [_said_whole(row, integers) for row in rows]
+
+
+def _said_whole(row: Row, integers: set[str]) -> Row:
+    def said(name: str) -> str:
+        return _ASKED_FOR.sub(r", int8, the rest in \1", name, count=1)
+
+    setting: Mapping[str, Any] = {
+        # A device is called so only beside its model: another one's rows may have the same engine.
+        key: said(value) if value in integers or (key == "device" and whose(row) in integers) else value
+        for key, value in row.setting.items()
+    }
+    return replace(row, case=said(row.case) if row.case in integers else row.case, setting=setting)
 
 
 def _full_columns(each: Table) -> Table:
@@ -68,66 +92,82 @@ def _of(rows: Sequence[Row], part: str) -> list[Row]:
     return [row for row in rows if row.part == part]
 
 
-def _latency(rows: list[Row]) -> Table:
-    lines = [(row.case, *_points(row), f"{row.rate:.1f}", *_parity(row), _steady(row)) for row in rows]
-    head = ("artefact", "p50 ms", "p90 ms", "p99 ms", "images/s", *_PARITY, "series")
+def _latency(rows: list[Row], every: Sequence[Row]) -> Table:
+    lines = [(row.case, *_points(row), _rate(row), _of_peak(row, every), *_parity(row), _steady(row)) for row in rows]
+    head = ("artefact", "p50 ms", "p90 ms", "p99 ms", "images/s", _OF_PEAK, *_PARITY, "series")
     says = (
         "One crop in memory after the other, each size as often as any other; the artefacts in turn. "
-        "Percentiles are nearest ranks."
+        "Percentiles are nearest ranks; images/s are all crops by all their time."
     )
     return Table(SINGLE, "SingleStream", says, head, tuple(lines))
 
 
-def _multi(rows: list[Row]) -> Table:
+def _multi(rows: list[Row], every: Sequence[Row]) -> Table:
     lines = [
-        (row.case, str(row.setting["boxes"]), *_points(row), f"{row.rate:.1f}", *_parity(row), _steady(row))
+        (
+            row.case, str(row.setting["boxes"]), *_points(row), _rate(row), _of_peak(row, every), *_parity(row),
+            _steady(row),
+        )
         for row in rows
-    ]
-    head = ("artefact", "boxes", "p50 ms", "p90 ms", "p99 ms", "crops/s", *_PARITY, "series")
-    return Table(MULTI, "MultiStream", "A frame of 1920×1080 and its boxes as one query.", head, tuple(lines))
+    ]  # fmt: skip
+    head = ("artefact", "boxes", "p50 ms", "p90 ms", "p99 ms", "crops/s", _OF_PEAK, *_PARITY, "series")
+    says = "A frame of 1920×1080 and its boxes as one query; the artefacts in turn."
+    return Table(MULTI, "MultiStream", says, head, tuple(lines))
 
 
 def _server(rows: list[Row]) -> Table:
     lines = [
-        (row.case, f"{row.setting['bound_ms']:g}", f"{row.facts['rate']:.1f}", *_points(row), *_parity(row))
+        (
+            row.case,
+            f"{row.setting['bound_ms']:g}",
+            _held(row),
+            *_points(row),
+            *_parity(row),
+            _steady(row) if row.facts["rate"] else _NONE,
+        )
         for row in rows
     ]
-    head = ("artefact", "bound ms", "highest rate/s", "p50 ms", "p90 ms", "p99 ms", *_PARITY)
+    head = ("artefact", "bound ms", "highest rate/s", "p50 ms", "p90 ms", "p99 ms", *_PARITY, "series")
+    streams = f"{rows[0].facts['seeds']:.0f} streams" if rows and "seeds" in rows[0].facts else "a stream"
     says = (
-        "Crops come as a Poisson process; the highest rate tried whose 99th percentile keeps the bound, 0 where none. "
-        "The artefacts had the machine one after the other."
+        f"Crops come as a Poisson process, at each rate in {streams}; the highest rate whose 99th percentile keeps the "
+        "bound, and the lowest that was found not to. The artefacts had the machine one after the other. So near to "
+        "what a server can do its queue comes and goes: few such series are steady."
     )
     return Table(SERVER, "Server", says, head, tuple(lines))
 
 
-def _offline(rows: list[Row]) -> Table:
-    lines = [(_model(row), row.case, f"{row.rate:.1f}", _times(row), *_parity(row), _steady(row)) for row in rows]
+def _held(row: Row) -> str:
+    held, failed = row.facts["rate"], row.facts.get("rate_failed")
+    if failed is None:
+        return f"at least {held:.1f}"
+    return f"{held:.1f} to {failed:.1f}" if held else f"none, {failed:.1f} failed"
+
+
+def _offline(rows: list[Row], every: Sequence[Row]) -> Table:
     says = (
         f"JPEG files to a file of embeddings; speed as a multiple of {ENGINE}. Each artefact's cases were timed in "
         "turn, the artefacts one after the other."
     )
-    return Table(OFFLINE, "Offline", says, ("artefact", "case", "images/s", "speed", *_PARITY, "series"), tuple(lines))
+    head = ("artefact", "case", "images/s", "speed", _OF_PEAK, *_PARITY, "series")
+    return Table(OFFLINE, "Offline", says, head, tuple((whose(row), *_speed(row, every)) for row in rows))
 
 
-def _mixed(rows: list[Row]) -> Table:
-    lines = [(_model(row), row.case, f"{row.rate:.1f}", _times(row), *_parity(row), _steady(row)) for row in rows]
+def _mixed(rows: list[Row], every: Sequence[Row]) -> Table:
     says = (
         "Crops of 33 widths against crops of one size with exactly as many pixels in all; the two of each artefact "
         "were timed in turn."
     )
-    return Table(
-        MIXED, "Mixed sizes", says, ("artefact", "crops", "images/s", "speed", *_PARITY, "series"), tuple(lines)
-    )
+    head = ("artefact", "crops", "images/s", "speed", _OF_PEAK, *_PARITY, "series")
+    return Table(MIXED, "Mixed sizes", says, head, tuple((whose(row), *_speed(row, every)) for row in rows))
 
 
 def _eight(rows: list[Row], every: Sequence[Row]) -> Table:
     lines = []
     for row in rows:
-        share = share_of_peak(row, list(every))
         speed = _NONE if "operations" not in row.facts else f"{row.facts['operations'] / row.middle / 1e9:,.1f}"
-        of_peak = _NONE if share is None else f"{100 * share[1]:.0f} % of {share[0]}"
-        lines.append((row.case, f"{row.rate:.1f}", _times(row), speed, of_peak, *_parity(row), _steady(row)))
-    head = ("artefact", "images/s", "speed", "10⁹ operations/s", "of the machine's peak", *_PARITY, "series")
+        lines.append((row.case, _rate(row), _times(row), speed, _of_peak(row, every), *_parity(row), _steady(row)))
+    head = ("artefact", "images/s", "speed", "10⁹ operations/s", _OF_PEAK, *_PARITY, "series")
     says = "Eight crops of 256×128, ready in memory; operations are two for each multiply-add of the ONNX graph."
     return Table(EIGHT, "Batches of eight, and the limit", says, head, tuple(lines))
 
@@ -152,50 +192,81 @@ def _cold(rows: list[Row]) -> Table:
     return Table(COLD, "Cold start", says, head, tuple(lines))
 
 
-def _peers(rows: list[Row]) -> Table:
-    lines = [
-        (row.case, f"{row.rate:.1f}", _times(row), *_parity(row), _steady(row))
-        for row in sorted(rows, key=lambda row: row.middle)
-    ]
+def _peers(rows: list[Row], every: Sequence[Row]) -> Table:
+    lines = [_speed(row, every) for row in sorted(rows, key=lambda row: row.middle)]
     against = rows[0].setting["against"] if rows else ""
     says = (
         f"Files to vectors on the same files and cores, in turn, the fastest first; speed as a multiple of {against}."
     )
-    return Table(
-        PEERS, "Beside what people use instead", says, ("case", "images/s", "speed", *_PARITY, "series"), tuple(lines)
-    )
+    head = ("case", "images/s", "speed", _OF_PEAK, *_PARITY, "series")
+    return Table(PEERS, "Beside what people use instead", says, head, tuple(lines))
 
 
 def _stages(rows: list[Row]) -> Table:
     lines = []
     for row in rows:
-        total = sum(other.middle for other in rows if other.setting == row.setting)
-        each = f"{1e3 * row.middle / row.items:.3f}"
-        lines.append((_model(row), row.case, each, f"{100 * row.middle / total:.1f}", _steady(row)))
-    says = "Each stage alone, in turn with the others, on one core; in a folder they share all cores and overlap."
+        total = sum(1 / other.rate for other in rows if other.setting == row.setting)
+        lines.append((whose(row), row.case, f"{1e3 / row.rate:.3f}", f"{100 / row.rate / total:.1f}", _steady(row)))
+    written = next((f" of {row.items} rows" for row in rows if row.case == "write"), "")
+    says = (
+        "Each stage alone, in turn with the others, on one core; in a folder they share all cores and overlap. Copying "
+        f"is the making of batches, writing that of a file{written}."
+    )
     head = ("artefact", "stage", "ms an image", "share, %", "series")
     return Table(STAGES, "Where the time goes", says, head, tuple(lines))
 
 
 def _gpu(rows: list[Row]) -> Table:
-    lines = [(_model(row), row.case, *_points(row), _steady(row)) for row in rows]
+    lines = [(whose(row), row.case, *_points(row), _steady(row)) for row in rows]
     head = ("artefact", "time", "p50 ms", "p90 ms", "p99 ms", "series")
-    says = f"A batch of {CROPS} crops; both times are of the same calls, the device's by CUDA events."
+    says = f"A batch of {CROPS} crops: until its vectors are on the host; and its kernels alone, by CUDA events."
     return Table(GPU_PART, "Host and device", says, head, tuple(lines))
 
 
 def _limits(rows: list[Row]) -> Table:
-    lines = [(row.case, f"{row.items / min(row.seconds) / 1e9:,.1f}") for row in rows]
-    says = "The best sample of each engine here: operations of a product of square matrices; bytes of a copy."
-    return Table(LIMITS, "This machine's limits, in this run", says, ("limit", "10⁹ a second"), tuple(lines))
+    moved = peak(rows, BYTES)
+    lines = []
+    for row in best(rows):
+        most = row.items / min(row.seconds)
+        balance = _NONE if moved is None or row.setting["limit"] == BYTES else f"{most / moved:,.0f}"
+        lines.append((row.case, f"{most / 1e9:,.1f}", balance))
+    says = (
+        "The best sample of each engine, with the shape that it is best at: operations of products of matrices, one as "
+        "large as a convolution's, bytes of a copy. The best engine's is the peak of the shares above. "
+        "An operator that does fewer operations for each byte that it moves than the last column says is bound by the "
+        "memory, where no cache holds them: the depthwise convolutions, additions and pooling of a network, not its "
+        "large products."
+    )
+    head = ("limit", "10⁹ a second", "operations a byte")
+    return Table(LIMITS, "This machine's limits, in this run", says, head, tuple(lines))
 
 
 def _growth(rows: list[Row]) -> Table:
-    lines = [(axis, model, told(axis, some)) for (axis, model), some in axes_of(rows).items()]
-    says = "The exponent of the cost, and its 95 % interval over the rounds; 1 is linear."
-    return Table(GROWTH, "How the cost grows", says, ("axis", "of", "growth"), tuple(lines))
+    lines = [
+        (axis, model, _engines_part(some), *_parity(some[0]), _all_steady(some), told(axis, some))
+        for (axis, model), some in axes_of(rows).items()
+    ]
+    says = (
+        "The exponent of the cost, and its 95 % interval over the rounds; 1 is linear. The values of an axis were "
+        "timed in turn; the engine's part is that of the same call."
+    )
+    head = ("axis", "of", "the engine's part", *_PARITY, "series", "growth")
+    return Table(GROWTH, "How the cost grows", says, head, tuple(lines))
 
 
+def _engines_part(rows: Sequence[Row]) -> str:
+    shares = [
+        f"{100 * row.facts['engine_share']:.0f} % at {row.items:,}" for row in rows if "engine_share" in row.facts
+    ]
+    return ", ".join(dict.fromkeys((shares[0], shares[-1]))) if shares else _NONE
+
+
+def _all_steady(rows: Sequence[Row]) -> str:
+    steady = sum(row.steady for row in rows)
+    return "steady" if steady == len(rows) else f"{steady} of {len(rows)} steady"
+
+
+_OF_PEAK = "of the peak"
 _PARITY = ("cosine", "mAP finite-sum", "mAP trapezoid")
 """Beside every speed: the worst cosine to the reference, and by both definitions the change in points, or the score."""
 
@@ -206,7 +277,8 @@ def _parity(row: Row) -> tuple[str, str, str]:
     maps = []
     for name in ("map_finite_sum", "map_trapezoid"):
         if f"{name}_change" in facts:
-            points = [100 * facts[f"{name}_change{end}"] for end in ("", "_low", "_high")]
+            # Plus zero: a change that rounds to none has no sign of its own.
+            points = [round(100 * facts[f"{name}_change{end}"], 2) + 0.0 for end in ("", "_low", "_high")]
             maps.append(f"{points[0]:+.2f} ({points[1]:+.2f} to {points[2]:+.2f})")
         elif name in facts:
             maps.append(f"{100 * facts[name]:.1f}")
@@ -215,6 +287,28 @@ def _parity(row: Row) -> tuple[str, str, str]:
                 f"{100 * facts[recorded]:.1f}, recorded" if (recorded := f"recorded_{name}") in facts else _NONE
             )
     return cosine, maps[0], maps[1]
+
+
+def _speed(row: Row, every: Sequence[Row]) -> tuple[str, ...]:
+    """A case, how fast it is in itself, beside another and beside the machine, and what it gives."""
+    return row.case, _rate(row), _times(row), _of_peak(row, every), *_parity(row), _steady(row)
+
+
+def _rate(row: Row) -> str:
+    """Images a second: of a whole stream where the row has that, else at the median sample."""
+    return f"{row.facts.get('rate', row.rate):.1f}"
+
+
+def _of_peak(row: Row, every: Sequence[Row]) -> str:
+    """The share of this machine's peak in the precision that the row computes in, which its whole name says."""
+    share = share_of_peak(replace(row, seconds=_turns(row)), list(every))
+    return _NONE if share is None else f"{100 * share[1]:.1f} % of {share[0]}"
+
+
+def _turns(row: Row) -> tuple[float, ...]:
+    """The seconds of what a row's operations are of: of whole turns where a sample is one query of many."""
+    turn = row.setting.get("turn", 1)
+    return tuple(sum(row.seconds[start : start + turn]) for start in range(0, len(row.seconds) - turn + 1, turn))
 
 
 def _points(row: Row) -> tuple[str, str, str]:
@@ -234,7 +328,3 @@ def _times(row: Row) -> str:
 
 def _steady(row: Row) -> str:
     return "steady" if row.steady else "not steady"
-
-
-def _model(row: Row) -> str:
-    return f"{row.setting['model']}, {row.setting['device']}"

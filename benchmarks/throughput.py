@@ -68,8 +68,10 @@ def _offline(setup: Setup, subject: Subject, files: list[Path]) -> list[Row]:
         DECODE: lambda: list(in_order(prepared, files, threads=setup.threads, ahead=len(files))),
     }
     setting = _of(subject) | {"files": len(files)}
-    facts = {FOLDER: dict(subject.facts), ENGINE: dict(subject.facts)}
-    return in_turn(OFFLINE, calls, setting, len(files), setup.budget, against=ENGINE, facts=facts)
+    facts = subject.facts | subject.operations([load_image(path).shape[:2] for path in files])
+    return in_turn(
+        OFFLINE, calls, setting, len(files), setup.budget, against=ENGINE, facts={FOLDER: facts, ENGINE: facts}
+    )
 
 
 def _run_all(embedder: Embedder, batches: list[Array]) -> None:
@@ -114,7 +116,10 @@ def _mixed(setup: Setup, subject: Subject) -> list[Row]:
         SPREAD: lambda: embedder.embed(spread, "rgb"),
     }
     setting = _of(subject) | {"crops": count}
-    facts = {case: dict(subject.facts) for case in calls}
+    facts = {
+        case: subject.facts | subject.operations([crop.shape[:2] for crop in some])
+        for case, some in ((SAME, same), (SPREAD, spread))
+    }
     return in_turn(MIXED, calls, setting, count, setup.budget, against=SAME, rounds=rounds, facts=facts)
 
 
@@ -168,7 +173,7 @@ def _of(subject: Subject) -> dict[str, str]:
 
 
 def share_of_peak(row: Row, rows: list[Row]) -> tuple[str, float] | None:
-    """Of a batch of 8: in which precision, and the share of this machine's peak in it; None where one is unknown."""
+    """In which precision a row computes, and its share of this machine's peak in it; None where one is unknown."""
     if "operations" not in row.facts:
         return None
     precision = precision_of(row)

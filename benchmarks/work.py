@@ -1,6 +1,9 @@
 """How many multiply-adds a graph takes for a batch, counted from the ONNX file itself."""
 
 import math
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,28 @@ _WEIGHTS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1}
 """Operators that convolve, and which of their inputs is the weights."""
 _PRODUCTS = {"MatMul": (0, 1), "Gemm": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
 
+_MOST_VALUES = 64
+"""Of a constant that may be a shape, or axes."""
+
 
 class WorkError(ReidRuntimeError):
     """A graph whose work cannot be counted."""
+
+
+def operations(path: Path, shapes: Iterable[tuple[int, int]]) -> dict[str, float]:
+    """The fact `operations` of images of these heights and widths, two for a multiply-add.
+
+    Nothing for a file whose work cannot be counted: then there is no such fact.
+    """
+    try:
+        return {"operations": 2.0 * sum(count * _of_one(path, *shape) for shape, count in Counter(shapes).items())}
+    except WorkError:
+        return {}
+
+
+@cache
+def _of_one(path: Path, height: int, width: int) -> int:
+    return multiply_adds(path, 1, height, width)
 
 
 def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
@@ -43,12 +65,25 @@ def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    graph = inferred.graph
-    shapes: dict[str, tuple[int, ...]] = {weight.name: tuple(weight.dims) for weight in graph.initializer}
+    shapes: dict[str, tuple[int, ...]] = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
+    _without_values(model)
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     for value in (*graph.input, *graph.value_info, *graph.output):
         shapes[value.name] = tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
     return sum(_of(node, shapes, path) for node in graph.node)
+
+
+def _without_values(model: Any) -> None:
+    """Make inputs of the large weights: inference copies the model again and again, and no shape is told by them."""
+    from onnx import helper
+
+    kept = [weight for weight in model.graph.initializer if math.prod(weight.dims) <= _MOST_VALUES]
+    large = [weight for weight in model.graph.initializer if math.prod(weight.dims) > _MOST_VALUES]
+    model.graph.input.extend(
+        helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims) for weight in large
+    )
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def _of(node: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> int:

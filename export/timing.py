@@ -1,5 +1,6 @@
 """The paired timer: candidates in turn, round after round, so that a drifting machine drifts for all of them."""
 
+import random
 import time
 from collections.abc import Callable, Mapping
 
@@ -17,14 +18,15 @@ _PATIENCE = 0.5
 def paired(candidates: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 2) -> Samples:
     """Time each candidate once a round, after `warmup` rounds that do not count.
 
-    A candidate returns when its work is done: one that runs on a GPU waits for it. The order turns by one every
-    round, so that none always follows the same other; and none starts before the threads of the one before it rest.
+    A candidate returns when its work is done: one that runs on a GPU waits for it. The order is drawn anew for every
+    round, so that none always follows the same other, and is the same in every run; and none starts before the
+    threads of the one before it rest.
     """
     names = list(candidates)
     samples: Samples = {name: [] for name in names}
+    draw = random.Random(0)
     for number in range(-warmup, rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+        for name in draw.sample(names, len(names)):
             _rest()
             started = time.perf_counter()
             candidates[name]()

@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from benchmarks.peers.parity import cosine, peer_parity, ranking
 from benchmarks.results import Found, in_turn
 from benchmarks.subjects import CONTRACTS, Setup, Subject, load
 from benchmarks.timing import QUICK
-from benchmarks.work import WorkError, multiply_adds
+from benchmarks.work import operations
 from reid_runtime.contract import Contract
 from reid_runtime.errors import DatasetError, ReidRuntimeError
 from reid_runtime.evaluation import evaluate
@@ -194,24 +193,14 @@ class _Work:
     """The operations of a sample: all files once, each at the shape at which a peer feeds it."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self._sizes: Counter[tuple[int, int]] = Counter()
+        self._sizes: list[tuple[int, int]] = []
         for path in files:
             with Image.open(path) as opened:
-                self._sizes[opened.height, opened.width] += 1
-        self._counted: dict[tuple[Path, int, int], int] = {}
+                self._sizes.append((opened.height, opened.width))
 
     def of(self, graph: Path, shape: Callable[[int, int], tuple[int, int]]) -> dict[str, float]:
         """`operations`, two for a multiply-add; nothing for a file that is not counted."""
-        total = 0
-        for size, count in self._sizes.items():
-            key = (graph, *shape(*size))
-            try:
-                if key not in self._counted:
-                    self._counted[key] = multiply_adds(graph, 1, *shape(*size))
-            except WorkError:
-                return {}
-            total += 2 * count * self._counted[key]
-        return {"operations": float(total)}
+        return operations(graph, [shape(*size) for size in self._sizes])
 
 
 def _call(case: _Case, failed: dict[str, str]) -> None:

@@ -2,17 +2,23 @@
 
 import dataclasses
 import json
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from benchmarks import stages
-from benchmarks.compare import changes, main, slower_stages, verdict
+from benchmarks.compare import changes, lost, main, slower_stages, too_short, verdict, worse_parity
+from benchmarks.inputs import write_files
 from benchmarks.results import YARDSTICK, Report, ResultError, Row, environment
+from benchmarks.subjects import Subject, setup_from
 from benchmarks.timing import QUICK, Budget
-from reid_runtime import images, resize, storage
+from reid_runtime import embedder as embedding
+from reid_runtime import images, storage
+from reid_runtime.batching import WINDOW
 
 from ..pictures import picture
 
@@ -75,6 +81,85 @@ def test_reports_of_different_settings_are_refused():
         changes(report(1), Report("stages", {}, other))
 
 
+def test_a_case_that_is_gone_is_named_and_is_a_failure(tmp_path):
+    before = report(1)
+    after = dataclasses.replace(before, rows=tuple(row for row in before.rows if row.case not in ("copy", YARDSTICK)))
+    assert lost(before, after) == ["stages: the stage 'copy' (tiny, cpu)"]
+    assert lost(after, before) == []
+    told = compared(tmp_path, before, after)
+    assert told.exit_code == 1
+    assert json.loads(told.stdout)["lost"] == ["stages: the stage 'copy' (tiny, cpu)"]
+
+
+def compared(folder, *reports):
+    files = [folder / name for name in ("first.json", "second.json")]
+    for file, each in zip(files, reports, strict=True):
+        each.write(file)
+    return CliRunner().invoke(main, [*map(str, files), "--json"], catch_exceptions=False)
+
+
+def with_facts(**facts):
+    return Report("throughput", {}, (Row("model, engine", {}, (1.0, 1.0), 1, facts, "Offline"),))
+
+
+MAP = {"map_trapezoid_change": -0.01, "map_trapezoid_change_low": -0.012, "map_trapezoid_change_high": -0.008}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "worse"),
+    [
+        ({"cosine": 0.9999}, {"cosine": 0.99981}, False),
+        ({"cosine": 0.9999}, {"cosine": 0.99979}, True),
+        ({"cosine": 0.9999}, {"cosine": 1.0}, False),
+        ({"cosine": 0.9999}, {"cosine": float("nan")}, True),
+        ({"cosine": 0.9999}, {}, True),
+        ({}, {"cosine": 0.5}, False),
+        (MAP, {name: value - 0.003 for name, value in MAP.items()}, False),  # the intervals meet
+        (MAP, {name: value - 0.005 for name, value in MAP.items()}, True),
+        (MAP, {name: value + 0.005 for name, value in MAP.items()}, False),
+    ],
+)
+def test_worse_parity_is_told_from_rounding(before, after, worse, tmp_path):
+    found = worse_parity(with_facts(**before), with_facts(**after))
+    assert [line.startswith("Offline: model, engine: the ") for line in found] == [True] * worse
+    told = compared(tmp_path, with_facts(**before), with_facts(**after))
+    assert (told.exit_code, json.loads(told.stdout)["parity"]) == (int(worse), found)
+
+
+@pytest.mark.parametrize(("key", "values"), [("threads", (2, 4)), ("budget", ("full", "trial")), ("evidence", "ab")])
+def test_reports_of_other_conditions_are_refused(key, values):
+    first, second = (Report("stages", {key: value}, report(1).rows) for value in values)
+    with pytest.raises(ResultError, match=f"same {key}, found {values[0]} and {values[1]}: run them with"):
+        changes(first, second)
+    assert changes(first, Report("stages", {}, second.rows))  # a report that does not say
+
+
+def single_stream(turns, smallest=1.0, largest=1.0):
+    """Turns over a small and a large crop, one after the other."""
+    seconds = tuple(1e-3 * value for turn in range(turns) for value in (smallest, 9 * largest + 1e-3 * (turn % 3)))
+    setting = {"turn": 2}
+    yard = Row(YARDSTICK, setting, (1e-3,) * turns, 1, {}, "SingleStream")
+    return Report("latency", {}, (Row("model", setting, seconds, 1, {}, "SingleStream"), yard))
+
+
+def test_series_over_many_sizes_are_compared_by_whole_turns():
+    (largest,) = changes(single_stream(10), single_stream(10, largest=1.3))
+    assert largest.verdict == "slower"
+    assert largest.ratio.value == pytest.approx(1.27, abs=0.005)  # of ten milliseconds a turn nine are the large crop's
+    (smallest,) = changes(single_stream(10), single_stream(10, smallest=1.3))
+    assert smallest.ratio.value == pytest.approx(1.03, abs=0.005)
+
+
+def test_what_has_too_few_samples_to_be_compared_is_said():
+    few = single_stream(1)
+    found = changes(few, few)
+    assert found == []
+    assert too_short(few, few, found) == ["SingleStream: model"]
+    assert verdict(found) == "no case was timed often enough to compare"
+    enough = single_stream(10)
+    assert too_short(enough, enough, changes(enough, enough)) == []
+
+
 class Ticks:
     """Time that passes only within the named functions, so much a call."""
 
@@ -93,25 +178,68 @@ class Ticks:
         self.patch(module, name, slow)
 
 
-def test_each_stage_is_timed_alone(tiny, monkeypatch):
+def test_each_stage_is_timed_alone(tiny, monkeypatch, tmp_path):
     ticks = Ticks(monkeypatch)
     ticks.spend(images, "load_image", 1.0)
-    ticks.spend(resize, "resize", 0.1)
-    ticks.spend(images, "to_model_input", 0.01)
+    # As the embedder calls them: what a folder goes through is what is measured.
+    ticks.spend(embedding, "resize", 0.1)
+    ticks.spend(embedding, "to_model_input", 0.01)
     ticks.spend(tiny.backend, "run", 0.001)
     ticks.spend(storage, "write_embeddings", 0.0001)
+    monkeypatch.setattr(stages, "_ROUNDS", 3)
     budget = Budget(rounds=3, queries=1, warmup=1, windows=1, server_seconds=0, scale=1)
-    rows = stages.window(tiny, "cpu", (picture(),), budget)
-    middles = {row.case: row.middle for row in rows}
-    assert middles["decode"] == pytest.approx(4.0)
-    assert middles["resize"] == pytest.approx(0.4)
-    assert middles["copy"] == pytest.approx(0.01)  # one batch of four
-    assert middles["inference"] == pytest.approx(0.001)
-    assert middles["write"] == pytest.approx(0.0001)
+    rows = stages.window(tiny, write_files(tmp_path, (picture(),), stages.CROPS), budget)
+    middles = {row.case: (row.middle, row.items) for row in rows if row.case != YARDSTICK}
+    assert middles == {
+        "decode": (pytest.approx(4.0), 4),
+        "resize": (pytest.approx(0.4), 4),
+        "copy": (pytest.approx(0.01), 4),  # one batch of four
+        "inference": (pytest.approx(0.001), 4),
+        "write": (pytest.approx(0.0001), WINDOW),
+    }
+    assert {(row.setting["model"], row.setting["device"]) for row in rows} == {("tiny", "onnxruntime cpu")}
+    cells = [line.split() for line in stages.as_table(rows).splitlines()[1:]]
+    assert {stage: (each, share) for *_, stage, each, share, _ in cells} == {
+        "decode": ("1000.000", "90.7"),
+        "resize": ("100.000", "9.1"),
+        "copy": ("2.500", "0.2"),
+        "inference": ("0.250", "0.0"),
+        "write": ("0.000", "0.0"),
+    }
 
 
-def test_windows_become_one_series_in_their_order(tiny):
-    parts = [stages.window(tiny, "cpu", (picture(),), QUICK) for _ in range(2)]
+def test_the_table_that_is_written_has_as_many_rows_as_its_stage_says(tiny, tmp_path):
+    files = write_files(tmp_path, (picture(),), stages.CROPS)
+    stages.stages(tiny, files, tmp_path)["write"]()
+    assert len(storage.read_embeddings(tmp_path / "embeddings.npz").id) == WINDOW
+
+
+def test_windows_become_one_series_in_their_order():
+    parts = [
+        [Row(case, {"windows": 1}, (place, place + 0.5), items, {}, stages.PART) for case, items in STAGE_ITEMS]
+        for place in (1.0, 2.0)
+    ]
     rows = stages.joined(parts)
-    assert {row.setting["windows"] for row in rows} == {2}
-    assert rows[0].seconds == parts[0][0].seconds + parts[1][0].seconds
+    assert [(row.case, row.items) for row in rows] == STAGE_ITEMS
+    assert {(row.seconds, row.setting["windows"]) for row in rows} == {((1.0, 1.5, 2.0, 2.5), 2)}
+
+
+STAGE_ITEMS = [("decode", 4), ("write", WINDOW)]
+
+
+def test_the_processes_measure_the_pictures_of_the_crops(tiny, tmp_path, monkeypatch):
+    crops, seen = tmp_path / "crops", []
+    crops.mkdir()
+    write_files(crops, (np.full((64, 32, 3), (200, 40, 90), np.uint8),), 2)
+    setup = setup_from([tiny.path], ["cpu"], None, crops, None, None, threads=None, quick=True)
+    setup = dataclasses.replace(setup, budget=dataclasses.replace(setup.budget, windows=1))
+
+    def started(words, **_):
+        folder = Path(words[words.index("--crops") + 1])
+        seen.extend(images.load_image(path) for path in sorted(folder.iterdir()))
+        return subprocess.CompletedProcess(words, 0, stdout="[]")
+
+    monkeypatch.setattr(subprocess, "run", started)
+    stages.measure_stages(setup, [Subject(tiny, "cpu")])
+    assert len(seen) == stages.CROPS
+    assert all(np.abs(pixels.astype(int) - (200, 40, 90)).max() < 6 for pixels in seen)

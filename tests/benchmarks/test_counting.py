@@ -1,10 +1,8 @@
-"""Multiply-adds of graphs whose count is known, the machine's peak, and how costs grow."""
+"""Multiply-adds of graphs whose count is known, and the share of the machine's peak that they come to."""
 
 import numpy as np
 import pytest
 
-from benchmarks.growth import AREA, PART, THREADS, axes_of, exponent, told
-from benchmarks.limits import peak
 from benchmarks.results import Row
 from benchmarks.throughput import share_of_peak
 from benchmarks.work import WorkError, multiply_adds
@@ -80,12 +78,6 @@ def limit(name, engine, items, *seconds):
     return Row(f"{name} by {engine}", {"limit": name}, seconds, items, {}, "limits")
 
 
-def test_the_peak_is_the_best_sample_of_the_best_engine():
-    rows = [limit("float32", "one", 100, 2.0, 1.0), limit("float32", "other", 100, 0.5, 9.0)]
-    assert peak(rows, "float32") == 200
-    assert peak(rows, "int8") is None
-
-
 @pytest.mark.parametrize(
     ("case", "integers", "expected"),
     [
@@ -99,26 +91,3 @@ def test_the_share_is_of_the_peak_in_the_precision_that_is_computed_in(case, int
     rows = [limit("float32", "one", 100, 1.0), limit("int8", "one", 400, 1.0)]
     eight = Row(case, {}, (2.0, 2.0, 2.0), 8, {"operations": 100.0, "integers": integers}, "batch of 8")
     assert share_of_peak(eight, rows) == expected
-
-
-def axis(name, power, noise=0.0):
-    random = np.random.default_rng(0)
-    return [
-        Row(str(n), {"axis": name, "model": "m"}, tuple(n**power * np.exp(noise * random.normal(size=21))), n, {}, PART)
-        for n in (4, 1, 16)
-    ]
-
-
-@pytest.mark.parametrize(("power", "said"), [(1.0, "not worse than linear"), (1.5, "worse than linear, most of all")])
-def test_growth_is_the_exponent_of_the_cost(power, said):
-    (rows,) = axes_of(axis(AREA, power, noise=0.05)).values()
-    assert [row.items for row in rows] == [1, 4, 16]
-    assert exponent(rows).value == pytest.approx(power, abs=0.05)
-    assert exponent(rows).low < power < exponent(rows).high
-    assert said in told(AREA, rows)
-
-
-def test_where_growth_is_worst_is_said():
-    rows = [Row(str(n), {}, (cost,) * 9, n, {}, PART) for n, cost in ((1, 1.0), (2, 2.0), (4, 16.0))]
-    assert "from 2 to 4 (3.00)" in told(AREA, rows)
-    assert "4 threads are 0.06 times as fast as 1" in told(THREADS, rows)

@@ -1,22 +1,33 @@
 """The timer that every benchmark uses, and the schema of their results."""
 
 import json
-import threading
 import time
-import zlib
+from itertools import pairwise, permutations, product
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.results import Report, Row, environment
 from benchmarks.timing import paired, percentile, ratio
+from export import timing
 
 
-def test_candidates_run_once_a_round_and_turn_their_order():
-    ran = []
-    samples = paired({name: lambda name=name: ran.append(name) for name in "abc"}, rounds=4, warmup=2)
-    rounds = ["".join(ran[start : start + 3]) for start in range(0, len(ran), 3)]
-    assert rounds == ["bca", "cab", "abc", "bca", "cab", "abc"]
-    assert {name: len(seconds) for name, seconds in samples.items()} == {"a": 4, "b": 4, "c": 4}
+def test_candidates_run_once_a_round_in_an_order_drawn_for_each(monkeypatch):
+    monkeypatch.setattr(timing, "_rest", lambda: None)
+
+    def orders():
+        ran = []
+        samples = paired({name: lambda name=name: ran.append(name) for name in "abcd"}, rounds=22, warmup=2)
+        assert {name: len(seconds) for name, seconds in samples.items()} == dict.fromkeys("abcd", 22)
+        return ["".join(ran[start : start + 4]) for start in range(0, len(ran), 4)]
+
+    rounds = orders()
+    assert len(rounds) == 24
+    assert {"".join(sorted(each)) for each in rounds} == {"abcd"}
+    # Nobody has a neighbour or a place of its own, as a rotation would give it.
+    assert {pair for each in rounds for pair in pairwise(each)} == set(permutations("abcd", 2))
+    assert {(name, each.index(name)) for each in rounds for name in "abcd"} == set(product("abcd", range(4)))
+    assert orders() == rounds
 
 
 def test_the_time_is_that_of_the_candidate(monkeypatch):
@@ -64,38 +75,39 @@ def test_reports_keep_every_sample(tmp_path):
     assert "numpy" in found["environment"]["packages"]
 
 
-class Spinning:
-    """A candidate whose thread goes on working after its call, as those of an inference engine do."""
+class Machine:
+    """A clock on which a candidate's threads go on working after its call, as those of an inference engine do."""
 
-    def __init__(self, seconds):
-        self.seconds, self.threads, self.over = seconds, [], threading.Event()
+    def __init__(self, monkeypatch, spins):
+        self.passed, self.worked, self.left = 0.0, 0.0, 0.0
+        self.spins = spins
+        clock = SimpleNamespace(
+            monotonic=lambda: self.passed,
+            perf_counter=lambda: self.passed,
+            process_time=lambda: self.worked,
+            sleep=self.sleep,
+        )
+        monkeypatch.setattr(timing, "time", clock)
 
-    def __call__(self):
-        self.threads.append(threading.Thread(target=self._work, daemon=True))
-        self.threads[-1].start()
+    def sleep(self, seconds):
+        works = min(seconds, self.left)
+        self.passed += seconds
+        self.worked += works
+        self.left -= works
 
-    def _work(self):
-        until = time.monotonic() + self.seconds
-        while time.monotonic() < until and not self.over.is_set():
-            zlib.compress(bytes(50_000))  # without the interpreter's lock
-
-    @property
-    def working(self):
-        return any(thread.is_alive() for thread in self.threads)
-
-
-def test_a_candidate_starts_when_the_threads_of_the_one_before_rest():
-    spins, alive = Spinning(0.12), []
-    paired({"spins": spins, "next": lambda: alive.append(spins.working)}, rounds=2, warmup=1)
-    assert alive == [False] * 3
+    def engine(self):
+        self.left = self.spins
 
 
-def test_threads_that_never_rest_are_not_waited_for():
-    spins = Spinning(60)
-    try:
-        started = time.monotonic()
-        paired({"spins": spins}, rounds=2, warmup=0)
-        assert spins.working
-        assert time.monotonic() - started < 10
-    finally:
-        spins.over.set()
+def test_a_candidate_starts_when_the_threads_of_the_one_before_rest(monkeypatch):
+    machine, left = Machine(monkeypatch, spins=0.12), []
+    samples = paired({"spins": machine.engine, "next": lambda: left.append(machine.left)}, rounds=6, warmup=0)
+    assert left == [0] * 6
+    assert machine.worked == pytest.approx(6 * 0.12, abs=0.12)
+    assert samples["next"] == [0] * 6  # the waiting is nobody's time
+
+
+def test_threads_that_never_rest_are_not_waited_for(monkeypatch):
+    machine = Machine(monkeypatch, spins=float("inf"))
+    assert len(paired({"spins": machine.engine}, rounds=3, warmup=0)["spins"]) == 3
+    assert 0.5 <= machine.passed < 2
