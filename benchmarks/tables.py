@@ -273,7 +273,7 @@ _PARITY = ("cosine", "mAP finite-sum", "mAP trapezoid")
 
 def _parity(row: Row) -> tuple[str, str, str]:
     facts = row.facts
-    cosine = f"{facts['cosine']:.6f}" if "cosine" in facts else "reference" if "own_reference" in facts else _NONE
+    cosine = "reference" if facts.get("own_reference") else f"{facts['cosine']:.6f}" if "cosine" in facts else _NONE
     maps = []
     for name in ("map_finite_sum", "map_trapezoid"):
         if f"{name}_change" in facts:

@@ -131,7 +131,7 @@ def test_a_percentile_that_no_sample_lies_beyond_is_left_out():
 
 def test_the_reference_itself_is_called_so_and_not_found_equal_to_itself():
     made = whole()
-    own = {"own_reference": 1.0, "map_finite_sum": 0.7, "map_trapezoid": 0.69}
+    own = {"own_reference": 1.0, "cosine": 1.0, "map_finite_sum": 0.7, "map_trapezoid": 0.69}
     first = dataclasses.replace(made.rows[0], facts=own)
     text = markdown(dataclasses.replace(made, rows=(first, *made.rows[1:])))
     assert "| reference | 70.0 | 69.0 |" in text
