@@ -85,7 +85,9 @@ def _shares(rows: Sequence[Row]) -> list[Aim]:
 
 
 def _folders(rows: Sequence[Row]) -> list[Aim]:
-    """Decoding and the engine share the cores, so at best a folder takes as long as both, each with all of them."""
+    """Decoding and the engine share the cores, so at best a folder takes as long as the engine with all of them, and
+    then decoding, spread over them without loss.
+    """
     groups: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         if row.part == OFFLINE:
@@ -94,6 +96,7 @@ def _folders(rows: Sequence[Row]) -> list[Aim]:
     for (model, device), group in groups.items():
         if {FOLDER, ENGINE, DECODE} <= set(group):
             folder, engine, decode = (np.array(group[case].seconds) for case in (FOLDER, ENGINE, DECODE))
+            decode = decode / group[DECODE].setting["threads"]
             left = median_interval([float(value) for value in (engine + decode) / folder])
             alone, share = np.median(engine / folder), np.median(decode / (engine + decode))
             also = f"{alone:.2f} of the engine alone; decoding and resizing are {100 * share:.0f} % of the work"

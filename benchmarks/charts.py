@@ -18,7 +18,6 @@ class Point:
     name: str
     x: float
     y: float
-    ours: bool = True
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str, caption: str) -
     parts = _axes(xs, ys, x_title, y_title, _log_ticks(*xs))
     for number, point in enumerate(points, 1):
         x, y = _x(point.x, xs), _y(point.y, ys)
-        parts.append(f'<circle class="dot{"" if point.ours else " other"}" cx="{x:.1f}" cy="{y:.1f}" r="6"/>')
+        parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="6"/>')
         parts.append(_text(x + 10, y - 7, str(number), "start", "value"))
     listed = "".join(f"<li>{escaped(point.name)} <small>{point.x:,.3g}; {point.y:.4g}</small></li>" for point in points)
     said = "; ".join(f"{point.name}: {point.x:.3g}, {point.y:.4g}" for point in points)

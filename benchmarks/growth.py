@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import cycle, islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -22,6 +22,7 @@ from benchmarks.inputs import frame_with_boxes, one_size, write_files
 from benchmarks.results import Found, Row, hand_over, in_turn, output_option, shown
 from benchmarks.scoring import plant
 from benchmarks.subjects import Setup, Subject, load, subject_options
+from benchmarks.throughput import embed_to_file
 from benchmarks.timing import Interval, median_interval
 from reid_runtime.backends.base import Array, Backend
 from reid_runtime.cli import run
@@ -114,7 +115,11 @@ def _along(axis: str, calls: Calls, setup: Setup, subject: Subject) -> list[Row]
         return []
     points = {str(value): point for value, point in calls.items()}
     known: Mapping[str, float] = {} if axis == GALLERY else subject.facts
-    rows = in_turn(PART, points, {"axis": axis, "model": model}, 1, setup.budget)
+    # Folders are of many seconds: half the rounds.
+    rounds = -(-setup.budget.rounds // 2) if axis == FOLDER else None
+    # A value of threads takes what it takes, the yardstick all.
+    setting = {"axis": axis, "model": model}
+    rows = in_turn(PART, points, setting, 1, setup.budget, rounds=rounds, threads=setup.threads)
     return [
         replace(row, items=int(row.case), facts={**known, **points[row.case].facts(row.seconds)})
         if row.case in points
@@ -172,10 +177,11 @@ def _frames(setup: Setup, subject: Subject) -> Calls:
 
 
 def _folders(setup: Setup, subject: Subject, folder: Path) -> Calls:
-    counts = _steps(setup, 16, 128 * setup.budget.scale)
-    files = write_files(folder, setup.evidence.crops, 64)
+    counts = _steps(setup, 64, 1024 * setup.budget.scale)[::2]
+    files = write_files(folder, setup.evidence.crops, counts[-1])
     embedder, engine = _clocked(subject.embedder)
-    return {count: _Point(partial(embedder.embed, list(islice(cycle(files), count))), engine) for count in counts}
+    table = folder / "embeddings.npz"
+    return {count: _Point(partial(embed_to_file, embedder, files[:count], table), engine) for count in counts}
 
 
 def _galleries(setup: Setup) -> Calls:

@@ -12,7 +12,7 @@ from reid_runtime.resize import Pixels, resize
 
 SIZE = (256, 128)
 """Height and width of a crop where nothing else is said; the longest side is the default model's."""
-_FILE_SIZE = (128, 64)
+FILE_SIZE = (128, 64)
 """That of the files: Market-1501's."""
 _SPREAD = 32
 FRAME = (1080, 1920)
@@ -35,12 +35,12 @@ def mixed_sizes(crops: Sequence[Pixels], count: int) -> list[Pixels]:
     return [found[place] for place in order]
 
 
-def frame_with_boxes(crops: Sequence[Pixels], count: int) -> tuple[Pixels, npt.NDArray[np.float32]]:
+def frame_with_boxes(crops: Sequence[Pixels], count: int, seed: int = 0) -> tuple[Pixels, npt.NDArray[np.float32]]:
     """A frame of 1920x1080 in which `count` people stand, and their boxes, (count, 4), of many sizes.
 
-    Fewer boxes are the first of more.
+    Of one seed, fewer boxes are the first of more.
     """
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     frame = np.full((*FRAME, 3), 128, np.uint8)
     boxes = []
     for crop in islice(cycle(crops), count):
@@ -68,6 +68,6 @@ def write_files(folder: Path, crops: Sequence[Pixels], count: int) -> list[Path]
     paths = []
     for number, crop in enumerate(islice(cycle(crops), count)):
         path = folder / f"{number:06}.jpg"
-        Image.fromarray(resize(crop, _FILE_SIZE)).save(path, quality=95)
+        Image.fromarray(resize(crop, FILE_SIZE)).save(path, quality=95)
         paths.append(path)
     return paths

@@ -28,7 +28,8 @@ BOXES = (8, 16, 32, 64)
 BOUND = 0.1
 """Seconds within which a server's answers must come."""
 _BOXES_A_TURN = 72
-"""As many frames as have so many boxes: with 8 in each, the turns of a full measurement have a 99th percentile."""
+"""As many different frames as have so many boxes: with 8 in each, the turns of a full measurement have a 99th
+percentile."""
 
 
 def measure_latency(setup: Setup, subjects: list[Subject], bound: float = BOUND) -> Found:
@@ -46,7 +47,7 @@ def _single(setup: Setup, subjects: list[Subject]) -> list[Row]:
     shapes = [crop.shape[:2] for crop in crops]
     setting = {"crops": len(crops), "issue": "equal", "sizes": len(set(shapes))}
     facts = {subject.case: subject.facts | subject.operations(shapes) for subject in subjects}
-    return _in_turns(SINGLE, asked, turns, budget.warmup, setting, 1, facts)
+    return _in_turns(SINGLE, asked, turns, setup, setting, 1, facts)
 
 
 def _embed_one(subject: Subject, crops: Sequence[Pixels], number: int) -> None:
@@ -57,32 +58,33 @@ def _multi(setup: Setup, subjects: list[Subject]) -> list[Row]:
     budget = setup.budget
     rows = []
     for count in BOXES if budget.scale > 1 else BOXES[::3]:
-        frame, boxes = frame_with_boxes(setup.evidence.crops, count)
-        turns = [range(_BOXES_A_TURN // count)] * (budget.warmup + budget.rounds)
-        asked = {subject.case: partial(_embed_frame, subject, frame, boxes) for subject in subjects}
-        shapes = [(int(bottom - top), int(right - left)) for left, top, right, bottom in boxes] * len(turns[0])
+        frames = [frame_with_boxes(setup.evidence.crops, count, seed) for seed in range(_BOXES_A_TURN // count)]
+        turns = [range(len(frames))] * (budget.warmup + budget.rounds)
+        asked = {subject.case: partial(_embed_frame, subject, frames) for subject in subjects}
+        shapes = [(int(bottom - top), int(right - left)) for _, boxes in frames for left, top, right, bottom in boxes]
         facts = {subject.case: subject.facts | subject.operations(shapes) for subject in subjects}
-        rows += _in_turns(MULTI, asked, turns, budget.warmup, {"boxes": count}, count, facts)
+        rows += _in_turns(MULTI, asked, turns, setup, {"boxes": count}, count, facts)
     return rows
 
 
-def _embed_frame(subject: Subject, frame: Pixels, boxes: npt.NDArray[np.float32], _: int) -> None:
-    subject.embedder.embed_boxes(frame, boxes, "rgb")
+def _embed_frame(subject: Subject, frames: Sequence[tuple[Pixels, npt.NDArray[np.float32]]], number: int) -> None:
+    subject.embedder.embed_boxes(*frames[number], "rgb")
 
 
 def _in_turns(
     part: str,
     asked: Mapping[str, Callable[[int], object]],
     turns: Sequence[Sequence[int]],
-    warmup: int,
+    setup: Setup,
     setting: Mapping[str, Any],
     items: int,
     facts: Mapping[str, Mapping[str, float]],
 ) -> list[Row]:
-    """The rows of cases that take turns of queries, the first `warmup` of them uncounted; the yardstick has one a turn.
+    """The rows of cases that take turns of queries, the warm-up's uncounted; the yardstick has one a turn.
 
     items: images of a query.
     """
+    warmup = setup.budget.warmup
     latencies: dict[str, list[float]] = {case: [] for case in asked}
 
     def taking(case: str) -> Callable[[], object]:
@@ -90,7 +92,7 @@ def _in_turns(
         return lambda: latencies[case].extend(stream(next(left), asked[case]))
 
     calls = {case: taking(case) for case in asked}
-    samples = paired({**calls, YARDSTICK: yardstick}, len(turns) - warmup, warmup)
+    samples = paired({**calls, YARDSTICK: partial(yardstick, setup.threads)}, len(turns) - warmup, warmup)
     turn = len(turns[0])
     counted = {case: seconds[warmup * turn :] for case, seconds in latencies.items()}
     rates = {case: {"rate": items * len(seconds) / sum(seconds)} for case, seconds in counted.items()}

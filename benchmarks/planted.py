@@ -2,7 +2,8 @@
 
 Series of windows as `benchmarks.stages` measures them, in turn: the first is what all others are compared with, one is
 the same once more, and in each of the others one stage's own function is made to take 15 % longer. A stage that is not
-found, another that is named, and an alarm over what did not change are failures. The full measurement takes about ten
+found, another that is named, and an alarm over what did not change are failures. So the statistics are tried, on the
+stages alone and within minutes; how a machine differs tomorrow is not. The full measurement takes about ten
 minutes, and a machine that has nothing else to do: where it has, the intervals are wider than what is planted.
 """
 

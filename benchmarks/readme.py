@@ -26,6 +26,8 @@ def figures(report: Report) -> str:
         f"**{models}; {ranked}**\n\n{about['processor']}, {about['threads']} cores, {about['system']}, Python "
         f"{about['python']}; source {about['git']}, {about['time'][:10]}."
     )
+    if (earlier := about.get("parity_from")) is not None:
+        said += f" Cosines and mAP were measured before: source {earlier['git']}, {earlier['time'][:10]}."
     by_part = {each.part: each for each in tables(report)}
     told = [
         f"**{by_part[part].title}.** {by_part[part].says}\n\n{by_part[part].markdown()}"
@@ -62,9 +64,11 @@ def require_publishable(path: Path, report: Report) -> None:
         raise ResultError(f"{path} does not say what it measured: it is of an earlier version, measure it again")
     if failed := about.get("failed"):
         raise ResultError(f"{path}: {', '.join(failed)} broke; expected a report whose parts all ran, measure it again")
-    git = about.get("git")
-    if git is None or git.endswith("-dirty"):
-        raise ResultError(f"{path} is of the source {git!r}; expected a committed state, commit and measure it again")
+    for git in (about.get("git"), about.get("parity_from", about).get("git")):
+        if git is None or git.endswith("-dirty"):
+            raise ResultError(
+                f"{path} is of the source {git!r}; expected a committed state, commit and measure it again"
+            )
 
 
 @click.command()

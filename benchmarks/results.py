@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import wraps
+from functools import partial, wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -141,13 +141,14 @@ def in_turn(
     against: str | None = None,
     facts: Mapping[str, Mapping[str, float]] | None = None,
     rounds: int | None = None,
+    threads: int = 1,
 ) -> list[Row]:
-    """The rows of cases that are timed in turn with each other and with the yardstick.
+    """The rows of cases that are timed in turn with each other and with the yardstick, on as many threads as theirs.
 
     against: the case that the others' speed is given as a multiple of, with its interval, in their facts `times`,
     `times_low` and `times_high`. facts: more of them, by case.
     """
-    samples = paired({**calls, YARDSTICK: yardstick}, rounds or budget.rounds, budget.warmup)
+    samples = paired({**calls, YARDSTICK: partial(yardstick, threads)}, rounds or budget.rounds, budget.warmup)
     return rows_of(part, samples, setting, items, against=against, facts=facts)
 
 
@@ -170,6 +171,15 @@ def rows_of(
             own |= {"times": times.value, "times_low": times.low, "times_high": times.high}
         rows.append(Row(case, shared, tuple(seconds), items, own, part))
     return rows
+
+
+def turns(row: Row) -> tuple[float, ...]:
+    """The seconds of whole turns, where a row's `turn` says how many of its samples are one over all inputs.
+
+    The yardstick is taken once a turn already.
+    """
+    turn = 1 if row.case == YARDSTICK else int(row.setting.get("turn", 1))
+    return tuple(sum(row.seconds[start : start + turn]) for start in range(0, len(row.seconds) - turn + 1, turn))
 
 
 def shown(rows: Iterable[Row]) -> list[Row]:

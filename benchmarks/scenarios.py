@@ -8,7 +8,8 @@ highest rate at which the 99th percentile of the latency keeps within a bound.
 Names, measures and the equal issue of inputs are those of MLPerf Inference's rules today; in the paper (Reddi et al.,
 2020, "MLPerf Inference Benchmark") and up to v1.0 MultiStream was the number of images a query that keep a bound.
 What differs: durations are shorter, percentiles are nearest ranks, without the rules' penalty for few queries,
-MultiStream has other numbers of images than 8 as well, and nothing is submitted anywhere.
+MultiStream has other numbers of images than 8 as well and a few frames again and again, so that every shape was seen
+before, and nothing is submitted anywhere.
 """
 
 import math

@@ -308,7 +308,8 @@ def _scores(evaluation: Evaluation | None, embedder: Embedder) -> dict[str, floa
     if evaluation is not None:
         summary = evaluation.scores.summary()
         return {"map_finite_sum": summary.map_finite_sum, "map_trapezoid": summary.map_trapezoid}
-    if embedder.contract.scores:
+    # What is recorded is of float32, or of the integers that the file has.
+    if embedder.contract.scores and "bfloat16" not in embedder.backend.name:
         score = embedder.contract.scores[0]
         return {"recorded_map_finite_sum": score.map_finite_sum, "recorded_map_trapezoid": score.map_trapezoid}
     return {}

@@ -8,16 +8,15 @@ from typing import Any
 from benchmarks.aims import aims
 from benchmarks.growth import PART as GROWTH
 from benchmarks.growth import axes_of, told
-from benchmarks.latency import MULTI, SERVER, SINGLE
+from benchmarks.latency import MULTI, SERVER, SINGLE, points
 from benchmarks.limits import BYTES, best, peak
 from benchmarks.limits import PART as LIMITS
 from benchmarks.peers.measuring import PART as PEERS
-from benchmarks.results import Report, Row, shown
+from benchmarks.results import Report, Row, shown, turns
 from benchmarks.stages import CROPS, GPU_PART
 from benchmarks.stages import PART as STAGES
 from benchmarks.subjects import whose
 from benchmarks.throughput import COLD, EIGHT, ENGINE, MIXED, OFFLINE, share_of_peak
-from benchmarks.timing import percentile, supported
 
 AIMS = "aims"
 _NONE = "–"
@@ -93,7 +92,7 @@ def _of(rows: Sequence[Row], part: str) -> list[Row]:
 
 
 def _latency(rows: list[Row], every: Sequence[Row]) -> Table:
-    lines = [(row.case, *_points(row), _rate(row), _of_peak(row, every), *_parity(row), _steady(row)) for row in rows]
+    lines = [(row.case, *points(row), _rate(row), _of_peak(row, every), *_parity(row), _steady(row)) for row in rows]
     head = ("artefact", "p50 ms", "p90 ms", "p99 ms", "images/s", _OF_PEAK, *_PARITY, "series")
     says = (
         "One crop in memory after the other, each size as often as any other; the artefacts in turn. "
@@ -105,13 +104,13 @@ def _latency(rows: list[Row], every: Sequence[Row]) -> Table:
 def _multi(rows: list[Row], every: Sequence[Row]) -> Table:
     lines = [
         (
-            row.case, str(row.setting["boxes"]), *_points(row), _rate(row), _of_peak(row, every), *_parity(row),
+            row.case, str(row.setting["boxes"]), *points(row), _rate(row), _of_peak(row, every), *_parity(row),
             _steady(row),
         )
         for row in rows
     ]  # fmt: skip
     head = ("artefact", "boxes", "p50 ms", "p90 ms", "p99 ms", "crops/s", _OF_PEAK, *_PARITY, "series")
-    says = "A frame of 1920×1080 and its boxes as one query; the artefacts in turn."
+    says = "A frame of 1920×1080 and its boxes as one query, several frames in turn; the artefacts in turn."
     return Table(MULTI, "MultiStream", says, head, tuple(lines))
 
 
@@ -121,7 +120,7 @@ def _server(rows: list[Row]) -> Table:
             row.case,
             f"{row.setting['bound_ms']:g}",
             _held(row),
-            *_points(row),
+            *points(row),
             *_parity(row),
             _steady(row) if row.facts["rate"] else _NONE,
         )
@@ -196,7 +195,9 @@ def _peers(rows: list[Row], every: Sequence[Row]) -> Table:
     lines = [_speed(row, every) for row in sorted(rows, key=lambda row: row.middle)]
     against = rows[0].setting["against"] if rows else ""
     says = (
-        f"Files to vectors on the same files and cores, in turn, the fastest first; speed as a multiple of {against}."
+        f"Files to vectors on the same files and cores, in turn, the fastest first; speed as a multiple of {against}. "
+        "The files are of one size, as Market-1501's are; the cosine is the worst of the report's own crops, of many "
+        "sizes, which some of these ways stretch."
     )
     head = ("case", "images/s", "speed", _OF_PEAK, *_PARITY, "series")
     return Table(PEERS, "Beside what people use instead", says, head, tuple(lines))
@@ -209,7 +210,7 @@ def _stages(rows: list[Row]) -> Table:
         lines.append((whose(row), row.case, f"{1e3 / row.rate:.3f}", f"{100 / row.rate / total:.1f}", _steady(row)))
     written = next((f" of {row.items} rows" for row in rows if row.case == "write"), "")
     says = (
-        "Each stage alone, in turn with the others, on one core; in a folder they share all cores and overlap. Copying "
+        "Each stage alone, in turn with the others, on one core; a folder has all cores for them. Copying "
         f"is the making of batches, writing that of a file{written}."
     )
     head = ("artefact", "stage", "ms an image", "share, %", "series")
@@ -217,7 +218,7 @@ def _stages(rows: list[Row]) -> Table:
 
 
 def _gpu(rows: list[Row]) -> Table:
-    lines = [(whose(row), row.case, *_points(row), _steady(row)) for row in rows]
+    lines = [(whose(row), row.case, *points(row), _steady(row)) for row in rows]
     head = ("artefact", "time", "p50 ms", "p90 ms", "p99 ms", "series")
     says = f"A batch of {CROPS} crops: until its vectors are on the host; and its kernels alone, by CUDA events."
     return Table(GPU_PART, "Host and device", says, head, tuple(lines))
@@ -232,13 +233,14 @@ def _limits(rows: list[Row]) -> Table:
         lines.append((row.case, f"{most / 1e9:,.1f}", balance))
     says = (
         "The best sample of each engine, with the shape that it is best at: operations of products of matrices, one as "
-        "large as a convolution's, bytes of a copy. The best engine's is the peak of the shares above. "
+        "large as a convolution's, bytes of a copy. The best engine's is the peak of the shares above: the least that "
+        "the machine's own limit can be, for better code than theirs may do more. "
         "An operator that does fewer operations for each byte that it moves than the last column says is bound by the "
         "memory, where no cache holds them: the depthwise convolutions, additions and pooling of a network, not its "
         "large products."
     )
     head = ("limit", "10⁹ a second", "operations a byte")
-    return Table(LIMITS, "This machine's limits, in this run", says, head, tuple(lines))
+    return Table(LIMITS, "The most that this machine was seen to do, in this run", says, head, tuple(lines))
 
 
 def _growth(rows: list[Row]) -> Table:
@@ -301,22 +303,8 @@ def _rate(row: Row) -> str:
 
 def _of_peak(row: Row, every: Sequence[Row]) -> str:
     """The share of this machine's peak in the precision that the row computes in, which its whole name says."""
-    share = share_of_peak(replace(row, seconds=_turns(row)), list(every))
+    share = share_of_peak(replace(row, seconds=turns(row)), list(every))
     return _NONE if share is None else f"{100 * share[1]:.1f} % of {share[0]}"
-
-
-def _turns(row: Row) -> tuple[float, ...]:
-    """The seconds of what a row's operations are of: of whole turns where a sample is one query of many."""
-    turn = row.setting.get("turn", 1)
-    return tuple(sum(row.seconds[start : start + turn]) for start in range(0, len(row.seconds) - turn + 1, turn))
-
-
-def _points(row: Row) -> tuple[str, str, str]:
-    first, second, third = (
-        f"{1e3 * percentile(row.seconds, share):.2f}" if supported(len(row.seconds), share) else _NONE
-        for share in (0.5, 0.9, 0.99)
-    )
-    return first, second, third
 
 
 def _times(row: Row) -> str:

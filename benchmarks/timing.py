@@ -5,7 +5,9 @@ steady, and whether two reports differ; and how much is measured.
 import math
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from statistics import NormalDist, fmean, variance
 
@@ -51,9 +53,19 @@ class Interval:
     high: float
 
 
-def yardstick() -> None:
-    """The same millisecond or two of work always: what tells a slower machine from slower code."""
-    zlib.compress(_YARDSTICK, 6)
+def yardstick(threads: int = 1) -> None:
+    """The same millisecond or two of work always, on each of so many threads: what tells a slower machine from slower
+    code. One thread alone would find a free core where what it is beside needs all of them.
+    """
+    if threads == 1:
+        zlib.compress(_YARDSTICK, 6)
+    else:
+        list(_pool(threads).map(lambda _: zlib.compress(_YARDSTICK, 6), range(threads)))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="yardstick")
 
 
 def percentile(samples: Sequence[float], share: float) -> float:

@@ -1,6 +1,8 @@
 """Ways from a list of files to vectors, each a class that loads once and is then called with the files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,9 +49,10 @@ class TorchExtractor:
     """A checkpoint as torchreid's `FeatureExtractor` runs one: a file after the other through Pillow, stretched to
     256x128, to a float tensor, normalised; one batch; eager, float32, contiguous, without gradients.
 
-    compiled is torch's best for a CPU instead. Channels-last is from its Performance Tuning Guide; torch.compile with
-    freezing, which makes constants of the weights and packs them for oneDNN, under no_grad and with autocast is from
-    its tutorial on max-autotune on a CPU; that mode itself chooses among matrix products, of which a trunk has none.
+    compiled is torch's best for a CPU instead. Channels-last, and the next batch's pictures made while the network
+    runs, on as many threads, are from its Performance Tuning Guide; torch.compile with freezing, which makes constants
+    of the weights and packs them for oneDNN, under no_grad and with autocast is from its tutorial on max-autotune on a
+    CPU; that mode itself chooses among matrix products, of which a trunk has none.
     """
 
     def __init__(self, checkpoint: Path, threads: int, compiled: bool = False, bfloat16: bool = False) -> None:
@@ -72,7 +75,7 @@ class TorchExtractor:
                 projected = network.projection(network.pooling(trunk(pixels))).float()
             return projected / projected.norm(dim=1, keepdim=True)
 
-        self._torch, self._layout, self._compiled = torch, layout, compiled
+        self._torch, self._layout, self._compiled, self._threads = torch, layout, compiled, threads
         self._run = torch.compile(run, dynamic=False, options={"freezing": True}) if compiled else run
         how = "compiled, frozen, channels last" if compiled else "eager, as torchreid has it"
         self.name = f"torch {how}{', bfloat16 by autocast' if bfloat16 else ''}"
@@ -81,12 +84,24 @@ class TorchExtractor:
         """In batches of 32; the last is filled up where the network is compiled, which it is for one shape."""
         torch = self._torch
         rows = []
-        for start in range(0, len(files), _CHUNK):
-            some = [torch.from_numpy(_normalised(path)) for path in files[start : start + _CHUNK]]
+        for made in self._chunks([files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]):
+            some = [torch.from_numpy(pixels) for pixels in made]
             batch = torch.stack(some + some[-1:] * (_CHUNK - len(some) if self._compiled else 0))
             with torch.no_grad():  # not inference_mode, whose tensors a frozen graph does not take
                 rows.append(self._run(batch.contiguous(memory_format=self._layout))[: len(some)].numpy())
         return np.concatenate(rows)
+
+    def _chunks(self, chunks: Sequence[Sequence[Path]]) -> Iterator[list[npt.NDArray[np.float32]]]:
+        if not self._compiled:
+            yield from ([_normalised(path) for path in chunk] for chunk in chunks)
+            return
+        with ThreadPoolExecutor(self._threads) as pool:
+            before: list[Future[npt.NDArray[np.float32]]] = []
+            for chunk in [*chunks, ()]:
+                ahead = [pool.submit(_normalised, path) for path in chunk]
+                if before:
+                    yield [future.result() for future in before]
+                before = ahead
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
         """One for all."""
@@ -187,18 +202,37 @@ class FastembedWay(Session):
 class OpenVinoQueue:
     """OpenVINO's asynchronous queue with the throughput hint, as its pages on high-level performance hints and on
     optimising for throughput have it for many inputs. The precision is its own choice or, for `precision`, what its
-    page on precision control asks for it with.
+    page on precision control asks for it with. A network whose sizes are free is compiled for the one size that most
+    pictures have, as its page on dynamic shapes advises, and for all others once more.
     """
 
-    def __init__(self, model: Path, contract: Contract, threads: int, precision: str | None = None) -> None:
-        """precision: f32, say; where it is None, bfloat16 on processors that have it."""
+    def __init__(
+        self,
+        model: Path,
+        contract: Contract,
+        threads: int,
+        precision: str | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        """precision: f32, say; where it is None, bfloat16 on processors that have it. size: of most pictures."""
         openvino = import_openvino()
         options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": threads}
         options |= {} if precision is None else {"INFERENCE_PRECISION_HINT": precision}
-        compiled = openvino.Core().compile_model(model, "CPU", options)
-        said = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        self._queue = openvino.AsyncInferQueue(compiled)
         self._contract = contract
+
+        def queue(fixed: bool) -> Any:
+            network = openvino.Core().read_model(model)
+            if fixed:
+                network.reshape(list(self._fixed))
+            return openvino.AsyncInferQueue(openvino.Core().compile_model(network, "CPU", options))
+
+        self._free = cache(lambda: queue(fixed=False))
+        self._fixed: tuple[int, ...] = ()
+        if size is not None:
+            pixels = np.zeros((1, *contract.resize.shape(*size), 3), np.uint8)
+            self._fixed = to_model_input(pixels, contract.input).shape
+        self._queue = queue(fixed=True) if self._fixed else self._free()
+        said = self._queue[0].get_compiled_model().get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.precision = _PRECISIONS.get(said, said)
         chosen = " (its default)" if precision is None and self.precision != "float32" else ""
         self.name = f"openvino, asynchronous queue, {self.precision}{chosen}"
@@ -210,11 +244,16 @@ class OpenVinoQueue:
         def keep(request: Any, place: int) -> None:
             rows[place] = np.array(request.get_output_tensor().data[0], np.float32)
 
-        self._queue.set_callback(keep)
+        queues: dict[bool, Any] = {}
         for place, path in enumerate(files):
             pixels = to_model_input(_prepared(path, self._contract)[None], self._contract.input)
-            self._queue.start_async([pixels], place)
-        self._queue.wait_all()
+            fits = not self._fixed or pixels.shape == self._fixed
+            if fits not in queues:
+                queues[fits] = self._queue if fits else self._free()
+                queues[fits].set_callback(keep)
+            queues[fits].start_async([pixels], place)
+        for queue in queues.values():
+            queue.wait_all()
         return np.stack([row for row in rows if row is not None])
 
     def shape(self, height: int, width: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.inputs import write_files
+from benchmarks.inputs import FILE_SIZE, write_files
 from benchmarks.peers.candidates import BatchedSession, FastembedWay, LoopOfOne, OpenVinoQueue, Peer, TorchExtractor
 from benchmarks.peers.external import ExternalPeer, VectorsError, parse
 from benchmarks.peers.parity import cosine, peer_parity, ranking
@@ -120,7 +120,7 @@ def _time(setup: Setup, cases: dict[str, _Case], count: int, found: Found) -> No
     calls = {name: partial(_call, case, failed) for name, case in cases.items()}
     facts = {name: case.facts for name, case in cases.items()}
     setting = {"files": count, "threads": setup.threads}
-    rows = in_turn(PART, calls, setting, count, setup.budget, against=against, facts=facts)
+    rows = in_turn(PART, calls, setting, count, setup.budget, against=against, facts=facts, threads=setup.threads)
     if against in failed:
         raise PeerError(f"{against}, which speeds are a multiple of, failed while it was timed: {failed[against]}")
     found.notes += [f"peer {name}: it failed while it was timed: {why}" for name, why in failed.items()]
@@ -242,7 +242,7 @@ def _torch(setup: Setup, choice: PeerChoice, found: Found) -> list[_Maker]:
         return _Entry(f"{peer.name}, weights {weights.stem}", peer, peer.contract)
 
     makers = [_Maker(f"torch eager: {weights.stem}", partial(make, False, False))]
-    if setup.budget == QUICK:
+    if setup.budget == QUICK and setup.evidence.task is None:  # with a data set it scores for a full run
         found.notes.append("peer torch compiled: left out of a trial, for compiling alone takes half a minute")
         return makers
     return [
@@ -259,7 +259,7 @@ def _engines(setup: Setup, subjects: Sequence[Subject], others: Sequence[Subject
         peer = kind(path, contract, setup.threads)
         return _Entry(f"{peer.name}: {path.stem}", peer, contract, path)
 
-    exact = partial(OpenVinoQueue, precision="f32")
+    queue = partial(OpenVinoQueue, size=FILE_SIZE)
     makers = []
     ours = {subject.embedder.path: subject.embedder.contract for subject in subjects}
     for path, contract in (ours | {subject.embedder.path: subject.embedder.contract for subject in others}).items():
@@ -268,9 +268,9 @@ def _engines(setup: Setup, subjects: Sequence[Subject], others: Sequence[Subject
             kinds |= {"loop of one": LoopOfOne, "as fastembed does": FastembedWay} if path in ours else {}
             kinds["onnxruntime, batches"] = BatchedSession
         if path.suffix in (".onnx", ".xml"):
-            kinds["openvino, asynchronous queue"] = OpenVinoQueue
+            kinds["openvino, asynchronous queue"] = queue
             if path in ours and contract.precision == "float32":
-                kinds["openvino, asynchronous queue, float32"] = exact
+                kinds["openvino, asynchronous queue, float32"] = partial(queue, precision="f32")
         makers += [_Maker(f"{says}: {path.stem}", partial(make, kind, path, contract)) for says, kind in kinds.items()]
     return makers
 
@@ -295,7 +295,7 @@ def other_models(folder: Path | None) -> list[tuple[Path, str]]:
 
 
 def _seen(setup: Setup, subjects: Sequence[Subject], peer: ExternalPeer, files: Sequence[Path], found: Found) -> _Case:
-    """An external command with its cosine.
+    """An external command with its cosine, which is of the files that it embeds, for it embeds no others.
 
     Nobody but the user knows which network it runs, so its vectors are held to the first artefact's reference: of
     another network of as many dimensions the cosine is near zero, and says so.

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.by_hand import commands
 from benchmarks.peers import measuring
-from benchmarks.peers.candidates import BatchedSession, FastembedWay, LoopOfOne, OpenVinoQueue
+from benchmarks.peers.candidates import BatchedSession, FastembedWay, LoopOfOne, OpenVinoQueue, TorchExtractor
 from benchmarks.peers.external import ExternalError, ExternalPeer, VectorsError, parse
 from benchmarks.peers.measuring import OTHERS, OURS, UNSEEN, PeerChoice, measure_peers
 from benchmarks.results import shown
@@ -101,6 +102,51 @@ def test_fastembeds_way_stretches_and_says_at_what_shape(tmp_path, tiny_model):
     assert peer.embed([tmp_path / "a.png"]).shape == (1, 8)
     assert peer.shape(30, 12) == (256, 128)
     assert LoopOfOne(tiny_model, CONTRACT, 1).shape(32, 16) == (16, 8)
+
+
+def test_openvinos_queue_takes_the_size_that_it_is_compiled_for_and_all_others(tmp_path, tiny_model, tiny):
+    pytest.importorskip("openvino")
+    files = []
+    for seed in range(12):
+        files.append(tmp_path / f"{seed:02}.png")
+        files[-1].write_bytes(encode(picture(16, (8, 12)[seed % 2], seed), "PNG"))
+    queue = OpenVinoQueue(tiny_model, CONTRACT, 1, "f32", size=(16, 8))
+    assert queue._queue[0].get_compiled_model().input(0).partial_shape.is_static
+    found = queue.embed(files)
+    assert found == pytest.approx(tiny.embed(files), abs=1e-5)
+    assert queue.embed(files[::2]) == pytest.approx(found[::2], abs=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_torchs_extractor_stretches_and_gives_the_checkpoints_vectors(tmp_path, compiled, monkeypatch):
+    """Every speed is a multiple of its: row i of file i, the last batch filled up where it must be."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    from training.backbones import BACKBONES
+    from training.checkpoint import read_checkpoint, untrained, write_checkpoint
+
+    from ..training.tiny import TINY
+
+    monkeypatch.setitem(BACKBONES, TINY.name, TINY)
+    # Compiling takes half a minute, and changes no batch.
+    monkeypatch.setattr(torch, "compile", lambda run, **_: run)
+    weights = tmp_path / "tiny.safetensors"
+    write_checkpoint(weights, untrained("tiny", 8))
+    files = []
+    for seed in range(35):
+        files.append(tmp_path / f"{seed:02}.png")
+        files[-1].write_bytes(encode(picture(40 + seed, 24, seed), "PNG"))
+    found = TorchExtractor(weights, 1, compiled=compiled).embed(files)
+
+    network = read_checkpoint(weights).network()
+    mean, deviation = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
+    for row, path in list(zip(found, files, strict=True))[::17]:
+        with Image.open(path) as opened:
+            pixels = np.asarray(opened.convert("RGB").resize((128, 256), Image.Resampling.BILINEAR)) / 255
+        with torch.no_grad():
+            planes = torch.from_numpy(((pixels - mean) / deviation).astype(np.float32)).permute(2, 0, 1)[None]
+            expected = network.projection(network.pooling(network.trunk(planes)))[0]
+        assert row == pytest.approx((expected / expected.norm()).numpy(), abs=1e-5)
 
 
 def test_openvino_computes_in_what_it_was_asked_for(tiny_model):

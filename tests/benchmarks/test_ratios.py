@@ -4,7 +4,8 @@ Never an absolute time. The median of the rounds counts, and a first miss is mea
 run on the machine.
 """
 
-import numpy as np
+from pathlib import Path
+
 import pytest
 
 from benchmarks.inputs import mixed_sizes, one_size
@@ -14,6 +15,7 @@ from reid_runtime import Embedder
 from reid_runtime.embedder import default_model
 
 ROUNDS = 7
+MODELS = Path(__file__).parents[2] / "models"
 
 
 def at_least(bound, calls, slower, faster):
@@ -41,17 +43,12 @@ def test_mixed_sizes_are_not_slower_than_half_of_one_size(model, crops):
     at_least(0.5, calls, "one size", "mixed sizes")
 
 
-def test_int8_is_not_slower_than_float32(model, crops, tmp_path):
-    onnx = pytest.importorskip("onnx")
-    from export.calibration import observe
-    from export.quantise import CPU, Wiring, observed, quantised
-    from reid_runtime.backends import open_backend
-
-    graph = onnx.load(str(default_model()))
-    pictures = one_size(crops, 4)
-    seen = observe(graph, observed(graph, CPU), pictures)
-    whole = tmp_path / "int8.onnx"
-    onnx.save(quantised(graph, CPU, seen, 99.0, Wiring(graph).layers(CPU)), str(whole))
-    batch, integers = np.stack(pictures), open_backend(whole, "cpu", 1)
-    calls = {"float32": lambda: model.backend.run(batch), "int8": lambda: integers.run(batch)}
-    at_least(1.1, calls, "float32", "int8")
+def test_int8_is_not_slower_than_float32(model, crops):
+    """The artefact that the repository has. A CPU without instructions for such products need not be faster."""
+    about = Path("/proc/cpuinfo")
+    if not about.is_file() or not any(flag in about.read_text() for flag in ("vnni", "amx_int8", "asimddp")):
+        pytest.skip("this CPU is not known to multiply integers faster")
+    integers = Embedder.load(MODELS / "mobilenetv2-market1501-int8-cpu.onnx", threads=1)
+    same = one_size(crops, 4)
+    calls = {"float32": lambda: model.embed(same, "rgb"), "int8": lambda: integers.embed(same, "rgb")}
+    at_least(1.0, calls, "float32", "int8")

@@ -1,14 +1,16 @@
 """The timer that every benchmark uses, and the schema of their results."""
 
 import json
+import threading
 import time
+import zlib
 from itertools import pairwise, permutations, product
 from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.results import Report, Row, environment
-from benchmarks.timing import paired, percentile, ratio
+from benchmarks.timing import paired, percentile, ratio, yardstick
 from export import timing
 
 
@@ -111,3 +113,15 @@ def test_threads_that_never_rest_are_not_waited_for(monkeypatch):
     machine = Machine(monkeypatch, spins=float("inf"))
     assert len(paired({"spins": machine.engine}, rounds=3, warmup=0)["spins"]) == 3
     assert 0.5 <= machine.passed < 2
+
+
+def test_the_yardstick_works_on_as_many_threads_as_it_is_given(monkeypatch):
+    here, meeting = [], threading.Barrier(3, timeout=5)
+
+    def work(content, level):
+        here.append(threading.get_ident())
+        meeting.wait()
+
+    monkeypatch.setattr(zlib, "compress", work)
+    yardstick(3)  # one thread alone would wait for the two others in vain
+    assert len(set(here)) == 3
