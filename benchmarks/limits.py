@@ -20,7 +20,7 @@ from benchmarks.results import Found, Row, hand_over, output_option, rows_of, sh
 from benchmarks.subjects import pin
 from benchmarks.timing import FULL, QUICK, Budget, paired
 from reid_runtime.backends.onnx import import_onnxruntime
-from reid_runtime.backends.openvino import import_openvino
+from reid_runtime.backends.openvino import import_openvino, openvino_core
 from reid_runtime.cli import run
 from reid_runtime.errors import BackendError
 
@@ -177,14 +177,14 @@ def _openvino(a: Matrix, b: Matrix, threads: int) -> dict[str, Call]:
                 last = opset13.matmul(last, factor, False, True)
         model = openvino.Model([last], [given], "products")
         options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-        return openvino.Core().compile_model(model, "CPU", options)
+        return openvino_core().compile_model(model, "CPU", options)
 
     def call(compiled: Any) -> Call:
         request = compiled.create_infer_request()
         return lambda: request.infer([first], share_inputs=True, share_outputs=True)
 
     calls = {"float32": call(chain("f32"))}
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         calls["bfloat16"] = call(chain("bf16"))
     whole = chain("f32", integers=True)
     kinds = ("FullyConnected", "Convolution")

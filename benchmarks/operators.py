@@ -13,6 +13,7 @@ from benchmarks.inputs import SIZE
 from benchmarks.results import text_table
 from benchmarks.subjects import pin
 from benchmarks.work import multiply_adds
+from reid_runtime.backends.openvino import openvino_core
 from reid_runtime.cli import run
 from reid_runtime.resize import Pixels
 
@@ -53,9 +54,7 @@ def on_onnxruntime(model: Path, images: Pixels, threads: int) -> Spent:
 
 def on_openvino(model: Path, images: Pixels, threads: int, precision: str) -> Spent:
     """By OpenVINO's performance counters; `precision` is its hint, f32 or bf16."""
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     hints = {"PERF_COUNT": "YES", "INFERENCE_NUM_THREADS": str(threads), "INFERENCE_PRECISION_HINT": precision}
     request = core.compile_model(str(model), "CPU", hints).create_infer_request()
     spent: Counter[str] = Counter()

@@ -8,7 +8,7 @@ import numpy as np
 
 from reid_runtime.backends import Backend, open_backend
 from reid_runtime.backends.onnx import import_onnxruntime
-from reid_runtime.backends.openvino import import_openvino
+from reid_runtime.backends.openvino import openvino_core
 from reid_runtime.contract import BLANK, VERSION
 from reid_runtime.errors import ContractError
 
@@ -73,7 +73,7 @@ def _onnx_input(path: Path) -> tuple[Shape, str]:
 
 
 def _openvino_input(path: Path) -> tuple[Shape, str]:
-    wanted = import_openvino().Core().read_model(path).inputs[0]
+    wanted = openvino_core().read_model(path).inputs[0]
     axes = tuple(side.get_length() if side.is_static else None for side in wanted.get_partial_shape())
     return axes, wanted.get_element_type().get_type_name()
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from reid_runtime.backends.onnx import import_onnxruntime
-from reid_runtime.backends.openvino import import_openvino
+from reid_runtime.backends.openvino import import_openvino, openvino_core
 from reid_runtime.contract import Contract
 from reid_runtime.errors import MissingBackendError
 from reid_runtime.images import to_model_input
@@ -221,10 +221,10 @@ class OpenVinoQueue:
         self._contract = contract
 
         def queue(fixed: bool) -> Any:
-            network = openvino.Core().read_model(model)
+            network = openvino_core().read_model(model)
             if fixed:
                 network.reshape(list(self._fixed))
-            return openvino.AsyncInferQueue(openvino.Core().compile_model(network, "CPU", options))
+            return openvino.AsyncInferQueue(openvino_core().compile_model(network, "CPU", options))
 
         self._free = cache(lambda: queue(fixed=False))
         self._fixed: tuple[int, ...] = ()

@@ -3,6 +3,7 @@
 In float32, or in bfloat16 where that is asked for by name: never the one when the other was.
 """
 
+import functools
 import sys
 import threading
 from pathlib import Path
@@ -34,6 +35,25 @@ def import_openvino() -> ModuleType:
     return openvino  # type: ignore[no-any-return]  # the package has no types
 
 
+_one_at_a_time = threading.Lock()
+
+
+def openvino_core() -> Any:
+    """The one `openvino.Core` of this process, kept until its end; BackendError as import_openvino has it.
+
+    On Linux a Core lays a stack for signal handlers under the thread that uses it first, and frees that when it goes,
+    in whatever order: of two Cores, the second to go puts the first one's back, which is no more, and the next Ctrl-C
+    kills the process (OpenVINO 2026.4, src/plugins/intel_cpu/src/sigstack_manager.cpp).
+    """
+    with _one_at_a_time:
+        return _core()
+
+
+@functools.cache
+def _core() -> Any:
+    return import_openvino().Core()
+
+
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 """OpenVINO's names of the precisions."""
 
@@ -50,7 +70,7 @@ class OpenVinoBackend:
         refused with a BackendError on a CPU that does not compute in it.
         """
         openvino = import_openvino()
-        core = openvino.Core()
+        core = openvino_core()
         if precision == "bfloat16":
             _check_bfloat16(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         # Left alone, OpenVINO computes in bfloat16 where the CPU has it: another vector on another machine.

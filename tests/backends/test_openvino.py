@@ -93,10 +93,25 @@ def test_loading_leaves_the_home_folder_alone_and_calls_nobody(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def has_bfloat16():
-    import openvino
+def test_ctrl_c_is_an_interrupt_after_embedders_came_and_went(tiny_model):
+    """Two of them, the first one to come the first to go; and one that a thread opened."""
+    code = (
+        "import os, signal, sys, threading; from reid_runtime import Embedder\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "embedders = [Embedder.load(sys.argv[1], device='openvino') for _ in range(2)]\n"
+        "embedders.pop(0); embedders.pop(0)\n"
+        "opener = threading.Thread(target=Embedder.load, args=sys.argv[1:], kwargs={'device': 'openvino'})\n"
+        "opener.start(); opener.join()\n"
+        "try: os.kill(os.getpid(), signal.SIGINT); opener.join(10)\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    run = [sys.executable, "-c", code, str(tiny_model)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+def has_bfloat16():
+    return "BF16" in backend.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def test_bfloat16_is_said_aloud_with_its_measured_drift(pair, caplog):
@@ -117,15 +132,7 @@ def test_bfloat16_is_said_aloud_with_its_measured_drift(pair, caplog):
 
 
 def test_bfloat16_is_refused_where_the_cpu_has_none(monkeypatch):
-    import openvino
-
-    class Older(openvino.Core):
-        def get_property(self, device, name, *rest):
-            return (
-                ["FP32", "INT8"] if name == "OPTIMIZATION_CAPABILITIES" else super().get_property(device, name, *rest)
-            )
-
-    monkeypatch.setattr(openvino, "Core", Older)
+    monkeypatch.setattr(type(backend.openvino_core()), "get_property", lambda *_: ["FP32", "INT8"])
     with pytest.raises(MissingBackendError, match=r"AVX512-BF16 or AMX.*FP32, INT8: use device 'openvino'"):
         Embedder.load(device="openvino-bf16")
 
@@ -135,7 +142,7 @@ def test_a_precision_that_openvino_changes_is_refused(monkeypatch, tiny_model):
     monkeypatch.setitem(backend._HINTS, "float32", "f16")
     whole = backend.import_openvino().Core.compile_model
     monkeypatch.setattr(
-        backend.import_openvino().Core,
+        type(backend.openvino_core()),
         "compile_model",
         lambda core, model, device, options: whole(core, model, device, options | {"INFERENCE_PRECISION_HINT": "f32"}),
     )
