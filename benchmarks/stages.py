@@ -114,7 +114,10 @@ def joined(parts: list[list[Row]]) -> list[Row]:
 
 
 def measure_stages(setup: Setup, subjects: list[Subject]) -> Found:
-    """Every subject's stages, each window in a process of its own and the subjects in turn."""
+    """Every subject's stages, each window in a process of its own and the subjects in turn.
+
+    What the vectors are stands beside the stage that makes them.
+    """
     found = Found()
     parts: dict[str, list[list[Row]]] = {subject.case: [] for subject in subjects}
     with tempfile.TemporaryDirectory() as name:
@@ -122,9 +125,9 @@ def measure_stages(setup: Setup, subjects: list[Subject]) -> Found:
         for _ in range(setup.budget.windows):
             for subject in subjects:
                 parts[subject.case].append(window_apart(subject.embedder.path, subject.device, Path(name), setup))
-    for rows in parts.values():
-        found.rows += joined(rows)
     for subject in subjects:
+        for row in joined(parts[subject.case]):
+            found.rows.append(replace(row, facts=subject.facts) if row.case == "inference" else row)
         if subject.device in _ON_GPU:
             found.add(_apart(setup, subject))
     return found
@@ -137,7 +140,8 @@ def _apart(setup: Setup, subject: Subject) -> Found:
         samples = host_and_device(subject.embedder, batch, _ROUNDS, setup.budget.warmup)
     except Exception as error:  # of torch or an engine, whatever it is; the stages are measured already
         return Found(notes=[f"device time of {subject.case}: {type(error).__name__}: {error}"])
-    return Found(rows_of(GPU_PART, samples, _of(subject.embedder), CROPS))
+    facts = dict.fromkeys(samples, subject.facts)
+    return Found(rows_of(GPU_PART, samples, _of(subject.embedder), CROPS, facts=facts))
 
 
 def _of(embedder: Embedder) -> dict[str, object]:

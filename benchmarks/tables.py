@@ -207,19 +207,20 @@ def _stages(rows: list[Row]) -> Table:
     lines = []
     for row in rows:
         total = sum(1 / other.rate for other in rows if other.setting == row.setting)
-        lines.append((whose(row), row.case, f"{1e3 / row.rate:.3f}", f"{100 / row.rate / total:.1f}", _steady(row)))
+        share = f"{100 / row.rate / total:.1f}"
+        lines.append((whose(row), row.case, f"{1e3 / row.rate:.3f}", share, *_parity(row), _steady(row)))
     written = next((f" of {row.items} rows" for row in rows if row.case == "write"), "")
     says = (
         "Each stage alone, in turn with the others, on one core; a folder has all cores for them. Copying "
         f"is the making of batches, writing that of a file{written}."
     )
-    head = ("artefact", "stage", "ms an image", "share, %", "series")
+    head = ("artefact", "stage", "ms an image", "share, %", *_PARITY, "series")
     return Table(STAGES, "Where the time goes", says, head, tuple(lines))
 
 
 def _gpu(rows: list[Row]) -> Table:
-    lines = [(whose(row), row.case, *points(row), _steady(row)) for row in rows]
-    head = ("artefact", "time", "p50 ms", "p90 ms", "p99 ms", "series")
+    lines = [(whose(row), row.case, *points(row), *_parity(row), _steady(row)) for row in rows]
+    head = ("artefact", "time", "p50 ms", "p90 ms", "p99 ms", *_PARITY, "series")
     says = f"A batch of {CROPS} crops: until its vectors are on the host; and its kernels alone, by CUDA events."
     return Table(GPU_PART, "Host and device", says, head, tuple(lines))
 

@@ -237,9 +237,13 @@ def test_the_processes_measure_the_pictures_of_the_crops(tiny, tmp_path, monkeyp
     def started(words, **_):
         folder = Path(words[words.index("--crops") + 1])
         seen.extend(images.load_image(path) for path in sorted(folder.iterdir()))
-        return subprocess.CompletedProcess(words, 0, stdout="[]")
+        rows = [Row(stage, {}, (0.001, 0.001), stages.CROPS, {}, stages.PART) for stage in stages.STAGES]
+        return subprocess.CompletedProcess(words, 0, stdout=json.dumps([dataclasses.asdict(row) for row in rows]))
 
     monkeypatch.setattr(subprocess, "run", started)
-    stages.measure_stages(setup, [Subject(tiny, "cpu")])
+    found = stages.measure_stages(setup, [Subject(tiny, "cpu", parity={"cosine": 0.998})])
+    assert {row.case: row.facts.get("cosine") for row in found.rows} == dict.fromkeys(stages.STAGES) | {
+        "inference": 0.998
+    }
     assert len(seen) == stages.CROPS
     assert all(np.abs(pixels.astype(int) - (200, 40, 90)).max() < 6 for pixels in seen)
