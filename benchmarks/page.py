@@ -35,8 +35,9 @@ svg .linear { fill: none; stroke: var(--soft); stroke-width: 1.5; stroke-dasharr
 """
 _BY_HAND = (
     "The engines' own tools on the same graphs, or a peer's own API, without this project's timer. Run them in the "
-    "repository's folder with copies of the models in it, after the first, which makes the files. They agree within a "
-    "few per cent: timeit prints its best, tables the median."
+    "repository's folder with copies of the models in it, after the first, which makes the files. They agree within an "
+    "eighth: timeit prints its best of five, with the machine for itself, tables the median of runs in turn. Without "
+    "files an engine shares the cores with no decoder, and is far above its row."
 )
 _TOGETHER = re.compile(r"\([^()]*\)| % at | %|^at least |^not |^none, ")
 _CODE = re.compile("`([^`]+)`")

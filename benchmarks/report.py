@@ -120,9 +120,9 @@ def main(
     Vectors are held to --reference, or else to --checkpoint, by torch. Exit 1 where a part broke: the report then has
     the others.
 
-    Takes the machine for itself; with --quick a minute or two, else about two minutes an artefact and device on two
-    cores, four for a ResNet-50. A data set is scored first, which may be done beforehand, on a machine that has other
-    work: a trial with --data, whose report.json --parity then takes over.
+    Takes the machine for itself; with --quick a minute or two, else about five minutes an artefact and device on two
+    cores. A data set is scored first, by every peer as well, which may be done beforehand, on a machine that has
+    other work: a trial with --data, whose report.json --parity then takes over.
     """
     output.mkdir(parents=True, exist_ok=True)
     for name in FILES:

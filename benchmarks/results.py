@@ -85,9 +85,12 @@ class Report:
     """What was not measured, and why."""
 
     def write(self, path: Path) -> None:
-        """Write the report as JSON, whole or not at all."""
+        """Write the report as JSON, a row a line, whole or not at all."""
+        values = asdict(self)
+        rows = ",\n".join(json.dumps(row) for row in values.pop("rows"))
+        about = json.dumps(values, indent=1).removesuffix("\n}")
         with whole_file(path) as beside:
-            beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+            beside.write_text(f'{about},\n "rows": [\n{rows}\n ]\n}}\n', encoding="utf-8")
 
 
 def read_report(path: Path) -> Report:
