@@ -9,6 +9,8 @@ from reid_runtime.report.markup import escaped
 _WIDTH, _HEIGHT = 640, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 26, 56
 _BAR, _GAP = 30, 40
+_LONG = 74
+"""Characters of a label that fill the width; one with more is drawn narrower."""
 
 
 @dataclass(frozen=True)
@@ -155,4 +157,5 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped(text)}</text>'
+    fitted = f' textLength="{_WIDTH - x:.0f}" lengthAdjust="spacingAndGlyphs"' if len(text) > _LONG else ""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{fitted}>{escaped(text)}</text>'
