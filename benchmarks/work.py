@@ -45,7 +45,7 @@ def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf has no types
     except ImportError as error:
         raise WorkError('onnx counts the work, and is missing: pip install "reid-runtime[export]"') from error
     if path.suffix != ".onnx":
