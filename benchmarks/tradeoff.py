@@ -1,5 +1,6 @@
 """python -m benchmarks.tradeoff MODEL...: what each model scores, beside what it costs, as a table and a plot."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,11 +19,13 @@ from reid_runtime.evaluation import Task, evaluate, task_of
 from reid_runtime.files import check_new_file, whole_file
 from reid_runtime.resize import LongestSide
 from reid_runtime.scoring.layouts.reading import read_layout
+from training.data import AS_TARGETS
 
 PART = "trade-off"
 CROP = (128, 64)
 """Height and width of the timed crop: Market-1501's own."""
 FILES = ("tradeoff.json", "tradeoff.md", "tradeoff.png")
+_TAUGHT_BY = re.compile(AS_TARGETS.format("(.+?)"))
 _SCORES = {"rank_1": "rank-1", "map_finite_sum": "mAP finite-sum", "map_trapezoid": "mAP trapezoid"}
 
 
@@ -66,11 +69,14 @@ def _facts(
 
 def _about(embedder: Embedder) -> dict[str, str]:
     contract = embedder.contract
-    rule = contract.resize
+    rule, graph = contract.resize, contract.graph
     size = f"longest side {rule.size}" if isinstance(rule, LongestSide) else f"{rule.height}×{rule.width}"
+    taught_by = [name for seen in contract.trained_on for name in _TAUGHT_BY.findall(seen.terms)]
     return {
         "artefact_id": embedder.artefact_id,
         "device": embedder.backend.name,
+        "network": graph.partition(": ")[0] if ": " in graph else "–",
+        "teacher": ", ".join(dict.fromkeys(taught_by)) or "–",
         "input": size,
         "dimension": str(contract.dimension),
         "precision": contract.precision,
@@ -107,16 +113,19 @@ def table(report: Report) -> str:
     datasets = datasets_of(rows)
     first = _key(datasets[0], "map_finite_sum")
     against = rows[0].setting["against"]
-    head = ["model", "input", "length", "precision", "MB", "ms a crop", f"time, {against} = 1"]
+    head = ["model", "network", "teacher", "input", "length", "precision", "MB", "ms a crop", f"time, {against} = 1"]
     head += [f"{name} {measure}" for name in datasets for measure in _SCORES.values()]
     lines = [head, ["---"] * len(head)]
     for row in sorted(rows, key=lambda row: -row.facts[first]):
-        cells = [row.case, row.setting["input"], row.setting["dimension"], row.setting["precision"]]
+        cells = [row.case, *(row.setting[name] for name in ("network", "teacher", "input", "dimension"))]
+        # An INT8 artefact's says how it was calibrated, too.
+        cells.append(row.setting["precision"].partition(" (")[0])
         cells += [f"{row.facts['megabytes']:.1f}", f"{1e3 * row.middle:.2f}", _time(row)]
         cells += [f"{100 * row.facts[_key(name, measure)]:.1f}" for name in datasets for measure in _SCORES]
         lines.append(cells)
     about = report.environment
     says = (
+        "Network and teacher are what a contract names. "
         f"Scores in percent, single query, measured through each file on {rows[0].setting['device']}. Time: one crop "
         f"of {CROP[0]}×{CROP[1]} pixels in memory to its vector, all models in turn over {len(rows[0].seconds)} "
         f"rounds, as a share of {against}'s, with the 95 % interval of the median; {about['processor']}, "

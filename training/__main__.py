@@ -1,4 +1,4 @@
-"""python -m training: the stages of the paper's training, one command each."""
+"""python -m training: the stages of the paper's training, one command each, and what is not in the paper."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +9,17 @@ import torch
 
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
+from reid_runtime.files import check_new_file
 from reid_runtime.scoring.layouts.datasets import DATASETS
-from training import stages
+from training import stages, whitening
+from training.checkpoint import read_checkpoint, write_checkpoint
 from training.data import TrainingCrops, load_training
 from training.recipe import Recipe, read_recipe
 from training.stage import Pace
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+LAYOUTS = click.Choice([known.name for known in DATASETS])
 WIDE = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -43,7 +46,8 @@ def main() -> None:
                          out of a pool of training images that is embedded anew all the time
 
     Images meet cut-out: noise in a region that grows during training. Mining, pre-training and cut-out are the three
-    forms of the curriculum. Not in the paper: distil, where a better model's vectors are the targets.
+    forms of the curriculum. Not in the paper: distil, where a better model's vectors are the targets, and whiten,
+    a last touch without training.
 
     \b
       python -m training classify DATA --recipe training/recipes/paper-resnet101.toml \\
@@ -61,14 +65,13 @@ def main() -> None:
 
 def stage(command: Callable[..., None]) -> click.Command:
     """A stage's command: what every one of them needs."""
-    layouts = click.Choice([known.name for known in DATASETS])
     for option in (
         click.option("--checkpoint-minutes", default=3.0, show_default=True, help="How often the run is saved."),
         click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True),
         click.option("--one-camera", is_flag=True, help="Train although all pictures are of one camera."),
         click.option(
             "--layout",
-            type=layouts,
+            type=LAYOUTS,
             metavar="NAME",
             help="How DATA lies, by a name of `reid-runtime datasets`.  [bounding_box_train: market1501; else found]",
         ),
@@ -116,6 +119,41 @@ def distil(teacher: Path, teacher_contract: Path | None, **options: Any) -> None
     """
     model = Embedder.load(teacher, device="auto", contract=teacher_contract)
     click.echo(f"wrote {stages.distil(*_read(**options), model)}")
+
+
+@main.command(context_settings=WIDE)
+@click.argument("checkpoint", type=FILE)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=FILE, required=True, help="The checkpoint to write.")
+@click.option("--size", type=click.IntRange(min=1), help="Longest side from now on, in pixels.  [the checkpoint's]")
+@click.option(
+    "--shrinkage",
+    type=click.FloatRange(0, min_open=True),
+    default=whitening.SHRINKAGE,
+    show_default=True,
+    help="Added to each variance, in shares of their mean; the more, the less is changed.",
+)
+@click.option("--terms", required=True, help="The data's terms of use; they travel in the model's contract.")
+@click.option("--layout", type=LAYOUTS, metavar="NAME", help="How DATA lies, as for the stages.")
+@click.option("--one-camera", is_flag=True, help="Go on although all pictures are of one camera.")
+@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+def whiten(
+    checkpoint: Path, data: Path, output: Path, size: int | None, shrinkage: float, terms: str, layout: str | None,
+    one_camera: bool, device: str, force: bool,
+) -> None:  # fmt: skip
+    """Count each direction of CHECKPOINT's vectors by how little one person's pictures differ in it, on DATA.
+
+    No training: one pass over DATA's training split, then the fully connected layer takes it in, so that the model
+    costs what it did. Not in the paper; training/whitening.py has the sources. It also sets the size of the images,
+    which may be larger in use than in training. All people of the split count, also those whom a run has held out:
+    score what comes of it on others.
+    """
+    check_new_file(output, force)
+    place, before = stages.device_called(device), read_checkpoint(checkpoint)
+    crops = load_training(data, layout, one_camera)
+    write_checkpoint(output, whitening.whiten(before, crops, terms, size, shrinkage, place))
+    click.echo(f"wrote {output}")
 
 
 def _read(

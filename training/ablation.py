@@ -28,9 +28,10 @@ from training import stages
 from training.backbones import PUBLISHED, backbone, initialise
 from training.checkpoint import read_checkpoint
 from training.data import TrainingCrops
+from training.frozen import fix
 from training.judging import Judge
 from training.practices import Practice, Setting
-from training.recipe import Distillation, Ranking, Recipe, Validation
+from training.recipe import Distillation, Ranking, Recipe, Validation, recipe_from
 from training.stage import FINAL, LAST, Pace
 from training.tables import differing
 
@@ -142,14 +143,17 @@ class Ablation:
         return stages.Job(folder, self.terms, weights, start, self.device, self.pace)
 
     def _check_weights(self) -> None:
-        """Raises AblationError for a backbone without weights, and BackboneError for weights that are not its own."""
+        """Raises AblationError for a backbone without weights, BackboneError for weights that are not its own, and
+        FixedPartError where the recipe's fixed parts are another backbone's."""
         for name in dict.fromkeys(setting.recipe.network.backbone for setting in self.settings.values()):
             if name not in self.weights:
                 raise AblationError(
                     f"there are no weights for {name!r}: pass --weights {name}=FILE, or --weights imagenet for the "
                     "published ones, or choose the backbones with --backbone"
                 )
-            initialise(backbone(name).build(), name, self.weights[name])
+            trunk = backbone(name).build()
+            initialise(trunk, name, self.weights[name])
+            fix(trunk, self.recipe.fixed)
 
     def _take_folder(self) -> None:
         """Write down what the folder holds; raises AblationError where it holds another ablation."""
@@ -224,6 +228,8 @@ def _read_plan(path: Path) -> dict[str, Any]:
         plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if plan["format"] != FORMAT:
             raise ValueError(f"its format is {plan['format']!r}, expected {FORMAT!r}")
+        # A choice that is younger than the folder has its default.
+        plan["recipe"] = recipe_from(plan["recipe"], str(path)).as_dict()
         if not isinstance(plan["seeds"], int) or not isinstance(plan["weights"], dict):
             raise ValueError("expected a number of seeds and an object of weights")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -35,7 +35,7 @@ class Progress:
     """A place in a run."""
 
     stage: str
-    """"classification", "ranking" or "distillation"; "none" where nothing was trained."""
+    """"classification", "ranking" or "distillation"; "whitening", after no update; "none": untrained."""
     update: int
     """How many updates are done."""
     data: str

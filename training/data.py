@@ -20,6 +20,8 @@ from reid_runtime.scoring.layouts.plain import CSV_NAME, read_plain
 from reid_runtime.scoring.layouts.reading import dataset, read_layout
 
 MARKET_TRAIN = "bounding_box_train"
+AS_TARGETS = "vectors of {} as targets"
+"""What a teacher's name adds to the data's terms of use, for they bind what it has taught."""
 _NAMED = 5
 """How many unreadable files are named; of more, the number is told."""
 

@@ -15,7 +15,7 @@ from reid_runtime.resize import LongestSide, Pixels
 from reid_runtime.scoring.labels import Integers
 from training.data import TrainingCrops
 from training.embedding import autocast
-from training.frozen import freeze_statistics
+from training.frozen import freeze_statistics, keep_fixed, trained
 from training.network import EmbeddingNetwork
 from training.recipe import Architecture, Recipe
 from training.stage import Measures
@@ -87,7 +87,7 @@ def epoch_order(crops: TrainingCrops, rule: LongestSide, batch: int, seed: int, 
 
 def make_adamw(schedule: Schedule, network: nn.Module, objective: nn.Module) -> torch.optim.AdamW:
     """AdamW; vectors (biases, batch-norm) do not decay."""
-    parameters = [*network.parameters(), *objective.parameters()]
+    parameters = [*trained(network), *objective.parameters()]
     return torch.optim.AdamW(
         [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": schedule.weight_decay},
@@ -171,6 +171,7 @@ class EpochStage:
         for images, labels in groups:
             share = len(labels) / count
             self.network.train()
+            keep_fixed(self.network.trunk, self.recipe.fixed)
             if len(labels) < FEWEST:
                 freeze_statistics(self.network)
             with autocast(self.device, self.recipe.precision):

@@ -1,12 +1,19 @@
-"""Batch normalisation that no longer learns its statistics."""
+"""What no longer learns: batch normalisation's statistics, and parts of the trunk."""
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from reid_runtime.errors import ReidRuntimeError
 from training.network import EmbeddingNetwork
+
+
+class FixedPartError(ReidRuntimeError):
+    """A part of the trunk that is to stay as it is, and is not there."""
 
 
 def freeze_statistics(network: nn.Module) -> None:
@@ -20,6 +27,32 @@ def freeze_statistics(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
+
+
+def fix(trunk: nn.Module, parts: Sequence[str]) -> None:
+    """Take these parts of the trunk out of training, in place: their parameters have no gradients any more.
+
+    Raises FixedPartError for a part that the trunk has not.
+    """
+    known = dict(trunk.named_modules())
+    for part in parts:
+        if part not in known:
+            nearest = difflib.get_close_matches(part, known, n=1)
+            own = ", ".join(name for name, _ in trunk.named_children())
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {own}"
+            raise FixedPartError(f"'fixed' names {part!r}, which the trunk has not; {hint}")
+        known[part].requires_grad_(False)
+
+
+def keep_fixed(trunk: nn.Module, parts: Sequence[str]) -> None:
+    """Let these parts compute as in use, in place, whatever mode the rest of the network is in."""
+    for part in parts:
+        trunk.get_submodule(part).eval()
+
+
+def trained(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that `fix` has left in training."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 @torch.no_grad()

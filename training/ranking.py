@@ -19,7 +19,7 @@ from training.augmentation import augment
 from training.cutout import largest_extent
 from training.data import TrainingCrops
 from training.embedding import autocast, embed_images
-from training.frozen import freeze_statistics
+from training.frozen import freeze_statistics, keep_fixed, trained
 from training.losses import RankingLoss
 from training.mining import Pool, draw_rows, draw_triplets
 from training.network import EmbeddingNetwork
@@ -43,7 +43,7 @@ class RankingStage:
         self.loss = RankingLoss(recipe.ranking.margin)
         self.updates = recipe.ranking.updates
         self.optimiser = torch.optim.SGD(
-            network.parameters(),
+            trained(network),
             lr=self.choices.learning_rate,
             momentum=self.choices.momentum,
             weight_decay=self.choices.weight_decay,
@@ -85,8 +85,9 @@ class RankingStage:
         Only so many triplets as go together have their activations in memory.
         """
         self.network.train()
+        keep_fixed(self.network.trunk, self.recipe.fixed)
         freeze_statistics(self.network)
-        for parameter in self.network.parameters():
+        for parameter in trained(self.network):
             if parameter.grad is None:
                 # Where no triplet has a loss the gradient is nothing, which SGD must not take for no update at all.
                 parameter.grad = torch.zeros_like(parameter)

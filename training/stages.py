@@ -14,9 +14,9 @@ from training.backbones import initialise
 from training.checkpoint import Checkpoint, build, read_checkpoint
 from training.classification import classification_architecture, classification_stage
 from training.cpu import keep_freed_memory, repair_bfloat16
-from training.data import TrainingCrops
+from training.data import AS_TARGETS, TrainingCrops
 from training.distillation import distillation_stage, teacher_vectors
-from training.frozen import standardise
+from training.frozen import fix, standardise
 from training.network import EmbeddingNetwork
 from training.ranking import RankingStage
 from training.recipe import Architecture, Recipe
@@ -57,12 +57,11 @@ def rank(crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
 def distil(crops: TrainingCrops, recipe: Recipe, job: Job, teacher: Embedder) -> Path:
     """Learning a teacher's vectors; gives the model's file. Errors as for `classify`, and TeacherError."""
     kept, held_out = _split(crops, recipe, job)
-    vectors = teacher_vectors(teacher, kept, recipe, job.out)
     network, place = _network(recipe.network, recipe, job.device)
+    vectors = teacher_vectors(teacher, kept, recipe, job.out)
     stage = distillation_stage(network, kept, recipe, place, vectors)
-    return _train(
-        stage, kept, held_out, recipe, replace(job, terms=f"{job.terms}; vectors of {teacher.contract.name} as targets")
-    )
+    terms = f"{job.terms}; {AS_TARGETS.format(teacher.contract.name)}"
+    return _train(stage, kept, held_out, recipe, replace(job, terms=terms))
 
 
 def _split(crops: TrainingCrops, recipe: Recipe, job: Job) -> tuple[TrainingCrops, TrainingCrops | None]:
@@ -83,17 +82,25 @@ def _split(crops: TrainingCrops, recipe: Recipe, job: Job) -> tuple[TrainingCrop
     return kept, held_out
 
 
+def device_called(name: str) -> torch.device:
+    """The device of that name; raises TrainingError for one that cannot be used here."""
+    try:
+        place = torch.device(name)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"the device {name!r} cannot be used: {error}; pass --device cpu") from error
+    return place
+
+
 def _network(architecture: Architecture, recipe: Recipe, device: str) -> tuple[EmbeddingNetwork, torch.device]:
+    place = device_called(device)
     torch.manual_seed(recipe.seed)
     network = build(architecture)
-    try:
-        place = torch.device(device)
-        if place.type == "cpu":
-            keep_freed_memory()
-            repair_bfloat16(network)
-        return network.to(place), place
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"the device {device!r} cannot be used: {error}; pass --device cpu") from error
+    fix(network.trunk, recipe.fixed)
+    if place.type == "cpu":
+        keep_freed_memory()
+        repair_bfloat16(network)
+    return network.to(place), place
 
 
 def _train(

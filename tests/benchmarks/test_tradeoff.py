@@ -10,10 +10,12 @@ from benchmarks import tradeoff
 from benchmarks.results import read_report, shown
 from benchmarks.timing import Budget
 from examples.draw_crops import write_market
+from reid_runtime.contract import TrainedOn
 from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation import evaluate
 from reid_runtime.resize import LongestSide
 from reid_runtime.scoring.layouts import read_market
+from training.data import AS_TARGETS
 
 from ..models import CONTRACT, FOREIGN, write_model
 
@@ -24,6 +26,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tradeoff, "FULL", Budget(3, 24, 1, 2, 0.1, 1))
     write_market(tmp_path / "market", identities=3, cameras=2, views=1)
     write_model(tmp_path / "one.onnx")
+    seen = TrainedOn("drawn", f"ours; {AS_TARGETS.format('Anna')}", 3, 6)
+    taught = dataclasses.replace(CONTRACT, graph="net: what it computes", trained_on=(seen,))
+    write_model(tmp_path / "taught.onnx", taught)
     write_model(tmp_path / "foreign.onnx", FOREIGN, like=FOREIGN, output="raw")
     return tmp_path
 
@@ -54,8 +59,14 @@ def test_the_table_orders_by_map_and_states_the_time_as_a_share(folder):
     assert [cells[0].removeprefix("| ") for cells in drawn] == [row.case for row in order]
     times = rows["foreign"].facts
     wanted = f"{1 / times['times']:.2f} ({1 / times['times_high']:.2f} to {1 / times['times_low']:.2f})"
-    assert {cells[0].removeprefix("| "): cells[6] for cells in drawn} == {"one": "1", "foreign": wanted}
+    assert {cells[0].removeprefix("| "): cells[8] for cells in drawn} == {"one": "1", "foreign": wanted}
     assert (folder / "out" / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_says_what_the_contracts_say_of_network_and_teacher(folder):
+    rows = call(folder, "taught", "foreign")
+    said = {name: (row.setting["network"], row.setting["teacher"]) for name, row in rows.items()}
+    assert said == {"one": ("–", "–"), "taught": ("net", "Anna"), "foreign": ("–", "–")}
 
 
 def test_a_file_that_has_been_scored_is_not_scored_again(folder, monkeypatch):

@@ -25,6 +25,7 @@ from training.ablate import main
 from training.ablation import AblationError
 from training.backbones import BackboneError
 from training.checkpoint import read_checkpoint
+from training.frozen import FixedPartError
 from training.practices import PracticeError
 from training.ranking import RankingStage
 from training.stage import TrainingError
@@ -341,6 +342,21 @@ def test_usage(more, said, people, prepared, tmp_path, tiny_backbone):
     result = CliRunner().invoke(main, arguments(prepared, people, tmp_path / "out", *more))
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_fixed_parts_of_another_backbone_are_told_before_the_first_run(people, prepared, tmp_path, quiet):
+    (tmp_path / "small.toml").write_text(f'fixed = ["layer1"]\n{RECIPE}')
+    with pytest.raises(FixedPartError, match="'layer1', which the trunk has not"):
+        ablate(tmp_path, people, tmp_path / "out", weights=prepared / "imagenet.safetensors")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_from_before_a_choice_was_there_goes_on(people, prepared, tmp_path, quiet):
+    assert ablate(prepared, people, tmp_path, choices=("--practice", "pooling")).exit_code == 0
+    plan = json.loads((tmp_path / "ablation.json").read_text())
+    del plan["recipe"]["fixed"]
+    (tmp_path / "ablation.json").write_text(json.dumps(plan))
+    assert ablate(prepared, people, tmp_path, choices=("--practice", "pooling")).exit_code == 0
 
 
 def test_a_folder_with_something_else_under_the_plans_name_is_refused(people, prepared, tmp_path, quiet):

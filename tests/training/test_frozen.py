@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
-from training.frozen import freeze_statistics, standardise
+from training.frozen import FixedPartError, fix, freeze_statistics, keep_fixed, standardise, trained
 from training.network import EmbeddingNetwork
 
 
@@ -59,3 +59,24 @@ def test_channels_of_next_to_no_variance_no_longer_get_a_step_of_their_own(netwo
     before = share()
     standardise(network)
     assert before > 100 * share() > 0
+
+
+def test_fixed_parts_have_no_gradients_and_keep_their_statistics(network):
+    names = ["features.0", "features.1.conv.0"]
+    fix(network.trunk, names)
+    parts = (network.trunk.features[0], network.trunk.features[1].conv[0])
+    out = {id(parameter) for part in parts for parameter in part.parameters()}
+    assert {id(parameter) for parameter in network.parameters()} - {id(one) for one in trained(network)} == out
+    before = [norm.running_mean.clone() for norm in norms(network)]
+    network.train()
+    keep_fixed(network.trunk, names)
+    network(IMAGES)
+    same = [torch.equal(was, norm.running_mean) for was, norm in zip(before, norms(network), strict=True)]
+    assert same == [True, True] + [False] * (len(same) - 2)
+
+
+def test_a_part_that_the_trunk_has_not_is_refused_with_the_nearest_name(network):
+    with pytest.raises(FixedPartError, match=r"'features\.99', which the trunk has not; did you mean 'features\.9'"):
+        fix(network.trunk, ["features.99"])
+    with pytest.raises(FixedPartError, match=r"'stem', .*known: features"):
+        fix(network.trunk, ["stem"])

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from reid_runtime.errors import ReidRuntimeError
 from training.__main__ import main
-from training.checkpoint import read_checkpoint
+from training.checkpoint import read_checkpoint, untrained, write_checkpoint
 from training.stage import TrainingError
 from training.trunks import BACKBONES
 
@@ -143,6 +143,22 @@ def test_a_stage_begins_with_the_trunk_that_it_is_given(people, tmp_path):
 
 
 @pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("command", ["classify", "rank"])
+def test_fixed_parts_of_the_trunk_compute_what_they_did(command, people, tmp_path):
+    common = prepared(tmp_path, "tiny")
+    recipe = (tmp_path / "recipe.toml").read_text().replace("updates = 3", "updates = 3\nweight_decay = 9.0")
+    (tmp_path / "recipe.toml").write_text(f'fixed = ["0", "1"]\n{recipe}')
+    invoke(command, people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
+    found = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
+    given = BACKBONES["tiny"].build().eval()
+    given.load_state_dict(load_file(tmp_path / "imagenet.safetensors"))
+    images = torch.randn(2, 3, 32, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(found[1](found[0](images)), given[1](given[0](images)), rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(found(images), given(images), rtol=1e-3, atol=1e-3), "all else has learnt"
+
+
+@pytest.mark.usefixtures("quiet")
 def test_a_new_run_needs_one_start(people, tiny_model, tmp_path):
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run"]
     for command in (["rank"], ["distil", "--teacher", tiny_model]):
@@ -159,12 +175,15 @@ def test_a_device_that_is_none_is_told(device, people, tmp_path):
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run", "--device", device]
     with pytest.raises(TrainingError, match="--device cpu"):
         invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors")
+    write_checkpoint(tmp_path / "one.safetensors", untrained("tiny", 8))
+    with pytest.raises(TrainingError, match="--device cpu"):
+        invoke(
+            "whiten", tmp_path / "one.safetensors", people, "--terms", TERMS, "--device", device, "-o", tmp_path / "x"
+        )
 
 
 @pytest.mark.usefixtures("quiet")
 def test_a_start_of_another_backbone_is_refused(people, tmp_path):
-    from training.checkpoint import untrained, write_checkpoint
-
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run"]
     write_checkpoint(tmp_path / "other.safetensors", untrained("resnet18", 8))
     with pytest.raises(TrainingError, match="--start holds 'resnet18', the recipe wants 'tiny'"):
@@ -186,6 +205,21 @@ def test_every_stage_refuses_bad_data_before_it_begins(command, tiny_model, tmp_
     result = invoke(command, tmp_path / "people", *common, "--one-camera")
     assert result.exit_code == 0, result.output
     assert "nobody is held out" in result.output
+
+
+@pytest.mark.usefixtures("tiny_backbone")
+def test_a_checkpoint_is_whitened_and_no_file_is_lost(people, tmp_path):
+    write_checkpoint(tmp_path / "before.safetensors", untrained("tiny", 8))
+    command = ["whiten", tmp_path / "before.safetensors", people, "--terms", TERMS, "--size", 48, "--device", "cpu"]
+    command += ["-o", tmp_path / "after.safetensors"]
+    result = invoke(*command)
+    assert result.exit_code == 0, result.output
+    found = read_checkpoint(tmp_path / "after.safetensors")
+    assert (found.architecture.size, found.progress.stage) == (48, "whitening")
+    assert [(seen.identities, seen.crops) for seen in found.trained_on] == [(6, 24), (0, 0)]
+    with pytest.raises(ReidRuntimeError, match="--force"):
+        invoke(*command)
+    assert invoke(*command, "--force").exit_code == 0
 
 
 def test_the_help_names_the_stages_in_their_order():

@@ -11,7 +11,15 @@ RECIPES = sorted(FOLDER.glob("*.toml"))
 
 
 def test_the_recipes_are_there():
-    assert [path.stem for path in RECIPES] == ["default", "paper-resnet101", "paper-resnet50", "two-cores"]
+    assert [path.stem for path in RECIPES] == [
+        "ablation-two-cores",
+        "default",
+        "paper-resnet101",
+        "paper-resnet50",
+        "resnet50-two-cores-classify",
+        "resnet50-two-cores-rank",
+        "two-cores",
+    ]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -1,5 +1,7 @@
 """Every stage, killed at random updates and while it writes a checkpoint, goes on to the very same weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,19 @@ from training.record import read_metrics
 from .tiny import RECIPE, STAGES, in_process, make_run
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
+
+
+def test_a_resumed_run_goes_on_where_parts_of_the_trunk_are_fixed(tmp_path):
+    """The optimiser's memory is kept by its parameters' places, which are fewer then."""
+    recipe = replace(RECIPE, fixed=("0", "1"))
+    assert in_process(tmp_path / "whole", "classification", recipe) == 0
+    assert in_process(tmp_path / "killed", "classification", recipe, at=5) == -9
+    assert in_process(tmp_path / "killed", "classification", recipe) == 0
+    expected, found = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "killed"))
+    assert expected.keys() == found.keys()
+    assert sum(name.startswith("optimiser.") for name in found) == 3 * 6, "two norms' and a layer's weights are left"
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
 
 
 @pytest.mark.parametrize("stage", STAGES)

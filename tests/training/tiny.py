@@ -14,6 +14,7 @@ from training import stage as engine
 from training.classification import classification_architecture, classification_stage
 from training.data import TrainingCrops
 from training.distillation import distillation_stage
+from training.frozen import fix
 from training.ranking import RankingStage
 from training.recipe import (
     Architecture,
@@ -78,9 +79,11 @@ def make_stage(name, recipe, crops):
     """The stage with random weights."""
     torch.manual_seed(recipe.seed)
     device = torch.device("cpu")
-    if name == "classification":
-        return classification_stage(checkpoints.build(classification_architecture(recipe)), crops, recipe, device)
-    network = checkpoints.build(recipe.network)
+    classified = name == "classification"
+    network = checkpoints.build(classification_architecture(recipe) if classified else recipe.network)
+    fix(network.trunk, recipe.fixed)
+    if classified:
+        return classification_stage(network, crops, recipe, device)
     if name == "ranking":
         return RankingStage(network, crops, recipe, device)
     count = recipe.distillation.views * len(crops.images)
