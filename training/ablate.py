@@ -33,6 +33,13 @@ LAYOUTS = click.Choice([known.name for known in DATASETS])
 @click.option(
     "--practice", "names", multiple=True, metavar="NAME", help=f"Only this one; may be repeated: {', '.join(NAMES)}."
 )
+@click.option(
+    "--without",
+    "left_out",
+    multiple=True,
+    metavar="SETTING",
+    help="Leave one out, as `augmentation-flip`; may be repeated.",
+)
 @click.option("--updates", metavar="N", type=COUNT, help="Of ranking, in each run.  [the recipe's]")
 @click.option(
     "--classification-epochs", "epochs", metavar="N", type=COUNT, help="In each run that has its own.  [the recipe's]"
@@ -84,7 +91,8 @@ LAYOUTS = click.Choice([known.name for known in DATASETS])
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 @click.option("--checkpoint-minutes", default=3.0, show_default=True, help="How often a run is saved.")
 def main(
-    recipe_file: Path, data: Path, out: Path, names: tuple[str, ...], updates: int | None, epochs: int | None,
+    recipe_file: Path, data: Path, out: Path, names: tuple[str, ...], left_out: tuple[str, ...],
+    updates: int | None, epochs: int | None,
     seeds: int, sizes: tuple[int, ...], backbones: tuple[str, ...], given: tuple[str, ...], on: str, share: float,
     terms: str, layout: str | None, one_camera: bool, device: str, checkpoint_minutes: float,
 ) -> None:  # fmt: skip
@@ -115,6 +123,11 @@ def main(
             raise click.UsageError(f"{option} is for the practice {needed}, which --practice leaves out")
     recipe = budgeted(read_recipe(recipe_file), updates, epochs)
     practices = tuple(practice(name, recipe, sizes, backbones) for name in dict.fromkeys(names or NAMES))
+    labels = {one.label(setting) for one in practices for setting in one.settings} - {"baseline"}
+    for label in left_out:
+        if label not in labels:
+            raise click.UsageError(f"--without {label}: expected one of {', '.join(sorted(labels))}")
+    practices = tuple(one.without(left_out) for one in practices)
     own = recipe.network.backbone
     weights = _weights(
         given, own, {own, *(setting.recipe.network.backbone for one in practices for setting in one.settings)}

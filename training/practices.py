@@ -4,7 +4,7 @@ And what the paper measured of each, in one place.
 """
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -85,6 +85,13 @@ class Practice:
         if setting == self.baseline:
             return "baseline"
         return f"{self.name}-{setting.name}".replace(" px", "").replace("/", "-").replace(" ", "-")
+
+    def without(self, labels: Collection[str]) -> "Practice":
+        """Without the settings of these labels; raises PracticeError where none is left besides the baseline."""
+        left = tuple(setting for setting in self.settings if self.label(setting) not in labels)
+        if len(left) < 2:
+            raise PracticeError(f"{self.name}: nothing is left to compare {self.baseline.name} with; leave out less")
+        return replace(self, settings=left)
 
     def measured(self, setting: Setting) -> Measured | None:
         """The paper's scores with a setting."""

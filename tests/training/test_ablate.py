@@ -334,13 +334,14 @@ def test_weights_that_do_not_fit_are_told_before_the_first_run_and_not_after_hou
         (("--seeds", "0"), "--seeds"),
         (("--size", "0"), "--size"),
         (("--held-out", "0"), "--held-out"),
+        (("--without", "pooling-gem"), "expected one of mining-random"),
         (("--size", "24"), "--size is for the practice size"),
         (("--weights", "imagenet.safetensors"), "says twice what tiny begins with"),
     ],
 )
 def test_usage(more, said, people, prepared, tmp_path, tiny_backbone):
     result = CliRunner().invoke(main, arguments(prepared, people, tmp_path / "out", *more))
-    assert result.exit_code == 2
+    assert result.exit_code == 2, result.output
     assert said in result.output
 
 

@@ -136,3 +136,12 @@ def test_unknown_names_are_answered_with_the_nearest():
         practice("backbone", Recipe(), backbones=["resnet-50"])
     with pytest.raises(PracticeError, match="resnet101 is the recipe's own"):
         practice("backbone", Recipe(), backbones=["resnet101"])
+
+
+def test_settings_can_be_left_out_but_for_the_baseline_and_one():
+    found = practice("augmentation", Recipe())
+    left = found.without(["augmentation-flip", "augmentation-crop", "baseline-of-another"])
+    assert [setting.name for setting in left.settings] == ["none", "cut-out", "all"]
+    assert (left.baseline, left.name) == (found.baseline, "augmentation")
+    with pytest.raises(PracticeError, match="nothing is left to compare max with"):
+        practice("pooling", Recipe()).without(["pooling-average"])
