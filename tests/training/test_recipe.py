@@ -16,8 +16,7 @@ def test_the_recipes_are_there():
         "default",
         "paper-resnet101",
         "paper-resnet50",
-        "resnet50-two-cores-classify",
-        "resnet50-two-cores-rank",
+        "resnet50-two-cores",
         "two-cores",
     ]
 
