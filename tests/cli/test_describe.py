@@ -36,7 +36,7 @@ def test_the_default_model(command):
     assert rows["artefact"] == known.artefact_id
     assert rows["weights"] == known.contract.weights
     assert rows["terms"] == known.contract.trained_on[0].terms
-    assert rows["scores"].startswith("Market-1501: rank-1 90.7%, mAP 76.1% (finite-sum), 75.4% (trapezoid)")
+    assert rows["scores"].startswith("Market-1501: rank-1 91.0%, mAP 76.2% (finite-sum), 75.5% (trapezoid)")
     assert rows["resize"] == "the longest side becomes 256 pixels, the aspect ratio stays; bilinear"
     assert rows["pinned"].startswith("4 crops")
     assert str(default_model()) in rows["file"]

@@ -1,10 +1,13 @@
 """Whitening: what it does to a covariance, and to a network's vectors and no other thing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
+from reid_runtime.contract import TrainedOn
 from reid_runtime.resize import LongestSide
 from training.checkpoint import untrained
 from training.embedding import embed_images
@@ -64,3 +67,12 @@ def test_a_whitened_network_gives_the_whitened_vectors_of_the_one_before():
     trunk = {name for name in before.tensors if name.startswith("network.trunk.")}
     assert all(torch.equal(before.tensors[name], after.tensors[name]) for name in trunk)
     assert after.weights_digest != before.weights_digest
+
+
+@pytest.mark.parametrize(("terms", "entries"), [("ours", 1), ("others'", 2)])
+def test_data_that_the_checkpoint_was_trained_on_are_named_once(terms, entries):
+    before, crops = untrained("tiny", 8), make_crops(light=40)
+    seen = TrainedOn("drawn", "ours; vectors of Anna as targets", crops.identities, len(crops.images))
+    after = whiten(replace(before, trained_on=(seen,)), crops, terms, 32, 0.05, torch.device("cpu"))
+    assert len(after.trained_on) == entries
+    assert after.trained_on[-1] == seen
