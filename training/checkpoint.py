@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from reid_runtime.contract import TrainedOn
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.files import whole_file
-from training.network import EmbeddingNetwork
+from training.network import EmbeddingNetwork, folded
 from training.recipe import Architecture, Recipe, recipe_from
 from training.tables import as_plain, table_from
 
@@ -59,11 +59,15 @@ class Checkpoint:
         """The tensors under a prefix, without it."""
         return {key[len(prefix) + 1 :]: value for key, value in self.tensors.items() if key.startswith(prefix + ".")}
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The network's tensors, without what a stage has only while it trains."""
+        return folded(self.part("network"))
+
     def network(self) -> EmbeddingNetwork:
         """The trained network, in evaluation mode."""
         network = build(self.architecture)
         try:
-            network.load_state_dict(self.part("network"))
+            network.load_state_dict(self.weights())
         except RuntimeError as error:
             raise CheckpointError(
                 f"the checkpoint's tensors are not {self.architecture.backbone}'s: {error}"
@@ -74,7 +78,7 @@ class Checkpoint:
     def weights_digest(self) -> str:
         """SHA-256 over the network's tensors by sorted name: name, dtype, shape, bytes."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.part("network").items()):
+        for name, tensor in sorted(self.weights().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.contiguous().numpy().tobytes())
         return f"sha256:{digest.hexdigest()}"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from reid_runtime.resize import LongestSide, Pixels
 from reid_runtime.scoring.labels import Integers
@@ -11,8 +12,8 @@ from training.augmentation import augment
 from training.cutout import largest_extent
 from training.data import TrainingCrops
 from training.epochs import EpochStage
-from training.losses import IdentityClassifier
-from training.network import EmbeddingNetwork
+from training.losses import IdentityClassifier, LinearClassifier
+from training.network import EmbeddingNetwork, batch_normalise
 from training.recipe import Architecture, Recipe
 
 NAME = "classification"
@@ -39,10 +40,15 @@ def classification_stage(
     def target(rows: Integers, epoch: int) -> Integers:
         return crops.labels[rows]
 
-    objective = IdentityClassifier(
-        architecture.dimension, crops.identities, choices.scale, choices.margin, choices.label_smoothing
-    )
+    dimension, smoothing = architecture.dimension, choices.label_smoothing
+    cosine = choices.classifier == "cosine"
+    objective: nn.Module
+    if cosine:
+        objective = IdentityClassifier(dimension, crops.identities, choices.scale, choices.margin, smoothing)
+    else:
+        batch_normalise(network)
+        objective = LinearClassifier(dimension, crops.identities, smoothing)
     sizes = choices.sizes or (recipe.network.size,)
     return EpochStage(
-        NAME, architecture, network, objective, crops, recipe, choices, sizes, device, show, target
+        NAME, architecture, network, objective, crops, recipe, choices, sizes, device, show, target, cosine
     )  # fmt: skip

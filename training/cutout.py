@@ -9,8 +9,11 @@ def largest_extent(progress: float, final: float, schedule: str = "linear") -> f
     """The largest share of each side that noise may cover at `progress`, 0 at the start of training to 1 at its end.
 
     "linear": from 0 to `final`. "thirds": a third, two thirds and all of `final`, each for a third of the training.
+    "constant": all of `final` from the start.
     """
     progress = min(1.0, max(0.0, progress))
+    if schedule == "constant":
+        return final
     return final * progress if schedule == "linear" else final * min(3, 1 + int(3 * progress)) / 3
 
 

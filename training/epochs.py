@@ -114,11 +114,13 @@ class EpochStage:
         device: torch.device,
         show: Show,
         target: Target,
+        unit_length: bool = True,
     ) -> None:
+        """`unit_length`: whether the objective takes vectors of that length, or those that they are made from."""
         self.name, self.architecture, self.network, self.device = name, architecture, network, device
         self.objective = objective.to(device)
         self.crops, self.recipe, self.schedule, self.sizes = crops, recipe, schedule, sizes
-        self.show, self.target = show, target
+        self.show, self.target, self.unit_length = show, target, unit_length
         self.optimiser = make_adamw(schedule, network, self.objective)
         # How many updates an epoch has depends on its size, through the shapes, and on the shuffle, which mixes them.
         self._starts = np.cumsum([0, *(len(self._order(epoch)) for epoch in range(schedule.epochs))])
@@ -174,8 +176,9 @@ class EpochStage:
             keep_fixed(self.network.trunk, self.recipe.fixed)
             if len(labels) < FEWEST:
                 freeze_statistics(self.network)
+            embed = self.network if self.unit_length else self.network.project
             with autocast(self.device, self.recipe.precision):
-                vectors = self.network(images.to(self.device))
+                vectors = embed(images.to(self.device))
             of_group, agreed = self.objective(vectors, labels.to(self.device))
             (share * of_group).backward()
             loss, agreement = loss + share * of_group.item(), agreement + share * agreed.item()

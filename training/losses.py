@@ -1,5 +1,5 @@
-"""What the stages want of vectors, all of them (N, D) and of unit length. With each loss comes its agreement, 1 where
-everything is as it should be, for people to watch."""
+"""What the stages want of vectors, (N, D) and, but for `LinearClassifier`, of unit length. With each loss comes its
+agreement, 1 where everything is as it should be, for people to watch."""
 
 import torch
 from torch import nn
@@ -42,6 +42,24 @@ class IdentityClassifier(nn.Module):
         accuracy = (cosines.argmax(1) == labels).float().mean()
         margins = self.margin * functional.one_hot(labels, cosines.shape[1]).to(cosines.dtype)
         logits = self.scale * (cosines - margins)
+        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), accuracy
+
+
+class LinearClassifier(nn.Module):
+    """One weight vector per identity; the logits are its products with (N, D) vectors of any length.
+
+    Source: Luo et al., Bag of tricks and a strong baseline for deep person re-identification, 2019.
+    """
+
+    def __init__(self, dimension: int, identities: int, label_smoothing: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(identities, dimension) * 0.01)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, vectors: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(loss, accuracy), both scalar; labels (N,) are class numbers."""
+        logits = vectors @ self.weight.T
+        accuracy = (logits.argmax(1) == labels).float().mean()
         return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), accuracy
 
 

@@ -5,7 +5,7 @@ network, so that training, evaluation and every export share one path and nobody
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -79,20 +79,51 @@ class EmbeddingNetwork(nn.Module):
         self.trunk = entry.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.pooling = pool
         self.projection = nn.Linear(entry.channels, dimension)
+        self.neck: nn.Module = nn.Identity()
+        """A stage's own, while it trains: see `batch_normalise`."""
         mean = torch.tensor(entry.mean) * 255.0
         scale = 1.0 / (torch.tensor(entry.deviation) * 255.0)
         self.register_buffer("mean", mean.reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", scale.reshape(1, 3, 1, 1), persistent=False)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Embed a batch of one shape."""
+    def project(self, images: torch.Tensor) -> torch.Tensor:
+        """A batch of one shape, before its vectors become of unit length."""
         # Cast first, then transpose: TensorRT refuses to transpose uint8.
         pixels = images.float().permute(0, 3, 1, 2)
         features = self.trunk((pixels - self.mean) * self.scale)
-        projected = self.projection(self.pooling(features)).float()
+        projected: torch.Tensor = self.neck(self.projection(self.pooling(features)).float())
+        return projected
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed a batch of one shape."""
+        projected = self.project(images)
         # functional.normalize would read the input's shape a second time in the exported graph.
         unit: torch.Tensor = projected / torch.linalg.vector_norm(projected, dim=1, keepdim=True).clamp_min(1e-12)
         return unit
+
+
+def batch_normalise(network: EmbeddingNetwork) -> None:
+    """Put batch normalisation behind the fully connected layer, in place; `folded` takes it out again.
+
+    Its bias stays 0, as in Luo et al., Bag of tricks and a strong baseline for deep person re-identification, 2019.
+    """
+    neck = nn.BatchNorm1d(network.projection.out_features, device=network.projection.weight.device)
+    neck.bias.requires_grad_(False)
+    network.neck = neck
+
+
+def folded(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A network's tensors by name, as they are; those of a batch normalisation behind its fully connected layer
+    become part of that layer, which then gives the same numbers alone."""
+    plain = {name: tensor for name, tensor in tensors.items() if not name.startswith("neck.")}
+    if len(plain) == len(tensors):
+        return plain
+    deviation = torch.sqrt(tensors["neck.running_var"].double() + nn.BatchNorm1d(1).eps)
+    scale = tensors["neck.weight"] / deviation
+    weight, bias = tensors["projection.weight"].double(), tensors["projection.bias"].double()
+    plain["projection.weight"] = (scale[:, None] * weight).float()
+    plain["projection.bias"] = (scale * (bias - tensors["neck.running_mean"]) + tensors["neck.bias"]).float()
+    return plain
 
 
 def graph_recipe(backbone_name: str, pooling: str) -> str:

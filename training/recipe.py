@@ -33,11 +33,12 @@ class Augmentation:
 
     cut_out: Share = 0.5
     """Largest share of each side that noise replaces, at the end of training; 0 for none. The paper's cut-out."""
-    cut_out_schedule: Literal["linear", "thirds"] = "linear"
+    cut_out_schedule: Literal["linear", "thirds", "constant"] = "linear"
     """How the region grows. "linear": from 0 to `cut_out`; "thirds": three equal stages with 1/3, 2/3 and all of
     `cut_out`, which is the published h/3, w/3 times the stage where `cut_out` is 1. Re-implementations have both and
     the paper does not say; linear is the default because it begins with whole images, as a curriculum should, and
-    because no jump in difficulty falls between two updates."""
+    because no jump in difficulty falls between two updates. "constant", ours: all of it from the start, for runs so
+    short that training pictures are learnt by heart before a growing region hides anything."""
     flip: bool = False
     """Mirror half of the images. The paper: nothing on top of cut-out."""
     crop: Share = 0.0
@@ -63,10 +64,15 @@ class Classification:
     """AdamW's peak; linear warm-up, then half a cosine to zero."""
     warmup_epochs: Amount = 2.0
     weight_decay: Amount = 0.02
+    classifier: Literal["cosine", "bnneck"] = "cosine"
+    """What comes between vectors and softmax. "cosine": scaled cosines to a direction of each identity. "bnneck":
+    batch normalisation behind the fully connected layer, then products with a weight vector of each identity, after
+    Luo et al., Bag of tricks and a strong baseline for deep person re-identification, 2019; in the finished model the
+    layer has taken the normalisation in."""
     scale: Positive = 24.0
-    """Multiplies the cosines before the softmax."""
+    """"cosine" alone: multiplies the cosines before the softmax."""
     margin: Amount = 0.0
-    """Subtracted from the right identity's cosine; 0 is plain cross-entropy, the paper's."""
+    """"cosine" alone: subtracted from the right identity's cosine; 0 is plain cross-entropy, the paper's."""
     label_smoothing: Share = 0.0
 
 

@@ -23,7 +23,7 @@ from reid_runtime.scoring.errors import ScoringError
 from training.checkpoint import Checkpoint, CheckpointError, Progress, read_checkpoint, write_checkpoint
 from training.folder import run_folder
 from training.interrupts import deferred_interrupts
-from training.network import EmbeddingNetwork
+from training.network import EmbeddingNetwork, folded
 from training.plots import check_plots, write_plots
 from training.recipe import Architecture, Recipe
 from training.record import Metrics, write_curriculum, write_record
@@ -154,7 +154,8 @@ class Run:
     def _checkpoint(self, whole: bool) -> Checkpoint:
         self._check_weights()
         stage = self.stage
-        tensors = {f"network.{key}": value.cpu() for key, value in stage.network.state_dict().items()}
+        state = stage.network.state_dict()
+        tensors = {f"network.{key}": value.cpu() for key, value in (state if whole else folded(state)).items()}
         if whole:
             tensors |= {f"stage.{key}": value.cpu() for key, value in stage.state().items()}
             for index, parameter in enumerate(self._parameters()):

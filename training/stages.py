@@ -138,7 +138,7 @@ def start_from(network: EmbeddingNetwork, architecture: Architecture, checkpoint
     backbone = checkpoint.architecture.backbone
     if backbone != architecture.backbone:
         raise TrainingError(f"--start holds {backbone!r}, the recipe wants {architecture.backbone!r}")
-    earlier, own = checkpoint.part("network"), network.state_dict()
+    earlier, own = checkpoint.weights(), network.state_dict()
     fitting = {key for key in own if key in earlier and earlier[key].shape == own[key].shape}
     missing = [key for key in own if key.startswith("trunk.") and key not in fitting]
     if missing:

@@ -19,6 +19,10 @@ def test_in_thirds_it_is_a_third_of_each_side_times_the_stage():
     assert largest_extent(0.4, 0.6, "thirds") == pytest.approx(0.4)
 
 
+def test_constant_it_has_its_final_share_from_the_start():
+    assert [largest_extent(progress, 0.6, "constant") for progress in (0.0, 0.3, 1.0)] == [0.6, 0.6, 0.6]
+
+
 def test_noise_stays_inside_one_rectangle_of_at_most_the_extent():
     image = np.full((60, 30, 3), 100, np.uint8)
     seen = 0

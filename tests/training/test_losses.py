@@ -5,7 +5,7 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from torch.nn import functional
 
-from training.losses import IdentityClassifier, RankingLoss, TeacherVectors
+from training.losses import IdentityClassifier, LinearClassifier, RankingLoss, TeacherVectors
 
 
 def triplets(count=40, dimension=6):
@@ -84,6 +84,19 @@ def test_accuracy_ignores_the_margin():
     with torch.no_grad():
         classifier.directions.copy_(torch.eye(2))
     _, accuracy = classifier(torch.eye(2), torch.tensor([0, 0]))
+    assert accuracy.item() == 0.5
+
+
+def test_the_linear_classifier_is_cross_entropy_of_products_and_lengths_count():
+    classifier = LinearClassifier(2, 3, label_smoothing=0.3).double()
+    with torch.no_grad():
+        classifier.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
+    vectors = torch.tensor([[3.0, 1.0], [0.5, 0.2]], dtype=torch.float64)
+    logits = np.array([[3.0, 2.0, 4.0], [0.5, 0.4, 0.7]])
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    targets = 0.3 / 3 + 0.7 * np.eye(3)[[2, 0]]
+    loss, accuracy = classifier(vectors, torch.tensor([2, 0]))
+    assert loss.item() == pytest.approx(-(targets * logs).sum(axis=1).mean(), rel=1e-12)
     assert accuracy.item() == 0.5
 
 

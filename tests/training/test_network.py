@@ -3,7 +3,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
-from training.network import POOLINGS, EmbeddingNetwork, GeneralisedMean, PoolingError, global_pooling, graph_recipe
+from training.network import (
+    POOLINGS,
+    EmbeddingNetwork,
+    GeneralisedMean,
+    PoolingError,
+    batch_normalise,
+    folded,
+    global_pooling,
+    graph_recipe,
+)
 
 
 def features(*shape):
@@ -93,3 +102,27 @@ def test_another_normalisation_is_in_the_network_and_in_the_recipe():
     assert torch.allclose(normalised, torch.tensor([-1.0, 1.0]).reshape(1, 1, 2, 1))
     assert "mean 0.5 0.5 0.5 and deviation 0.5 0.5 0.5" in graph_recipe("timm/tf_efficientnet_lite0", "max")
     assert "ImageNet mean and deviation" in graph_recipe("timm/efficientnet_lite0", "max")
+
+
+def test_batch_normalisation_behind_the_last_layer_can_be_taken_into_it():
+    torch.manual_seed(0)
+    network = EmbeddingNetwork("resnet18", 12)
+    bare = network.eval()(features(2, 64, 32, 3).byte())
+    batch_normalise(network)
+    with torch.no_grad():
+        network.neck.weight.uniform_(0.2, 3)
+        network.neck.running_mean.normal_()
+        network.neck.running_var.uniform_(0.01, 3)
+        normalised = network.eval()(features(2, 64, 32, 3).byte())
+        assert (normalised - bare).abs().max() > 0.1
+        plain = EmbeddingNetwork("resnet18", 12).eval()
+        plain.load_state_dict(folded(network.state_dict()))
+        torch.testing.assert_close(plain(features(2, 64, 32, 3).byte()), normalised, rtol=0, atol=1e-6)
+    assert not network.neck.bias.requires_grad
+
+
+def test_a_network_without_it_is_left_as_it_is():
+    tensors = EmbeddingNetwork("resnet18", 12).state_dict()
+    left = folded(tensors)
+    assert left.keys() == tensors.keys()
+    assert all(left[name] is tensors[name] for name in tensors)

@@ -58,7 +58,7 @@ def test_the_defaults_are_the_papers_choices_and_its_recipe_adds_nothing():
         ({"classification": {"sizes": 128}}, "'sizes' is 128, expected a list"),
         ({"classification": {"sizes": [128]}}, "'sizes' ends with 128, expected [network] 'size', 416"),
         ({"augmentation": {"cut_out": 1.5}}, "'cut_out' is 1.5, expected 0 to 1"),
-        ({"augmentation": {"cut_out_schedule": "square"}}, "expected 'linear' or 'thirds'"),
+        ({"augmentation": {"cut_out_schedule": "square"}}, "expected 'linear' or 'thirds' or 'constant'"),
         ({"augmentation": {"flip": 1}}, "'flip' is 1, expected bool"),
         ({"ranking": {"learning_rate": 0}}, "'learning_rate' is 0, expected more than 0"),
         ({"ranking": {"learning_rate": float("nan")}}, "'learning_rate' is nan, expected a finite number"),

@@ -10,6 +10,7 @@ pytest.importorskip("matplotlib", reason="needs the extra train")
 
 from safetensors.torch import load_file
 
+from training.checkpoint import read_checkpoint
 from training.record import read_metrics
 
 from .tiny import RECIPE, STAGES, in_process, make_run
@@ -28,6 +29,28 @@ def test_a_resumed_run_goes_on_where_parts_of_the_trunk_are_fixed(tmp_path):
     assert sum(name.startswith("optimiser.") for name in found) == 3 * 6, "two norms' and a layer's weights are left"
     for name, tensor in expected.items():
         assert torch.equal(tensor, found[name]), name
+
+
+def test_a_resumed_run_goes_on_with_the_neck_that_its_finished_model_has_taken_in(tmp_path):
+    recipe = replace(RECIPE, classification=replace(RECIPE.classification, classifier="bnneck"))
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert in_process(whole, "classification", recipe) == 0
+    assert in_process(killed, "classification", recipe, at=5) == -9
+    assert in_process(killed, "classification", recipe) == 0
+    expected, found = (load_file(folder / "last.safetensors") for folder in (whole, killed))
+    assert expected.keys() == found.keys()
+    assert "network.neck.running_var" in expected
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
+    last, model = (read_checkpoint(whole / name) for name in ("last.safetensors", "model.safetensors"))
+    assert not any("neck" in name for name in model.tensors)
+    assert last.weights_digest == model.weights_digest
+    resumed = make_run(whole, "classification", recipe)
+    resumed.resume()
+    images = torch.randint(0, 256, (4, 32, 16, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        trained, plain = resumed.stage.network.eval()(images), model.network()(images)
+    torch.testing.assert_close(trained, plain, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -44,9 +44,12 @@ def quiet(monkeypatch):
     monkeypatch.setattr("training.stage.write_plots", lambda folder: None)
 
 
-@pytest.mark.parametrize("stage", ["classification", "ranking"])
-def test_a_stage_learns_who_is_who(stage, tmp_path, quiet):
-    make_run(tmp_path, stage, EAGER, make_crops(people=8, each=9, light=60), minutes=1e9).train()
+@pytest.mark.parametrize(
+    ("stage", "classifier"), [("classification", "cosine"), ("classification", "bnneck"), ("ranking", "cosine")]
+)
+def test_a_stage_learns_who_is_who(stage, classifier, tmp_path, quiet):
+    recipe = replace(EAGER, classification=replace(EAGER.classification, classifier=classifier))
+    make_run(tmp_path, stage, recipe, make_crops(people=8, each=9, light=60), minutes=1e9).train()
     records = read_metrics(tmp_path)
     told = [record for record in records if "loss" in record]
     assert told[-1]["agreement"] > 0.9 > told[0]["agreement"] + 0.3
