@@ -146,6 +146,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     for key in ("recipe", "network"):
         if not isinstance(parts[key], dict):
             raise CheckpointError(f"{path}: {key!r} is {parts[key]!r}, expected an object")
+    classification = parts["recipe"].get("classification")
+    if isinstance(classification, dict):
+        classification.setdefault("classifier", "cosine")  # as it was before there was a choice
     seen = parts["trained_on"]
     if not isinstance(seen, list) or not seen:
         raise CheckpointError(f"{path}: 'trained_on' is {seen!r}, expected a list of objects")

@@ -64,11 +64,11 @@ class Classification:
     """AdamW's peak; linear warm-up, then half a cosine to zero."""
     warmup_epochs: Amount = 2.0
     weight_decay: Amount = 0.02
-    classifier: Literal["cosine", "bnneck"] = "cosine"
-    """What comes between vectors and softmax. "cosine": scaled cosines to a direction of each identity. "bnneck":
-    batch normalisation behind the fully connected layer, then products with a weight vector of each identity, after
-    Luo et al., Bag of tricks and a strong baseline for deep person re-identification, 2019; in the finished model the
-    layer has taken the normalisation in."""
+    classifier: Literal["bnneck", "cosine"] = "bnneck"
+    """What comes between vectors and softmax. "bnneck": batch normalisation behind the fully connected layer, then
+    products with a weight vector of each identity, after Luo et al., Bag of tricks and a strong baseline for deep
+    person re-identification, 2019; in the finished model the layer has taken the normalisation in. "cosine": scaled
+    cosines to a direction of each identity, which want a margin."""
     scale: Positive = 24.0
     """"cosine" alone: multiplies the cosines before the softmax."""
     margin: Amount = 0.0

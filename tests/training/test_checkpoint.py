@@ -114,6 +114,17 @@ def test_metadata_of_another_kind_are_refused_with_their_reason(kind, checkpoint
     refused(path, said)
 
 
+def test_one_from_before_there_was_a_choice_of_classifiers_had_cosines(checkpoint, tmp_path):
+    path = tmp_path / "earlier.safetensors"
+    write_checkpoint(path, checkpoint)
+    with safe_open(path, "pt") as opened:
+        metadata = dict(opened.metadata())
+    metadata["recipe"] = metadata["recipe"].replace('"classifier": "bnneck", ', "")
+    assert "bnneck" not in metadata["recipe"]
+    save_file(load_file(path), path, metadata)
+    assert read_checkpoint(path).recipe.classification.classifier == "cosine"
+
+
 def test_a_missing_tensor_is_named(checkpoint, tmp_path):
     path = tmp_path / "bad.safetensors"
     tensors = {key: value for key, value in checkpoint.tensors.items() if key != "network.projection.bias"}
