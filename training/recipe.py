@@ -105,6 +105,9 @@ class Ranking:
     weight_decay: Amount = 5e-5
     momentum: Share = 0.9
     """Ours: neither the paper nor the re-implementations say."""
+    statistics: Whole = 0
+    """Training images over which batch normalisation's statistics are taken anew, at the network's size and without
+    cut-out, before this stage freezes them; 0: they stay those of classification. Ours: the paper does not say."""
     triplets_together: Count = 1
     """1: images go through one by one, the paper's way. More: those of this many triplets go together, in batches of
     one shape. The gradients are the same; memory grows with it."""

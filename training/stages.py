@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
+import numpy as np
 import torch
 
 from reid_runtime.contract import TrainedOn
@@ -21,6 +22,7 @@ from training.network import EmbeddingNetwork
 from training.ranking import RankingStage
 from training.recipe import Architecture, Recipe
 from training.stage import LAST, Pace, Run, Stage, TrainingError
+from training.statistics import take_statistics
 from training.validation import hold_out, score_people
 
 
@@ -51,7 +53,14 @@ def rank(crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
     """Ranking, with hard triplets; gives the model's file. Errors as for `classify`, and MiningError."""
     kept, held_out = _split(crops, recipe, job)
     network, place = _network(recipe.network, recipe, job.device)
-    return _train(RankingStage(network, kept, recipe, place), kept, held_out, recipe, job, standardise)
+
+    def ready(network: EmbeddingNetwork) -> None:
+        rows = np.random.default_rng(recipe.seed).permutation(len(kept.images))[: recipe.ranking.statistics]
+        images, rule = [kept.images[row] for row in rows], LongestSide(recipe.network.size)
+        take_statistics(network, images, rule, place, recipe.precision, recipe.fixed)
+        standardise(network)
+
+    return _train(RankingStage(network, kept, recipe, place), kept, held_out, recipe, job, ready)
 
 
 def distil(crops: TrainingCrops, recipe: Recipe, job: Job, teacher: Embedder) -> Path:

@@ -1,0 +1,53 @@
+"""Batch normalisation's statistics, taken anew over whole images before they are frozen.
+
+While a network is trained on images with noise in them, the mean and variance that batch normalisation keeps are of
+these. Cut-out's noise is per pixel, and like nothing in a picture: the more of it, the further are these statistics
+from those of whole images, which is all that the finished model sees.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from reid_runtime.batching import same_shape_batches
+from reid_runtime.resize import Pixels, ResizeRule, resize
+from training.embedding import MAX_PIXELS, autocast
+from training.frozen import keep_fixed
+from training.network import EmbeddingNetwork
+
+FEWEST = 8
+"""Images of one shape that a batch must have to count."""
+
+
+@torch.no_grad()
+def take_statistics(
+    network: EmbeddingNetwork,
+    images: Sequence[Pixels],
+    rule: ResizeRule,
+    device: torch.device,
+    precision: str,
+    fixed: Sequence[str] = (),
+) -> int:
+    """Replace, in place, the statistics of all parts but the fixed ones by the mean of those of these images' batches;
+    how many batches there were. Without a batch of one shape they stay as they were."""
+    shapes = [rule.shape(*image.shape[:2]) for image in images]
+    batches = [rows for rows in same_shape_batches(shapes, MAX_PIXELS) if len(rows) >= FEWEST]
+    if not batches:
+        return 0
+    network.train()
+    keep_fixed(network.trunk, fixed)
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.training]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # each batch counts as much as the others
+    for rows in batches:
+        pixels = torch.from_numpy(np.stack([resize(images[row], shapes[row]) for row in rows]))
+        with autocast(device, precision):
+            network(pixels.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+    return len(batches)
