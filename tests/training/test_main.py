@@ -18,10 +18,16 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.resize import LongestSide
 from training.__main__ import main
 from training.checkpoint import read_checkpoint, untrained, write_checkpoint
+from training.data import load_training
+from training.network import EmbeddingNetwork
+from training.recipe import read_recipe
 from training.stage import TrainingError
+from training.statistics import take_statistics
 from training.trunks import BACKBONES
+from training.validation import hold_out
 
 from ..pictures import encode, picture
 
@@ -140,6 +146,27 @@ def test_a_stage_begins_with_the_trunk_that_it_is_given(people, tmp_path):
         for norm in found.modules()
         if isinstance(norm, torch.nn.BatchNorm2d)
     )
+
+
+@pytest.mark.usefixtures("quiet")
+def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path):
+    common = prepared(tmp_path, "tiny")
+    text = (tmp_path / "recipe.toml").read_text()
+    text = text.replace("updates = 3", "updates = 1\nlearning_rate = 1e-12\nstatistics = 100")
+    (tmp_path / "recipe.toml").write_text(text)
+    invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
+    found = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
+    given, recipe = EmbeddingNetwork("tiny", 8), read_recipe(tmp_path / "recipe.toml")
+    given.trunk.load_state_dict(load_file(tmp_path / "imagenet.safetensors"))
+    images, pixels = (
+        hold_out(load_training(people), recipe.validation, recipe.seed)[0].images,
+        torch.randn(2, 3, 32, 16),
+    )
+    with torch.no_grad():
+        before = given.eval().trunk(pixels)
+        assert take_statistics(given, images, LongestSide(32), torch.device("cpu"), "float32") == 2
+        torch.testing.assert_close(found(pixels), given.trunk(pixels), rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(found(pixels), before, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.usefixtures("quiet")
