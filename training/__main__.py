@@ -11,7 +11,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.files import check_new_file
 from reid_runtime.scoring.layouts.datasets import DATASETS
-from training import stages, whitening
+from training import stages, statistics, whitening
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.data import TrainingCrops, load_training
 from training.recipe import Recipe, read_recipe
@@ -153,6 +153,33 @@ def whiten(
     place, before = stages.device_called(device), read_checkpoint(checkpoint)
     crops = load_training(data, layout, one_camera)
     write_checkpoint(output, whitening.whiten(before, crops, terms, size, shrinkage, place))
+    click.echo(f"wrote {output}")
+
+
+@main.command(context_settings=WIDE)
+@click.argument("checkpoint", type=FILE)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=FILE, required=True, help="The checkpoint to write.")
+@click.option("--size", type=click.IntRange(min=1), required=True, help="Longest side from now on, in pixels.")
+@click.option("--images", type=click.IntRange(min=8), default=statistics.IMAGES, show_default=True)
+@click.option("--terms", required=True, help="The data's terms of use; they travel in the model's contract.")
+@click.option("--layout", type=LAYOUTS, metavar="NAME", help="How DATA lies, as for the stages.")
+@click.option("--one-camera", is_flag=True, help="Go on although all pictures are of one camera.")
+@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+def at_size(
+    checkpoint: Path, data: Path, output: Path, size: int, images: int, terms: str, layout: str | None,
+    one_camera: bool, device: str, force: bool,
+) -> None:  # fmt: skip
+    """Make CHECKPOINT's network one for images of another size, without training.
+
+    Batch normalisation's statistics are taken anew over so many of DATA's training images, whole and at that size, of
+    people whom CHECKPOINT's recipe does not hold out.
+    """
+    check_new_file(output, force)
+    place, before = stages.device_called(device), read_checkpoint(checkpoint)
+    crops = load_training(data, layout, one_camera)
+    write_checkpoint(output, statistics.at_size(before, crops, terms, size, images, place))
     click.echo(f"wrote {output}")
 
 

@@ -7,7 +7,7 @@ renamed, so that a kill during the writing leaves the one before.
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ class Progress:
     """A place in a run."""
 
     stage: str
-    """"classification", "ranking" or "distillation"; "whitening", after no update; "none": untrained."""
+    """"classification", "ranking" or "distillation"; "whitening" and "statistics", after no update; "none":
+    untrained."""
     update: int
     """How many updates are done."""
     data: str
@@ -73,6 +74,12 @@ class Checkpoint:
                 f"the checkpoint's tensors are not {self.architecture.backbone}'s: {error}"
             ) from error
         return network.eval()
+
+    def having_seen(self, seen: TrainedOn) -> tuple[TrainedOn, ...]:
+        """What it was trained on, and `seen`, which it may know already: the same data once, with what a teacher has
+        added to their terms."""
+        known = any(replace(other, terms=seen.terms) == seen and seen.terms in other.terms for other in self.trained_on)
+        return self.trained_on if known else (seen, *self.trained_on)
 
     @property
     def weights_digest(self) -> str:

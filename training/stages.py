@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
-import numpy as np
 import torch
 
 from reid_runtime.contract import TrainedOn
@@ -22,7 +21,7 @@ from training.network import EmbeddingNetwork
 from training.ranking import RankingStage
 from training.recipe import Architecture, Recipe
 from training.stage import LAST, Pace, Run, Stage, TrainingError
-from training.statistics import take_statistics
+from training.statistics import drawn, take_statistics
 from training.validation import hold_out, score_people
 
 
@@ -55,9 +54,8 @@ def rank(crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
     network, place = _network(recipe.network, recipe, job.device)
 
     def ready(network: EmbeddingNetwork) -> None:
-        rows = np.random.default_rng(recipe.seed).permutation(len(kept.images))[: recipe.ranking.statistics]
-        images, rule = [kept.images[row] for row in rows], LongestSide(recipe.network.size)
-        take_statistics(network, images, rule, place, recipe.precision, recipe.fixed)
+        images = drawn(kept, recipe.ranking.statistics, recipe.seed)
+        take_statistics(network, images, LongestSide(recipe.network.size), place, recipe.precision, recipe.fixed)
         standardise(network)
 
     return _train(RankingStage(network, kept, recipe, place), kept, held_out, recipe, job, ready)
@@ -135,6 +133,9 @@ def _train(
     elif job.start is not None:
         earlier = read_checkpoint(job.start)
         start_from(stage.network, stage.architecture, earlier)
+        own, found = stage.state(), earlier.part("stage")
+        if earlier.progress.stage == stage.name and _shapes(own) == _shapes(found):
+            stage.restore(found)
         # What the start was trained on, and may be used for, holds for what comes of it.
         run.trained_on += tuple(other for other in earlier.trained_on if other != seen)
     if run.update == 0:
@@ -142,12 +143,17 @@ def _train(
     return run.train()
 
 
+def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
 def start_from(network: EmbeddingNetwork, architecture: Architecture, checkpoint: Checkpoint) -> None:
     """Take the trunk of an earlier stage; what comes after it too, where it has the same shape."""
     backbone = checkpoint.architecture.backbone
     if backbone != architecture.backbone:
         raise TrainingError(f"--start holds {backbone!r}, the recipe wants {architecture.backbone!r}")
-    earlier, own = checkpoint.weights(), network.state_dict()
+    own = network.state_dict()
+    earlier = checkpoint.part("network") if "neck.weight" in own else checkpoint.weights()
     fitting = {key for key in own if key in earlier and earlier[key].shape == own[key].shape}
     missing = [key for key in own if key.startswith("trunk.") and key not in fitting]
     if missing:

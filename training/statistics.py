@@ -6,17 +6,25 @@ from those of whole images, which is all that the finished model sees.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reid_runtime.batching import same_shape_batches
-from reid_runtime.resize import Pixels, ResizeRule, resize
+from reid_runtime.contract import TrainedOn
+from reid_runtime.resize import LongestSide, Pixels, ResizeRule, resize
+from training.checkpoint import Checkpoint, Progress
+from training.cpu import keep_freed_memory, repair_bfloat16
+from training.data import TrainingCrops
 from training.embedding import MAX_PIXELS, autocast
 from training.frozen import keep_fixed
 from training.network import EmbeddingNetwork
+from training.validation import hold_out
 
+NAME = "statistics"
+IMAGES = 768
 FEWEST = 8
 """Images of one shape that a batch must have to count."""
 
@@ -51,3 +59,29 @@ def take_statistics(
         norm.momentum = momentum
     network.eval()
     return len(batches)
+
+
+def drawn(crops: TrainingCrops, count: int, seed: int) -> list[Pixels]:
+    """So many of the images, or all, in random order."""
+    return [crops.images[row] for row in np.random.default_rng(seed).permutation(len(crops.images))[:count]]
+
+
+def at_size(
+    checkpoint: Checkpoint, crops: TrainingCrops, terms: str, size: int, images: int, place: torch.device
+) -> Checkpoint:
+    """The checkpoint for images whose longest side is `size` pixels, with statistics of so many of the people whom its
+    recipe trains on: those whom it holds out stay unseen."""
+    recipe, network = checkpoint.recipe, checkpoint.network()
+    kept, _ = hold_out(crops, recipe.validation, recipe.seed)
+    if place.type == "cpu":
+        keep_freed_memory()
+        repair_bfloat16(network)
+    whole = drawn(kept, images, recipe.seed)
+    take_statistics(network.to(place), whole, LongestSide(size), place, recipe.precision, recipe.fixed)
+    return replace(
+        checkpoint,
+        architecture=replace(checkpoint.architecture, size=size),
+        trained_on=checkpoint.having_seen(TrainedOn(crops.name, terms, kept.identities, len(kept.images))),
+        progress=Progress(NAME, 0, crops.digest),
+        tensors={f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()},
+    )

@@ -87,12 +87,10 @@ def whiten(
     for name in ("network.projection.weight", "network.projection.bias"):
         tensors[name] = (matrix @ tensors[name].double()).float()
     seen = TrainedOn(crops.name, terms, crops.identities, len(crops.images))
-    # The same data once: what a teacher has added to their terms holds as before.
-    known = any(replace(other, terms=terms) == seen and terms in other.terms for other in checkpoint.trained_on)
     return replace(
         checkpoint,
         architecture=architecture,
-        trained_on=checkpoint.trained_on if known else (seen, *checkpoint.trained_on),
+        trained_on=checkpoint.having_seen(seen),
         progress=Progress(NAME, 0, crops.digest),
         tensors=tensors,
     )

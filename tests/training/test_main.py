@@ -249,6 +249,48 @@ def test_a_checkpoint_is_whitened_and_no_file_is_lost(people, tmp_path):
     assert invoke(*command, "--force").exit_code == 0
 
 
+@pytest.mark.usefixtures("quiet")
+def test_a_checkpoint_is_brought_to_another_size_by_the_statistics_of_whom_it_knows(people, tmp_path):
+    common = prepared(tmp_path, "tiny")
+    weights = tmp_path / "imagenet.safetensors"
+    invoke("rank", people, *common, "--weights", weights, "-o", tmp_path / "run")
+    model, out = tmp_path / "run" / "model.safetensors", tmp_path / "larger.safetensors"
+    command = ["at-size", model, people, "--terms", TERMS, "--size", 48, "--device", "cpu", "-o", out]
+    assert invoke(*command).output.strip() == f"wrote {out}"
+    before, after = read_checkpoint(model), read_checkpoint(out)
+    assert (before.architecture.size, after.architecture.size) == (32, 48)
+    assert after.trained_on == before.trained_on, "the same data once"
+    assert (after.progress.stage, after.trained_on[0].identities) == ("statistics", 4), "two of six were held out"
+    kept = hold_out(load_training(people), before.recipe.validation, before.recipe.seed)[0].images
+    expected = before.network()
+    take_statistics(expected, kept, LongestSide(48), torch.device("cpu"), "float32")
+    pixels = torch.randint(0, 256, (2, 48, 24, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(after.network()(pixels), expected(pixels), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(expected(pixels), before.network()(pixels), atol=1e-3)
+    content = out.read_bytes()
+    with pytest.raises(ReidRuntimeError, match="--force"):
+        invoke(*command)
+    assert out.read_bytes() == content
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_stage_that_starts_from_its_own_checkpoint_goes_on_with_its_classifier(people, tmp_path):
+    common = prepared(tmp_path, "tiny")
+    invoke("classify", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "first")
+    text = (tmp_path / "recipe.toml").read_text()
+    (tmp_path / "recipe.toml").write_text(text.replace("[classification]", "[classification]\nlearning_rate = 1e-12"))
+    first, second = ({} for _ in range(2))
+    for start, found in (("last", first), ("model", second)):
+        out = tmp_path / f"from-{start}"
+        invoke("classify", people, *common, "--start", tmp_path / "first" / f"{start}.safetensors", "-o", out)
+        found.update(load_file(out / "last.safetensors"))
+    before = load_file(tmp_path / "first" / "last.safetensors")
+    for name in ("stage.weight", "network.neck.weight", "network.projection.weight"):
+        torch.testing.assert_close(first[name], before[name], rtol=0, atol=1e-6)
+    assert (second["stage.weight"] - before["stage.weight"]).abs().max() > 1e-4
+
+
 def test_the_help_names_the_stages_in_their_order():
     text = " ".join(invoke("--help").output.split())
     places = [text.index(word) for word in ("ImageNet", "classify", "rank", "distil")]
