@@ -19,14 +19,14 @@ from training.checkpoint import Checkpoint, Progress
 from training.cpu import keep_freed_memory, repair_bfloat16
 from training.data import TrainingCrops
 from training.embedding import MAX_PIXELS, autocast
+from training.epochs import FEWEST
 from training.frozen import keep_fixed
 from training.network import EmbeddingNetwork
 from training.validation import hold_out
 
 NAME = "statistics"
 IMAGES = 768
-FEWEST = 8
-"""Images of one shape that a batch must have to count."""
+"""As many as the committed runs took."""
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def take_statistics(
     fixed: Sequence[str] = (),
 ) -> int:
     """Replace, in place, the statistics of all parts but the fixed ones by the mean of those of these images' batches;
-    how many batches there were. Without a batch of one shape they stay as they were."""
+    how many batches there were. Of a shape with few images there is none; without any they stay as they were."""
     shapes = [rule.shape(*image.shape[:2]) for image in images]
     batches = [rows for rows in same_shape_batches(shapes, MAX_PIXELS) if len(rows) >= FEWEST]
     if not batches:
@@ -82,6 +82,6 @@ def at_size(
         checkpoint,
         architecture=replace(checkpoint.architecture, size=size),
         trained_on=checkpoint.having_seen(TrainedOn(crops.name, terms, kept.identities, len(kept.images))),
-        progress=Progress(NAME, 0, crops.digest),
+        progress=Progress(NAME, 0, kept.digest),
         tensors={f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()},
     )
