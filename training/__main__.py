@@ -1,6 +1,7 @@
 """python -m training: the stages of the paper's training, one command each, and what is not in the paper."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.files import check_new_file
 from reid_runtime.scoring.layouts.datasets import DATASETS
 from training import stages, statistics, whitening
-from training.checkpoint import read_checkpoint, write_checkpoint
+from training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from training.data import TrainingCrops, load_training
 from training.recipe import Recipe, read_recipe
 from training.stage import Pace
@@ -21,6 +22,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 LAYOUTS = click.Choice([known.name for known in DATASETS])
 WIDE = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+DEVICE = click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+TERMS = click.option("--terms", required=True, help="The data's terms of use; they travel in the model's contract.")
 
 
 class _InOrder(click.Group):
@@ -46,8 +49,8 @@ def main() -> None:
                          out of a pool of training images that is embedded anew all the time
 
     Images meet cut-out: noise in a region that grows during training. Mining, pre-training and cut-out are the three
-    forms of the curriculum. Not in the paper: distil, where a better model's vectors are the targets, and whiten,
-    a last touch without training.
+    forms of the curriculum. Not in the paper: distil, where a better model's vectors are the targets, and whiten
+    and at-size, last touches without training.
 
     \b
       python -m training classify DATA --recipe training/recipes/paper-resnet101.toml \\
@@ -67,7 +70,7 @@ def stage(command: Callable[..., None]) -> click.Command:
     """A stage's command: what every one of them needs."""
     for option in (
         click.option("--checkpoint-minutes", default=3.0, show_default=True, help="How often the run is saved."),
-        click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True),
+        DEVICE,
         click.option("--one-camera", is_flag=True, help="Train although all pictures are of one camera."),
         click.option(
             "--layout",
@@ -75,7 +78,7 @@ def stage(command: Callable[..., None]) -> click.Command:
             metavar="NAME",
             help="How DATA lies, by a name of `reid-runtime datasets`.  [bounding_box_train: market1501; else found]",
         ),
-        click.option("--terms", required=True, help="The data's terms of use; they travel in the model's contract."),
+        TERMS,
         click.option("--start", type=FILE, help="A checkpoint of the stage before, which a new run starts from."),
         click.option(
             "--weights",
@@ -121,10 +124,23 @@ def distil(teacher: Path, teacher_contract: Path | None, **options: Any) -> None
     click.echo(f"wrote {stages.distil(*_read(**options), model)}")
 
 
-@main.command(context_settings=WIDE)
-@click.argument("checkpoint", type=FILE)
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=FILE, required=True, help="The checkpoint to write.")
+def touch(command: Callable[..., None]) -> click.Command:
+    """The command of a last touch, which makes one checkpoint of another without training: what each of them needs."""
+    for option in (
+        click.option("--force", is_flag=True, help="Overwrite the output file."),
+        DEVICE,
+        click.option("--one-camera", is_flag=True, help="Go on although all pictures are of one camera."),
+        click.option("--layout", type=LAYOUTS, metavar="NAME", help="How DATA lies, as for the stages."),
+        TERMS,
+        click.option("-o", "--output", type=FILE, required=True, help="The checkpoint to write."),
+        click.argument("data", type=click.Path(path_type=Path)),
+        click.argument("checkpoint", type=FILE),
+    ):
+        command = option(command)
+    return main.command(context_settings=WIDE)(command)
+
+
+@touch
 @click.option("--size", type=click.IntRange(min=1), help="Longest side from now on, in pixels.  [the checkpoint's]")
 @click.option(
     "--shrinkage",
@@ -133,15 +149,7 @@ def distil(teacher: Path, teacher_contract: Path | None, **options: Any) -> None
     show_default=True,
     help="Added to each variance, in shares of their mean; the more, the less is changed.",
 )
-@click.option("--terms", required=True, help="The data's terms of use; they travel in the model's contract.")
-@click.option("--layout", type=LAYOUTS, metavar="NAME", help="How DATA lies, as for the stages.")
-@click.option("--one-camera", is_flag=True, help="Go on although all pictures are of one camera.")
-@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
-@click.option("--force", is_flag=True, help="Overwrite the output file.")
-def whiten(
-    checkpoint: Path, data: Path, output: Path, size: int | None, shrinkage: float, terms: str, layout: str | None,
-    one_camera: bool, device: str, force: bool,
-) -> None:  # fmt: skip
+def whiten(size: int | None, shrinkage: float, **options: Any) -> None:
     """Count each direction of CHECKPOINT's vectors by how little one person's pictures differ in it, on DATA.
 
     No training: one pass over DATA's training split, then the fully connected layer takes it in, so that the model
@@ -149,37 +157,29 @@ def whiten(
     which may be larger in use than in training. All people of the split count, also those whom a run has held out:
     score what comes of it on others.
     """
-    check_new_file(output, force)
-    place, before = stages.device_called(device), read_checkpoint(checkpoint)
-    crops = load_training(data, layout, one_camera)
-    write_checkpoint(output, whitening.whiten(before, crops, terms, size, shrinkage, place))
-    click.echo(f"wrote {output}")
+    _touch(partial(whitening.whiten, size=size, shrinkage=shrinkage), **options)
 
 
-@main.command(context_settings=WIDE)
-@click.argument("checkpoint", type=FILE)
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=FILE, required=True, help="The checkpoint to write.")
+@touch
 @click.option("--size", type=click.IntRange(min=1), required=True, help="Longest side from now on, in pixels.")
 @click.option("--images", type=click.IntRange(min=8), default=statistics.IMAGES, show_default=True)
-@click.option("--terms", required=True, help="The data's terms of use; they travel in the model's contract.")
-@click.option("--layout", type=LAYOUTS, metavar="NAME", help="How DATA lies, as for the stages.")
-@click.option("--one-camera", is_flag=True, help="Go on although all pictures are of one camera.")
-@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
-@click.option("--force", is_flag=True, help="Overwrite the output file.")
-def at_size(
-    checkpoint: Path, data: Path, output: Path, size: int, images: int, terms: str, layout: str | None,
+def at_size(size: int, images: int, **options: Any) -> None:
+    """Make CHECKPOINT's network one for images of another size, or for images without cut-out of the same.
+
+    No training: batch normalisation's statistics are taken anew over so many of DATA's training images, whole and at
+    that size, of people whom CHECKPOINT's recipe does not hold out. Not in the paper.
+    """
+    _touch(partial(statistics.at_size, size=size, images=images), **options)
+
+
+def _touch(
+    change: Callable[..., Checkpoint], checkpoint: Path, data: Path, output: Path, terms: str, layout: str | None,
     one_camera: bool, device: str, force: bool,
 ) -> None:  # fmt: skip
-    """Make CHECKPOINT's network one for images of another size, without training.
-
-    Batch normalisation's statistics are taken anew over so many of DATA's training images, whole and at that size, of
-    people whom CHECKPOINT's recipe does not hold out.
-    """
     check_new_file(output, force)
     place, before = stages.device_called(device), read_checkpoint(checkpoint)
     crops = load_training(data, layout, one_camera)
-    write_checkpoint(output, statistics.at_size(before, crops, terms, size, images, place))
+    write_checkpoint(output, change(before, crops, terms, place=place))
     click.echo(f"wrote {output}")
 
 
