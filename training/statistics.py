@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.contract import TrainedOn
+from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.resize import LongestSide, Pixels, ResizeRule, resize
 from training.checkpoint import Checkpoint, Progress
 from training.cpu import keep_freed_memory, repair_bfloat16
@@ -27,6 +28,10 @@ from training.validation import hold_out
 NAME = "statistics"
 IMAGES = 768
 """As many as the committed runs took."""
+
+
+class StatisticsError(ReidRuntimeError):
+    """Too few images of one shape to take statistics of."""
 
 
 @torch.no_grad()
@@ -77,7 +82,11 @@ def at_size(
         keep_freed_memory()
         repair_bfloat16(network)
     whole = drawn(kept, images, recipe.seed)
-    take_statistics(network.to(place), whole, LongestSide(size), place, recipe.precision, recipe.fixed)
+    if not take_statistics(network.to(place), whole, LongestSide(size), place, recipe.precision, recipe.fixed):
+        raise StatisticsError(
+            f"expected {FEWEST} images or more of one shape at {size} pixels, found fewer among {len(whole)}: "
+            "raise --images"
+        )
     return replace(
         checkpoint,
         architecture=replace(checkpoint.architecture, size=size),

@@ -158,10 +158,8 @@ def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path
     found = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
     given, recipe = EmbeddingNetwork("tiny", 8), read_recipe(tmp_path / "recipe.toml")
     given.trunk.load_state_dict(load_file(tmp_path / "imagenet.safetensors"))
-    images, pixels = (
-        hold_out(load_training(people), recipe.validation, recipe.seed)[0].images,
-        torch.randn(2, 3, 32, 16),
-    )
+    images = hold_out(load_training(people), recipe.validation, recipe.seed)[0].images
+    pixels = torch.randn(2, 3, 32, 16)
     with torch.no_grad():
         before = given.eval().trunk(pixels)
         assert take_statistics(given, images, LongestSide(32), torch.device("cpu"), "float32") == 2
@@ -268,6 +266,9 @@ def test_a_checkpoint_is_brought_to_another_size_by_the_statistics_of_whom_it_kn
     with torch.no_grad():
         torch.testing.assert_close(after.network()(pixels), expected(pixels), rtol=1e-4, atol=1e-5)
         assert not torch.allclose(expected(pixels), before.network()(pixels), atol=1e-3)
+    with pytest.raises(ReidRuntimeError, match="raise --images"):
+        # Of 8 pictures in two shapes, no 8 are of one.
+        invoke(*command, "--images", 8, "--force")
     content = out.read_bytes()
     with pytest.raises(ReidRuntimeError, match="--force"):
         invoke(*command)
