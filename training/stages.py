@@ -54,8 +54,9 @@ def rank(crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
     network, place = _network(recipe.network, recipe, job.device)
 
     def ready(network: EmbeddingNetwork) -> None:
-        images = drawn(kept, recipe.ranking.statistics, recipe.seed)
-        take_statistics(network, images, LongestSide(recipe.network.size), place, recipe.precision, recipe.fixed)
+        if recipe.ranking.statistics:
+            images = drawn(kept, recipe.ranking.statistics, recipe.seed)
+            take_statistics(network, images, LongestSide(recipe.network.size), place, recipe.precision, recipe.fixed)
         standardise(network)
 
     return _train(RankingStage(network, kept, recipe, place), kept, held_out, recipe, job, ready)

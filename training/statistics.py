@@ -44,11 +44,15 @@ def take_statistics(
     fixed: Sequence[str] = (),
 ) -> int:
     """Replace, in place, the statistics of all parts but the fixed ones by the mean of those of these images' batches;
-    how many batches there were. Of a shape with few images there is none; without any they stay as they were."""
+    how many batches there were. Of a shape with few images there is none; raises StatisticsError, and leaves the
+    network as it was, without any."""
     shapes = [rule.shape(*image.shape[:2]) for image in images]
     batches = [rows for rows in same_shape_batches(shapes, MAX_PIXELS) if len(rows) >= FEWEST]
     if not batches:
-        return 0
+        raise StatisticsError(
+            f"statistics of batch normalisation want {FEWEST} images that have one shape after the resize, found fewer "
+            f"among {len(images)}: take more of them (at-size: raise --images; rank: 'statistics' of [ranking])"
+        )
     network.train()
     keep_fixed(network.trunk, fixed)
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.training]
@@ -82,11 +86,7 @@ def at_size(
         keep_freed_memory()
         repair_bfloat16(network)
     whole = drawn(kept, images, recipe.seed)
-    if not take_statistics(network.to(place), whole, LongestSide(size), place, recipe.precision, recipe.fixed):
-        raise StatisticsError(
-            f"expected {FEWEST} images or more of one shape at {size} pixels, found fewer among {len(whole)}: "
-            "raise --images"
-        )
+    take_statistics(network.to(place), whole, LongestSide(size), place, recipe.precision, recipe.fixed)
     return replace(
         checkpoint,
         architecture=replace(checkpoint.architecture, size=size),

@@ -25,7 +25,7 @@ from training.data import load_training
 from training.network import EmbeddingNetwork
 from training.recipe import read_recipe
 from training.stage import TrainingError
-from training.statistics import take_statistics
+from training.statistics import StatisticsError, take_statistics
 from training.trunks import BACKBONES
 from training.validation import hold_out
 
@@ -165,6 +165,10 @@ def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path
         assert take_statistics(given, images, LongestSide(32), torch.device("cpu"), "float32") == 2
         torch.testing.assert_close(found(pixels), given.trunk(pixels), rtol=1e-4, atol=1e-4)
         assert not torch.allclose(found(pixels), before, rtol=1e-2, atol=1e-2)
+    (tmp_path / "recipe.toml").write_text(text.replace("statistics = 100", "statistics = 8"))
+    with pytest.raises(StatisticsError, match=r"'statistics' of \[ranking\]"):
+        # Of 8 pictures in two shapes, no 8 are of one.
+        invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "few")
 
 
 @pytest.mark.usefixtures("quiet")

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from reid_runtime.resize import LongestSide
 from training.network import EmbeddingNetwork
-from training.statistics import take_statistics
+from training.statistics import StatisticsError, take_statistics
 
 from .tiny import TINY
 
@@ -59,7 +59,8 @@ def test_batches_count_alike_and_a_few_odd_images_do_not_count(network, monkeypa
 
 def test_fixed_parts_keep_theirs_and_without_enough_images_all_do(network):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    assert take_statistics(network, pictures(7), LongestSide(32), CPU, "float32") == 0
+    with pytest.raises(StatisticsError, match=r"8 images that have one shape.* 7: take more"):
+        take_statistics(network, pictures(7), LongestSide(32), CPU, "float32")
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     take_statistics(network, pictures(8), LongestSide(32), CPU, "float32", fixed=("1",))
     assert (network.trunk[1].running_mean == 7).all()
