@@ -1,18 +1,21 @@
 """From one artefact to another: read whole, changed, written beside, proved against its parent, and only then named."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 
+import click
 import onnx
 from onnx import TensorProto
 
-from export.gate import Evidence, Gate, Proof, Reference, prove
+from export.gate import Evidence, Gate, Proof, Reference, gate_options, prove, read_evidence
 from export.graph import write_contract, write_model
 from export.parity import ParityError
 from reid_runtime.contract import InputFormat
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.files import whole_file
+from reid_runtime.files import check_new_file, whole_file
 from reid_runtime.verification import verify
 
 
@@ -101,3 +104,20 @@ def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: str,
         write_contract(beside, replace(contract, drift=proof.drift(), scores=scores))
         require_verified(beside)
     return proof
+
+
+def derivation(export: Callable[[Parent, Path], Proof]) -> click.Command:
+    """The command of an artefact that follows from its parent alone: `export` writes it, its docstring is the help."""
+
+    @click.command()
+    @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
+    @gate_options
+    @click.option("--force", is_flag=True, help="Overwrite the output file.")
+    @wraps(export)
+    def command(model: Path, output: Path, crops: Path, data: Path | None, dataset: str | None, force: bool) -> None:
+        check_new_file(output, force)
+        proof = export(Parent.read(model, read_evidence(crops, data, dataset)), output)
+        click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
+
+    return command

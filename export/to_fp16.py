@@ -12,17 +12,15 @@ cosine on crops from other cameras is 0.999995, without them 0.9998.
 
 from pathlib import Path
 
-import click
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export.calibration import vectors_of
-from export.derive import ExportError, Parent, derive
-from export.gate import FLOAT16_GATE, Proof, gate_options, read_evidence
+from export.derive import ExportError, Parent, derivation, derive
+from export.gate import FLOAT16_GATE, Proof
 from reid_runtime.agreement import compare
 from reid_runtime.cli import run
-from reid_runtime.files import check_new_file
 from reid_runtime.resize import resize
 
 HALF = frozenset({"Conv", "Gemm", "MatMul"})
@@ -147,21 +145,14 @@ def export_fp16(parent: Parent, output: Path) -> Proof:
     return derive(parent, output, half_graph(parent.model, whole), says, FLOAT16_GATE)
 
 
-@click.command()
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
-@gate_options
-@click.option("--force", is_flag=True, help="Overwrite the output file.")
-def main(model: Path, output: Path, crops: Path, data: Path | None, dataset: str | None, force: bool) -> None:
+@derivation
+def main(parent: Parent, output: Path) -> Proof:
     """Derive the half-precision artefact of MODEL, a float32 export of ours.
 
     Every crop's vector must keep cosine 0.9999 to MODEL's, and mAP must not fall by more than 0.1 points; else exit 1
     and no file.
     """
-    check_new_file(output, force)
-    parent = Parent.read(model, read_evidence(crops, data, dataset))
-    proof = export_fp16(parent, output)
-    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
+    return export_fp16(parent, output)
 
 
 if __name__ == "__main__":

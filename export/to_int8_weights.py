@@ -9,15 +9,13 @@ The first layers stay as they are: a ResNet-50's vectors keep cosine 0.9997 so, 
 
 from pathlib import Path
 
-import click
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.derive import ExportError, Parent, derive
-from export.gate import INT8_GATE, Proof, gate_options, read_evidence
+from export.derive import ExportError, Parent, derivation, derive
+from export.gate import INT8_GATE, Proof
 from reid_runtime.cli import run
-from reid_runtime.files import check_new_file
 
 PRECISION = "int8 (weights alone, 8 bits, one scale an output channel; computed in float32)"
 LIMIT = 127
@@ -68,21 +66,14 @@ def export_int8_weights(parent: Parent, output: Path) -> Proof:
     return derive(parent, output, integer_weights(parent.model), PRECISION, INT8_GATE)
 
 
-@click.command()
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
-@gate_options
-@click.option("--force", is_flag=True, help="Overwrite the output file.")
-def main(model: Path, output: Path, crops: Path, data: Path | None, dataset: str | None, force: bool) -> None:
+@derivation
+def main(parent: Parent, output: Path) -> Proof:
     """Derive the artefact of MODEL, a float32 export of ours, whose weights alone are integers.
 
     Every crop's vector must keep cosine 0.99 to MODEL's, and mAP must not fall by more than half a point; else exit 1
     and no file.
     """
-    check_new_file(output, force)
-    parent = Parent.read(model, read_evidence(crops, data, dataset))
-    proof = export_int8_weights(parent, output)
-    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
+    return export_int8_weights(parent, output)
 
 
 if __name__ == "__main__":
