@@ -12,7 +12,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.files import check_new_file
 from reid_runtime.scoring.layouts.datasets import DATASETS
-from training import stages, statistics, whitening
+from training import averaging, stages, statistics, whitening
 from training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from training.data import TrainingCrops, load_training
 from training.recipe import Recipe, read_recipe
@@ -49,8 +49,8 @@ def main() -> None:
                          out of a pool of training images that is embedded anew all the time
 
     Images meet cut-out: noise in a region that grows during training. Mining, pre-training and cut-out are the three
-    forms of the curriculum. Not in the paper: distil, where a better model's vectors are the targets, and whiten
-    and at-size, last touches without training.
+    forms of the curriculum. Not in the paper: distil, where a better model's vectors are the targets, and average,
+    whiten and at-size, last touches without training.
 
     \b
       python -m training classify DATA --recipe training/recipes/paper-resnet101.toml \\
@@ -170,6 +170,21 @@ def at_size(size: int, images: int, **options: Any) -> None:
     that size, of people whom CHECKPOINT's recipe does not hold out. Not in the paper.
     """
     _touch(partial(statistics.at_size, size=size, images=images), **options)
+
+
+@main.command(context_settings=WIDE)
+@click.argument("checkpoints", type=FILE, nargs=-1, required=True)
+@click.option("-o", "--output", type=FILE, required=True, help="The checkpoint to write.")
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+def average(checkpoints: tuple[Path, ...], output: Path, force: bool) -> None:
+    """Make one network of CHECKPOINTS, runs that went on from one another: the mean of their weights.
+
+    Use `at-size` on what comes of it: batch normalisation's statistics are those of no network before that. Not in the
+    paper.
+    """
+    check_new_file(output, force)
+    write_checkpoint(output, averaging.average([read_checkpoint(path) for path in checkpoints]))
+    click.echo(f"wrote {output}")
 
 
 def _touch(
