@@ -11,17 +11,14 @@ from reid_runtime.resize import LongestSide
 MODELS = Path(__file__).parents[1] / "models"
 RESNET50 = MODELS / "resnet50-market1501-int8.onnx"
 
-pytestmark = pytest.mark.skipif(not MODELS.is_dir(), reason="run from a checkout")
-
 
 @pytest.fixture(scope="module")
 def contract():
-    pytest.importorskip("onnxruntime", reason="needs the extra cpu")
     return Embedder.load(RESNET50, device="cpu").contract
 
 
 def test_there_is_one_file_and_it_is_small_enough_to_clone():
-    assert [path.name for path in MODELS.glob("*.onnx")] == [RESNET50.name]
+    assert [path.name for path in MODELS.iterdir() if path.suffix != ".md"] == [RESNET50.name]
     assert RESNET50.stat().st_size <= 26e6
 
 
@@ -51,3 +48,4 @@ def test_market_1501_gives_the_scores_that_its_contract_states(contract, market1
     found, (stated,) = json.loads(run.out), contract.scores
     for measure in ("rank_1", "map_finite_sum", "map_trapezoid"):
         assert found[measure] == pytest.approx(getattr(stated, measure), abs=5e-4)
+    assert found["map_finite_sum"] >= 0.70

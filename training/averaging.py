@@ -7,7 +7,6 @@ better generalization, 2018. Not in the paper.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
 
 import torch
 
@@ -42,7 +41,7 @@ def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     seen = [one for checkpoint in checkpoints[:-1] for one in checkpoint.trained_on]
     return replace(
         last,
-        trained_on=reduce(lambda known, one: known if one in known else (*known, one), seen, last.trained_on),
+        trained_on=tuple(dict.fromkeys((*last.trained_on, *seen))),
         progress=Progress(NAME, 0, last.progress.data),
         tensors={f"network.{name}": _mean([one[name] for one in weights]) for name in weights[-1]},
     )
@@ -53,5 +52,4 @@ def _held_out(checkpoint: Checkpoint) -> tuple[int, float]:
 
 
 def _mean(tensors: list[torch.Tensor]) -> torch.Tensor:
-    mean = torch.stack([tensor.double() for tensor in tensors]).mean(0)
-    return mean.to(tensors[-1].dtype).contiguous(memory_format=torch.preserve_format)
+    return torch.stack([tensor.double() for tensor in tensors]).mean(0).to(tensors[-1].dtype)
