@@ -6,8 +6,8 @@ from pathlib import Path
 from benchmarks.inputs import SIZE
 from benchmarks.peers.measuring import OTHERS, OURS, other_models
 from benchmarks.subjects import CONTRACTS, Subject, load
-from reid_runtime.contract import Contract
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.model_file.contract import Contract
 
 FILES = "the files of all that follows, made in the repository's folder"
 _FILES = (

@@ -15,8 +15,8 @@ from benchmarks.gpu import missing_torch_gpu
 from benchmarks.timing import paired
 from reid_runtime.backends.base import Array
 from reid_runtime.backends.onnx import OnnxBackend, import_onnxruntime
-from reid_runtime.backends.tensorrt import TensorRTBackend
-from reid_runtime.backends.trt_runner import Execution, Lane
+from reid_runtime.backends.tensorrt.backend import TensorRTBackend
+from reid_runtime.backends.tensorrt.runner import Execution, Lane
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, MissingBackendError
 

@@ -23,12 +23,12 @@ from benchmarks.results import Found, Report, Row, environment, text_table, what
 from benchmarks.timing import paired, percentile
 from reid_runtime.agreement import compare
 from reid_runtime.backends import open_backend
-from reid_runtime.backends.tensorrt import open_tensorrt
+from reid_runtime.backends.cuda import open_cuda
+from reid_runtime.backends.tensorrt.backend import open_tensorrt
 from reid_runtime.cli import run
-from reid_runtime.cuda import open_cuda
 from reid_runtime.embedder import Embedder, Vectors, default_model
 from reid_runtime.errors import BackendError, ReidRuntimeError
-from reid_runtime.resize import Pixels
+from reid_runtime.images.resize import Pixels
 
 SHAPES = ((256, 128), (416, 208))
 BATCHES = (1, 8, 64)
@@ -69,7 +69,7 @@ def torch_candidates(backbone: str) -> list[Candidate]:
     """torch on the GPU, weights as `reference_of` has them: float32 without TF32, and bfloat16 autocast."""
     import torch
 
-    from training.checkpoint import untrained
+    from training.run.checkpoint import untrained
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -92,7 +92,7 @@ def reference_of(backbone: str, path: Path) -> Candidate:
     import torch
 
     from export.to_onnx import export_checkpoint, torch_embed
-    from training.checkpoint import untrained
+    from training.run.checkpoint import untrained
 
     torch.manual_seed(0)
     checkpoint = untrained(backbone, dimension=512)

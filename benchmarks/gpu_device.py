@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from benchmarks.results import Found, Row
 from benchmarks.timing import paired
-from reid_runtime.backends.trt_runner import DeviceBuffer, PinnedBuffer
-from reid_runtime.contract import InputFormat
-from reid_runtime.cuda import PROVIDERS, Cuda, open_cuda
-from reid_runtime.cuda.arrays import device_array
-from reid_runtime.cuda.pixels import compile_crops, launch_crops
+from reid_runtime.backends.cuda import PROVIDERS, Cuda, open_cuda
+from reid_runtime.backends.cuda.arrays import device_array
+from reid_runtime.backends.cuda.crops import compile_crops, launch_crops
+from reid_runtime.backends.tensorrt.runner import DeviceBuffer, PinnedBuffer
 from reid_runtime.errors import BackendError
-from reid_runtime.images import Colour
-from reid_runtime.resize import Pixels, resize
+from reid_runtime.images.decode import Colour
+from reid_runtime.images.resize import Pixels, resize
+from reid_runtime.model_file.contract import InputFormat
 
 MIB = 1 << 20
 COPIES = (1 * MIB, 64 * MIB)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from reid_runtime.resize import Pixels, resize
+from reid_runtime.images.resize import Pixels, resize
 
 SIZE = (256, 128)
 """Height and width of a crop where nothing else is said; the longest side is the default model's."""

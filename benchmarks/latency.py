@@ -21,7 +21,7 @@ from benchmarks.scenarios import MOST, SEEDS, TAIL, TRIES, arrivals, highest_rat
 from benchmarks.subjects import Setup, Subject, subject_options
 from benchmarks.timing import paired, percentile, supported, yardstick
 from reid_runtime.cli import run
-from reid_runtime.resize import Pixels
+from reid_runtime.images.resize import Pixels
 
 SINGLE, MULTI, SERVER = "SingleStream", "MultiStream", "Server"
 BOXES = (8, 16, 32, 64)

@@ -15,7 +15,7 @@ from benchmarks.subjects import pin
 from benchmarks.work import multiply_adds
 from reid_runtime.backends.openvino import openvino_core
 from reid_runtime.cli import run
-from reid_runtime.resize import Pixels
+from reid_runtime.images.resize import Pixels
 
 RUNS, WARM = 20, 5
 

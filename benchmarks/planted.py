@@ -25,10 +25,11 @@ from benchmarks.results import Report, Row, environment, text_table
 from benchmarks.stages import CROPS, PART, STAGES, joined, window, window_apart
 from benchmarks.subjects import Setup, SubjectError, load, subject_options
 from benchmarks.timing import Interval
-from reid_runtime import images, storage
+from reid_runtime import jobs as storage
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.files import check_new_file
+from reid_runtime.images import decode as images
+from reid_runtime.io.atomic import check_new_file
 
 BEFORE, UNCHANGED = "before", "unchanged"
 

@@ -9,7 +9,7 @@ from benchmarks.peers.measuring import PART as PEERS
 from benchmarks.results import Report, ResultError, read_report
 from benchmarks.tables import AIMS, tables
 from reid_runtime.cli import run
-from reid_runtime.files import whole_file
+from reid_runtime.io.atomic import whole_file
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 _SHOWN, _FOLDED = (PEERS,), (AIMS, SINGLE)

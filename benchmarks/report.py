@@ -21,7 +21,7 @@ from benchmarks.subjects import Setup, identity, known_parity, subject_options
 from benchmarks.throughput import measure_throughput
 from reid_runtime.cli import run
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.files import check_new_file, whole_file
+from reid_runtime.io.atomic import check_new_file, whole_file
 
 FILES = ("report.json", "report.md", "report.html")
 PARTS = ("limits", "stages", "latency", "throughput", "peers", "growth")

@@ -18,7 +18,7 @@ import click
 
 from benchmarks.timing import STEADY, Budget, Samples, paired, percentile, ratio_interval, unsteadiness, yardstick
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.files import check_new_file, whole_file
+from reid_runtime.io.atomic import check_new_file, whole_file
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

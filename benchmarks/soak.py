@@ -35,10 +35,10 @@ from reid_runtime.cli import run
 from reid_runtime.cli.embed import Work, embed_to_folder
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.files import check_new_file, whole_file
-from reid_runtime.sources import Shard, find_sources
-from reid_runtime.storage.folders import LocalFolder
-from reid_runtime.storage.jobs import check_folder
+from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.jobs.folders import LocalFolder
+from reid_runtime.jobs.parts import check_folder
+from reid_runtime.jobs.sources import Shard, find_sources
 
 SLOPE = 128.0
 """Bytes a picture: were one vector of the default model kept of every eight, it would be this."""

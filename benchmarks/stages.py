@@ -29,12 +29,13 @@ from benchmarks.inputs import one_size, write_files
 from benchmarks.results import Found, Row, hand_over, in_turn, output_option, rows_of, shown, text_table
 from benchmarks.subjects import Setup, Subject, SubjectError, load, subject_options
 from benchmarks.timing import Budget
-from reid_runtime import images, storage
+from reid_runtime import jobs as storage
 from reid_runtime.backends.base import Array
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder, Vectors
-from reid_runtime.storage import Embeddings
+from reid_runtime.images import decode as images
+from reid_runtime.jobs import Embeddings
 
 STAGES = ("decode", "resize", "copy", "inference", "write")
 PART, GPU_PART = "stages", "host and device"

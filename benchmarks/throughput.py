@@ -23,14 +23,14 @@ from benchmarks.limits import measure_limits, peak
 from benchmarks.results import Found, Row, hand_over, in_turn, output_option, shown, text_table
 from benchmarks.subjects import Setup, Subject, SubjectError, precision_of, subject_options
 from benchmarks.work import WorkError, multiply_adds
-from reid_runtime import storage
+from reid_runtime import jobs as storage
 from reid_runtime.backends.base import Array
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.images import load_image, to_model_input
-from reid_runtime.resize import Pixels, resize
-from reid_runtime.storage import Embeddings
+from reid_runtime.images.decode import load_image, to_model_input
+from reid_runtime.images.resize import Pixels, resize
+from reid_runtime.jobs import Embeddings
 
 OFFLINE, MIXED, EIGHT, COLD = "Offline", "mixed sizes", "batch of 8", "cold start"
 FOLDER, ENGINE = "a folder to a file", "the engine alone, same batches"

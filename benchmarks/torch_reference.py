@@ -22,7 +22,7 @@ class TorchBackend:
                 'a checkpoint is run by torch, which is missing: pip install "reid-runtime[train,export]"'
             ) from error
         from export.to_onnx import contract_for, torch_embed
-        from training.checkpoint import read_checkpoint
+        from training.run.checkpoint import read_checkpoint
 
         if threads is not None:
             torch.set_num_threads(threads)

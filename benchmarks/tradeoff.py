@@ -16,10 +16,10 @@ from reid_runtime.backends import DEVICES
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation import Task, evaluate, task_of
-from reid_runtime.files import check_new_file, whole_file
-from reid_runtime.resize import LongestSide
-from reid_runtime.scoring.layouts.reading import read_layout
-from training.data import AS_TARGETS
+from reid_runtime.images.resize import LongestSide
+from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.scoring.layouts.registry import read_layout
+from training.data.training_set import AS_TARGETS
 
 PART = "trade-off"
 CROP = (128, 64)

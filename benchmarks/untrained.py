@@ -20,10 +20,10 @@ from export.quantise import CPU, Wiring, observed, quantised
 from export.to_onnx import contract_for, export_graph
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.files import check_new_file
-from reid_runtime.resize import resize
-from training.backbones import initialise
-from training.checkpoint import untrained, write_checkpoint
+from reid_runtime.images.resize import resize
+from reid_runtime.io.atomic import check_new_file
+from training.models.backbones import initialise
+from training.run.checkpoint import untrained, write_checkpoint
 
 _PERCENTILE = 99.0
 

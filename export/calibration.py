@@ -14,13 +14,13 @@ from reid_runtime.backends.onnx import import_onnxruntime
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
 from reid_runtime.evaluation import Task
-from reid_runtime.images import load_image
-from reid_runtime.resize import Pixels, ResizeRule, resize
+from reid_runtime.images.decode import load_image
+from reid_runtime.images.resize import Pixels, ResizeRule, resize
 from reid_runtime.scoring.layouts.crops import CropSplits, is_picture
 from reid_runtime.scoring.layouts.datasets import DATASETS
-from reid_runtime.scoring.layouts.reading import read_layout
+from reid_runtime.scoring.layouts.registry import read_layout
+from training.data.student_view import as_elsewhere
 from training.recipe import Distillation
-from training.views import as_elsewhere
 
 Floats = npt.NDArray[np.float32]
 

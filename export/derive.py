@@ -12,10 +12,10 @@ from onnx import TensorProto
 from export.gate import Evidence, Gate, Proof, Reference, gate_options, prove, read_evidence
 from export.graph import write_contract, write_model
 from export.parity import ParityError
-from reid_runtime.contract import InputFormat
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.files import check_new_file, whole_file
+from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.model_file.contract import InputFormat
 from reid_runtime.verification import verify
 
 

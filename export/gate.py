@@ -23,16 +23,16 @@ from export.parity import (
     require_within,
 )
 from reid_runtime.agreement import Agreement, Vectors, compare
-from reid_runtime.contract import Score
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
 from reid_runtime.evaluation import Evaluation, Task, evaluate, task_of
-from reid_runtime.images import load_image
-from reid_runtime.resize import Pixels
-from reid_runtime.scoring.confidence import MEASURES, Interval
-from reid_runtime.scoring.confidence import compare as compare_scores
+from reid_runtime.images.decode import load_image
+from reid_runtime.images.resize import Pixels
+from reid_runtime.model_file.contract import Score
+from reid_runtime.scoring.bootstrap import MEASURES, Interval
+from reid_runtime.scoring.bootstrap import compare as compare_scores
 from reid_runtime.scoring.layouts.crops import is_picture
-from reid_runtime.scoring.layouts.reading import read_layout
+from reid_runtime.scoring.layouts.registry import read_layout
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -7,13 +7,13 @@ import onnx
 from PIL import Image
 
 from examples.draw_crops import draw_person
-from reid_runtime.contract import METADATA_KEY, Contract
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.files import whole_file
-from reid_runtime.onnx_file import read_onnx_file
-from reid_runtime.pinned import METADATA_KEY as PINNED_KEY
-from reid_runtime.pinned import Pinned, text_digest, whole_record
+from reid_runtime.io.atomic import whole_file
+from reid_runtime.model_file.contract import METADATA_KEY, Contract
+from reid_runtime.model_file.onnx import read_onnx_file
+from reid_runtime.model_file.selftest import METADATA_KEY as PINNED_KEY
+from reid_runtime.model_file.selftest import Pinned, text_digest, whole_record
 
 
 def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:

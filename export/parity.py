@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from reid_runtime.agreement import Agreement, compare
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.resize import Pixels, resize
+from reid_runtime.images.resize import Pixels, resize
 
 Embed = Callable[[Pixels], npt.NDArray[np.float32]]
 """(N, H, W, 3) uint8 RGB to (N, D) float32 of unit length."""

@@ -24,9 +24,9 @@ from export.to_onnx import export_proved
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.files import check_new_file, whole_file
-from reid_runtime.scoring.confidence import MEASURES
-from training.checkpoint import read_checkpoint
+from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.scoring.bootstrap import MEASURES
+from training.run.checkpoint import read_checkpoint
 
 _MAPS = ("map_finite_sum", "map_trapezoid")
 _BATCH = 8

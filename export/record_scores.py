@@ -7,9 +7,9 @@ import click
 
 from export.graph import write_contract
 from reid_runtime.cli import run
-from reid_runtime.contract import Score
 from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation import PROTOCOL, evaluate
+from reid_runtime.model_file.contract import Score
 from reid_runtime.scoring.layouts import read_market
 
 

@@ -12,8 +12,8 @@ import onnx
 from export.calibration import VIEWS, Activations, CalibrationError, Floats, Sample, vectors_of
 from export.quantise import Layer, Scheme, Wiring, quantised
 from reid_runtime.agreement import compare
-from reid_runtime.files import whole_file
-from reid_runtime.resize import Pixels
+from reid_runtime.images.resize import Pixels
+from reid_runtime.io.atomic import whole_file
 
 
 @dataclass(frozen=True)

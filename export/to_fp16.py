@@ -21,7 +21,7 @@ from export.derive import ExportError, Parent, derivation, derive
 from export.gate import FLOAT16_GATE, Proof
 from reid_runtime.agreement import compare
 from reid_runtime.cli import run
-from reid_runtime.resize import resize
+from reid_runtime.images.resize import resize
 
 HALF = frozenset({"Conv", "Gemm", "MatMul"})
 """What half precision is for."""

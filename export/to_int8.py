@@ -16,7 +16,7 @@ from export.quantise import SCHEMES, Scheme, Wiring, observed, quantised
 from export.sensitivity import Choice, choose, report_paths, reports
 from reid_runtime.cli import run
 from reid_runtime.evaluation import Task
-from reid_runtime.files import check_new_file
+from reid_runtime.io.atomic import check_new_file
 
 
 @dataclass(frozen=True)

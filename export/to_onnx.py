@@ -25,13 +25,13 @@ from export.parity import FLOAT32, Embed, require_parity
 from reid_runtime.agreement import Agreement
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
 from reid_runtime.cli import run
-from reid_runtime.contract import Contract, InputFormat
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
-from reid_runtime.files import check_new_file, whole_file
-from reid_runtime.resize import LongestSide, Pixels
-from training.checkpoint import Checkpoint, read_checkpoint
-from training.network import EmbeddingNetwork, graph_recipe
+from reid_runtime.images.resize import LongestSide, Pixels
+from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.model_file.contract import Contract, InputFormat
+from training.models.network import EmbeddingNetwork, graph_recipe
+from training.run.checkpoint import Checkpoint, read_checkpoint
 
 OPSET = 20
 """Of the ONNX operators that exported files use: TensorRT 10 and ONNX Runtime 1.17 read it."""

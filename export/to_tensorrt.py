@@ -15,26 +15,20 @@ import numpy as np
 from export.gate import EXAMPLES, FLOAT16_GATE, INT8_GATE, read_crops
 from export.parity import Bounds, Embed, Probe, require_parity
 from reid_runtime.backends.onnx import OnnxBackend
-from reid_runtime.backends.trt_module import import_tensorrt
+from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, finished, requested, write_engine
+from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, sidecar_path
+from reid_runtime.backends.tensorrt.gpu import NoGpuError, find_gpu
+from reid_runtime.backends.tensorrt.module import import_tensorrt
+from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
+from reid_runtime.backends.tensorrt.progress import Progress
 from reid_runtime.cli import run
-from reid_runtime.contract import Contract
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
-from reid_runtime.files import check_new_file
-from reid_runtime.images import load_image
-from reid_runtime.resize import Pixels, ResizeRule, resize
-from reid_runtime.sources import find_sources
-from reid_runtime.tensorrt_engines.cache import (
-    EngineCache,
-    contract_of,
-    finished,
-    requested,
-    write_engine,
-)
-from reid_runtime.tensorrt_engines.engine import BuildOptions, Engine, sidecar_path
-from reid_runtime.tensorrt_engines.gpu import NoGpuError, find_gpu
-from reid_runtime.tensorrt_engines.profiles import Batches, profiles_for
-from reid_runtime.tensorrt_engines.progress import Progress
+from reid_runtime.images.decode import load_image
+from reid_runtime.images.resize import Pixels, ResizeRule, resize
+from reid_runtime.io.atomic import check_new_file
+from reid_runtime.jobs.sources import find_sources
+from reid_runtime.model_file.contract import Contract
 
 BOUNDS = {
     "float32": Bounds(cosine=0.9999, difference=1e-3),
@@ -103,7 +97,7 @@ def compared(engine: Engine, onnx: Path) -> Engine:
         find_gpu()
     except NoGpuError:
         return replace(engine, origin=replace(engine.origin, parity="not run: no GPU"))
-    from reid_runtime.backends.tensorrt import TensorRTBackend
+    from reid_runtime.backends.tensorrt.backend import TensorRTBackend
 
     contract = Contract.from_json(engine.contract_text, str(onnx))
     reference, candidate = (

@@ -6,7 +6,6 @@ TYPE_CHECKING = False  # typing's own takes longer to import than all of this
 
 if TYPE_CHECKING:
     from reid_runtime.adapters import EmbedBatch, EmbedBoxes
-    from reid_runtime.contract import Contract
     from reid_runtime.embedder import Embedder, Result
     from reid_runtime.errors import (
         BackendError,
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
         ReidRuntimeError,
         StorageError,
     )
+    from reid_runtime.model_file.contract import Contract
 
 __version__ = "0.1.0"
 
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    _HOMES = {"EmbedBatch": "adapters", "EmbedBoxes": "adapters", "Contract": "contract"}
+    _HOMES = {"EmbedBatch": "adapters", "EmbedBoxes": "adapters", "Contract": "model_file.contract"}
     _HOMES |= dict.fromkeys(("Embedder", "Result"), "embedder")
 
     def __getattr__(name: str) -> object:

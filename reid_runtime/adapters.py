@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from reid_runtime.embedder import Embedder, Result, Vectors
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.images import Colour
-from reid_runtime.resize import Pixels
+from reid_runtime.images.decode import Colour
+from reid_runtime.images.resize import Pixels
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 import reid_runtime
 from reid_runtime.backends import DEVICES
-from reid_runtime.backends.nvidia import missing_gpu
+from reid_runtime.backends.cuda.driver import missing_gpu
 from reid_runtime.embedder import Embedder, artefact_digest, default_model, pinned_crops
 
 _CPU_FEATURES = {

@@ -18,16 +18,16 @@ from PIL import Image
 
 from reid_runtime.agreement import Agreement, compare
 from reid_runtime.backends import Backend, open_backend, runs_engine
+from reid_runtime.backends.cuda.crops import FrameOnGpu, crop_runner
 from reid_runtime.batching import WINDOW, same_shape_batches
-from reid_runtime.boxes import Framed, Mask, read_frame, read_frames
-from reid_runtime.contract import Contract
-from reid_runtime.cuda.pixels import FrameOnGpu, crop_runner
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
-from reid_runtime.images import Colour, Fetched, ImageSource, load_image, own, to_model_input
-from reid_runtime.onnx_file import read_onnx_file
-from reid_runtime.pinned import whole_record
-from reid_runtime.pipeline import FIRST, in_order, windows
-from reid_runtime.resize import Pixels, resize
+from reid_runtime.images.boxes import Framed, Mask, read_frame, read_frames
+from reid_runtime.images.decode import Colour, Fetched, ImageSource, load_image, own, to_model_input
+from reid_runtime.images.resize import Pixels, resize
+from reid_runtime.io.concurrency import FIRST, in_order, windows
+from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.onnx import read_onnx_file
+from reid_runtime.model_file.selftest import whole_record
 
 _LOG = logging.getLogger(__name__)
 

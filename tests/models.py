@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from reid_runtime.contract import METADATA_KEY, Contract, InputFormat, TrainedOn
-from reid_runtime.resize import LongestSide
+from reid_runtime.images.resize import LongestSide
+from reid_runtime.model_file.contract import METADATA_KEY, Contract, InputFormat, TrainedOn
 
 DIMENSION = 8
 

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from reid_runtime import contract
-from reid_runtime.onnx_file import read_onnx_file
-from reid_runtime.pinned import METADATA_KEY, Pinned, text_digest
+from reid_runtime.model_file import contract
+from reid_runtime.model_file.onnx import read_onnx_file
+from reid_runtime.model_file.selftest import METADATA_KEY, Pinned, text_digest
 
 from .models import CONTRACT, write_model
 

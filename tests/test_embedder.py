@@ -14,7 +14,7 @@ from PIL import Image
 from reid_runtime import Embedder
 from reid_runtime.batching import WINDOW
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
-from reid_runtime.resize import resize
+from reid_runtime.images.resize import resize
 
 from .models import CONTRACT, DIMENSION, FOREIGN, write_model
 from .pictures import encode, picture

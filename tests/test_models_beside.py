@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reid_runtime import Embedder
-from reid_runtime.resize import LongestSide
+from reid_runtime.images.resize import LongestSide
 
 MODELS = Path(__file__).parents[1] / "models"
 RESNET50 = MODELS / "resnet50-market1501-int8.onnx"

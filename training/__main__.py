@@ -10,13 +10,15 @@ import torch
 
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.files import check_new_file
+from reid_runtime.io.atomic import check_new_file
 from reid_runtime.scoring.layouts.datasets import DATASETS
-from training import averaging, stages, statistics, whitening
-from training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from training.data import TrainingCrops, load_training
+from training.data.training_set import TrainingCrops, load_training
+from training.postprocess import averaging, whitening
+from training.postprocess import bn_calibration as statistics
 from training.recipe import Recipe, read_recipe
-from training.stage import Pace
+from training.run import entry as stages
+from training.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from training.run.trainer import Pace
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)

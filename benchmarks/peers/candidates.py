@@ -13,10 +13,10 @@ from PIL import Image
 
 from reid_runtime.backends.onnx import import_onnxruntime
 from reid_runtime.backends.openvino import import_openvino, openvino_core
-from reid_runtime.contract import Contract
 from reid_runtime.errors import MissingBackendError
-from reid_runtime.images import to_model_input
-from reid_runtime.resize import Pixels, resize
+from reid_runtime.images.decode import to_model_input
+from reid_runtime.images.resize import Pixels, resize
+from reid_runtime.model_file.contract import Contract
 
 Vectors = npt.NDArray[np.float32]
 
@@ -61,7 +61,7 @@ class TorchExtractor:
         import torch
 
         from export.to_onnx import contract_for
-        from training.checkpoint import read_checkpoint
+        from training.run.checkpoint import read_checkpoint
 
         torch.set_num_threads(threads)
         read = read_checkpoint(checkpoint)

@@ -18,9 +18,9 @@ from benchmarks.results import Found, in_turn
 from benchmarks.subjects import CONTRACTS, Setup, Subject, load
 from benchmarks.timing import QUICK
 from benchmarks.work import operations
-from reid_runtime.contract import Contract
 from reid_runtime.errors import DatasetError, ReidRuntimeError
 from reid_runtime.evaluation import evaluate
+from reid_runtime.model_file.contract import Contract
 
 PART = "peers"
 OURS = "reid-runtime: "

@@ -12,7 +12,7 @@ from reid_runtime.agreement import compare
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import Task
 from reid_runtime.evaluation.tasks import Items
-from reid_runtime.scoring.confidence import compare as compare_scores
+from reid_runtime.scoring.bootstrap import compare as compare_scores
 from reid_runtime.scoring.ranking import Scores, score
 from reid_runtime.scoring.vectors import unit
 

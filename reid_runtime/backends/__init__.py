@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from reid_runtime.backends.base import Backend
-from reid_runtime.contract import Contract
 from reid_runtime.errors import BackendError
+from reid_runtime.model_file.contract import Contract
 
 Device = Literal["auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt"]
 DEVICES: tuple[str, ...] = get_args(Device)
@@ -44,7 +44,7 @@ def open_backend(
     if device not in DEVICES:
         raise BackendError(f"no device is called {device!r}; known: {', '.join(DEVICES)}")
     if runs_engine(path, device):
-        from reid_runtime.backends.tensorrt import open_tensorrt
+        from reid_runtime.backends.tensorrt.backend import open_tensorrt
 
         other = None if fallback is None else OnnxBackend(fallback, "cuda", threads)
         return open_tensorrt(path, contract=contract, trust_engine=trust_engine, graphs=graphs, fallback=other)

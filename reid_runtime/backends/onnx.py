@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, raise_signal
-from reid_runtime.backends.nvidia import missing_gpu
-from reid_runtime.contract import METADATA_KEY
+from reid_runtime.backends.cuda.driver import missing_gpu
 from reid_runtime.errors import BackendError, MissingBackendError
+from reid_runtime.model_file.contract import METADATA_KEY
 
 _CUDA_BATCH_PIXELS = 256 * 256 * 128
 

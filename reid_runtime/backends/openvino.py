@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, raise_signal
-from reid_runtime.contract import METADATA_KEY
 from reid_runtime.errors import BackendError, MissingBackendError
+from reid_runtime.model_file.contract import METADATA_KEY
 
 
 def import_openvino() -> ModuleType:

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from reid_runtime.cli.evaluate import check_reading, read_task, reading_options
-from reid_runtime.contract import Contract
 from reid_runtime.evaluation import Evaluation, Settings, score_rows
 from reid_runtime.evaluation.saved import check_same_data, read_saved, task_of_rows
+from reid_runtime.model_file.contract import Contract
 from reid_runtime.scoring import reranking
-from reid_runtime.scoring.confidence import MEASURES, Comparison, Draws
-from reid_runtime.scoring.confidence import compare as compare_scores
+from reid_runtime.scoring.bootstrap import MEASURES, Comparison, Draws
+from reid_runtime.scoring.bootstrap import compare as compare_scores
 
 
 @click.command("compare")

@@ -6,14 +6,14 @@ from pathlib import Path
 import click
 
 from reid_runtime.backends import open_backend
-from reid_runtime.contract import METADATA_KEY, Contract, InputFormat, blanks
-from reid_runtime.drafting import draft
+from reid_runtime.backends.tensorrt.engine import read_entry
+from reid_runtime.contract_template import draft
 from reid_runtime.embedder import artefact_digest, default_model
-from reid_runtime.files import check_new_file, whole_file
-from reid_runtime.onnx_file import read_onnx_file, require_file
-from reid_runtime.pinned import whole_record
-from reid_runtime.resize import LongestSide
-from reid_runtime.tensorrt_engines.engine import read_entry
+from reid_runtime.images.resize import LongestSide
+from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.model_file.contract import METADATA_KEY, Contract, InputFormat, blanks
+from reid_runtime.model_file.onnx import read_onnx_file, require_file
+from reid_runtime.model_file.selftest import whole_record
 
 
 @click.command("describe")

@@ -20,12 +20,12 @@ from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import load_model, model_options
 from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import ImageError, StorageError
-from reid_runtime.pipeline import written_behind
-from reid_runtime.sources import Shard, SourceError, Sources, find_sources
-from reid_runtime.storage import Embeddings, check_writable, write_embeddings
-from reid_runtime.storage.folders import Folder, open_folder
-from reid_runtime.storage.jobs import Job, Part, absent_parts, begin, check_folder, clear, part_name, read_job
-from reid_runtime.stores import is_url
+from reid_runtime.io.concurrency import written_behind
+from reid_runtime.io.remote import is_url
+from reid_runtime.jobs import Embeddings, check_writable, write_embeddings
+from reid_runtime.jobs.folders import Folder, open_folder
+from reid_runtime.jobs.parts import Job, Part, absent_parts, begin, check_folder, clear, part_name, read_job
+from reid_runtime.jobs.sources import Shard, SourceError, Sources, find_sources
 
 _SHOWN = 10
 """Skipped pictures that are named one by one; the rest are counted."""

@@ -8,21 +8,21 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli.options import Command, load_model, model_options
-from reid_runtime.contract import Contract
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import Evaluation, Settings, Task, score_rows, task_of
 from reid_runtime.evaluation.embedding import embed_task
 from reid_runtime.evaluation.saved import read_saved, task_of_rows
+from reid_runtime.jobs import Embeddings, check_writable, write_embeddings
+from reid_runtime.model_file.contract import Contract
 from reid_runtime.report import check_report, write_report
 from reid_runtime.scoring import reranking
-from reid_runtime.scoring.confidence import MEASURES
+from reid_runtime.scoring.bootstrap import MEASURES
 from reid_runtime.scoring.layouts.cuhk_sysu import GALLERY_SIZES, read_cuhk_sysu
 from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
-from reid_runtime.scoring.layouts.reading import dataset as known_dataset
-from reid_runtime.scoring.layouts.reading import missing, read_dataset, read_layout
+from reid_runtime.scoring.layouts.registry import dataset as known_dataset
+from reid_runtime.scoring.layouts.registry import missing, read_dataset, read_layout
 from reid_runtime.scoring.tracklets import Pooling
-from reid_runtime.storage import Embeddings, check_writable, write_embeddings
 
 
 def reading_options(command: Command) -> Command:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.storage.merging import merge
+from reid_runtime.jobs.merging import merge
 
 
 @click.command("merge")

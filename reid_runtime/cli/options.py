@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from reid_runtime.backends import DEVICES
-from reid_runtime.contract import Contract
 from reid_runtime.embedder import Embedder
+from reid_runtime.model_file.contract import Contract
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -8,10 +8,10 @@ import numpy.typing as npt
 from reid_runtime.embedder import Embedder, Vectors
 from reid_runtime.errors import DatasetError, ImageError
 from reid_runtime.evaluation.tasks import Items, Picture, Task, cut
-from reid_runtime.images import ImageSource, load_image
-from reid_runtime.resize import Pixels
+from reid_runtime.images.decode import ImageSource, load_image
+from reid_runtime.images.resize import Pixels
+from reid_runtime.jobs import Embeddings
 from reid_runtime.scoring.tracklets import Pooling, pool
-from reid_runtime.storage import Embeddings
 
 Sizes = npt.NDArray[np.int32]
 """(N, 2) width and height in pixels."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from reid_runtime.errors import DatasetError
-from reid_runtime.images import load_image
-from reid_runtime.resize import Pixels
+from reid_runtime.images.decode import load_image
+from reid_runtime.images.resize import Pixels
 from reid_runtime.scoring.labels import JUNK, Integers
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits
 from reid_runtime.scoring.layouts.datasets import Dataset, Splits

@@ -2,7 +2,7 @@
 
 import math
 
-from reid_runtime.evaluation.evaluating import Evaluation
+from reid_runtime.evaluation.evaluate import Evaluation
 from reid_runtime.report.markup import percent
 from reid_runtime.scoring.camera_pairs import score_camera_pairs
 

@@ -4,13 +4,13 @@ from importlib import resources
 from pathlib import Path
 
 from reid_runtime.errors import StorageError
-from reid_runtime.evaluation.evaluating import Evaluation
-from reid_runtime.files import check_new_file, whole_file
+from reid_runtime.evaluation.evaluate import Evaluation
+from reid_runtime.io.atomic import check_new_file, whole_file
 from reid_runtime.report.cameras import camera_pairs
 from reid_runtime.report.charts import cmc_curve, precision_histogram
 from reid_runtime.report.markup import escaped, percent
 from reid_runtime.report.ranked import ranked_lists
-from reid_runtime.scoring.confidence import MEASURES, Draws, Interval
+from reid_runtime.scoring.bootstrap import MEASURES, Draws, Interval
 
 _HEADLINE = "map_finite_sum"
 """The measure whose tile comes first."""

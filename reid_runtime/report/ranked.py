@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid_runtime.evaluation.evaluating import Evaluation
+from reid_runtime.evaluation.evaluate import Evaluation
 from reid_runtime.evaluation.tasks import Items, Task
 from reid_runtime.report.crops import crop_image
 from reid_runtime.report.markup import escaped, percent

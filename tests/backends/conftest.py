@@ -2,7 +2,7 @@
 
 import pytest
 
-from .on_fakes import Place
+from .tensorrt.on_fakes import Place
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from benchmarks.results import YARDSTICK, Report, ResultError, Row, environment
 from benchmarks.subjects import Subject, setup_from
 from benchmarks.timing import QUICK, Budget
 from reid_runtime import embedder as embedding
-from reid_runtime import images, storage
+from reid_runtime import jobs as storage
 from reid_runtime.batching import WINDOW
+from reid_runtime.images import decode as images
 
 from ..pictures import picture
 

@@ -14,7 +14,7 @@ from benchmarks.subjects import Subject
 from benchmarks.timing import FULL, QUICK, percentile, supported
 from benchmarks.work import WorkError
 from export import timing
-from reid_runtime.resize import LongestSide
+from reid_runtime.images.resize import LongestSide
 
 from ..pictures import picture
 

@@ -122,8 +122,8 @@ def test_torchs_extractor_stretches_and_gives_the_checkpoints_vectors(tmp_path, 
     """Every speed is a multiple of its: row i of file i, the last batch filled up where it must be."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("safetensors")
-    from training.backbones import BACKBONES
-    from training.checkpoint import read_checkpoint, untrained, write_checkpoint
+    from training.models.backbones import BACKBONES
+    from training.run.checkpoint import read_checkpoint, untrained, write_checkpoint
 
     from ..training.tiny import TINY
 

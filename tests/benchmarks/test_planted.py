@@ -10,9 +10,10 @@ from benchmarks import planted, stages
 from benchmarks.results import YARDSTICK, Row, read_report
 from benchmarks.subjects import SubjectError, setup_from
 from export.gate import EXAMPLES
-from reid_runtime import images, storage
+from reid_runtime import jobs as storage
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import StorageError
+from reid_runtime.images import decode as images
 
 from ..pictures import picture
 

@@ -15,7 +15,7 @@ from export.gate import EXAMPLES, read_crops
 from reid_runtime import Embedder
 from reid_runtime.backends.onnx import OnnxBackend
 from reid_runtime.embedder import default_model
-from reid_runtime.resize import resize
+from reid_runtime.images.resize import resize
 
 ROUNDS = 7
 

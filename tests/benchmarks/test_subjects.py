@@ -45,8 +45,8 @@ def test_a_checkpoint_is_what_a_float32_file_is_held_to_on_crops_and_data(crops,
     pytest.importorskip("torch")
     pytest.importorskip("safetensors")
     from export.to_onnx import contract_for
-    from training.backbones import BACKBONES
-    from training.checkpoint import untrained, write_checkpoint
+    from training.models.backbones import BACKBONES
+    from training.run.checkpoint import untrained, write_checkpoint
 
     from ..training.tiny import TINY
 

@@ -9,7 +9,7 @@ from benchmarks import throughput
 from benchmarks.inputs import write_files
 from benchmarks.results import YARDSTICK, shown
 from benchmarks.subjects import setup_from
-from benchmarks.throughput import (
+from benchmarks.throughput import (  # fmt: skip
     COLD,
     DECODE,
     EIGHT,
@@ -22,11 +22,11 @@ from benchmarks.throughput import (
     embed_to_file,
     measure_throughput,
     ready_batches,
-)  # fmt: skip
+)
 from benchmarks.timing import FULL, QUICK
 from export.gate import EXAMPLES, read_crops
 from reid_runtime.batching import WINDOW
-from reid_runtime.storage import read_embeddings
+from reid_runtime.jobs import read_embeddings
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from reid_runtime.storage import Embeddings, write_embeddings
-from reid_runtime.storage.folders import open_folder
-from reid_runtime.storage.jobs import Job, Part, begin
+from reid_runtime.jobs import Embeddings, write_embeddings
+from reid_runtime.jobs.folders import open_folder
+from reid_runtime.jobs.parts import Job, Part, begin
 
 from ..models import CONTRACT, DIMENSION
 from ..pictures import paint

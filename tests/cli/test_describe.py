@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from reid_runtime import Contract, ContractError, Embedder
-from reid_runtime.contract import BLANK
 from reid_runtime.embedder import default_model
-from reid_runtime.resize import FixedSize, LongestSide
+from reid_runtime.images.resize import FixedSize, LongestSide
+from reid_runtime.model_file.contract import BLANK
 
+from ..model_file.test_contract import FULL
 from ..models import CONTRACT, DIMENSION, FOREIGN, write_model
 from ..pictures import picture
 from ..pinned import tamper, write_pinned
-from ..test_contract import FULL
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from reid_runtime.embedder import default_model
-from reid_runtime.storage import read_embeddings
+from reid_runtime.jobs import read_embeddings
 
 from ..models import DIMENSION, write_model
 from ..pictures import claiming, encode, picture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from reid_runtime import Embedder
-from reid_runtime.storage import read_embeddings
-from reid_runtime.storage.folders import open_folder
-from reid_runtime.storage.jobs import PART_PICTURES, Part, part_name
+from reid_runtime.jobs import read_embeddings
+from reid_runtime.jobs.folders import open_folder
+from reid_runtime.jobs.parts import PART_PICTURES, Part, part_name
 
 from ..models import DIMENSION, write_model
 from ..pictures import encode, picture
@@ -245,7 +245,7 @@ def test_a_full_disk_ends_the_job_which_goes_on_when_there_is_room(embed, many, 
         os.rename(beside, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("reid_runtime.files.os.replace", full)
+        patch.setattr("reid_runtime.io.atomic.os.replace", full)
         run = embed(many, "-o", "out/")
     assert run.code == 1
     ended, error = run.err.splitlines()

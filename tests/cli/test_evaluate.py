@@ -8,7 +8,7 @@ import pytest
 
 from examples.draw_crops import write_market
 from reid_runtime.embedder import default_model
-from reid_runtime.storage import read_embeddings, write_embeddings
+from reid_runtime.jobs import read_embeddings, write_embeddings
 
 from ..pictures import paint
 from ..scoring.layouts import miniatures
@@ -33,8 +33,8 @@ def saved(drawn, tmp_path_factory):
     from reid_runtime import Embedder
     from reid_runtime.evaluation import task_of
     from reid_runtime.evaluation.embedding import embed_task
+    from reid_runtime.jobs import write_embeddings
     from reid_runtime.scoring.layouts import read_market
-    from reid_runtime.storage import write_embeddings
 
     path = tmp_path_factory.mktemp("saved") / "saved.npz"
     write_embeddings(path, embed_task(Embedder.load(), task_of(read_market(drawn))))

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from reid_runtime.images import load_image
-from reid_runtime.storage import read_embeddings
-from reid_runtime.storage.jobs import PART_PICTURES, part_name
+from reid_runtime.images.decode import load_image
+from reid_runtime.jobs import read_embeddings
+from reid_runtime.jobs.parts import PART_PICTURES, part_name
 
 from ..pictures import encode, picture
 

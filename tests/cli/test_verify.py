@@ -9,10 +9,11 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from reid_runtime import Embedder, embedder, resize, verification
+from reid_runtime import Embedder, embedder, verification
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.onnx_file import read_onnx_file
-from reid_runtime.resize import LongestSide
+from reid_runtime.images import resize
+from reid_runtime.images.resize import LongestSide
+from reid_runtime.model_file.onnx import read_onnx_file
 
 from ..models import CONTRACT, FOREIGN, write_model
 from ..pinned import record_of, tamper, write_pinned

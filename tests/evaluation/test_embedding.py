@@ -6,7 +6,7 @@ import pytest
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import Settings, evaluate, task_of
 from reid_runtime.evaluation.embedding import embed_task
-from reid_runtime.images import load_image
+from reid_runtime.images.decode import load_image
 from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.mars import read_mars
 from reid_runtime.scoring.layouts.plain import read_plain

@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from reid_runtime.contract import Contract
 from reid_runtime.errors import StorageError
 from reid_runtime.evaluation import PROTOCOL, Settings, evaluate, score_rows, task_of
 from reid_runtime.evaluation.embedding import embed_task
 from reid_runtime.evaluation.saved import check_same_data, read_saved, task_of_rows
+from reid_runtime.jobs import write_embeddings
+from reid_runtime.model_file.contract import Contract
 from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.mars import read_mars
 from reid_runtime.scoring.layouts.plain import read_plain
-from reid_runtime.storage import write_embeddings
 
 from ..pictures import paint
 from ..scoring.layouts import miniatures

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.gate import read_crops
 from export.graph import write_model
 from reid_runtime.embedder import Embedder
-from reid_runtime.resize import LongestSide, resize
+from reid_runtime.images.resize import LongestSide, resize
 
 from ..models import CONTRACT
 

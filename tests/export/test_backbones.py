@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 import torch
 
-import training.network
+import training.models.network
 from export.to_onnx import export_checkpoint
 from reid_runtime import Embedder
-from training.backbones import BACKBONES
-from training.checkpoint import build, untrained
-from training.network import POOLINGS
-from training.trunks import Backbone
+from training.models.backbones import BACKBONES
+from training.models.network import POOLINGS
+from training.models.trunks import Backbone
+from training.run.checkpoint import build, untrained
 
 # One of each kind is exported in continuous integration; the others have no layer that these have not.
 QUICK = ("mobilenetv2", "resnet18", "timm/test_convnext")
@@ -58,7 +58,7 @@ def two_layers():
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_every_pooling_is_torchs_at_any_size_and_batch(pooling, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.network, "backbone", lambda name: Backbone(name, 8, two_layers, dict))
+    monkeypatch.setattr(training.models.network, "backbone", lambda name: Backbone(name, 8, two_layers, dict))
     torch.manual_seed(0)
     checkpoint = untrained("two layers", dimension=8)
     architecture = dataclasses.replace(checkpoint.architecture, pooling=pooling)

@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime")
 from export.calibration import VIEWS, CalibrationError, draw, observe
 from export.gate import read_evidence
 from reid_runtime.errors import ImageError
-from reid_runtime.resize import resize
+from reid_runtime.images.resize import resize
 
 from ..pictures import encode, picture
 from .small import example_crops, outputs, small_model

@@ -11,14 +11,14 @@ pytest.importorskip("torch", reason="needs the extras train and export")
 import torch
 from onnx import helper, numpy_helper
 
-import training.network
+import training.models.network
 from export import to_onnx
 from export.parity import FLOAT32, ParityError, require_parity
 from reid_runtime.backends.onnx import OnnxBackend
 from reid_runtime.errors import BackendError, ReidRuntimeError
-from training.checkpoint import build, untrained
-from training.network import EmbeddingNetwork
-from training.trunks import Backbone
+from training.models.network import EmbeddingNetwork
+from training.models.trunks import Backbone
+from training.run.checkpoint import build, untrained
 
 from .small import loaded, small_model, write_small
 
@@ -196,8 +196,8 @@ def whole_window(features):
     ],
 )
 def test_what_the_real_exporter_gets_wrong_in_silence_leaves_no_file(pool, said, trunk, tmp_path, monkeypatch):
-    monkeypatch.setattr(training.network, "backbone", lambda name: Backbone(name, 8, lambda: trunk, dict))
-    monkeypatch.setitem(training.network.POOLINGS, "odd", lambda: Pooling(pool))
+    monkeypatch.setattr(training.models.network, "backbone", lambda name: Backbone(name, 8, lambda: trunk, dict))
+    monkeypatch.setitem(training.models.network.POOLINGS, "odd", lambda: Pooling(pool))
     torch.manual_seed(0)
     plain = untrained("one layer", dimension=16)
     architecture = dataclasses.replace(plain.architecture, pooling="odd")

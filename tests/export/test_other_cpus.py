@@ -16,7 +16,7 @@ from export.calibration import observe
 from export.gate import EXAMPLES, read_crops
 from export.quantise import CPU, Wiring, observed, quantised
 from reid_runtime.embedder import default_model
-from reid_runtime.resize import resize
+from reid_runtime.images.resize import resize
 
 QEMU = shutil.which("qemu-x86_64")
 

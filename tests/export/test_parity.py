@@ -7,12 +7,12 @@ pytest.importorskip("torch", reason="needs the extras train and export")
 
 import torch
 
-import training.network
+import training.models.network
 from export import to_onnx
 from export.parity import BATCHES, FLOAT32, SIZES, ParityError, probes, require_parity
 from reid_runtime import BackendError
-from training.checkpoint import untrained
-from training.trunks import Backbone
+from training.models.trunks import Backbone
+from training.run.checkpoint import untrained
 
 
 def reference(images):
@@ -83,7 +83,7 @@ def test_what_is_wrong_fails_with_the_probe_that_showed_it(candidate, said):
 
 def test_an_export_that_fails_the_gate_leaves_no_file(tmp_path, monkeypatch):
     trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, stride=4, padding=2), torch.nn.ReLU())
-    monkeypatch.setattr(training.network, "backbone", lambda name: Backbone(name, 8, lambda: trunk, dict))
+    monkeypatch.setattr(training.models.network, "backbone", lambda name: Backbone(name, 8, lambda: trunk, dict))
     exported = to_onnx.export_graph
 
     def other_weights(network):

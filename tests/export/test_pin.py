@@ -12,8 +12,8 @@ pytest.importorskip("onnxruntime")
 from export import graph, pin
 from export.graph import kept_graph, write_contract, write_model
 from reid_runtime import BackendError, Embedder
-from reid_runtime.onnx_file import DamagedFileError, read_onnx_file
-from reid_runtime.pinned import METADATA_KEY, whole_record
+from reid_runtime.model_file.onnx import DamagedFileError, read_onnx_file
+from reid_runtime.model_file.selftest import METADATA_KEY, whole_record
 
 from ..models import CONTRACT
 from ..pinned import tamper, write_pinned

@@ -13,13 +13,13 @@ pytest.importorskip("matplotlib", reason="needs the extra export")
 import torch
 from PIL import Image
 
-import training.network
+import training.models.network
 from export import pipeline, to_fp16
 from export.derive import ExportError
-from reid_runtime.contract import TrainedOn
-from reid_runtime.resize import LongestSide, resize
-from training.checkpoint import build, untrained
-from training.trunks import Backbone
+from reid_runtime.images.resize import LongestSide, resize
+from reid_runtime.model_file.contract import TrainedOn
+from training.models.trunks import Backbone
+from training.run.checkpoint import build, untrained
 
 from .small import loaded
 
@@ -39,7 +39,7 @@ def three_layers():
 @pytest.fixture
 def checkpoint(monkeypatch, tmp_path, evidence):
     """A small network in a checkpoint; its bias takes the crops' mean away, as training would."""
-    monkeypatch.setattr(training.network, "backbone", lambda name: Backbone(name, 32, three_layers, dict))
+    monkeypatch.setattr(training.models.network, "backbone", lambda name: Backbone(name, 32, three_layers, dict))
     torch.manual_seed(0)
     plain = untrained("three layers", dimension=16)
     architecture = dataclasses.replace(plain.architecture, size=64)

@@ -13,7 +13,7 @@ from export.derive import ExportError, Parent, derive
 from export.gate import FLOAT16_GATE
 from export.to_fp16 import KEPT, half_graph, kept_whole
 from reid_runtime.agreement import compare
-from reid_runtime.contract import Contract
+from reid_runtime.model_file.contract import Contract
 
 from .small import SMALL, centred, example_crops, loaded, outputs, replace_constant, small_model, write_small
 

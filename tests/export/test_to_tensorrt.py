@@ -16,16 +16,16 @@ pytest.importorskip("onnx", reason="needs onnx")
 from export import to_tensorrt
 from export.parity import ParityError
 from reid_runtime import BackendError, ContractError, ReidRuntimeError, StorageError
-from reid_runtime.contract import Contract
-from reid_runtime.resize import LongestSide
-from reid_runtime.tensorrt_engines.engine import read_engine
-from reid_runtime.tensorrt_engines.gpu import Gpu
-from reid_runtime.tensorrt_engines.profiles import Batches, profiles_for
+from reid_runtime.backends.tensorrt.engine import read_engine
+from reid_runtime.backends.tensorrt.gpu import Gpu
+from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
+from reid_runtime.images.resize import LongestSide
+from reid_runtime.model_file.contract import Contract
 
+from ..backends.tensorrt.graphs import contract_of, write_network
+from ..backends.tensorrt.stand_in import Bench, stand_in
 from ..models import CONTRACT, write_model
 from ..pictures import encode, picture
-from ..tensorrt.graphs import contract_of, write_network
-from ..tensorrt.stand_in import Bench, stand_in
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def test_a_batch_that_is_none_is_a_usage_error(bench, tiny_model, tmp_path, batc
 @pytest.fixture
 def gpu(bench, monkeypatch):
     """A GPU to compare on; `bench.backend` stands for the running engine."""
-    from reid_runtime.backends import tensorrt
     from reid_runtime.backends.onnx import OnnxBackend
+    from reid_runtime.backends.tensorrt import backend as tensorrt
 
     monkeypatch.setattr(to_tensorrt, "find_gpu", lambda: Gpu("NVIDIA Pretended", "8.6", "13.0"))
     bench.change, bench.ran = (lambda vectors: vectors), []
@@ -169,7 +169,7 @@ def test_a_build_that_fails_leaves_no_file_and_an_old_one_as_it_was(bench, tiny_
     def fail(*arguments):
         raise BackendError("TensorRT said no")
 
-    monkeypatch.setattr("reid_runtime.tensorrt_engines.cache.build", fail)
+    monkeypatch.setattr("reid_runtime.backends.tensorrt.backend.cache.build", fail)
     with pytest.raises(BackendError, match="said no"):
         export(tiny_model, "-o", tmp_path / "model.engine", "--force")
     assert read_engine(tmp_path / "model.engine") == old
@@ -261,9 +261,9 @@ def test_the_whole_command_with_tensorrt_rtx(tiny_model, tmp_path, monkeypatch):
 
 
 def test_the_full_tensorrt_takes_no_compute_capabilities(bench, tiny_model, tmp_path, monkeypatch):
-    from reid_runtime.tensorrt_engines import build
+    from reid_runtime.backends.tensorrt import build
 
-    monkeypatch.setattr("reid_runtime.tensorrt_engines.cache.build", build.build)
+    monkeypatch.setattr("reid_runtime.backends.tensorrt.backend.cache.build", build.build)
     monkeypatch.setattr(build, "find_gpu", lambda: None)
     bench.trt = stand_in()
     with pytest.raises(BackendError, match="builds for the GPU that it runs on and no other"):

@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
-from reid_runtime.backends.nvidia import missing_gpu
-from reid_runtime.cuda import PROVIDERS, open_cuda
+from reid_runtime.backends.cuda import PROVIDERS, open_cuda
+from reid_runtime.backends.cuda.driver import missing_gpu
 
 
 @pytest.fixture(scope="session")

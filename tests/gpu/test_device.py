@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu_device import OwnArray, benches, boxes_in, by_pillow
-from reid_runtime.contract import InputFormat
-from reid_runtime.cuda.arrays import device_array, on_device
-from reid_runtime.images import to_model_input
+from reid_runtime.backends.cuda.arrays import device_array, on_device
+from reid_runtime.images.decode import to_model_input
+from reid_runtime.model_file.contract import InputFormat
 
-from ..cuda import provider
+from ..backends.cuda import provider
 from ..models import FOREIGN
 
 pytestmark = pytest.mark.gpu

@@ -9,11 +9,11 @@ import pytest
 
 from reid_runtime import BackendError, Embedder
 from reid_runtime.agreement import compare
-from reid_runtime.backends.trt_module import import_tensorrt
-from reid_runtime.cuda import open_cuda
+from reid_runtime.backends.cuda import open_cuda
+from reid_runtime.backends.tensorrt.module import import_tensorrt
+from reid_runtime.backends.tensorrt.trust import default_folder
 from reid_runtime.embedder import default_model
 from reid_runtime.errors import MissingBackendError
-from reid_runtime.tensorrt_engines.folder import default_folder
 
 pytestmark = pytest.mark.gpu
 

@@ -18,8 +18,8 @@ from reid_runtime.report import check_report, write_report
 from reid_runtime.report.page import page
 from reid_runtime.report.ranked import choose
 from reid_runtime.scoring import reranking
+from reid_runtime.scoring.bootstrap import MEASURES
 from reid_runtime.scoring.camera_pairs import score_camera_pairs
-from reid_runtime.scoring.confidence import MEASURES
 from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.plain import read_plain
 from reid_runtime.scoring.layouts.prw import read_prw

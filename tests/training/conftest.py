@@ -4,7 +4,7 @@ import pytest
 @pytest.fixture
 def tiny_backbone(monkeypatch):
     """The backbone "tiny" is known while the test runs."""
-    from training.backbones import BACKBONES
+    from training.models.backbones import BACKBONES
 
     from .tiny import TINY
 

@@ -18,16 +18,16 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.resize import LongestSide
+from reid_runtime.images.resize import LongestSide
 from training.__main__ import main
-from training.checkpoint import read_checkpoint, untrained, write_checkpoint
-from training.data import load_training
-from training.network import EmbeddingNetwork
+from training.data.training_set import load_training
+from training.models.network import EmbeddingNetwork
+from training.models.trunks import BACKBONES
+from training.postprocess.bn_calibration import StatisticsError, take_statistics
 from training.recipe import read_recipe
-from training.stage import TrainingError
-from training.statistics import StatisticsError, take_statistics
-from training.trunks import BACKBONES
-from training.validation import hold_out
+from training.run.checkpoint import read_checkpoint, untrained, write_checkpoint
+from training.run.trainer import TrainingError
+from training.run.validation import hold_out
 
 from ..pictures import encode, picture
 
@@ -76,7 +76,7 @@ def people(tmp_path_factory):
 @pytest.fixture
 def quiet(monkeypatch, tiny_backbone):
     """The tiny backbone, and no plots, which take longer than the training."""
-    monkeypatch.setattr("training.stage.write_plots", lambda folder: None)
+    monkeypatch.setattr("training.run.trainer.write_plots", lambda folder: None)
 
 
 def prepared(folder, backbone, dimension=8):

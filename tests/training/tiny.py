@@ -8,14 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_runtime.resize import LongestSide
-from training import checkpoint as checkpoints
-from training import stage as engine
-from training.classification import classification_architecture, classification_stage
-from training.data import TrainingCrops
-from training.distillation import distillation_stage
-from training.frozen import fix
-from training.ranking import RankingStage
+from reid_runtime.images.resize import LongestSide
+from training.data.training_set import TrainingCrops
+from training.models.frozen import fix
+from training.models.trunks import BACKBONES, Backbone
 from training.recipe import (
     Architecture,
     Augmentation,
@@ -26,10 +22,14 @@ from training.recipe import (
     Recipe,
     Validation,
 )
-from training.stage import Pace, Run
-from training.stages import hold_out
-from training.trunks import BACKBONES, Backbone
-from training.validation import score_people
+from training.run import checkpoint as checkpoints
+from training.run import trainer as engine
+from training.run.entry import hold_out
+from training.run.trainer import Pace, Run
+from training.run.validation import score_people
+from training.stages.classification import classification_architecture, classification_stage
+from training.stages.distillation import distillation_stage
+from training.stages.ranking import RankingStage
 
 
 class _Trunk(nn.Sequential):
@@ -92,8 +92,8 @@ def make_stage(name, recipe, crops):
 
 
 def make_run(folder, name, recipe=RECIPE, crops=None, minutes=0.0):
-    """The run as `training.stages` makes it, but for its start, which is random, and the teacher, likewise."""
-    from reid_runtime.contract import TrainedOn
+    """The run as `training.run.entry` makes it, but for its start, which is random, and the teacher, likewise."""
+    from reid_runtime.model_file.contract import TrainedOn
 
     kept, held_out = hold_out(crops or make_crops(), recipe.validation, recipe.seed)
     stage = make_stage(name, recipe, kept)

@@ -1,0 +1,62 @@
+"""The last step of a build on demand: the engine gives the vectors that are pinned in its ONNX file, or is not kept."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from reid_runtime.agreement import compare
+from reid_runtime.backends.tensorrt.engine import Engine
+from reid_runtime.backends.tensorrt.gpu import NoGpuError, find_gpu
+from reid_runtime.errors import BackendError
+from reid_runtime.images.decode import load_image, to_model_input
+from reid_runtime.images.resize import resize
+from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.selftest import Pinned, least_cosine
+
+NOT_RUN = "not run: "
+
+
+def proved(engine: Engine, contract: Contract, pinned: Pinned | None, onnx: Path) -> Engine:
+    """The engine with what came of the comparison with its file's pinned vectors, or why there was none.
+
+    Each crop goes in as the smallest batch that the profiles take and as the one that they are tuned for. Raises
+    BackendError where the engine cannot run them, or gives other vectors than verify allows on this backend.
+    """
+    assert engine.origin is not None
+    if pinned is None:
+        return _with_parity(engine, f"{NOT_RUN}nothing is pinned in its ONNX file")
+    try:
+        find_gpu()
+    except NoGpuError:
+        return _with_parity(engine, f"{NOT_RUN}no GPU")
+    from reid_runtime.backends.tensorrt.backend import TensorRTBackend  # which gets its engines from here
+
+    counts = sorted({size[0] for profile in engine.profiles for size in (profile.minimum, profile.optimum)})
+    try:
+        with closing(TensorRTBackend(engine)) as backend:
+            expected, found = [], []
+            for image, vector in zip(pinned.images, pinned.vectors, strict=True):
+                picture = load_image(image)
+                pixels = resize(np.ascontiguousarray(picture), contract.resize.shape(*picture.shape[:2]))
+                for count in counts:
+                    rows = backend.run(to_model_input(np.stack([pixels] * count), contract.input))
+                    expected += [vector] * count
+                    found.append(rows)
+            seen = compare(np.stack(expected), np.concatenate(found))
+            least = least_cosine(contract, backend.name, str(onnx))
+    except (BackendError, ValueError) as error:
+        raise BackendError(f"{onnx}: the engine that was just built does not run, and is not kept: {error}") from error
+    if not seen.worst_cosine >= least:  # NaN is none
+        raise BackendError(
+            f"{onnx}: the engine that was just built on {backend.name} gives other vectors than are pinned in the "
+            f"file, and is not kept: expected cosines of at least {least}, found {seen.worst_cosine:.7f}; use another "
+            "version of TensorRT, or device 'cuda'"
+        )
+    return _with_parity(engine, f"{len(pinned.images)} pinned crops, least cosine {seen.worst_cosine:.7f}")
+
+
+def _with_parity(engine: Engine, parity: str) -> Engine:
+    assert engine.origin is not None
+    return replace(engine, origin=replace(engine.origin, parity=parity))

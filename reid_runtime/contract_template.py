@@ -1,0 +1,127 @@
+"""A draft of the contract of somebody else's model: what its file says, and blanks for what no file says."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid_runtime.backends import Backend, open_backend
+from reid_runtime.backends.onnx import import_onnxruntime
+from reid_runtime.backends.openvino import openvino_core
+from reid_runtime.errors import ContractError
+from reid_runtime.model_file.contract import BLANK, VERSION
+
+_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "u8": "uint8", "f32": "float32"}
+"""The runtime's names for ONNX Runtime's and OpenVINO's."""
+_ANY_SIDE = {"height": 256, "width": 128}
+"""What is run where the file leaves a side free."""
+
+Shape = tuple[int | None, ...]
+"""The axes of a model's input, None for a free one."""
+
+
+def draft(path: Path) -> dict[str, Any]:
+    """The contract's JSON object for an ONNX or OpenVINO (.xml) file that carries none.
+
+    Filled in is what the file says, or shows when it is run: layout, dtype, a fixed size, dimension, whether vectors
+    have unit length, the weights' digest. What it cannot say (colour order, scale, mean, deviation, training data,
+    terms) is a text that begins with BLANK, which `Contract.from_json` refuses.
+
+    Raises BackendError for a file that does not run, ContractError for an input that no contract can state.
+    """
+    onnx = path.suffix != ".xml"
+    backend = open_backend(path, "cpu" if onnx else "openvino")
+    shape, kind = _onnx_input(path) if onnx else _openvino_input(path)
+    if kind not in _DTYPES or len(shape) != 4:
+        raise ContractError(
+            f"{path}: expected an input of uint8 or float32 with four axes, found {kind} with {len(shape)}"
+        )
+    layout = _layout(path, shape)
+    sides = dict(zip(("height", "width"), shape[2:] if layout == "NCHW" else shape[1:3], strict=True))
+    dtype = _DTYPES[kind]
+    dimension, unit = _output(path, backend, layout, dtype, sides)
+    return {
+        "version": VERSION,
+        "name": path.stem,
+        "resize": _resize(sides),
+        "input": {"layout": layout, "dtype": dtype, "colour": f"{BLANK}rgb or bgr", **_normalisation(dtype)},
+        "unit_output": unit,
+        "dimension": dimension,
+        "metric": "cosine",
+        "weights": _weights(path),
+        "graph": f"{'ONNX' if onnx else 'OpenVINO IR'} as found",
+        "precision": f"{BLANK}float32, float16 or int8",
+        "trained_on": [
+            {
+                "data": f"{BLANK}the data sets that the weights have seen, or unpublished",
+                "terms": f"{BLANK}the terms under which weights and data may be used, or unknown",
+                "identities": f"{BLANK}a number, 0 where it is unknown",
+                "crops": f"{BLANK}a number, 0 where it is unknown",
+            }
+        ],
+        "scores": [],
+        "parent": None,
+        "drift": None,
+    }
+
+
+def _onnx_input(path: Path) -> tuple[Shape, str]:
+    session = import_onnxruntime("cpu").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    wanted = session.get_inputs()[0]
+    return tuple(side if isinstance(side, int) else None for side in wanted.shape), wanted.type
+
+
+def _openvino_input(path: Path) -> tuple[Shape, str]:
+    wanted = openvino_core().read_model(path).inputs[0]
+    axes = tuple(side.get_length() if side.is_static else None for side in wanted.get_partial_shape())
+    return axes, wanted.get_element_type().get_type_name()
+
+
+def _layout(path: Path, shape: Shape) -> str:
+    """Where the three colours lie; a file that does not say so exactly once has no layout that could be filled in."""
+    planes, pixels = shape[1] == 3, shape[3] == 3
+    if planes == pixels:
+        raise ContractError(
+            f"{path}: expected an input with 3 channels, second (NCHW) or last (NHWC) of four axes, found {shape}: "
+            "write its contract by hand, after one in benchmarks/peers"
+        )
+    return "NCHW" if planes else "NHWC"
+
+
+def _output(path: Path, backend: Backend, layout: str, dtype: str, sides: dict[str, int | None]) -> tuple[int, bool]:
+    """The dimension, and whether vectors have unit length, of two random pictures, one at a time."""
+    height, width = (sides[name] or usual for name, usual in _ANY_SIDE.items())
+    random = np.random.default_rng(0)
+    unit = True
+    for _ in range(2):
+        image = random.uniform(0, 255, (1, 3, height, width) if layout == "NCHW" else (1, height, width, 3))
+        found = backend.run(image.astype(np.uint8) if dtype == "uint8" else image.astype(np.float32))
+        if found.ndim != 2 or len(found) != 1:
+            raise ContractError(f"{path}: expected an output of shape (1, D) for one picture, found {found.shape}")
+        unit = unit and bool(abs(np.linalg.norm(found) - 1) < 1e-3)
+    return found.shape[1], unit
+
+
+def _resize(sides: dict[str, int | None]) -> dict[str, Any] | str:
+    if None not in sides.values():
+        return {"rule": "fixed", **sides, "filter": "bilinear"}
+    return (
+        f'{BLANK}the file takes several sizes; {{"rule": "longest-side", "size": N, "filter": "bilinear"}} or '
+        '{"rule": "fixed", "height": N, "width": N, "filter": "bilinear"}, as it was trained'
+    )
+
+
+def _normalisation(dtype: str) -> dict[str, Any]:
+    if dtype == "uint8":  # a contract has no other for whole numbers
+        return {"scale": 1.0, "mean": [0.0, 0.0, 0.0], "deviation": [1.0, 1.0, 1.0]}
+    return {
+        "scale": f"{BLANK}1.0 for pixels of 0 to 255, 0.00392156862745098 for 0 to 1",
+        "mean": f"{BLANK}three numbers in the order of colour, subtracted after the scale; [0, 0, 0] for none",
+        "deviation": f"{BLANK}three numbers in the order of colour, divided by at last; [1, 1, 1] for none",
+    }
+
+
+def _weights(path: Path) -> str:
+    with open(path.with_suffix(".bin") if path.suffix == ".xml" else path, "rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

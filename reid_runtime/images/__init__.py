@@ -1,0 +1,1 @@
+"""Images: decoding, the resize rules, boxes in frames."""

@@ -1,0 +1,94 @@
+"""Boxes in frames: which pixels a box holds, and several frames at once.
+
+Pixel column c lies between x = c and x = c + 1, and rows likewise. Each edge of a box goes to the nearest line between
+two pixels, a half to the higher one (10.5 to 11), and is then clipped to the frame.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from reid_runtime.backends.cuda.arrays import on_device
+from reid_runtime.backends.cuda.crops import FrameOnGpu
+from reid_runtime.errors import ImageError
+from reid_runtime.images.decode import Colour, rgb_view
+from reid_runtime.images.resize import Pixels
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Framed:
+    """A frame, seen as RGB, and its boxes."""
+
+    picture: Pixels
+    corners: npt.NDArray[np.int64]
+    """(N, 4) x1, y1, x2, y2 in pixels, inside the frame."""
+    valid: Mask
+    """(N,) whether a box has pixels."""
+
+    @classmethod
+    def of(cls, frame: Pixels, boxes: npt.ArrayLike, colour: Colour) -> "Framed":
+        """Raises ImageError for a frame or boxes of another shape or kind."""
+        picture = rgb_view(frame, colour)
+        corners = pixel_corners(boxes, picture.shape[0], picture.shape[1])
+        left, top, right, bottom = corners.T
+        return cls(picture, corners, (right > left) & (bottom > top))
+
+    def crop(self, box: int) -> Pixels:
+        """The pixels in a valid box, (H, W, 3), a view into the frame."""
+        left, top, right, bottom = self.corners[box].tolist()
+        return self.picture[top:bottom, left:right]
+
+
+def read_frame(frame: Any, boxes: npt.ArrayLike, colour: Colour) -> Framed | FrameOnGpu:
+    """A frame on the host or on the GPU with its boxes; ImageError for one of another shape or kind."""
+    if isinstance(frame, Image.Image):  # it knows its own order, which `colour` might contradict
+        raise ImageError(
+            "expected an array (height, width, 3) of uint8, found a Pillow image: pass "
+            "numpy.asarray(image.convert('RGB')) with colour='rgb'"
+        )
+    if not on_device(frame):
+        return Framed.of(np.asarray(frame), boxes, colour)
+    seen = Framed.of(np.broadcast_to(np.uint8(0), tuple(frame.shape)), boxes, colour)  # no pixels of its own
+    return FrameOnGpu(frame, colour, seen.corners, seen.valid)
+
+
+def read_frames(frames: Any, boxes: Any, colour: Colour) -> list[Framed | FrameOnGpu]:
+    """Each frame with its own boxes; ImageError that names the frame, or says that there are not as many of each."""
+    if isinstance(frames, str | bytes):  # a sequence too, of letters
+        raise ImageError(f"expected a frame as an array (height, width, 3) of uint8, found {type(frames).__name__}")
+    if not hasattr(boxes, "__len__") or len(frames) != len(boxes):
+        found = len(boxes) if hasattr(boxes, "__len__") else type(boxes).__name__
+        raise ImageError(f"expected an array of boxes for each of {len(frames)} frames, found {found}")
+    framed: list[Framed | FrameOnGpu] = []
+    for place, (frame, within) in enumerate(zip(frames, boxes, strict=True)):
+        try:
+            framed.append(read_frame(frame, within, colour))
+        except ImageError as error:
+            raise ImageError(f"frame {place}: {error}") from error
+    return framed
+
+
+def pixel_corners(boxes: npt.ArrayLike, height: int, width: int) -> npt.NDArray[np.int64]:
+    """(N, 4) int64 x1, y1, x2, y2 inside the frame; a box with a NaN or infinity becomes empty."""
+    try:
+        given = np.asarray(boxes)
+    except (TypeError, ValueError) as error:  # rows of several lengths, or an array that stays on its device
+        raise ImageError(f"expected boxes as (N, 4) numbers: x1, y1, x2, y2 in pixels; {error}") from error
+    if given.size and given.dtype.kind not in "iuf":  # numpy would read numbers from text, dates and None
+        raise ImageError(f"expected boxes as (N, 4) numbers: x1, y1, x2, y2 in pixels; found values of {given.dtype}")
+    values = given.astype(np.float64)
+    if values.shape == (0,):
+        values = values.reshape(0, 4)  # an empty list
+    if values.ndim != 2 or values.shape[1] != 4:
+        raise ImageError(f"expected boxes of shape (N, 4): x1, y1, x2, y2 in pixels; found {values.shape}")
+    values = np.where(np.isfinite(values).all(axis=1, keepdims=True), values, 0.0)
+    below = np.floor(values)
+    # Not floor(value + 0.5), whose sum is itself rounded: 0.49999999999999994 would go to 1.
+    rounded = below + (values - below >= 0.5)
+    inside: npt.NDArray[np.int64] = np.clip(rounded, 0, [width, height, width, height]).astype(np.int64)
+    return inside

@@ -1,0 +1,231 @@
+"""Anything a picture may come as, to (height, width, 3) uint8 RGB; and what happens to a bad one.
+
+Decided here, once, for every caller:
+
+- JPEG, PNG, BMP and WebP are read, by what the bytes say and not by the name; anything else is refused.
+- A camera's EXIF orientation is applied; EXIF that is damaged says nothing about the pixels and is passed over.
+- Palette, greyscale, bilevel and CMYK pictures become RGB. 16-bit channels keep their upper 8 bits.
+- Transparent pixels are laid over mid-grey, which is near the mean that networks subtract.
+- Of an animation, or of a phone's JPEG with more pictures behind the first, the first frame is taken.
+- More than 64 million pixels are refused before they are decoded: no crop of a person is that large.
+- A truncated, corrupt or empty file is an error and never a partly grey picture. PNG's checksums are checked;
+  JPEG, BMP and WebP have none, so damage that leaves their structure whole cannot be seen by anyone.
+"""
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from reid_runtime.errors import ImageError
+from reid_runtime.images.resize import Pixels
+from reid_runtime.model_file.contract import InputFormat
+
+Colour = Literal["rgb", "bgr"]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file of a store that is no disk: its bytes, or why it could not be read."""
+
+    name: str
+    content: bytes | None
+    error: str = ""
+
+
+ImageSource = str | os.PathLike[str] | bytes | Fetched | Image.Image | npt.NDArray[np.uint8]
+"""A path, the bytes of a file, a fetched file, a Pillow image, or an (H, W, 3) uint8 array, which must come with its
+colour order.
+"""
+
+MAX_PIXELS = 64_000_000
+_BACKDROP = (128, 128, 128)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What stands a picture upright, by its EXIF orientation; the others need nothing."""
+
+
+def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
+    """The picture as (height, width, 3) uint8 RGB.
+
+    `colour` is the channel order of an array ("rgb" or "bgr"); it is never guessed, so an array without it is an
+    ImageError, as is any picture that cannot be used. Other sources know their own order.
+    """
+    if isinstance(source, np.ndarray):
+        return np.ascontiguousarray(rgb_view(source, colour))
+    if isinstance(source, Image.Image):
+        with _damage_as_image_error():
+            return _to_rgb(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode(io.BytesIO(source))
+    if isinstance(source, Fetched):
+        if source.content is None:
+            raise ImageError(f"cannot be read: {source.error}")
+        return _decode(io.BytesIO(source.content))
+    try:
+        path = os.fspath(source)
+    except TypeError:
+        raise ImageError(
+            f"expected a path, bytes, a Pillow image or a uint8 array, found {type(source).__name__}"
+        ) from None
+    try:
+        # A pipe is recognised before it is opened: opening would wait for a writer that may never come.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ImageError("not a file: a folder, a pipe or a device")
+        with open(path, "rb") as file:
+            return _decode(file)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def own(source: ImageSource) -> ImageSource:
+    """The source in a form that later changes to it cannot reach; for the thread that takes it from the caller.
+
+    Buffers are copied, and a lazy Pillow image is read: given twice, two threads would read its file at once.
+    """
+    if isinstance(source, np.ndarray):
+        return source.copy()
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, Image.Image):
+        with suppress(Exception):  # its damage is told when its turn comes
+            source.load()
+    return source
+
+
+def rgb_view(array: npt.NDArray[np.uint8], colour: Colour | None) -> Pixels:
+    """An (H, W, 3) uint8 array of the stated colour order, seen as RGB without a copy; ImageError for any other."""
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise ImageError(f"expected an array (height, width, 3) of uint8, found {array.shape} of {array.dtype}")
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ImageError(f"expected at least one pixel, found an array of shape {array.shape}")
+    if colour == "bgr":
+        array = array[:, :, ::-1]
+    elif colour != "rgb":
+        found = "none was given" if colour is None else f"found {colour!r}"
+        raise ImageError(f"an array's colour order is never guessed: pass colour='rgb' or colour='bgr' ({found})")
+    return array
+
+
+@contextmanager
+def _damage_as_image_error() -> Iterator[None]:
+    """Pillow reports damage as whatever its decoders stumble over, so all of that is this one picture's error."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"more than {MAX_PIXELS:,} pixels: {error}") from error
+    except MemoryError as error:
+        raise ImageError("there is not enough memory to decode it; nothing is known to be wrong with it") from error
+    except Exception as error:
+        raise ImageError(f"corrupt or truncated: {error}") from error
+
+
+def _decode(file: BinaryIO) -> Pixels:
+    with _damage_as_image_error():
+        start = file.read(16)
+        if not start:
+            raise ImageError("the file is empty (0 bytes)")
+        reader = _reader(start)
+        if reader is None:
+            raise ImageError("not a JPEG, PNG, BMP or WebP picture")
+        file.seek(0)
+        if reader is PngImageFile:
+            with reader(file) as image:
+                image.verify()  # the checksums, which decoding does not look at; what was verified cannot be decoded
+            file.seek(0)
+        with reader(file) as image:
+            if reader is JpegImageFile:
+                _check_end(file)
+            return _to_rgb(image)
+
+
+def _reader(start: bytes) -> type[ImageFile] | None:
+    """Pillow's class for a file's first bytes; None where it is no format that is read here.
+
+    Called directly, because Image.open sets its own, process-wide limit on pixels and warns of pictures near it.
+    """
+    if start.startswith(b"\xff\xd8\xff"):
+        return JpegImageFile
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PngImageFile
+    if start.startswith(b"BM"):
+        return BmpImageFile
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return WebPImageFile
+    return None
+
+
+def _check_end(file: BinaryIO) -> None:
+    """Whether a JPEG comes to its end marker, looked for behind its headers, where a thumbnail has one of its own.
+
+    That finds a file whose tail is zeros, as an interrupted download leaves it; zeros decode as pixels.
+    """
+    if b"\xff\xd9" not in file.read():
+        raise ImageError("corrupt or truncated: the end marker is missing")
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels; a crop of one person is expected")
+    if width == 0 or height == 0:
+        raise ImageError(f"expected at least one pixel, found {width}x{height}")
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips at 255 where a picture needs its upper byte.
+        image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ImageError(f"32-bit greyscale (mode {image.mode}) has no defined range; convert it to 8 bits")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.new("RGB", layer.size, _BACKDROP)
+        image.paste(layer, mask=layer.getchannel("A"))
+    # Converting what is RGB already would copy it: of a picture at the limit, 256 MB.
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # as above: the parser stumbles over damage in many ways
+        return 1
+
+
+def to_model_input(batch: Pixels, wanted: InputFormat) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    """A batch (N, H, W, 3) uint8 RGB in the format that a model states; for our own graphs the batch itself."""
+    if wanted.colour == "bgr":
+        batch = batch[..., ::-1]
+    if wanted.layout == "NCHW":
+        batch = batch.transpose(0, 3, 1, 2)
+    if wanted.dtype == "uint8":
+        return np.ascontiguousarray(batch)
+    channels = (3, 1, 1) if wanted.layout == "NCHW" else (3,)
+    pixels = batch.astype(np.float32, order="C")
+    pixels *= np.float32(wanted.scale)
+    pixels -= np.asarray(wanted.mean, np.float32).reshape(channels)
+    pixels /= np.asarray(wanted.deviation, np.float32).reshape(channels)
+    return pixels

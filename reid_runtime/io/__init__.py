@@ -1,0 +1,1 @@
+"""Atomic writes, locks, remote files and concurrency: what every job shares."""

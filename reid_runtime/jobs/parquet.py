@@ -1,0 +1,119 @@
+"""Embeddings as parquet, by extra: the vectors are lists of a fixed size, null where there is an error."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from reid_runtime.errors import StorageError
+from reid_runtime.jobs.table import KINDS, METADATA, Embeddings
+
+GROUP = 4096
+"""Rows of a row group: what is read or written at once where a file does not fit into memory."""
+
+_NOTHING: Mapping[str, str] = {}
+
+
+def import_pyarrow() -> tuple[ModuleType, ModuleType]:
+    """pyarrow and its parquet, or a StorageError with the line that installs them."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise StorageError('parquet needs pyarrow: pip install "reid-runtime[parquet]"') from error
+    return pyarrow, parquet
+
+
+def write_parquet(file: BinaryIO, rows: Embeddings, facts: Mapping[str, str] = _NOTHING) -> None:
+    """Write one table; `facts` go into the file's metadata beside those of the model."""
+    write_parquet_tables(file, [rows], facts)
+
+
+def write_parquet_tables(file: BinaryIO, tables: Iterable[Embeddings], facts: Mapping[str, str] = _NOTHING) -> int:
+    """Write tables of one model, at least one, one after the other, holding one at a time; gives the rows' number."""
+    _, parquet = import_pyarrow()
+    writer, written = None, 0
+    try:
+        for rows in tables:
+            table = _to_arrow(rows, facts)
+            # The format's checksums, which an npz has anyway: without them an altered vector looks like any other.
+            writer = writer or parquet.ParquetWriter(file, table.schema, write_page_checksum=True)
+            if len(rows):
+                writer.write_table(table, row_group_size=GROUP)
+                written += len(rows)
+    finally:
+        if writer is not None:
+            writer.close()
+    return written
+
+
+def _to_arrow(rows: Embeddings, facts: Mapping[str, str]) -> Any:
+    arrow, _ = import_pyarrow()
+    failed = rows.error != ""
+    columns: dict[str, Any] = {}
+    for name, values in rows.columns().items():
+        if name == "embedding":
+            flat = arrow.array(np.ascontiguousarray(values).reshape(-1), arrow.float32())
+            columns[name] = arrow.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=arrow.array(failed))
+        elif name == "error":
+            columns[name] = arrow.array(values.tolist(), arrow.string(), mask=~failed)
+        else:
+            columns[name] = arrow.array(values.tolist(), arrow.string()) if KINDS[name] == "U" else arrow.array(values)
+    return arrow.table(columns).replace_schema_metadata(rows.metadata() | dict(facts))
+
+
+def read_parquet(source: Path | BinaryIO, group: int | None = None) -> dict[str, Any]:
+    """The columns and metadata of a file, or of one of its row groups."""
+    _, parquet = import_pyarrow()
+    with parquet.ParquetFile(source, page_checksum_verification=True) as file:
+        return _found(file.read() if group is None else file.read_row_group(group))
+
+
+def read_facts(source: Path | BinaryIO) -> dict[str, str]:
+    """The metadata of a file, without its rows."""
+    _, parquet = import_pyarrow()
+    with parquet.ParquetFile(source) as file:
+        return _text(file.schema_arrow.metadata)
+
+
+def survey(source: Path | BinaryIO) -> tuple[dict[str, Any], list[tuple[int, str]]]:
+    """What `read_parquet` gives of a file, without the rows; and (number, least id) of each row group with rows."""
+    _, parquet = import_pyarrow()
+    with parquet.ParquetFile(source, page_checksum_verification=True) as file:
+        groups = [
+            (group, min(file.read_row_group(group, columns=["id"]).column("id").to_pylist()))
+            for group in range(file.num_row_groups)
+            if file.metadata.row_group(group).num_rows
+        ]
+        return _found(file.schema_arrow.empty_table()), groups
+
+
+def _found(table: Any) -> dict[str, Any]:
+    facts = _text(table.schema.metadata)
+    return {name: facts[name] for name in METADATA if name in facts} | _from_arrow(table)
+
+
+def _text(metadata: dict[bytes, bytes] | None) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+
+
+def _from_arrow(table: Any) -> dict[str, Any]:
+    arrow, _ = import_pyarrow()
+    found: dict[str, Any] = {}
+    for name in KINDS.keys() & set(table.column_names):
+        column = table.column(name).combine_chunks()
+        if name == "embedding":
+            if not arrow.types.is_fixed_size_list(column.type):
+                raise ValueError(f"its embeddings are {column.type}")
+            dimension = column.type.list_size
+            vectors = np.full((len(column), dimension), np.nan, np.float32)
+            valid = np.asarray(column.is_valid())
+            vectors[valid] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
+            found[name] = vectors
+        elif KINDS[name] == "U":
+            found[name] = np.array([value or "" for value in column.to_pylist()], dtype=np.str_)
+        else:
+            found[name] = column.to_numpy(zero_copy_only=False)
+    return found

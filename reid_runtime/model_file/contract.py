@@ -1,0 +1,220 @@
+"""The contract: what a model promises, as one versioned JSON that travels inside the model file.
+
+It decides how pictures are prepared and which vectors may be compared. Unknown fields and other versions are
+refused: a runtime that skipped what it does not understand would give wrong vectors without an error.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from reid_runtime.errors import ContractError
+from reid_runtime.images.resize import FixedSize, LongestSide, ResizeRule
+
+VERSION = 1
+METADATA_KEY = "reid_runtime.model_file.contract"
+"""The key of an ONNX file's metadata under which the JSON lies."""
+BLANK = "FILL IN: "
+"""How a value begins that a draft leaves open, before what to put in its place."""
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What the weights have seen, and the terms under which they may be used."""
+
+    data: str
+    terms: str
+    identities: int
+    crops: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """A reference score, measured through this very graph; fractions, not percent."""
+
+    dataset: str
+    protocol: str
+    rank_1: float
+    map_finite_sum: float
+    map_trapezoid: float
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """How a model wants its pixels: value v of 0 to 255 goes in as (v * scale - mean) / deviation.
+
+    Mean and deviation are in the order of `colour`. The defaults are our own graphs', which do all of that inside;
+    a model of others states its own.
+    """
+
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+    dtype: Literal["uint8", "float32"] = "uint8"
+    colour: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model promises. `resize` prepares the picture; `contract_id` says which vectors are comparable."""
+
+    name: str
+    resize: LongestSide | FixedSize
+    input: InputFormat
+    unit_output: bool
+    """Whether the graph's own output has unit length; where not, the runtime divides by the norm."""
+    dimension: int
+    metric: str
+    weights: str
+    """Digest of the float32 root's weights, `sha256:…`; derived models keep it."""
+    graph: str
+    """The recipe of the graph around the weights: input, normalisation, pooling, output."""
+    precision: str
+    trained_on: tuple[TrainedOn, ...]
+    scores: tuple[Score, ...] = ()
+    parent: str | None = None
+    """The `artefact_id` of the model this one was derived from, None for a float32 root."""
+    drift: Mapping[str, float] | None = None
+    """The measured difference from the parent."""
+
+    @property
+    def contract_id(self) -> str:
+        """The embedding space's name: 16 hexadecimal digits from weights, resize, input and graph."""
+        fixed = {
+            "graph": self.graph,
+            "input": _input_to_json(self.input),
+            "resize": _resize_to_json(self.resize),
+            "weights": self.weights,
+        }
+        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """The JSON text, keys sorted."""
+        values = asdict(self) | {
+            "version": VERSION,
+            "resize": _resize_to_json(self.resize),
+            "input": _input_to_json(self.input),
+        }
+        return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "Contract":
+        """The contract in a JSON text; raises ContractError, naming `source`, for anything it does not know."""
+        try:
+            values = json.loads(text, object_pairs_hook=_each_once)
+        except (ValueError, RecursionError) as error:
+            raise ContractError(f"{source}: the contract is not JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise ContractError(f"{source}: expected a JSON object as contract, found {type(values).__name__}")
+        version = values.pop("version", None)
+        if version != VERSION:
+            raise ContractError(
+                f"{source}: the contract's version is {version!r}, this release reads version {VERSION}: "
+                "export the model again, or install the release that wrote it"
+            )
+        left_open = list(blanks(values))
+        if left_open:
+            raise ContractError(f"{source}: still to be filled in: {'; '.join(left_open)}")
+        contract: Contract = typed(cls, values, f"{source}: contract")
+        if contract.dimension < 1 or contract.metric != "cosine":
+            raise ContractError(
+                f"{source}: expected a positive dimension and metric 'cosine', found {contract.dimension} and "
+                f"{contract.metric!r}"
+            )
+        _check_input(contract.input, source)
+        return contract
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError for a key that is stated twice, of which readers would keep either one."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is stated twice")
+    return values
+
+
+def blanks(value: Any, place: str = "") -> Iterator[str]:
+    """What a draft leaves open, by its place in the JSON: `input.colour (rgb or bgr)`."""
+    if isinstance(value, str) and value.startswith(BLANK):
+        yield f"{place} ({value.removeprefix(BLANK)})"
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from blanks(item, f"{place}.{name}" if place else name)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from blanks(item, f"{place}[{number}]")
+
+
+def typed(kind: Any, value: Any, place: str) -> Any:
+    """A JSON value as the annotation `kind` wants it; raises ContractError, naming `place`, where it is another."""
+    if kind == LongestSide | FixedSize:
+        return _resize_from_json(value, place)
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
+        kinds = get_type_hints(kind)
+        if value.keys() != kinds.keys():
+            unknown, missing = sorted(value.keys() - kinds.keys()), sorted(kinds.keys() - value.keys())
+            raise ContractError(f"{place} has unknown fields {unknown} and lacks {missing}")
+        return kind(**{name: typed(kinds[name], item, f"{place}.{name}") for name, item in value.items()})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(value, list):
+        items = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        if len(items) == len(value):
+            return tuple(typed(item, found, place) for item, found in zip(items, value, strict=True))
+    elif origin is Mapping and isinstance(value, dict):
+        return {name: typed(arguments[1], item, f"{place}.{name}") for name, item in value.items()}
+    elif origin is UnionType and NoneType in arguments:
+        return None if value is None else typed(arguments[0], value, place)
+    elif origin is Literal and value in arguments:
+        return value
+    elif kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+        return float(value)
+    elif type(value) is kind:
+        return value
+    raise ContractError(f"{place}: expected {getattr(kind, '__name__', kind)}, found {value!r}")
+
+
+def _check_input(wanted: InputFormat, source: str) -> None:
+    if 0 in wanted.deviation:
+        raise ContractError(f"{source}: expected deviations other than 0, found {wanted.deviation}")
+    plain = InputFormat()
+    untouched = (plain.scale, plain.mean, plain.deviation)
+    if wanted.dtype == "uint8" and (wanted.scale, wanted.mean, wanted.deviation) != untouched:
+        raise ContractError(
+            f"{source}: a uint8 input takes the pixels as they are, but {wanted} scales or shifts them: "
+            "state scale 1, mean 0 and deviation 1, or dtype float32"
+        )
+
+
+def _input_to_json(wanted: InputFormat) -> dict[str, Any]:
+    """Its numbers as floats, so that 1 and 1.0 are one embedding space."""
+    return asdict(wanted) | {
+        "scale": float(wanted.scale),
+        "mean": [float(value) for value in wanted.mean],
+        "deviation": [float(value) for value in wanted.deviation],
+    }
+
+
+def _resize_to_json(rule: ResizeRule) -> dict[str, Any]:
+    match rule:
+        case LongestSide(size):
+            return {"rule": "longest-side", "size": size, "filter": "bilinear"}
+        case FixedSize(height, width):
+            return {"rule": "fixed", "height": height, "width": width, "filter": "bilinear"}
+    raise ContractError(f"no name is defined for the resize rule {rule!r}")
+
+
+def _resize_from_json(values: Any, source: str) -> LongestSide | FixedSize:
+    match values:
+        case {"rule": "longest-side", "size": int(size), "filter": "bilinear", **rest} if size > 0 and not rest:
+            return LongestSide(size)
+        case {"rule": "fixed", "height": int(height), "width": int(width), "filter": "bilinear", **rest} if (
+            height > 0 and width > 0 and not rest
+        ):
+            return FixedSize(height, width)
+    raise ContractError(f"{source}: expected a longest-side or fixed bilinear resize rule, found {values!r}")

@@ -1,0 +1,150 @@
+"""The pinned record: crops that travel with a model, the vectors it gave for them, and the digests of its parts.
+
+It lies in the ONNX file's metadata beside the contract. With it a machine can tell that a model file is the one that
+was written, bit for bit, and that it gives the vectors here that it gave there. It is no signature: who can change a
+model can pin it anew. The crops are whole pictures, before the contract's resize, so that reading and resizing them
+are held to the vectors as well.
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reid_runtime.errors import ContractError
+from reid_runtime.model_file.contract import METADATA_KEY as CONTRACT_KEY
+from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.onnx import DamagedFileError, OnnxFile
+
+VERSION = 1
+METADATA_KEY = "reid_runtime.model_file.selftest"
+"""The key of an ONNX file's metadata under which the JSON lies."""
+
+COSINES = {"float32": 0.99999, "float16": 0.9999, "int8": 0.9999}
+"""By the contract's precision, the least cosine between a vector and what was pinned for it."""
+COARSE = 0.99
+"""The same where values are rounded to 8 bits in other places than on ONNX Runtime's CPU, which gave the vectors.
+
+That is an INT8 model on any other engine, since each decides by itself what it runs in integers, and every model in
+bfloat16. It is as much as the INT8 export allows between a model and its parent; a MobileNetV2 quantised by minimum
+and maximum has 0.992 between ONNX Runtime and OpenVINO.
+"""
+_PINNED_ON = "onnxruntime cpu"
+
+_FIELDS = ("contract", "graph", "images", "record", "vectors")
+
+
+@dataclass(frozen=True, eq=False)
+class Pinned:
+    """What a model file must still be, and still give."""
+
+    graph: str
+    """Digest of everything in the file but its metadata, `sha256:…`."""
+    contract: str
+    """Digest of the contract's text, `sha256:…`."""
+    images: tuple[bytes, ...]
+    """PNG files of crops, at least one."""
+    vectors: npt.NDArray[np.float32]
+    """(N, D) float32: what the model gave for them, through the whole runtime, when it was written."""
+
+    def to_json(self) -> str:
+        """The JSON text, keys sorted; its field `record` is the digest of the others, so that no bit goes unwatched."""
+        values = {
+            "version": VERSION,
+            "graph": self.graph,
+            "contract": self.contract,
+            "images": [base64.b64encode(image).decode() for image in self.images],
+            "vectors": [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in self.vectors],
+        }
+        return json.dumps(values | {"record": text_digest(json.dumps(values, sort_keys=True))}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "Pinned":
+        """The record in a JSON text; raises ContractError for another version, DamagedFileError for any other fault."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DamagedFileError(f"{source}: the pinned record is not JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise DamagedFileError(f"{source}: expected a JSON object as pinned record, found {type(values).__name__}")
+        version = values.pop("version", None)
+        if version != VERSION:
+            raise ContractError(
+                f"{source}: the pinned record's version is {version!r}, this release reads version {VERSION}: "
+                "export the model again, or install the release that wrote it"
+            )
+        if tuple(sorted(values)) != _FIELDS:
+            raise DamagedFileError(
+                f"{source}: expected the pinned record's fields {list(_FIELDS)}, found {sorted(values)}"
+            )
+        try:
+            record = cls(values["graph"], values["contract"], _images(values["images"]), _vectors(values["vectors"]))
+            whole = record.to_json() == text
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DamagedFileError(f"{source}: the pinned record cannot be read: {error}") from error
+        if not whole:
+            raise DamagedFileError(
+                f"{source}: the pinned record is not what was written: its own digest says otherwise"
+            )
+        if not (0 < len(record.images) == len(record.vectors)) or not np.isfinite(record.vectors).all():
+            raise DamagedFileError(
+                f"{source}: expected a finite vector for each of one or more pinned crops, "
+                f"found {len(record.vectors)} for {len(record.images)}"
+            )
+        return record
+
+
+def least_cosine(contract: Contract, backend: str, source: str) -> float:
+    """What a backend of this name must keep to; raises ContractError for a precision without a bound."""
+    precision, _, made = contract.precision.partition(" ")
+    if precision not in COSINES:
+        raise ContractError(f"{source}: no bound is defined for precision {precision!r}; known: {', '.join(COSINES)}")
+    # Of 7-bit weights every CPU makes the same products under the engine that pinned them; of the 8-bit ones that
+    # TensorRT wants, a CPU without VNNI makes others.
+    coarse = precision == "int8" and (backend != _PINNED_ON or made.startswith("(tensorrt"))
+    return COARSE if coarse else COSINES[precision]
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a text's UTF-8 bytes, `sha256:…`."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def whole_record(file: OnnxFile, source: Path) -> Pinned | None:
+    """The record of a file whose every bit is as it was written; None for a file that never had one.
+
+    Raises DamagedFileError that names which part, graph, contract or record, is not what was written.
+    """
+    text = file.metadata.get(METADATA_KEY)
+    if text is None:
+        return None
+    record = Pinned.from_json(text, str(source))
+    contract = file.metadata.get(CONTRACT_KEY)
+    found = {
+        "graph": (record.graph, file.graph),
+        "contract": (record.contract, None if contract is None else text_digest(contract)),
+    }
+    altered = [
+        f"its {part} is {'missing' if now is None else now}, {then} was written"
+        for part, (then, now) in found.items()
+        if now != then
+    ]
+    foreign = sorted(file.metadata.keys() - {METADATA_KEY, CONTRACT_KEY})
+    if foreign:
+        altered.append(f"its metadata also hold {foreign}, which were not written")
+    if altered:
+        raise DamagedFileError(f"{source} is damaged: {'; '.join(altered)}; fetch or export it again")
+    return record
+
+
+def _images(values: Any) -> tuple[bytes, ...]:
+    return tuple(base64.b64decode(value, validate=True) for value in values)
+
+
+def _vectors(values: Any) -> npt.NDArray[np.float32]:
+    return np.array([np.frombuffer(base64.b64decode(value, validate=True), "<f4") for value in values], np.float32)

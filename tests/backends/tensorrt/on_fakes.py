@@ -1,0 +1,94 @@
+"""The TensorRT backend on a fake TensorRT and a fake GPU, which enforce the rules of both and compute with numpy."""
+
+import gc
+import sys
+
+import numpy as np
+import pytest
+
+from reid_runtime.backends.tensorrt.backend import TensorRTBackend
+from reid_runtime.backends.tensorrt.engine import Engine
+
+from ...models import CONTRACT
+from ..cuda.fake import FakeCuda, Work
+from .fake_tensorrt import BLOB, FakeTensorRT
+
+PROFILES = (
+    ((1, 8, 4), (4, 16, 8), (4, 16, 16)),
+    ((1, 8, 4), (2, 32, 16), (3, 40, 24)),
+    ((2, 41, 25), (4, 48, 32), (4, 64, 32)),
+)
+
+
+def embed_like(path):
+    """The tiny model in numpy, with the constants of the file."""
+    onnx = pytest.importorskip("onnx")
+    kept = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load(path).graph.initializer}
+
+    def embed(images):
+        axes = (2, 3) if images.shape[1] == 3 else (1, 2)
+        values = images.astype(np.float32)
+        raw = np.concatenate([values.mean(axes), values.max(axes)], axis=1) @ kept["weights"] + kept["bias"]
+        return raw / np.linalg.norm(raw, axis=1, keepdims=True)
+
+    return embed
+
+
+class Place:
+    """Both fakes and a backend on them; what is wrong at the end is told by `check`."""
+
+    def __init__(self, monkeypatch, path, **kind):
+        gc.freeze()  # what was there before cannot leak, and need not be looked through
+        self.cuda = FakeCuda()
+        self.trt = FakeTensorRT(self.cuda, PROFILES, embed_like(path), **kind)
+        monkeypatch.setitem(sys.modules, "tensorrt", self.trt)
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+        self.engine = Engine(BLOB, CONTRACT.to_json(), ())
+
+    def backend(self, **options):
+        return TensorRTBackend(self.engine, cuda=self.cuda, **options)
+
+    def check(self):
+        gc.collect()
+        gc.unfreeze()
+        assert self.cuda.violations == []
+        assert self.cuda.leaks() == {}
+        assert not any(context() for context in self.trt.contexts)
+
+
+def images(count, height=16, width=8, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def near(found, expected):
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+class OnGpu:
+    """An array of the fake GPU that its producer is still filling when it is handed out."""
+
+    def __init__(self, cuda, values, offset=0):
+        self.cuda, self.values = cuda, np.ascontiguousarray(values)
+        with cuda.current():
+            self.stream = cuda.create_stream()
+            self.base = cuda.allocate(self.values.nbytes + offset)
+        self.address = self.base + offset
+        self.shape, self.dtype = values.shape, values.dtype
+        place = cuda.array(self.address, self.values.nbytes)
+        cuda.queue(self.stream, Work(lambda: place.__setitem__(slice(None), self.values.view(np.uint8).ravel())))
+
+    def free(self):
+        with self.cuda.current():
+            self.cuda.synchronize(self.stream)
+            self.cuda.free(self.base)
+            self.cuda.destroy_stream(self.stream)
+
+
+class ByInterface(OnGpu):
+    @property
+    def __cuda_array_interface__(self):
+        return {
+            "shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "version": 3,
+            "strides": None, "stream": self.stream,
+        }  # fmt: skip

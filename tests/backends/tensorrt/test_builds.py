@@ -1,0 +1,198 @@
+"""Real builds by TensorRT-RTX, which needs no GPU for them: every kind of artefact, every GPU, all profiles."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install tensorrt-rtx==1.7.1.116")
+onnx = pytest.importorskip("onnx", reason="needs onnx")
+pytest.importorskip("onnxruntime")
+
+import tensorrt_rtx as trt
+
+from export.calibration import observe
+from export.quantise import TENSORRT, Wiring, observed, quantised
+from export.to_fp16 import half_graph
+from reid_runtime import BackendError
+from reid_runtime.backends.tensorrt import cache as cache_module
+from reid_runtime.backends.tensorrt.build import Request, build
+from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, requested
+from reid_runtime.backends.tensorrt.engine import BuildOptions
+from reid_runtime.backends.tensorrt.profiles import Batches, Profile, profiles_for
+from reid_runtime.backends.tensorrt.progress import nothing
+from reid_runtime.embedder import default_model, pinned_crops
+from reid_runtime.images.decode import load_image
+from reid_runtime.images.resize import resize
+from reid_runtime.model_file.contract import METADATA_KEY
+
+from .graphs import write_network
+
+CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
+
+
+@pytest.fixture(autouse=True)
+def rtx(monkeypatch):
+    """TensorRT-RTX even where the full TensorRT is installed beside it."""
+    monkeypatch.setattr(cache_module, "import_tensorrt", lambda: trt)
+
+
+FOR_8_6 = BuildOptions(compute_capabilities=("8.6",))
+
+
+def request_of(path, *, options=FOR_8_6, profiles=None):
+    contract = contract_of(path)
+    profiles = profiles_for(contract.resize, Batches(), None) if profiles is None else profiles
+    return requested(trt, path, contract, profiles, options)[0]
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
+def test_every_kind_builds_for_every_gpu_with_all_profiles(tmp_path, kind):
+    path = write_network(tmp_path / "model.onnx", kind)
+    seen = set()
+    for capability in CAPABILITIES:
+        request = request_of(path, options=BuildOptions(compute_capabilities=(capability,)))
+        assert len(request.profiles) == 4
+        built = build(trt, request)
+        assert built.profiles == request.profiles
+        seen.add(built.blob)
+    assert len(seen) == len(CAPABILITIES)
+
+
+def test_the_precision_is_the_files_own(tmp_path):
+    """Weights of half the size make a smaller engine, with no flag given: a million of them."""
+    sizes = {}
+    for kind in ("float32", "float16"):
+        path = write_network(tmp_path / f"{kind}.onnx", kind, channels=512)
+        sizes[kind] = len(build(trt, request_of(path)).blob)
+    assert sizes["float32"] - sizes["float16"] > 1_000_000
+
+
+def test_the_default_model_builds_and_tells_how_far_it_is():
+    request = request_of(default_model())
+    seen = []
+    built = build(trt, request, lambda part, phase: seen.append(part))
+    assert len(built.blob) > 10_000_000
+    assert len(seen) > 50
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+
+@pytest.mark.parametrize("kind", ["float16", "int8"])
+def test_what_the_exports_make_of_the_default_model_builds_for_every_gpu(tmp_path, kind):
+    model, contract = onnx.load(str(default_model())), contract_of(default_model())
+    if kind == "float16":
+        model = half_graph(model, 2)
+    else:
+        crops = [resize(load_image(crop), (256, 112)) for crop in pinned_crops()]
+        layers = Wiring(model).layers(TENSORRT)
+        model = quantised(model, TENSORRT, observe(model, observed(model, TENSORRT), crops), 95, layers)
+    path = tmp_path / "model.onnx"
+    onnx.helper.set_model_props(model, {METADATA_KEY: replace(contract, precision=kind).to_json()})
+    onnx.save(model, str(path))
+    request = request_of(path, options=BuildOptions(compute_capabilities=CAPABILITIES))
+    assert len(request.profiles) == 4
+    built = build(trt, request)
+    assert built.profiles == request.profiles
+
+
+def test_the_cache_builds_for_real_and_finds_again(tmp_path, monkeypatch):
+    path = write_network(tmp_path / "model.onnx")
+    engine = EngineCache(tmp_path / "cache").get_or_build(path)
+    monkeypatch.setattr(cache_module, "build", None)
+    assert EngineCache(tmp_path / "cache").get_or_build(path) == engine
+    assert (engine.origin.package, engine.origin.gpu) == ("tensorrt_rtx", None)
+
+
+def test_an_unknown_operator_is_told_with_its_node(tmp_path):
+    path = write_network(tmp_path / "model.onnx", first="Foreign")
+    with pytest.raises(
+        BackendError, match=r"TensorRT-RTX .* cannot take this graph: node 'Sharpen sharp' \(Sharpen\): "
+    ):
+        build(trt, request_of(path))
+
+
+def test_pixels_that_are_transposed_before_they_are_cast_are_told(tmp_path):
+    path = write_network(tmp_path / "model.onnx", first="Transpose")
+    with pytest.raises(BackendError, match=r"node 'Transpose turned' \(Transpose\): .*UInt8"):
+        build(trt, request_of(path))
+
+
+def test_the_int8_kind_for_cpus_is_refused(tmp_path):
+    path = write_network(tmp_path / "model.onnx", "int8-cpu")
+    with pytest.raises(BackendError, match="this INT8 file is of the kind for CPUs"):
+        build(trt, request_of(path))
+
+
+def test_a_profile_in_which_the_network_has_no_pixels_left_is_told(tmp_path):
+    path = write_network(tmp_path / "model.onnx", padding=0)
+    with pytest.raises(BackendError, match=r"cannot build an engine: .*[Dd]imension"):
+        build(trt, request_of(path, profiles=(Profile((1, 64, 1), (4, 64, 1), (4, 64, 1)),)))
+
+
+def test_a_profile_that_the_graph_has_no_room_for_is_told(tmp_path):
+    path = write_network(tmp_path / "model.onnx", shape=("batch", 64, 32, 3))
+    with pytest.raises(
+        BackendError, match=r"its graph takes height 64 and no other|its graph takes width 32 and no other"
+    ):
+        build(trt, request_of(path))
+
+
+def test_a_fixed_batch_is_the_profiles_batch(tmp_path):
+    path = write_network(tmp_path / "model.onnx", shape=(1, "height", "width", 3))
+    built = build(trt, request_of(path))
+    assert {axis[0] for profile in built.profiles for axis in (profile.minimum, profile.maximum)} == {1}
+
+
+@pytest.mark.parametrize(("capability", "said"), [("9.0", "it does for .*8.6"), ("SM86", "does not build for")])
+def test_a_gpu_that_it_does_not_build_for_is_told(tmp_path, capability, said):
+    path = write_network(tmp_path / "model.onnx")
+    with pytest.raises(BackendError, match=said):
+        build(trt, request_of(path, options=BuildOptions(compute_capabilities=(capability,))))
+
+
+def test_another_layout_than_the_contracts_is_told(tmp_path):
+    path = write_network(tmp_path / "model.onnx", shape=("batch", 3, "height", "width"))
+    with pytest.raises(BackendError, match=r"its contract says uint8 NHWC, its graph takes .*UINT8 \(-1, 3, -1, -1\)"):
+        build(trt, request_of(path))
+
+
+def test_ctrl_c_stops_the_build():
+    seen = []
+
+    def press(part, phase):
+        seen.append(part)
+        if len(seen) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)  # however busy the machine is, the signal comes before half of a hundred steps
+
+    # Started in the background by a shell, a process ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build(trt, request_of(default_model()), press)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    told = len(seen)
+    assert seen[-1] < 0.5
+    time.sleep(0.3)
+    assert len(seen) == told  # the builder itself has come to an end
+
+
+def test_what_a_progress_raises_comes_out(tmp_path):
+    def fail(part, phase):
+        raise ValueError("no terminal")
+
+    with pytest.raises(ValueError, match="no terminal"):
+        build(trt, request_of(write_network(tmp_path / "model.onnx")), fail)
+
+
+def test_bytes_that_are_no_model_are_told():
+    contract = contract_of(default_model())
+    request = Request(
+        "model.onnx", b"\x3a\x00", contract.input, profiles_for(contract.resize, Batches()), BuildOptions()
+    )
+    with pytest.raises(BackendError, match=r"model\.onnx"):
+        build(trt, request, nothing)

@@ -1,0 +1,92 @@
+"""Which TensorRT is taken, what is said where none can be, and its own words on one line."""
+
+import sys
+
+import pytest
+
+from reid_runtime import BackendError
+from reid_runtime.backends.tensorrt.module import described, import_tensorrt, in_its_words, is_rtx, listening
+
+_GOOD = "class Builder: pass\n__version__ = {!r}\n"
+_SPEAKING = (
+    _GOOD.format("11.4.0.106")
+    + """
+class ILogger:
+    class Severity:
+        INTERNAL_ERROR, ERROR, WARNING = range(3)
+"""
+)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """installed(tensorrt=CODE, …): these modules and no other TensorRT."""
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("tensorrt", "tensorrt_rtx")
+
+    def install(**modules):
+        for name in names:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+            code = modules.get(name, f"raise ModuleNotFoundError(name={name!r})")
+            (tmp_path / f"{name}.py").write_text(code)
+
+    yield install
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def test_tensorrt_comes_before_tensorrt_rtx(installed):
+    installed(tensorrt=_GOOD.format("10.16.1.11"), tensorrt_rtx=_GOOD.format("1.7.1.116"))
+    trt = import_tensorrt()
+    assert (described(trt), is_rtx(trt)) == ("TensorRT 10.16.1.11", False)
+
+
+def test_tensorrt_rtx_serves_where_the_other_is_missing_or_broken(installed):
+    for broken in ({}, {"tensorrt": "raise ImportError('libnvinfer.so.11: cannot open shared object file')"}):
+        installed(tensorrt_rtx=_GOOD.format("1.7.1.116"), **broken)
+        trt = import_tensorrt()
+        assert (described(trt), is_rtx(trt)) == ("TensorRT-RTX 1.7.1.116", True)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (None, "TensorRT is needed and missing: pip install"),
+        ("raise ImportError('libnvinfer.so.11: no such file')", r"does not load \(libnvinfer.so.11: no such file\)"),
+        ("raise OSError('wrong ELF class')", r"does not load \(wrong ELF class\)"),
+        ("import tensorrt_libs_that_are_not_there", r"does not load \(No module named 'tensorrt_libs"),
+        (_GOOD.format("8.6.1"), "TensorRT 8.6.1 is installed, 10 is the oldest"),
+        ("", "is not NVIDIA's"),
+        ("class Builder: pass", "is not NVIDIA's"),
+    ],
+)
+def test_what_is_wrong_is_said_on_one_line_with_what_to_do(installed, code, said):
+    installed(**({} if code is None else {"tensorrt": code}))
+    with pytest.raises(BackendError, match=said) as caught:
+        import_tensorrt()
+    assert 'pip install "reid-runtime[tensorrt]"' in str(caught.value)
+    assert "NVIDIA's own package index" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_those_who_listen_hear_errors_and_nothing_else(installed):
+    installed(tensorrt=_SPEAKING)
+    trt = import_tensorrt()
+    from reid_runtime.backends.tensorrt.module import tensorrt_log
+
+    log = tensorrt_log(trt)
+    assert log is tensorrt_log(trt)
+    log.log(trt.ILogger.Severity.ERROR, "before")
+    with listening(trt) as outer, listening(trt) as inner:
+        assert outer == inner == []
+        log.log(trt.ILogger.Severity.WARNING, "a warning")
+        log.log(trt.ILogger.Severity.ERROR, "an error")
+    log.log(trt.ILogger.Severity.INTERNAL_ERROR, "after")
+    assert outer == inner == ["an error"]
+
+
+def test_its_words_come_once_on_one_line_without_the_missing_driver():
+    noise = "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (cudaError 35)"
+    assert in_its_words(["no such node\n", "no such node", noise, "\n at line 3"]) == "no such node; at line 3"
+    assert in_its_words([noise]) == noise
+    assert in_its_words([]) == "TensorRT gave no reason"

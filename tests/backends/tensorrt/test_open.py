@@ -1,0 +1,213 @@
+"""device="tensorrt": from a file to a backend, by way of the engine cache, on the fakes."""
+
+import dataclasses
+from contextlib import closing
+
+import pytest
+
+from reid_runtime import Embedder
+from reid_runtime.backends import onnx as onnx_module
+from reid_runtime.backends import open_backend
+from reid_runtime.backends.tensorrt import backend as backend_module
+from reid_runtime.backends.tensorrt.cache import write_engine
+from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, Origin
+from reid_runtime.backends.tensorrt.gpu import Gpu
+from reid_runtime.errors import BackendError, ContractError
+from reid_runtime.model_file.contract import Contract
+
+from ...models import CONTRACT, FOREIGN, write_model
+from ...pictures import encode, picture
+from .fake_tensorrt import BLOB
+from .on_fakes import Place, near
+
+GPU = Gpu("fake GPU", "8.6", "13.0")
+ORIGIN = Origin("sha256:00", "tensorrt", "11.4.0.106", GPU, BuildOptions(), "not run: no GPU")
+
+
+class Cache:
+    """An EngineCache that builds at once what the fake runs, and remembers what it was asked for."""
+
+    found = BLOB
+
+    def __init__(self):
+        self.asked = []
+
+    def get_or_build(self, path, *, contract=None, fresh=False):
+        self.asked.append((path, contract, fresh))
+        promised = contract or CONTRACT
+        derived = dataclasses.replace(promised, parent="sha256:00", scores=())
+        return Engine(BLOB if fresh else self.found, derived.to_json(), ())
+
+
+@pytest.fixture
+def place(monkeypatch, tiny_model):
+    place = Place(monkeypatch, tiny_model)
+    place.cache = Cache()
+    monkeypatch.setattr(backend_module, "open_cuda", lambda: place.cuda)
+    monkeypatch.setattr(backend_module, "find_gpu", lambda: GPU)
+    monkeypatch.setattr(backend_module, "EngineCache", lambda: place.cache)
+    yield place
+    place.check()
+
+
+def test_an_onnx_file_is_embedded_with_its_engine(place, tiny, tiny_model):
+    embedder = Embedder.load(tiny_model, device="tensorrt")
+    crops = [picture(40, 20, seed) for seed in range(6)]
+    near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+    assert embedder.contract.contract_id == tiny.contract.contract_id
+    assert embedder.artefact_id == Engine(BLOB, None, ()).digest != tiny.artefact_id
+    assert place.cache.asked == [(tiny_model, None, False)]
+    embedder.backend.close()
+
+
+def test_an_engine_that_tensorrt_refuses_is_built_once_more(place, tiny_model):
+    place.cache.found = b"damaged"
+    with pytest.warns(UserWarning, match=r"will not load the engine: .*magicTag.*; building the engine of .* again"):
+        backend = open_backend(tiny_model, "tensorrt")
+    assert [fresh for _, _, fresh in place.cache.asked] == [False, True]
+    backend.close()
+
+
+def test_but_only_once(place, tiny_model, monkeypatch):
+    damaged = Engine(b"damaged", CONTRACT.to_json(), ())
+    monkeypatch.setattr(place.cache, "get_or_build", lambda *_, **__: damaged)
+    with (
+        pytest.warns(UserWarning, match="building the engine"),
+        pytest.raises(BackendError, match=r"TensorRT 11\.4\.0\.106 will not load the engine: .*magicTag"),
+    ):
+        open_backend(tiny_model, "tensorrt")
+
+
+def test_a_model_without_a_contract_is_built_by_the_stated_one(place, tmp_path):
+    path, stated = write_model(tmp_path / "m.onnx", None), tmp_path / "contract.json"
+    stated.write_text(CONTRACT.to_json())
+    embedder = Embedder.load(path, device="tensorrt", contract=stated)
+    assert place.cache.asked == [(path, CONTRACT, False)]
+    assert embedder.contract.contract_id == CONTRACT.contract_id
+    embedder.backend.close()
+
+
+class TestEngineFiles:
+    @pytest.fixture
+    def path(self, place, tmp_path):
+        path = tmp_path / "model.engine"
+        write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
+        return path
+
+    def test_run_where_they_were_built(self, place, path, tiny):
+        embedder = Embedder.load(path, device="tensorrt")
+        crops = [picture(30, 20)]
+        near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+        assert place.cache.asked == []
+        embedder.backend.close()
+
+    def test_not_on_another_gpu(self, place, path, monkeypatch):
+        monkeypatch.setattr(backend_module, "find_gpu", lambda: Gpu("another", "9.0", "13.0"))
+        with pytest.raises(BackendError, match="build it again here"):
+            open_backend(path, "tensorrt")
+
+    def test_without_a_device_being_named(self, path):
+        with closing(open_backend(path, "auto")) as backend:
+            assert backend.name == "TensorRT 11.4.0.106 with fake GPU"
+
+    def test_not_by_another_device(self, path):
+        with pytest.raises(BackendError, match="is a TensorRT engine, which device 'cpu' cannot run: use device 'ten"):
+            open_backend(path, "cpu")
+
+    def test_strangers_need_to_be_trusted(self, place, tmp_path):
+        path, stated = tmp_path / "foreign.engine", tmp_path / "contract.json"
+        path.write_bytes(BLOB)
+        stated.write_text(CONTRACT.to_json())
+        with pytest.raises(BackendError, match=r"an engine is code: .*trust_engine=True \(--trust-engine\)"):
+            Embedder.load(path, device="tensorrt", contract=stated)
+        embedder = Embedder.load(path, device="tensorrt", contract=stated, trust_engine=True)
+        assert embedder.contract == Contract.from_json(CONTRACT.to_json(), "")
+        embedder.backend.close()
+
+    def test_no_second_contract_beside_their_own(self, path, tmp_path):
+        stated = tmp_path / "contract.json"
+        stated.write_text(CONTRACT.to_json())
+        with pytest.raises(ContractError, match="has its contract beside it"):
+            Embedder.load(path, device="tensorrt", contract=stated)
+
+
+def test_engines_are_described_from_their_sidecars_and_verified_by_their_onnx_files(place, command, tmp_path):
+    path = tmp_path / "model.engine"
+    write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
+    assert "mean and maximum of the colours" in command("describe", path).out
+    assert "what is pinned lies in its ONNX file: verify that one with --device tensorrt" in command("verify", path).err
+
+
+def test_the_command_names_the_flag_that_trusts_a_stranger(place, command, tmp_path):
+    (tmp_path / "foreign.engine").write_bytes(BLOB)
+    (tmp_path / "contract.json").write_text(CONTRACT.to_json())
+    (tmp_path / "one.png").write_bytes(encode(picture(40, 20), "PNG"))
+    arguments = (
+        *("embed", tmp_path / "one.png", "-o", tmp_path / "out.npz"),
+        *("--model", tmp_path / "foreign.engine", "--contract", tmp_path / "contract.json"),
+    )
+    refused = command(*arguments)
+    assert refused.code == 1
+    assert "an engine is code: " in refused.err
+    assert "(--trust-engine) if you know who made it" in refused.err
+    assert command(*arguments, "--trust-engine").code == 0
+    assert (tmp_path / "out.npz").exists()
+
+
+class TestFallback:
+    """A crop of 16x2 is outside every profile of the fake's engine."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        path = tmp_path / "model.engine"
+        write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
+        return path
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """The devices that ONNX Runtime was asked for; it has but the CPU here."""
+        asked, on_cpu = [], onnx_module.OnnxBackend
+        monkeypatch.setattr(
+            onnx_module, "OnnxBackend", lambda path, device, _: asked.append(device) or on_cpu(path, "cpu")
+        )
+        return asked
+
+    def test_is_an_onnx_file_on_cuda(self, place, path, tiny, tiny_model, asked):
+        crops = [picture(64, 8), picture(40, 20)]
+        embedder = Embedder.load(path, device="tensorrt")
+        with pytest.raises(BackendError, match=r"16x2; the nearest takes .*, or load it with fallback=FILE\.onnx"):
+            embedder.embed(crops, colour="rgb")
+        embedder.backend.close()
+        embedder = Embedder.load(path, device="tensorrt", fallback=tiny_model)
+        near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+        assert asked == ["cuda"]
+        embedder.backend.close()
+
+    @pytest.mark.parametrize("change", [{"weights": "sha256:11"}, {"input": FOREIGN.input}])
+    def test_of_another_model_is_refused(self, place, path, tmp_path, asked, change):
+        onnx = write_model(tmp_path / "other.onnx", dataclasses.replace(CONTRACT, **change))
+        with pytest.raises(ContractError, match=r"the fallback must be of the engine's model, .*; found one of "):
+            Embedder.load(path, device="tensorrt", fallback=onnx)
+
+
+def test_graphs_are_captured_and_launched_where_they_are_asked_for(place, tiny, tiny_model):
+    for graphs, launched in ((0, 0), (2, 1)):
+        embedder = Embedder.load(tiny_model, device="tensorrt", graphs=graphs)
+        crops = [picture(40, 20, 1)]
+        place.cuda.faults.arm(None)
+        for _ in range(2):
+            near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+        assert place.cuda.faults.calls.count("cuGraphLaunch") == launched
+        embedder.backend.close()
+
+
+@pytest.mark.parametrize("option", [{"graphs": 1}, {"fallback": "model.onnx"}])
+def test_what_is_tensorrts_alone_is_refused_elsewhere(tiny_model, option):
+    with pytest.raises(BackendError, match="are for device 'tensorrt', and 'cpu' was asked for"):
+        Embedder.load(tiny_model, **option)
+
+
+def test_graphs_need_a_provider_that_captures(place, tiny_model, monkeypatch):
+    monkeypatch.setattr(place.cuda, "captures", False, raising=False)
+    with pytest.raises(BackendError, match="cannot capture CUDA graphs: use cuda-bindings, or graphs=0"):
+        backend_module.open_tensorrt(tiny_model, graphs=2)

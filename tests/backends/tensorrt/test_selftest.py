@@ -1,0 +1,144 @@
+"""An engine that is built on demand gives the vectors that are pinned in its file, or is not kept: on the fakes."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="needs onnx")
+pytest.importorskip("onnxruntime")
+
+from reid_runtime import BackendError
+from reid_runtime.backends.tensorrt import backend as backend_module
+from reid_runtime.backends.tensorrt import cache as cache_module
+from reid_runtime.backends.tensorrt import selftest as proof
+from reid_runtime.backends.tensorrt.build import Built
+from reid_runtime.backends.tensorrt.cache import EngineCache
+from reid_runtime.backends.tensorrt.gpu import NoGpuError
+
+from ...models import CONTRACT
+from ...pinned import write_pinned
+from .fake_tensorrt import BLOB
+from .on_fakes import Place
+from .stand_in import GPU, Bench, engines
+
+
+@pytest.fixture(scope="module")
+def pinned(tmp_path_factory):
+    return write_pinned(tmp_path_factory.mktemp("pinned") / "model.onnx")
+
+
+class Here:
+    """A machine whose builder gives at once what the fake TensorRT runs."""
+
+    def __init__(self, monkeypatch, model, folder):
+        self.place, self.model, self.folder = Place(monkeypatch, model), model, folder
+        self.blob, self.built = BLOB, 0
+        Bench(monkeypatch).trt = None
+        monkeypatch.setattr(cache_module, "import_tensorrt", lambda: self.place.trt)
+        monkeypatch.setattr(cache_module, "build", self.build)
+        monkeypatch.setattr(proof, "find_gpu", lambda: GPU)
+        monkeypatch.setattr(backend_module, "open_cuda", lambda: self.place.cuda)
+
+    def build(self, trt, request, progress, timings=b""):
+        self.built += 1
+        return Built(self.blob, request.profiles, b"")
+
+    def change(self, change):
+        """What the engine computes from here on."""
+        embed = self.place.trt.embed
+        self.place.trt.embed = lambda batch: change(embed(batch))
+
+    def get(self):
+        return EngineCache(self.folder).get_or_build(self.model)
+
+
+@pytest.fixture
+def here(monkeypatch, pinned, tmp_path):
+    here = Here(monkeypatch, pinned, tmp_path / "cache")
+    yield here
+    here.place.check()
+
+
+def test_what_came_of_it_is_in_the_entry_and_it_is_not_run_again(here, caplog):
+    with caplog.at_level(logging.INFO, "reid_runtime"):
+        engine = here.get()
+    assert f"building the TensorRT engine of {here.model}, which takes minutes; it is kept in" in caplog.text
+    assert engine.origin.parity.startswith("4 pinned crops, least cosine ")
+    assert float(engine.origin.parity.split()[-1]) > 0.99999
+    here.change(np.zeros_like)
+    assert here.get() == engine
+    assert here.built == 1
+
+
+def turned(vectors):
+    return np.roll(vectors, 1, axis=1)
+
+
+def last_row_lost(vectors):
+    """Right for one image alone."""
+    return np.concatenate([vectors[:1], np.roll(vectors[1:], 1, axis=1)])
+
+
+def one_nan(vectors):
+    vectors = vectors.copy()
+    vectors[0, 0] = np.nan
+    return vectors
+
+
+def slightly_off(vectors):
+    shifted = vectors + np.float32(0.02)
+    return shifted / np.linalg.norm(shifted, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("change", [turned, last_row_lost, one_nan, np.zeros_like, slightly_off])
+def test_an_engine_that_gives_other_vectors_is_not_kept(here, change):
+    here.change(change)
+    with np.errstate(invalid="ignore"), pytest.raises(BackendError) as refused:
+        here.get()
+    said = str(refused.value)
+    assert said.startswith(f"{here.model}: the engine that was just built on TensorRT 11.4.0.106 with fake GPU gives")
+    assert "other vectors than are pinned in the file, and is not kept: expected cosines of at least 0.99999" in said
+    assert engines(here.folder) == []
+
+
+def test_nor_where_nothing_can_be_kept(here, tmp_path):
+    (tmp_path / "file").touch()
+    here.folder = tmp_path / "file" / "cache"
+    here.change(turned)
+    with pytest.warns(UserWarning, match="for this process alone"), pytest.raises(BackendError, match="is not kept"):
+        here.get()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda here: setattr(here, "blob", b"other"), "will not load the engine: .*magicTag"),
+        (lambda here: here.change(lambda vectors: vectors[:, :5]), r"found \(.*, 8\) and \(.*, 5\)"),
+    ],
+)
+def test_an_engine_that_does_not_run_is_not_kept(here, change, said):
+    change(here)
+    with pytest.raises(BackendError, match=f"engine that was just built does not run, and is not kept: .*{said}"):
+        here.get()
+    assert engines(here.folder) == []
+
+
+def test_the_bound_is_the_precisions(monkeypatch, tmp_path):
+    """What is out of bounds for float32, above, is within those of INT8."""
+    stated = dataclasses.replace(CONTRACT, precision="int8 (tensorrt: symmetric, per channel)")
+    here = Here(monkeypatch, write_pinned(tmp_path / "model.onnx", stated), tmp_path / "cache")
+    here.change(slightly_off)
+    assert float(here.get().origin.parity.split()[-1]) < 0.99999
+    here.place.check()
+
+
+def test_without_pinned_vectors_or_a_gpu_the_entry_says_so(here, tiny_model, monkeypatch):
+    def none():
+        raise NoGpuError("no NVIDIA driver here")
+
+    monkeypatch.setattr(proof, "find_gpu", none)
+    assert here.get().origin.parity == "not run: no GPU"
+    here.model = tiny_model
+    assert here.get().origin.parity == "not run: nothing is pinned in its ONNX file"

@@ -1,0 +1,164 @@
+"""Work ahead: in order, bounded, and what happens to errors."""
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from reid_runtime.io.concurrency import in_order, windows, written_behind
+
+
+def test_order_is_the_inputs_whatever_finishes_first():
+    def slow_first(item):
+        time.sleep(0.02 if item % 8 == 0 else 0)
+        return -item
+
+    assert list(in_order(slow_first, range(60), threads=4, ahead=8)) == [-item for item in range(60)]
+
+
+def test_work_is_done_side_by_side():
+    together = threading.Barrier(3, timeout=10)
+    assert list(in_order(lambda item: together.wait() >= 0, range(6), threads=3, ahead=3)) == [True] * 6
+
+
+def test_endless_input_is_taken_no_further_than_asked():
+    taken = []
+
+    def source():
+        for item in itertools.count():
+            taken.append(item)
+            yield item
+
+    made = in_order(lambda item: item, source(), threads=2, ahead=5)
+    assert taken == []
+    for place in range(50):
+        assert next(made) == place
+        assert len(taken) == place + 5
+    made.close()
+
+
+def test_error_of_an_item_comes_at_its_turn():
+    def refuse_three(item):
+        if item == 3:
+            raise LookupError(item)
+        return item
+
+    made = in_order(refuse_three, range(10), threads=4, ahead=10)
+    assert [next(made) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(LookupError):
+        next(made)
+
+
+def broken(items):
+    yield from items
+    raise ConnectionError("the camera is gone")
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 100])
+def test_error_of_the_input_comes_after_all_that_was_before(ahead):
+    made = in_order(lambda item: item, broken(range(7)), threads=2, ahead=ahead)
+    assert list(itertools.islice(made, 7)) == list(range(7))
+    with pytest.raises(ConnectionError):
+        next(made)
+
+
+def test_closing_ends_the_threads():
+    def ours():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+    made = in_order(lambda item: item, itertools.count(), threads=3, ahead=9)
+    next(made)
+    assert ours()
+    made.close()
+    assert not ours()
+
+
+def test_windows():
+    assert list(windows(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(windows([], 3)) == []
+    assert next(windows(itertools.count(), 2)) == [0, 1]
+    last_words = windows(broken(range(4)), 3)
+    assert [next(last_words), next(last_words)] == [[0, 1, 2], [3]]
+    with pytest.raises(ConnectionError):
+        next(last_words)
+
+
+def test_whole_windows_from_the_start():
+    assert list(windows(range(40), 16, first=16)) == [list(range(16)), list(range(16, 32)), list(range(32, 40))]
+    assert [len(window) for window in windows(range(40), 16)] == [8, 16, 16]
+
+
+def test_written_in_order_by_a_thread_of_its_own():
+    written = []
+
+    def write(item):
+        written.append((item, threading.current_thread().name))
+
+    with written_behind(write) as hand:
+        for item in range(20):
+            hand(item)
+    assert [item for item, _ in written] == list(range(20))
+    assert {name.rpartition("_")[0] for _, name in written} == {"write"}
+
+
+def test_a_slow_writer_holds_up_the_one_who_hands():
+    """One item is at the writer, one waits, and the third is not taken."""
+    go, handed = threading.Semaphore(0), []
+
+    def make():
+        with written_behind(lambda item: go.acquire(timeout=30), waiting=1) as hand:
+            for item in range(6):
+                hand(item)
+                handed.append(item)
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    for released in range(6):
+        end = time.monotonic() + 10
+        while len(handed) < min(6, released + 2) and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(0.01)
+        assert len(handed) <= released + 2
+        go.release()
+    maker.join(timeout=30)
+    assert handed == list(range(6))
+
+
+@pytest.mark.parametrize("broken_at", [0, 3, 9])
+def test_error_of_the_writer_comes_once_and_nothing_is_written_behind_it(broken_at):
+    written = []
+
+    def write(item):
+        if item == broken_at:
+            raise OSError(28, "No space left on device")
+        written.append(item)
+
+    def make():
+        with written_behind(write) as hand:
+            for item in range(10):
+                hand(item)
+
+    with pytest.raises(OSError, match="No space left"):
+        make()
+    assert written == list(range(broken_at))
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit, LookupError])
+def test_what_was_handed_over_is_written_whatever_ends_the_block(ending):
+    written = []
+
+    def write(item):
+        time.sleep(0.01)
+        written.append(item)
+
+    def make():
+        with written_behind(write, waiting=2) as hand:
+            for item in range(3):
+                hand(item)
+            raise ending
+
+    with pytest.raises(ending):
+        make()
+    assert written == [0, 1, 2]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("write")]

@@ -1,0 +1,275 @@
+"""Files of embeddings: what is written is read, whole or not at all, and nothing else is believed."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from reid_runtime.errors import ContractError, StorageError
+from reid_runtime.jobs import check_same_space, check_writable, read_embeddings, write_embeddings
+
+from ..models import CONTRACT, FOREIGN
+from .tables import assert_same, table
+
+EVERY = pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+
+
+@pytest.fixture(autouse=True)
+def _parquet(request):
+    if "suffix" in request.fixturenames and request.getfixturevalue("suffix") == ".parquet":
+        pytest.importorskip("pyarrow")
+
+
+LABELS = {
+    "identity": np.array([3, -1, 0, 2**40]),
+    "camera": np.array([1, 2, 3, 4]),
+    "split": np.array(["query", "gallery", "gallery", "query"]),
+    "time": np.array([0.5, 1.5, np.nan, 1e9]),
+}
+
+
+@EVERY
+@pytest.mark.parametrize("rows", [table(), table(1), table(0), table(**LABELS)], ids=["4", "1", "0", "labels"])
+def test_round_trip(tmp_path, suffix, rows):
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, rows)
+    assert_same(read_embeddings(path), rows)
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
+
+@EVERY
+def test_what_computed_the_vectors_is_kept_where_it_is_known(tmp_path, suffix):
+    """Files that were written before there was such an entry have none."""
+    for name in ("openvino cpu, bfloat16", None):
+        path = tmp_path / f"{name}{suffix}"
+        write_embeddings(path, table(backend=name))
+        assert read_embeddings(path).backend == name
+
+
+def test_npz_is_plain_arrays(tmp_path):
+    write_embeddings(tmp_path / "x.npz", table())
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as file:
+        columns = ["id", "embedding", "width", "height", "error"]
+        assert file.files == [*columns, "contract", "contract_id", "artefact_id", "backend"]
+        assert all(file[name].dtype.kind != "O" for name in file.files)
+        assert np.isnan(file["embedding"][1]).all()
+
+
+def test_parquet_has_nulls_for_errors(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_embeddings(tmp_path / "x.parquet", table())
+    found = parquet.read_table(tmp_path / "x.parquet")
+    assert found.schema.field("embedding").type.list_size == CONTRACT.dimension
+    assert str(found.schema.field("embedding").type.value_type) == "float"
+    assert (str(found.schema.field("id").type), str(found.schema.field("error").type)) == ("string", "string")
+    assert found.column("embedding").is_valid().to_pylist() == [True, False, True, True]
+    assert found.column("error").to_pylist() == [None, "corrupt or truncated: größer", None, None]
+    write_embeddings(tmp_path / "none.parquet", table(0))
+    assert parquet.read_schema(tmp_path / "none.parquet") == found.schema
+
+
+@EVERY
+def test_existing_file_is_kept_unless_forced(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, table())
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match=r"not overwritten.*--force"):
+        write_embeddings(path, table(2))
+    assert path.read_bytes() == before
+    write_embeddings(path, table(2), force=True)
+    assert len(read_embeddings(path)) == 2
+
+
+@EVERY
+def test_failed_write_leaves_what_was_there(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, table())
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, step, full)
+            with pytest.raises(StorageError, match="No space left"):
+                write_embeddings(path, table(2), force=True)
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_killed_while_writing_leaves_no_file_and_is_no_obstacle(tmp_path):
+    code = """if True:
+        import os, sys
+        import numpy as np
+        from reid_runtime.jobs import read_embeddings, write_embeddings
+        from pathlib import Path
+        rows = read_embeddings(Path(sys.argv[1]))
+        os.fsync = lambda number: os.kill(os.getpid(), 9)
+        write_embeddings(Path(sys.argv[2]), rows)
+    """
+    good, path = tmp_path / "good.npz", tmp_path / "out" / "x.npz"
+    path.parent.mkdir()
+    write_embeddings(good, table())
+    killed = subprocess.run([sys.executable, "-c", code, good, path], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(path.parent.iterdir())) == 1
+    assert not path.exists()
+    write_embeddings(path, table())
+    assert_same(read_embeddings(path), table())
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "file").touch()
+    for name, reason in (
+        ("x.csv", r"ends in \.npz or \.parquet"),
+        ("x", r"ends in \.npz or \.parquet"),
+        ("folder.npz", "is a folder"),
+        ("absent/x.npz", "make it first"),
+        ("file/x.npz", "is not a folder"),
+        ("n" * 252 + ".npz", "too long"),
+    ):
+        with pytest.raises(StorageError, match=reason):
+            check_writable(tmp_path / name, force=True)
+    check_writable(tmp_path / "x.npz", force=False)
+    assert not (tmp_path / "x.npz").exists()
+
+
+def test_folder_that_takes_no_files(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("reid_runtime.io.atomic.open", refuse, raising=False)
+    with pytest.raises(StorageError, match="Read-only file system"):
+        check_writable(tmp_path / "x.npz", force=False)
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(StorageError, match=r"pip install \"reid-runtime\[parquet\]\""):
+        check_writable(tmp_path / "x.parquet", force=False)
+
+
+@EVERY
+def test_truncated_file_is_refused(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, table(50))
+    content = path.read_bytes()
+    for share in (0, 0.1, 0.5, 0.9, 0.999):
+        path.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(StorageError, match=rf"x\{suffix}: expected a file of embeddings"):
+            read_embeddings(path)
+
+
+@EVERY
+def test_damaged_bytes_are_found(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, table())
+    content = bytearray(path.read_bytes())
+    content[content.index(table().embedding[0].tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="CRC"):
+        read_embeddings(path)
+
+
+@EVERY
+@pytest.mark.parametrize("content", [b"", b"text\n", b"PK\5\6" + b"\0" * 18, b"PAR1PAR1"])
+def test_other_files_are_refused(tmp_path, suffix, content):
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(content)
+    for place in (path, tmp_path / f"absent{suffix}"):
+        with pytest.raises(StorageError, match=f"{place.name}: expected a file of embeddings"):
+            read_embeddings(place)
+
+
+def test_nobody_is_told_to_load_a_pickle(tmp_path):
+    path = tmp_path / "x.npz"
+    path.write_bytes(b"text\n")
+    with pytest.raises(StorageError, match=r"it is no \.npz") as caught:
+        read_embeddings(path)
+    assert "pickle" not in str(caught.value)
+
+
+def rewrite(path, **changes):
+    """The npz with other arrays; None leaves one out."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files} | changes
+    np.savez(path, **{name: values for name, values in arrays.items() if values is not None})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"id": None, "error": None}, "lacks error, id"),
+        ({"contract": None}, "lacks contract"),
+        ({"width": np.zeros(3, np.int32)}, "column width to have 4 rows"),
+        ({"width": np.zeros(4)}, "column width .* kind 'i'"),
+        ({"id": np.zeros(4)}, "column id .* kind 'U'"),
+        ({"id": np.array("one")}, "column id"),
+        ({"embedding": np.zeros(4, np.float32)}, "column embedding .* 2 axes"),
+        ({"embedding": np.zeros((4, 3), np.float32)}, "8 numbers.* 3: it was altered"),
+        ({"error": np.array([{}] * 4)}, "allow_pickle"),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(tmp_path, change, reason):
+    path = tmp_path / "x.npz"
+    write_embeddings(path, table())
+    rewrite(path, **change)
+    with pytest.raises(StorageError, match=rf"x\.npz.*{reason}"):
+        read_embeddings(path)
+
+
+def test_foreign_arrays_beside_ours_are_left_unread(tmp_path):
+    path = tmp_path / "x.npz"
+    write_embeddings(path, table())
+    rewrite(path, notes=np.array([{}]))
+    assert_same(read_embeddings(path), table())
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("README", "hello")
+    assert_same(read_embeddings(path), table())
+
+
+@EVERY
+def test_altered_contract_is_refused(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, table(contract=dataclasses.replace(CONTRACT, weights="sha256:01").to_json()))
+    with pytest.raises(StorageError, match=f"{CONTRACT.contract_id}.*altered"):
+        read_embeddings(path)
+    write_embeddings(path, table(contract="{}"), force=True)
+    with pytest.raises(ContractError, match=rf"x\{suffix}"):
+        read_embeddings(path)
+
+
+def test_parquet_of_another_shape_is_refused(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "x.parquet"
+    write_embeddings(path, table(2))
+    whole = parquet.read_table(path)
+    lists = arrow.array([[1.0] * 8, None], arrow.list_(arrow.float32()))
+    place = whole.schema.get_field_index("embedding")
+    parquet.write_table(whole.set_column(place, "embedding", lists), path)
+    with pytest.raises(StorageError, match="its embeddings are list"):
+        read_embeddings(path)
+    parquet.write_table(whole.replace_schema_metadata({}), path)
+    with pytest.raises(StorageError, match="lacks artefact_id, contract"):
+        read_embeddings(path)
+
+
+def test_columns_must_fit_together():
+    with pytest.raises(StorageError, match="column error"):
+        table(error=np.array(["", ""]))
+    with pytest.raises(StorageError, match="kind 'U'"):
+        table(error=np.array([None] * 4))
+
+
+def test_two_spaces_are_not_mixed():
+    check_same_space(table(), table(2))
+    with pytest.raises(StorageError, match=f"{CONTRACT.contract_id} and {FOREIGN.contract_id}"):
+        check_same_space(table(), table(contract_id=FOREIGN.contract_id))

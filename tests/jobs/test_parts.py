@@ -1,0 +1,215 @@
+"""A folder of parts: what is there is what is done, and only one job's rows meet in it."""
+
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from reid_runtime.errors import StorageError
+from reid_runtime.jobs import read_embeddings
+from reid_runtime.jobs.folders import open_folder
+from reid_runtime.jobs.parts import MANIFEST, Part, begin, check_folder, clear, part_name, read_job
+
+from ..models import CONTRACT, FOREIGN
+from .tables import JOB, assert_same, table
+
+pytest.importorskip("pyarrow", reason="needs the extra parquet")
+
+DIGESTS = ["sha256:0", "sha256:1", "sha256:2"]
+ROWS = table(10)
+
+
+def write(folder, number, rows=ROWS, failed=()):
+    some = JOB.rows(number)
+    Part(len(some), DIGESTS[number], failed).write(folder, number, rows.take([*some]))
+
+
+@pytest.fixture(params=["disk", "store"])
+def folder(request, tmp_path):
+    """An empty folder that is not there yet, of this machine or of a store."""
+    if request.param == "disk":
+        yield open_folder(f"{tmp_path}/out/")
+    else:
+        fsspec = pytest.importorskip("fsspec", reason="needs the extra s3")
+        yield open_folder(f"memory://{tmp_path.name}/out/")
+        fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
+
+
+def test_parts_are_the_pictures_in_their_order():
+    assert [JOB.rows(number) for number in range(JOB.parts)] == [range(4), range(4, 8), range(8, 10)]
+    assert dataclasses.replace(JOB, pictures=8).parts == 2
+    assert dataclasses.replace(JOB, pictures=0).parts == 0
+
+
+def test_what_was_written_is_what_is_done(folder):
+    assert begin(folder, JOB, DIGESTS) == {}
+    assert read_job(folder) == JOB
+    write(folder, 0, failed=(("a.jpg", "it is empty"),))
+    write(folder, 2)
+    assert begin(folder, JOB, DIGESTS) == {
+        0: Part(4, "sha256:0", (("a.jpg", "it is empty"),)),
+        2: Part(2, "sha256:2", ()),
+    }
+    with pytest.raises(
+        StorageError, match=r"1 of 3 parts are missing, the first is part-00001\.parquet: finish .*--resume"
+    ):
+        read_embeddings(folder.name)
+    write(folder, 1)
+    assert_same(read_embeddings(folder.name), ROWS)
+    assert folder.names() == [MANIFEST, *map(part_name, range(3))]
+
+
+def test_parts_may_have_labels(folder):
+    begin(folder, JOB, DIGESTS)
+    rows = dataclasses.replace(ROWS, identity=np.arange(10), split=np.array(["query", "gallery"] * 5))
+    for number in range(3):
+        write(folder, number, rows)
+    assert_same(read_embeddings(folder.name), rows)
+
+
+def test_a_job_without_pictures_is_complete(folder):
+    begin(folder, dataclasses.replace(JOB, pictures=0), [])
+    assert_same(read_embeddings(folder.name), table(0))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"contract_id": FOREIGN.contract_id}, f"contract id {CONTRACT.contract_id}, now {FOREIGN.contract_id}"),
+        ({"artefact_id": "sha256:cd"}, "model file sha256:ab, now sha256:cd"),
+        ({"backend": "openvino cpu, bfloat16"}, "backend onnxruntime cpu, now openvino cpu, bfloat16"),
+        ({"shard": "1/2"}, "shard 1/1, now 1/2"),
+        ({"on_error": "record"}, "--on-error skip, now record"),
+        ({"part_pictures": 5}, "pictures a part 4, now 5"),
+    ],
+)
+def test_another_job_does_not_go_on_with_it(folder, changed, said):
+    begin(folder, JOB, DIGESTS)
+    write(folder, 0)
+    with pytest.raises(StorageError, match=said):
+        begin(folder, dataclasses.replace(JOB, **changed), DIGESTS)
+    assert read_job(folder) == JOB
+
+
+def test_pictures_of_finished_parts_must_be_as_they_were(folder):
+    begin(folder, JOB, DIGESTS)
+    write(folder, 0)
+    with pytest.raises(StorageError, match=r"pictures of part-00000\.parquet have changed.*sha256:0 .*with sha256:new"):
+        begin(folder, JOB, ["sha256:new", *DIGESTS[1:]])
+    write(folder, 2)
+    with pytest.raises(StorageError, match=r"part-00002\.parquet have changed: it was made of 2 .*now there are 3"):
+        begin(folder, dataclasses.replace(JOB, pictures=11), DIGESTS)
+    with pytest.raises(StorageError, match=r"part-00002\.parquet have changed: it was made of 2 .*now there are 0"):
+        begin(folder, dataclasses.replace(JOB, pictures=8), DIGESTS[:2])
+    assert begin(folder, JOB, DIGESTS).keys() == {0, 2}
+
+
+def test_pictures_of_parts_to_come_may_change(folder):
+    """The result is what an uninterrupted run over the pictures as they are now would give."""
+    begin(folder, JOB, DIGESTS)
+    write(folder, 0)
+    more = dataclasses.replace(JOB, pictures=13)
+    assert begin(folder, more, ["sha256:0", "sha256:new", "sha256:new", "sha256:new"]).keys() == {0}
+    assert read_job(folder) == more
+
+
+def test_another_version_may_go_on(folder):
+    begin(folder, JOB, DIGESTS)
+    assert begin(folder, dataclasses.replace(JOB, version="2.0"), DIGESTS) == {}
+    assert read_job(folder).version == "1.0"
+
+
+def test_a_folder_is_checked_before_the_work(folder):
+    check_folder(folder, resume=False, force=False)
+    check_folder(folder, resume=True, force=False)
+    begin(folder, JOB, DIGESTS)
+    write(folder, 0)
+    with pytest.raises(StorageError, match=r"holds a job already \(2 files\): pass --resume"):
+        check_folder(folder, resume=False, force=False)
+    check_folder(folder, resume=True, force=False)
+    assert len(folder.names()) == 2
+    check_folder(folder, resume=False, force=True)
+    assert len(folder.names()) == 2
+    clear(folder)
+    assert folder.names() == []
+    write(folder, 0)
+    with pytest.raises(StorageError, match=r"parts and no manifest\.json"):
+        check_folder(folder, resume=True, force=False)
+    with pytest.raises(StorageError, match=r"no manifest\.json: expected a folder"):
+        read_embeddings(folder.name)
+    folder.write(".DS_Store", b"of the system")
+    clear(folder)
+    check_folder(folder, resume=False, force=False)
+    write(folder, 0)
+    folder.remove(".DS_Store")
+    folder.write("thesis.txt", b"precious")
+    for resume, force in ((False, False), (True, False), (False, True)):
+        with pytest.raises(StorageError, match=r"holds thesis\.txt, which is no part of a job"):
+            check_folder(folder, resume, force)
+    assert folder.names() == [part_name(0), "thesis.txt"]
+
+
+def test_what_a_killed_run_left_behind_is_no_obstacle_and_goes(tmp_path):
+    folder = open_folder(str(tmp_path))
+    begin(folder, JOB, DIGESTS)
+    for name in (".part-00001.parquet.0a1b2c3d.part", ".manifest.json.00000000.part"):
+        (tmp_path / name).write_bytes(b"half")
+    check_folder(folder, resume=True, force=False)
+    assert begin(folder, JOB, DIGESTS) == {}
+    assert folder.names() == [MANIFEST]
+
+
+def test_damage_is_told_by_name(folder):
+    begin(folder, JOB, DIGESTS)
+    for number in range(3):
+        write(folder, number)
+    with folder.open(part_name(1)) as file:
+        whole = file.read()
+    folder.write(part_name(1), whole[:-20])
+    with pytest.raises(StorageError, match=r"part-00001\.parquet is no part of a job, or damaged: .*remove it and"):
+        begin(folder, JOB, DIGESTS)
+    with pytest.raises(StorageError, match=r"part-00001\.parquet: expected a file of embeddings"):
+        read_embeddings(folder.name)
+    altered = bytearray(whole)
+    altered[40] ^= 4  # within the first page of values
+    folder.write(part_name(1), bytes(altered))
+    with pytest.raises(StorageError, match=r"part-00001\.parquet is no part of a job, or damaged: .*remove it and"):
+        begin(folder, JOB, DIGESTS)
+    write(folder, 1, dataclasses.replace(ROWS, artefact_id="sha256:cd"))
+    with pytest.raises(StorageError, match=r"part-00001\.parquet is of .*sha256:cd, the job of .*sha256:ab"):
+        read_embeddings(folder.name)
+    for content in (b"", b"{}", b"[]", json.dumps({"format": 2}).encode(), b'{"format": 1, "shard": "1/1"}'):
+        folder.write(MANIFEST, content)
+        with pytest.raises(StorageError, match=r"manifest\.json is no manifest of this version"):
+            begin(folder, JOB, DIGESTS)
+    for field, value in (("part_pictures", 0), ("part_pictures", "4"), ("pictures", -1), ("shard", 5)):
+        edited = {"format": 1} | dataclasses.asdict(JOB) | {field: value}
+        folder.write(MANIFEST, json.dumps(edited).encode())
+        with pytest.raises(StorageError, match=f"manifest.json is no manifest of this version: it.* {value!r}"):
+            read_job(folder)
+
+
+def test_a_folder_that_cannot_be_made_or_written(tmp_path, monkeypatch):
+    with pytest.raises(StorageError, match=r"out/ cannot be made: .*No such file or directory"):
+        begin(open_folder(f"{tmp_path}/absent/out/"), JOB, DIGESTS)
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="Not a directory"):
+        check_folder(open_folder(f"{tmp_path}/file/"), resume=False, force=False)
+    folder = open_folder(f"{tmp_path}/out/")
+    begin(folder, JOB, DIGESTS)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(StorageError, match=r"part-00000\.parquet could not be written: .*No space left"):
+        write(folder, 0)
+    assert folder.names() == [MANIFEST]
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(StorageError, match=r"pip install \"reid-runtime\[parquet\]\""):
+        check_folder(open_folder(f"{tmp_path}/out/"), resume=False, force=False)

@@ -1,0 +1,270 @@
+"""From what a user names to pictures: order, ids, lists, and what is refused."""
+
+import hashlib
+import io
+import os
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reid_runtime.errors import StorageError
+from reid_runtime.jobs.sources import Shard, SourceError, Sources, find_sources
+
+NOTHING = io.BytesIO()
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Names in two folders, some equal, some that are no pictures; it is the working directory."""
+    for name in (
+        "a/10.jpg", "a/9.JPG", "a/Z.png", "a/deep/er/9.jpg", "a.b/x.webp", "b/9.bmp", "b/9.jpeg",
+        "a/notes.txt", "a/.hidden.jpg", "a/.cache/x.jpg", "b/x.tiff", "a/é.jpg",
+    ):  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ids(*named, stdin=NOTHING):
+    return list(find_sources([str(name) for name in named], stdin).ids)
+
+
+A = ["10.jpg", "9.JPG", "Z.png", "deep/er/9.jpg", "é.jpg"]
+
+
+def test_folder_is_searched_in_the_order_of_its_paths(tree):
+    for name in ("a", "a/", "./a", tree / "a", "b/../a"):
+        assert ids(name) == A
+    found = find_sources(["."], NOTHING)
+    expected = sorted([*(f"a/{name}" for name in A), "a.b/x.webp", "b/9.bmp", "b/9.jpeg"])
+    assert list(found.ids) == expected
+    assert (found.others, found.repeated, found.links) == (3, 0, 0)
+    assert [os.path.abspath(path) for path in found.paths] == [str(tree / name) for name in expected]
+
+
+def test_equal_names_in_several_folders_stay_apart(tree):
+    (tree / "b/10.jpg").touch()
+    assert ids("b", "a") == ["b/10.jpg", "b/9.bmp", "b/9.jpeg", *(f"a/{name}" for name in A)]
+    assert ids("a/10.jpg", "b/10.jpg") == ["a/10.jpg", "b/10.jpg"]
+    assert ids("a/deep/er/9.jpg") == ["9.jpg"]
+
+
+def test_named_twice_is_embedded_once(tree):
+    found = find_sources(["a", str(tree / "a"), "a/10.jpg", "a/../a/9.JPG"], NOTHING)
+    assert (list(found.ids), found.repeated) == (A, len(A) + 2)
+
+
+def test_a_named_file_may_have_any_name(tree):
+    assert ids("b/x.tiff") == ["x.tiff"]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lists(tree, ends, mark):
+    names = ["a/9.JPG", "", "b/9.bmp", "a/10.jpg", "absent/1.jpg"]
+    content = (mark + ends.join(names)).encode()
+    (tree / "list.txt").write_bytes(content)
+    assert ids("list.txt") == [name for name in names if name]
+    assert ids("-", stdin=io.BytesIO(content)) == [name for name in names if name]
+
+
+def test_lists_of_names_that_are_not_utf8(tree):
+    odd = os.fsdecode(b"a/\xff.jpg")
+    (tree / odd).touch()
+    (tree / "list.txt").write_bytes(b"a/\xff.jpg\na/10.jpg\n")
+    found = find_sources(["list.txt"], NOTHING)
+    assert found.ids == ("\\xff.jpg", "10.jpg")
+    assert os.path.exists(found.paths[0])
+    (tree / "a/\\xff.jpg").touch()
+    with pytest.raises(SourceError, match=r"two files have the id '\\\\xff\.jpg', .* rename one"):
+        find_sources(["a"], NOTHING)
+
+
+@pytest.mark.parametrize("line", ["a", "a\0b.jpg"])
+def test_lists_name_pictures_only(tree, line):
+    (tree / "list.txt").write_text(f"a/10.jpg\n{line}\n")
+    with pytest.raises(SourceError, match=r"list\.txt, line 2"):
+        find_sources(["list.txt"], NOTHING)
+    with pytest.raises(SourceError, match="standard input, line 1"):
+        find_sources(["-"], io.BytesIO(line.encode()))
+
+
+def test_list_with_an_overlong_line(tree):
+    """No such picture, which is found out when it is opened; and nothing stumbles before."""
+    long = "n" * 5000 + ".jpg"
+    assert ids("-", stdin=io.BytesIO(f"a/10.jpg\na/{long}\n".encode())) == ["10.jpg", long]
+
+
+def test_unreadable_list(tree, monkeypatch):
+    (tree / "list.txt").touch()
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("reid_runtime.jobs.sources.open", refuse, raising=False)
+    with pytest.raises(SourceError, match=r"list\.txt: the list cannot be read: Permission denied"):
+        find_sources(["list.txt"], NOTHING)
+
+
+def test_links(tree):
+    """Links to pictures are pictures, broken or not; links to folders may lead in circles and are counted."""
+    (tree / "b/link.jpg").symlink_to(tree / "a/10.jpg")
+    (tree / "b/broken.jpg").symlink_to("nowhere")
+    (tree / "b/circle").symlink_to(tree / "b")
+    found = find_sources(["b"], NOTHING)
+    assert list(found.ids) == ["9.bmp", "9.jpeg", "broken.jpg", "link.jpg"]
+    assert found.links == 1
+    assert ids("b/circle") == list(found.ids)
+
+
+def test_folder_with_the_name_of_a_picture(tree):
+    (tree / "b/folder.jpg").mkdir()
+    (tree / "b/folder.jpg/1.jpg").touch()
+    assert ids("b") == ["9.bmp", "9.jpeg", "folder.jpg/1.jpg"]
+
+
+def test_parent_of_a_link_is_the_links_own(tree):
+    """x/../10.jpg is where the system says, not where the text of the path says."""
+    (tree / "b/into").symlink_to(tree / "a/deep")
+    (path,) = find_sources(["b/into/../10.jpg"], NOTHING).paths
+    assert os.path.samefile(path, tree / "a/10.jpg")
+
+
+def test_nothing_there(tree):
+    (tree / "empty").mkdir()
+    (tree / "only_a_link").mkdir()
+    (tree / "only_a_link/a").symlink_to(tree / "a")
+    (tree / "list.txt").touch()
+    for named, reason in (
+        (["absent"], "absent: no such file"),
+        (["a", "absent.jpg"], r"absent\.jpg: no such file"),
+        (["n" * 5000], "no such file"),
+        (["empty"], "no pictures in empty: .*found 0 other files and 0 links"),
+        (["only_a_link"], "no pictures in only_a_link: .*found 0 other files and 1 links to folders"),
+        (["list.txt", "-"], "no pictures in list.txt, -"),
+    ):
+        with pytest.raises(SourceError, match=reason):
+            find_sources(named, NOTHING)
+
+
+def test_unreadable_folder_is_no_gap(tree, monkeypatch):
+    whole = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(SourceError, match="deep: the folder cannot be read: Permission denied"):
+        find_sources(["a"], NOTHING)
+
+
+def test_names_keep_the_order_of_whole_paths_however_deep(tmp_path):
+    """Folder by folder, and still the order of all paths sorted together."""
+    names = ["a.jpg", "a/b.jpg", "a.b/c.jpg", "a0.jpg", "ab/c.jpg", "a b/c.jpg", "a/" + "d/" * 400 + "x.jpg", "é/1.jpg"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert ids(tmp_path) == sorted(names)
+
+
+@given(st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=40), st.integers(1, 9))
+def test_shards_are_disjoint_and_together_the_whole(names, count):
+    whole = Sources(tuple(names), tuple(names), marks=tuple(f"mark of {name}" for name in names))
+    parts = [whole.of(Shard(number, count)) for number in range(1, count + 1)]
+    assert sorted(name for part in parts for name in part.ids) == sorted(names)
+    for part in parts:
+        assert part.paths == part.ids
+        assert part.marks == tuple(f"mark of {name}" for name in part.ids)
+
+
+def test_a_shard_is_the_same_on_every_machine_and_about_equal():
+    """The hash is written down: SHA-256, so that another machine, version or language agrees."""
+    assert [next(n for n in range(1, 8) if Shard(n, 7).holds(name)) for name in ("a/1.jpg", "a/2.jpg", "ä.png")] == [
+        1 + int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) % 7 for name in ("a/1.jpg", "a/2.jpg", "ä.png")
+    ]
+    assert Shard(5, 7).holds("a/1.jpg")
+    sizes = [sum(Shard(number, 4).holds(f"{name}.jpg") for name in range(4000)) for number in (1, 2, 3, 4)]
+    assert min(sizes) > 900
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "-1/4", "1/4/4", "a/b", "1/ 4", "¹/4"])
+def test_what_is_no_shard(text):
+    with pytest.raises(SourceError, match="expected a shard i/n"):
+        Shard.parse(text)
+
+
+def test_digest_follows_names_sizes_and_times(tree):
+    def digest(rows=range(3)):
+        return find_sources(["a"], NOTHING).digest(rows)
+
+    before, other_rows = digest(), digest(range(1, 3))
+    assert before == digest() != other_rows
+    os.utime(tree / "a/9.JPG", ns=(5, 5))
+    touched = digest()
+    assert touched != before
+    (tree / "a/9.JPG").write_bytes(b"x")
+    os.utime(tree / "a/9.JPG", ns=(5, 5))
+    assert digest() not in (before, touched)
+    (tree / "a/9.JPG").rename(tree / "a/91.JPG")
+    renamed = digest()
+    os.remove(tree / "a/91.JPG")
+    assert digest() != renamed
+
+
+@pytest.fixture
+def store():
+    """Pictures and others in fsspec's store in memory; gives the store."""
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra s3")
+    store = fsspec.filesystem("memory")
+    for name in ("crops/b/2.png", "crops/a/1.JPG", "crops/.hidden/1.jpg", "crops/a/notes.txt", "other/x.tiff"):
+        store.pipe_file(f"/sources/{name}", name.encode())
+    yield store
+    store.rm("/sources", recursive=True)
+
+
+def test_a_store_is_listed_and_read(store):
+    found = find_sources(["memory://sources/crops/"], NOTHING)
+    assert found.ids == ("a/1.JPG", "b/2.png")
+    assert (found.others, found.repeated) == (2, 0)
+    assert [(image.name, image.content) for image in found.images([1, 0])] == [
+        ("memory:///sources/crops/b/2.png", b"crops/b/2.png"),
+        ("memory:///sources/crops/a/1.JPG", b"crops/a/1.JPG"),
+    ]
+    several = find_sources(
+        ["memory://sources/other/x.tiff", "memory://sources/crops", "memory://sources/crops/b"], NOTHING
+    )
+    assert (several.ids, several.repeated) == (("other/x.tiff", "crops/a/1.JPG", "crops/b/2.png"), 1)
+    before = found.digest(range(2))
+    assert find_sources(["memory://sources/crops"], NOTHING).digest(range(2)) == before
+    store.pipe_file("/sources/crops/b/2.png", b"longer than before")
+    assert find_sources(["memory://sources/crops"], NOTHING).digest(range(2)) != before
+
+
+def test_a_file_that_a_store_has_no_more_is_that_pictures_error(store, tiny):
+    found = find_sources(["memory://sources/crops"], NOTHING)
+    store.rm("/sources/crops/a/1.JPG")
+    first, second = tiny.stream(found.images(range(2)))
+    assert (first.source, second.source) == ("memory:///sources/crops/a/1.JPG", "memory:///sources/crops/b/2.png")
+    assert str(first.error).startswith("cannot be read: ")
+    assert str(second.error) == "not a JPEG, PNG, BMP or WebP picture"
+
+
+def test_what_a_store_cannot_give(store, tree, monkeypatch):
+    for named, reason in (
+        (["memory://sources/absent"], "no such file or folder"),
+        (["memory://sources/crops", "a"], "name one kind at a time"),
+        (["-"], "standard input, line 1: expected the path of a picture"),
+    ):
+        with pytest.raises(SourceError, match=reason):
+            find_sources(named, io.BytesIO(b"memory://sources/crops/b/2.png\n"))
+    with pytest.raises(StorageError, match="nonsense://x cannot be reached"):
+        find_sources(["nonsense://x"], NOTHING)
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(StorageError, match=r"pip install \"reid-runtime\[s3\]\""):
+        find_sources(["memory://sources/crops"], NOTHING)

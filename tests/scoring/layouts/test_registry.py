@@ -1,0 +1,77 @@
+"""Data sets by name, with their counts, and any folder by its layout, without."""
+
+import pytest
+
+from reid_runtime.errors import DatasetError
+from reid_runtime.scoring.layouts import datasets
+from reid_runtime.scoring.layouts.registry import count, dataset, read_dataset, read_layout
+
+from . import miniatures
+
+MATLAB = {
+    "cuhk03-np-detected": miniatures.cuhk03,
+    "mars": miniatures.mars,
+    "cuhk-sysu": miniatures.cuhk_sysu,
+    "prw": miniatures.prw,
+}
+
+
+@pytest.mark.parametrize("name", MATLAB)
+def test_matlab_layouts_are_recognised(tmp_path, name):
+    pytest.importorskip("scipy.io", reason="the miniatures hold MATLAB files")
+    MATLAB[name](tmp_path)
+    assert read_layout(tmp_path)[0].name == name
+
+
+@pytest.mark.parametrize(("name", "build"), [("market1501", miniatures.market), ("msmt17", miniatures.msmt17)])
+def test_any_folder_in_a_layout_is_read_and_only_a_named_set_is_counted(tmp_path, name, build):
+    build(tmp_path)
+    known, splits = read_layout(tmp_path)
+    assert known.name == name
+    assert len(splits.query) == 2
+    with pytest.raises(DatasetError, match=rf"not all of {name}.*query: expected \d+, found 2; gallery: expected"):
+        read_dataset(name, tmp_path)
+
+
+def test_a_plain_folder_is_recognised(tmp_path):
+    miniatures.touch(tmp_path, "query/1/1/a.jpg", "gallery/1/2/a.jpg")
+    assert read_layout(tmp_path)[0].name == "plain"
+
+
+def test_a_copy_with_the_published_counts_is_read_by_name(tmp_path, monkeypatch):
+    miniatures.market(tmp_path)
+    counts = {"train": 2, "train_identities": 2, "query": 2, "gallery": 4, "junk": 1}
+    small = datasets.Dataset("small", "", datasets.read_market, dataset("market1501").layout, counts)
+    monkeypatch.setattr("reid_runtime.scoring.layouts.registry.DATASETS", (small,))
+    assert count(read_dataset("small", tmp_path)) == counts
+    for crop in (tmp_path / "bounding_box_train").iterdir():
+        crop.unlink()
+    (tmp_path / "bounding_box_train").rmdir()
+    assert read_dataset("small", tmp_path).train is None, "training pictures are not needed to score"
+
+
+def test_what_is_missing_is_told(tmp_path):
+    miniatures.market(tmp_path / "inner")
+    with pytest.raises(DatasetError, match=r"missing query, bounding_box_test; .*inner has them all"):
+        read_dataset("market1501", tmp_path)
+    with pytest.raises(DatasetError, match="does not exist"):
+        read_dataset("market1501", tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="no data set is named 'market'; expected one of market1501, dukemtmc-reid"):
+        read_dataset("market", tmp_path)
+
+
+def test_a_folder_with_part_of_a_layout_is_told_the_rest(tmp_path):
+    miniatures.msmt17(tmp_path)
+    (tmp_path / "list_query.txt").unlink()
+    with pytest.raises(DatasetError, match=r"part of that of msmt17, but lacks list_query.txt"):
+        read_layout(tmp_path)
+
+
+def test_a_folder_without_any_layout_is_told_all(tmp_path):
+    with pytest.raises(DatasetError, match=r"Known are market1501: query, bounding_box_test; .*prw: frames"):
+        read_layout(tmp_path)
+
+
+def test_names_are_distinct():
+    names = [known.name for known in datasets.DATASETS]
+    assert len(set(names)) == len(names)

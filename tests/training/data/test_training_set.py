@@ -1,0 +1,111 @@
+"""What is trained on, in which layouts, and what is refused before anything is trained."""
+
+import numpy as np
+import pytest
+
+from reid_runtime.errors import DatasetError, ImageError
+from training.data.training_set import find_training, load_training
+
+from ...pictures import encode, picture
+
+
+def write(root, *names, bad=()):
+    """Pictures at these paths, those in `bad` unreadable; gives root."""
+    for seed, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no picture" if name in bad else encode(picture(24, 12, seed), "JPEG"))
+    return root
+
+
+PLAIN = [f"{person}/{camera}/{number}.jpg" for person in ("anna", "ben") for camera in "ab" for number in (1, 2)]
+MARKET = [f"{person:04}_c{camera}s1_{person}.jpg" for person in (2, 7) for camera in (1, 2)]
+
+
+def test_a_plain_folder_of_identities_is_trained_on_whole(tmp_path):
+    crops = load_training(write(tmp_path / "ours", *PLAIN))
+    assert (crops.identities, len(crops.images), crops.name) == (2, 8, "ours")
+    assert crops.labels.tolist() == [0] * 4 + [1] * 4
+    assert np.array_equal(np.unique(crops.cameras), [1, 2])
+    assert crops.images[0].shape == (24, 12, 3)
+
+
+def test_of_a_plain_folder_with_splits_only_train_is_used(tmp_path):
+    write(tmp_path / "ours", *(f"train/{name}" for name in PLAIN), *(f"query/c{name}" for name in PLAIN))
+    crops, name = find_training(tmp_path / "ours")
+    assert (len(crops), name) == (8, "ours/train")
+    write(tmp_path / "scored", *(f"query/{name}" for name in PLAIN), *(f"gallery/{name}" for name in PLAIN))
+    with pytest.raises(DatasetError, match="no training split"):
+        find_training(tmp_path / "scored")
+
+
+def test_a_list_of_crops_is_a_layout_too(tmp_path):
+    write(tmp_path, *PLAIN)
+    rows = "".join(f"{name},{name.split('/')[0]},{name.split('/')[1]}\n" for name in PLAIN)
+    (tmp_path / "crops.csv").write_text("id,identity,camera\n" + rows)
+    assert len(load_training(tmp_path).images) == 8
+
+
+def test_markets_layout_is_found_and_needs_only_its_training_folder(tmp_path):
+    root = tmp_path / "market"
+    write(root / "bounding_box_train", *MARKET, "-1_c1s1_1.jpg", "0000_c1s1_2.jpg")
+    crops = load_training(root)
+    assert (crops.people.tolist(), crops.cameras.tolist()) == ([2, 2, 7, 7], [1, 2, 1, 2])
+    assert crops.name == "market/bounding_box_train"
+    assert load_training(root, "market1501").digest == crops.digest
+    with pytest.raises(DatasetError):
+        load_training(root, "plain")
+
+
+def test_the_digest_is_of_pixels_people_and_cameras(tmp_path):
+    first = load_training(write(tmp_path / "a", *PLAIN))
+    assert load_training(write(tmp_path / "b", *PLAIN)).digest == first.digest
+    (tmp_path / "b" / PLAIN[0]).write_bytes(encode(picture(24, 12, 99), "JPEG"))
+    assert load_training(tmp_path / "b").digest != first.digest
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([f"{person}/{camera}/1.jpg" for person, camera in ("ax", "by", "cx")], "each of its 3 people has one picture"),
+        ([f"{person}/one/{number}.jpg" for person in "ab" for number in (1, 2)], "all 4 pictures are of one camera"),
+        ([f"anna/{camera}/1.jpg" for camera in "ab"], "expected two people or more to train on, found 1"),
+        (["readme.txt"], "no pictures"),
+    ],
+    ids=["one picture each", "one camera", "one person", "no pictures"],
+)
+def test_data_that_cannot_teach_who_is_who_are_refused(names, said, tmp_path):
+    with pytest.raises(DatasetError, match=said):
+        load_training(write(tmp_path, *names))
+
+
+def test_one_camera_is_taken_where_it_is_asked_for(tmp_path):
+    write(tmp_path, *(f"{person}/one/{number}.jpg" for person in "ab" for number in (1, 2)))
+    with pytest.raises(DatasetError, match="pass --one-camera"):
+        load_training(tmp_path)
+    assert len(load_training(tmp_path, one_camera=True).images) == 4
+
+
+@pytest.mark.parametrize("name", ["bounding_box_train", "train", ""])
+def test_an_empty_training_folder_is_told(name, tmp_path):
+    (tmp_path / "data" / name).mkdir(parents=True)
+    with pytest.raises(DatasetError, match="no pictures"):
+        load_training(tmp_path / "data")
+
+
+def test_what_is_not_there_is_told(tmp_path):
+    with pytest.raises(DatasetError, match="does not exist"):
+        load_training(tmp_path / "nowhere")
+
+
+def test_unreadable_pictures_are_all_counted_and_the_first_few_named(tmp_path):
+    names = [f"{person}/{camera}/{number}.jpg" for person in "pq" for camera in "ab" for number in range(5)]
+    write(tmp_path, *names, bad=names[:2])
+    with pytest.raises(ImageError, match="2 of 20 training pictures cannot be read; mend them or take them out") as few:
+        load_training(tmp_path)
+    assert all(name in str(few.value) for name in names[:2])
+    write(tmp_path, *names, bad=names[:9])
+    with pytest.raises(ImageError, match="9 of 20") as many:
+        load_training(tmp_path)
+    assert [name in str(many.value) for name in names[:9]] == [True] * 5 + [False] * 4
+    assert "and 4 more" in str(many.value)

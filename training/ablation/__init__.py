@@ -1,0 +1,1 @@
+"""Ablations: factors that vary, their runs, and what the differences show."""

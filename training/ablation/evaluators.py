@@ -1,0 +1,109 @@
+"""What an ablation's runs are scored on: people held out of training, or a data set's own query and gallery."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from reid_runtime.errors import DatasetError
+from reid_runtime.evaluation import Task, task_of
+from reid_runtime.evaluation.tasks import Items
+from reid_runtime.images.resize import LongestSide
+from reid_runtime.scoring.layouts.crops import CropSplits
+from reid_runtime.scoring.layouts.registry import dataset, read_layout
+from reid_runtime.scoring.ranking import Scores, score
+from reid_runtime.scoring.vectors import Vectors
+from training.data.training_set import MARKET_TRAIN, TrainingCrops
+from training.models.embedding import embed_images
+from training.models.network import EmbeddingNetwork
+from training.recipe import Validation
+from training.run.trainer import TrainingError
+from training.run.validation import hold_out, rank_people
+
+_AT_ONCE = 2048
+"""Pictures of a data set that are in memory together."""
+
+
+class Judge(Protocol):
+    """What every run is scored on after its last update: the same pictures for all of them."""
+
+    @property
+    def name(self) -> str:
+        """As `--on` takes it."""
+
+    def score(self, network: EmbeddingNetwork, rule: LongestSide) -> Scores:
+        """The network's scores, a row a query."""
+
+    def describe(self) -> str:
+        """What it scores, for the report."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """People of the training split on whom no run is trained: nothing is chosen by a data set's own test."""
+
+    crops: TrainingCrops
+    name: str = "held-out"
+
+    def score(self, network: EmbeddingNetwork, rule: LongestSide) -> Scores:
+        """Each picture a query in turn."""
+        return rank_people(network, self.crops, rule)
+
+    def describe(self) -> str:
+        """Whom it scores."""
+        return (
+            f"{len(self.crops.images):,} pictures of {self.crops.identities:,} people of the training split on whom "
+            "no run was trained, the same for all runs; each picture a query in turn"
+        )
+
+
+@dataclass(frozen=True)
+class QueryAndGallery:
+    """The query and the gallery of a data set."""
+
+    task: Task
+    name: str = "test"
+
+    def score(self, network: EmbeddingNetwork, rule: LongestSide) -> Scores:
+        """Single query, by torch; raises ImageError for pictures that cannot be read."""
+        query, gallery = (_embedded(network, items, rule) for items in (self.task.query, self.task.gallery))
+        return score(query, self.task.query, gallery, self.task.gallery)
+
+    def describe(self) -> str:
+        """What it scores."""
+        task = self.task
+        return f"{task.dataset}'s own {len(task.query):,} queries and gallery of {len(task.gallery):,}; {task.method}"
+
+
+def _embedded(network: EmbeddingNetwork, items: Items, rule: LongestSide) -> Vectors:
+    device = next(network.parameters()).device
+    parts = []
+    for start in range(0, len(items), _AT_ONCE):
+        images = [pictures[0].load() for pictures in items.pictures[start : start + _AT_ONCE]]
+        parts.append(embed_images(network, images, rule, device, "float32"))
+    return np.concatenate(parts)
+
+
+def hold_out_people(crops: TrainingCrops, share: float, seed: int) -> tuple[TrainingCrops, HeldOut]:
+    """(those to train on, the judge); raises TrainingError where the share makes no two people."""
+    kept, out = hold_out(crops, Validation(share=share), seed)
+    if out is None:
+        raise TrainingError(
+            f"{share:g} of {crops.identities} people makes no two who can be found again: raise --held-out, or score "
+            "the data set's own query and gallery with --on test"
+        )
+    return kept, HeldOut(out)
+
+
+def query_and_gallery(root: Path, layout: str | None) -> QueryAndGallery:
+    """The judge of a data set's folder; raises DatasetError where that has no query and gallery of its own."""
+    if layout is None and (root / MARKET_TRAIN).is_dir():
+        layout = "market1501"  # as what is trained on is found
+    known, splits = (dataset(layout), dataset(layout).read(root)) if layout else read_layout(root)
+    if not isinstance(splits, CropSplits) or splits.train is None:
+        raise DatasetError(
+            f"{root} ({known.name}) has no query and gallery besides what is trained on; leave out --on test, and "
+            "people are held out of training"
+        )
+    return QueryAndGallery(task_of(splits, known=known))

@@ -1,0 +1,1 @@
+"""Training images: labelled crops, augmentation, cut-out and the student's views."""

@@ -1,0 +1,160 @@
+"""Training images held decoded in memory, checked before anything is trained on them."""
+
+import hashlib
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from reid_runtime.errors import DatasetError, ImageError
+from reid_runtime.images.decode import load_image
+from reid_runtime.images.resize import Pixels
+from reid_runtime.scoring.labels import Integers
+from reid_runtime.scoring.layouts.crops import Crops, CropSplits
+from reid_runtime.scoring.layouts.market1501 import read_split
+from reid_runtime.scoring.layouts.plain import CSV_NAME, read_plain
+from reid_runtime.scoring.layouts.registry import dataset, read_layout
+
+MARKET_TRAIN = "bounding_box_train"
+AS_TARGETS = "vectors of {} as targets"
+"""What a teacher's name adds to the data's terms of use, for they bind what it has taught."""
+_NAMED = 5
+"""How many unreadable files are named; of more, the number is told."""
+
+
+@dataclass(frozen=True)
+class TrainingCrops:
+    """N decoded images; row i of every column belongs to image i."""
+
+    images: list[Pixels]
+    people: Integers
+    """(N,) identities, as the data set numbers them."""
+    cameras: Integers
+    """(N,) camera numbers."""
+    name: str = "data"
+    """What the contract calls the data."""
+
+    @cached_property
+    def labels(self) -> Integers:
+        """(N,) class numbers, 0 to `identities` - 1."""
+        return np.unique(self.people, return_inverse=True)[1].astype(np.int64)
+
+    @cached_property
+    def identities(self) -> int:
+        """How many people there are."""
+        return len(np.unique(self.people))
+
+    @cached_property
+    def rows_by_shape(self) -> dict[tuple[int, int], Integers]:
+        """The rows of each (height, width)."""
+        rows: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for row, image in enumerate(self.images):
+            rows[image.shape[0], image.shape[1]].append(row)
+        return {shape: np.array(of_shape) for shape, of_shape in rows.items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of people, cameras and pixels: whether a run goes on with the data that it began with."""
+        digest = hashlib.sha256(self.people.tobytes() + self.cameras.tobytes())
+        for image in self.images:
+            digest.update(f"{image.shape}".encode())
+            digest.update(np.ascontiguousarray(image).data)
+        return f"sha256:{digest.hexdigest()}"
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> "TrainingCrops":
+        """The rows at which the (N,) mask is true."""
+        rows = np.flatnonzero(mask)
+        images = [self.images[row] for row in rows]
+        return TrainingCrops(images, self.people[rows], self.cameras[rows], self.name)
+
+
+def find_training(root: Path, layout: str | None = None) -> tuple[Crops, str]:
+    """The training split under `root`, and what to call it; only names are read.
+
+    `layout` is one of those that `reid-runtime datasets` lists. Without one, `bounding_box_train` means Market-1501's
+    layout, and else the layout is recognised. In the plain layout a folder without splits is trained on whole.
+    Raises DatasetError for what has no training split.
+    """
+    root = root.resolve()
+    if not root.exists():
+        raise DatasetError(f"{root} does not exist; expected the folder of a data set")
+    if layout is None and (root / MARKET_TRAIN).is_dir():
+        layout = "market1501"
+    if layout in ("market1501", "dukemtmc-reid"):
+        # Only this folder: a copy without queries and gallery can be trained on.
+        return read_split(root, MARKET_TRAIN), f"{root.name}/{MARKET_TRAIN}"
+    if layout in (None, "plain") and (root / "train").is_dir() and not (root / CSV_NAME).is_file():
+        plain = _plain_train(root / "train")
+        if plain is not None:
+            return plain, f"{root.name}/train"
+    known, splits = (dataset(layout), dataset(layout).read(root)) if layout else read_layout(root)
+    if not isinstance(splits, CropSplits):
+        raise DatasetError(
+            f"{root} is {known.name}, whose tracklets or frames are not trained on; expected a set of crops, or write "
+            "its crops to folders identity/camera/picture and pass --layout plain"
+        )
+    if splits.train is not None:
+        return splits.train, f"{root.name}/train"
+    if known.name == "plain" and splits.query is splits.gallery:
+        return splits.gallery, root.name
+    raise DatasetError(f"{root} ({known.name}) has queries and a gallery, but no training split; these are for scoring")
+
+
+def _plain_train(folder: Path) -> Crops | None:
+    """The pictures of a plain layout's `train`, which alone is enough to train; None for another layout's."""
+    if not any(path.is_dir() for path in folder.glob("*/*")):
+        return None
+    return read_plain(folder).gallery
+
+
+def load_training(root: Path, layout: str | None = None, one_camera: bool = False) -> TrainingCrops:
+    """The people of the training split, decoded; junk and distractors, who are nobody, are left out.
+
+    Raises DatasetError for a split from which nobody could be learnt, and ImageError for unreadable pictures.
+    `one_camera` lets data of a single camera pass.
+    """
+    found, name = find_training(root, layout)
+    people = found.where(found.identities > 0)
+    check_people(people, root, one_camera)
+    return TrainingCrops(_decoded(people.paths), people.identities, people.cameras, name)
+
+
+def check_people(crops: Crops, root: Path, one_camera: bool) -> None:
+    """Raises DatasetError, before any picture is decoded, for a split that cannot teach who is who."""
+    counts = np.unique(crops.identities, return_counts=True)[1]
+    if len(counts) < 2:
+        raise DatasetError(f"{root}: expected two people or more to train on, found {len(counts)}")
+    if counts.max() < 2:
+        raise DatasetError(
+            f"{root}: each of its {len(counts)} people has one picture, so nothing shows what stays the same in two "
+            "pictures of one person; add further pictures of the same people, best under another camera"
+        )
+    cameras = np.unique(crops.cameras)
+    if len(cameras) < 2 and not one_camera:
+        raise DatasetError(
+            f"{root}: all {len(crops)} pictures are of one camera ({cameras[0]}), and a model of one camera's light "
+            "and angle rarely knows a person under another; add a camera, or pass --one-camera if it is the only one"
+        )
+
+
+def _decoded(paths: list[Path]) -> list[Pixels]:
+    def load(path: Path) -> Pixels | ImageError:
+        try:
+            return load_image(path)
+        except ImageError as error:
+            return ImageError(f"{path}: {error}")
+
+    with ThreadPoolExecutor() as pool:
+        loaded = list(pool.map(load, paths))
+    bad = [item for item in loaded if isinstance(item, ImageError)]
+    if bad:
+        more = f"\n  and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        listed = "".join(f"\n  {error}" for error in bad[:_NAMED])
+        raise ImageError(
+            f"{len(bad)} of {len(paths)} training pictures cannot be read; mend them or take them out:{listed}{more}"
+        )
+    return [item for item in loaded if not isinstance(item, ImageError)]

@@ -1,0 +1,38 @@
+"""Vectors of training images with the weights of the moment, through the runtime's own resize."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from reid_runtime.batching import same_shape_batches
+from reid_runtime.images.resize import Pixels, ResizeRule, resize
+from reid_runtime.io.concurrency import in_order
+from reid_runtime.scoring.vectors import Vectors
+from training.models.network import EmbeddingNetwork
+
+MAX_PIXELS = 1 << 21
+"""In one pass without gradients: 24 images of 416x208, 64 of 256x128."""
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context of a network's pass in the recipe's precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def embed_images(
+    network: EmbeddingNetwork, images: Sequence[Pixels], rule: ResizeRule, device: torch.device, precision: str
+) -> Vectors:
+    """(N, D) float32 in the order of the images, without gradients. Leaves the network in evaluation mode."""
+    network.eval()
+    shapes = [rule.shape(*image.shape[:2]) for image in images]
+
+    def batch(rows: list[int]) -> tuple[list[int], torch.Tensor]:
+        return rows, torch.from_numpy(np.stack([resize(images[row], shapes[row]) for row in rows]))
+
+    vectors = torch.empty(len(images), network.projection.out_features)
+    with torch.inference_mode():
+        for rows, pixels in in_order(batch, same_shape_batches(shapes, MAX_PIXELS), threads=2, ahead=4):
+            with autocast(device, precision):
+                vectors[rows] = network(pixels.to(device)).float().cpu()
+    return vectors.numpy()

@@ -1,0 +1,136 @@
+"""The paper's network: trunk, global pooling, fully connected layer, unit length.
+
+It takes pixels, not normalised floats: the cast and the mean and deviation that the backbone expects are part of the
+network, so that training, evaluation and every export share one path and nobody can feed it the wrong thing.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+from reid_runtime.errors import ReidRuntimeError
+from training.models.backbones import backbone
+from training.models.trunks import IMAGENET_DEVIATION, IMAGENET_MEAN
+
+
+class PoolingError(ReidRuntimeError):
+    """An unknown pooling."""
+
+
+class GlobalMax(nn.Module):
+    """(N, C, h, w) to (N, C): each channel's largest value."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool a map of any height and width."""
+        # Not max_pool2d over the whole map: its exported window would have one map's size for ever.
+        return features.amax((2, 3))
+
+
+class GlobalAverage(nn.Module):
+    """(N, C, h, w) to (N, C): each channel's mean."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool a map of any height and width."""
+        return features.mean((2, 3))
+
+
+class GeneralisedMean(nn.Module):
+    """(N, C, h, w) to (N, C): mean(x^p)^(1/p), p learnt (Radenović et al., 2018). p = 1 is the mean, a large p the max.
+
+    In float32, which autocast leaves alone in all that is done here: at p = 3, float16 overflows above 40.3.
+    """
+
+    SMALLEST = 1e-6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool a map of any height and width."""
+        raised = features.float().clamp_min(self.SMALLEST) ** self.p
+        pooled: torch.Tensor = raised.mean((2, 3)) ** (1.0 / self.p)
+        return pooled
+
+
+POOLINGS: dict[str, Callable[[], nn.Module]] = {"max": GlobalMax, "average": GlobalAverage, "gem": GeneralisedMean}
+
+
+def global_pooling(name: str) -> nn.Module:
+    """The pooling of that name, or a PoolingError that names the nearest one."""
+    if name not in POOLINGS:
+        nearest = difflib.get_close_matches(name, POOLINGS, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(POOLINGS)}"
+        raise PoolingError(f"no pooling is called {name!r}; {hint}")
+    return POOLINGS[name]()
+
+
+class EmbeddingNetwork(nn.Module):
+    """(N, H, W, 3) uint8 RGB to (N, dimension) float32 of unit length; H and W are free."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, backbone_name: str, dimension: int, pooling: str = "max") -> None:
+        super().__init__()
+        entry, pool = backbone(backbone_name), global_pooling(pooling)
+        self.trunk = entry.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.pooling = pool
+        self.projection = nn.Linear(entry.channels, dimension)
+        self.neck: nn.Module = nn.Identity()
+        """A stage's own, while it trains: see `batch_normalise`."""
+        mean = torch.tensor(entry.mean) * 255.0
+        scale = 1.0 / (torch.tensor(entry.deviation) * 255.0)
+        self.register_buffer("mean", mean.reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", scale.reshape(1, 3, 1, 1), persistent=False)
+
+    def project(self, images: torch.Tensor) -> torch.Tensor:
+        """A batch of one shape, before its vectors become of unit length."""
+        # Cast first, then transpose: TensorRT refuses to transpose uint8.
+        pixels = images.float().permute(0, 3, 1, 2)
+        features = self.trunk((pixels - self.mean) * self.scale)
+        projected: torch.Tensor = self.neck(self.projection(self.pooling(features)).float())
+        return projected
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed a batch of one shape."""
+        projected = self.project(images)
+        # functional.normalize would read the input's shape a second time in the exported graph.
+        unit: torch.Tensor = projected / torch.linalg.vector_norm(projected, dim=1, keepdim=True).clamp_min(1e-12)
+        return unit
+
+
+def batch_normalise(network: EmbeddingNetwork) -> None:
+    """Put batch normalisation behind the fully connected layer, in place; `folded` takes it out again.
+
+    Its bias stays 0, as in Luo et al., Bag of tricks and a strong baseline for deep person re-identification, 2019.
+    """
+    neck = nn.BatchNorm1d(network.projection.out_features, device=network.projection.weight.device)
+    neck.bias.requires_grad_(False)
+    network.neck = neck
+
+
+def folded(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A network's tensors by name, as they are; those of a batch normalisation behind its fully connected layer
+    become part of that layer, which then gives the same numbers alone."""
+    plain = {name: tensor for name, tensor in tensors.items() if not name.startswith("neck.")}
+    if len(plain) == len(tensors):
+        return plain
+    deviation = torch.sqrt(tensors["neck.running_var"].double() + nn.BatchNorm1d(1).eps)
+    scale = tensors["neck.weight"] / deviation
+    weight, bias = tensors["projection.weight"].double(), tensors["projection.bias"].double()
+    plain["projection.weight"] = (scale[:, None] * weight).float()
+    plain["projection.bias"] = (scale * (bias - tensors["neck.running_mean"]) + tensors["neck.bias"]).float()
+    return plain
+
+
+def graph_recipe(backbone_name: str, pooling: str) -> str:
+    """What a network computes, in words: part of what fixes its embedding space, and so of the contract's id."""
+    entry = backbone(backbone_name)
+    if (entry.mean, entry.deviation) == (IMAGENET_MEAN, IMAGENET_DEVIATION):
+        normalisation = "ImageNet mean and deviation"
+    else:
+        normalisation = f"mean {' '.join(map(str, entry.mean))} and deviation {' '.join(map(str, entry.deviation))}"
+    return f"{backbone_name}: uint8 NHWC RGB, {normalisation}, global {pooling} pooling, fully connected, L2"

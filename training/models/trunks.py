@@ -1,0 +1,106 @@
+"""What a backbone is, and torchvision's, under short names.
+
+A trunk maps (N, 3, H, W) float to (N, channels, h, w), H and W free. Parameter names are those of the library that
+it comes from, so that published weights load as they are.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from reid_runtime.errors import ReidRuntimeError
+from training.models.torchvision import mobilenetv2, resnet
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+class BackboneError(ReidRuntimeError):
+    """An unknown backbone, one that cannot be used, or weights that do not belong to it."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One backbone: how to build its trunk, how many channels that gives, and what its published weights expect."""
+
+    name: str
+    channels: int
+    build: Callable[[], nn.Module]
+    """A trunk with random weights."""
+    published: Callable[[], Tensors]
+    """The tensors of its published ImageNet weights, from their usual cache or the network; raises what it likes."""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """Of red, green, blue in [0, 1]; subtracted from the input that the weights were made for."""
+    deviation: tuple[float, float, float] = IMAGENET_DEVIATION
+    """What the difference is divided by."""
+
+
+class _ResNetTrunk(resnet.ResNet):  # type: ignore[misc]  # torchvision has no types
+    def __init__(self, block: type, layers: Sequence[int]) -> None:
+        super().__init__(block, list(layers))
+        del self.avgpool, self.fc
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            features = stage(features)
+        return features
+
+
+class _MobileNetV2Trunk(mobilenetv2.MobileNetV2):  # type: ignore[misc]  # torchvision has no types
+    def __init__(self) -> None:
+        super().__init__()
+        del self.classifier
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.features(images)
+        return features
+
+
+def _resnet(block: type, layers: Sequence[int]) -> Callable[[], nn.Module]:
+    return lambda: _ResNetTrunk(block, layers)
+
+
+def _resnet50_original() -> nn.Module:
+    trunk = _ResNetTrunk(resnet.Bottleneck, (3, 4, 6, 3))
+    for stage in (trunk.layer2, trunk.layer3, trunk.layer4):
+        first = stage[0]
+        first.conv1.stride, first.conv2.stride = (2, 2), (1, 1)
+    return trunk
+
+
+def _torchvision(weights: type) -> Callable[[], Tensors]:
+    # The first version: the training of the papers' time. The second's longer one (label smoothing, mixed images)
+    # scores higher on ImageNet, with features that are known to transfer less well.
+    def published() -> Tensors:
+        first = weights["IMAGENET1K_V1"]  # type: ignore[index]  # an Enum
+        tensors: Tensors = first.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
+        return tensors
+
+    return published
+
+
+def _nothing_published() -> Tensors:
+    raise BackboneError(
+        "nobody publishes 'resnet50-original' in this form (torchvision's ResNet-50 has the stride in the 3x3 "
+        "convolution): pass a file, --weights FILE, or take the backbone 'resnet50'"
+    )
+
+
+BACKBONES = {
+    backbone.name: backbone
+    for backbone in (
+        Backbone("mobilenetv2", 1280, _MobileNetV2Trunk, _torchvision(mobilenetv2.MobileNet_V2_Weights)),
+        Backbone("resnet18", 512, _resnet(resnet.BasicBlock, (2, 2, 2, 2)), _torchvision(resnet.ResNet18_Weights)),
+        Backbone("resnet50", 2048, _resnet(resnet.Bottleneck, (3, 4, 6, 3)), _torchvision(resnet.ResNet50_Weights)),
+        # He et al.'s own layout, with the stride in the first 1x1 convolution: same names and shapes as
+        # torchvision's, other features. Weights made for one give wrong features in the other.
+        Backbone("resnet50-original", 2048, _resnet50_original, _nothing_published),
+        Backbone("resnet101", 2048, _resnet(resnet.Bottleneck, (3, 4, 23, 3)), _torchvision(resnet.ResNet101_Weights)),
+        Backbone("resnet152", 2048, _resnet(resnet.Bottleneck, (3, 8, 36, 3)), _torchvision(resnet.ResNet152_Weights)),
+    )
+}

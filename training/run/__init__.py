@@ -1,0 +1,1 @@
+"""One run of a stage: trainer, checkpoint, resume, record, validation."""

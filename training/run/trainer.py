@@ -1,0 +1,252 @@
+"""What a stage of training is, and the engine that runs any of them: resumable, watched, and stopped in time.
+
+A stage leaves the gradients of each update in its network's parameters; the engine does all the rest. What is random
+in a stage depends on the seed and on the place in the run alone, so no generator's state has to be kept.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.images.resize import Pixels
+from reid_runtime.model_file.contract import TrainedOn
+from reid_runtime.scoring.errors import ScoringError
+from training.models.network import EmbeddingNetwork, folded
+from training.recipe import Architecture, Recipe
+from training.run.checkpoint import Checkpoint, CheckpointError, Progress, read_checkpoint, write_checkpoint
+from training.run.folder import run_folder
+from training.run.interrupts import deferred_interrupts
+from training.run.plots import check_plots, write_plots
+from training.run.record import Metrics, write_curriculum, write_record
+from training.tables import differing
+
+LAST, FINAL = "last.safetensors", "model.safetensors"
+
+
+class TrainingError(ReidRuntimeError):
+    """A run that cannot start, go on, or be resumed."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is told of one update."""
+
+    loss: float
+    agreement: float
+    images: int
+    size: int
+    """Longest side in pixels."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By what took them."""
+
+
+class Stage(Protocol):
+    """One of the paper's stages, or the teacher's."""
+
+    name: str
+    architecture: Architecture
+    network: EmbeddingNetwork
+    device: torch.device
+    updates: int
+    """How many there are in all."""
+
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Over the network's parameters, and the stage's own."""
+
+    def learning_rate(self, update: int) -> float:
+        """The optimiser's at an update."""
+
+    def gradients(self, update: int) -> Generator[Measures, None, None]:
+        """For each update from that one on: leaves its gradients in the parameters, and gives its measures."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a resumed run needs besides the network and the optimiser."""
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Take up what `state` gave."""
+
+    def curriculum(self) -> list[list[Pixels]]:
+        """Examples of what the network sees: an image a row, from the start of training to its end."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a run speaks and saves."""
+
+    checkpoint_minutes: float = 3.0
+    metrics_updates: int = 20
+
+
+Score = Callable[[EmbeddingNetwork], dict[str, float]]
+"""Scores of the held-out people, by name."""
+
+
+class Run:
+    """A stage in a folder: its record, `last.safetensors` to resume from, and in the end `model.safetensors`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        stage: Stage,
+        recipe: Recipe,
+        trained_on: tuple[TrainedOn, ...],
+        data: str,
+        pace: Pace,
+        score: Score | None = None,
+    ) -> None:
+        """`data` is the digest of the training images; without `score` nobody is held out."""
+        self.folder, self.stage, self.recipe, self.trained_on, self.data = folder, stage, recipe, trained_on, data
+        self.pace, self.score = pace, score
+        self.update = 0
+
+    def resume(self) -> bool:
+        """Take up `last.safetensors` where there is one; says whether there was. Raises TrainingError for another's."""
+        path, stage = self.folder / LAST, self.stage
+        if not path.exists():
+            return False
+        try:
+            found = read_checkpoint(path)
+        except CheckpointError as error:
+            raise TrainingError(f"{error}; put a copy of it back, or remove it to begin anew") from error
+        other = differing(self.recipe.as_dict(), found.recipe.as_dict())
+        if found.progress.stage != stage.name:
+            other.append(f"the stage, {found.progress.stage}")
+        if found.progress.data != self.data:
+            other.append("the data")
+        elif found.trained_on[0] != self.trained_on[0]:
+            other.append("the data's name or terms")
+        if other:
+            raise TrainingError(
+                f"{path} was made with another recipe or data ({', '.join(other)}); put these back, choose another "
+                "run folder, or remove this one"
+            )
+        stage.network.load_state_dict(found.part("network"))
+        stage.restore(found.part("stage"))
+        for parameter, key, value in self._slots(found.part("optimiser")):
+            stage.optimiser.state[parameter][key] = value
+        self.update, self.trained_on = found.progress.update, found.trained_on
+        return True
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.stage.optimiser.param_groups for parameter in group["params"]]
+
+    def _slots(self, tensors: dict[str, torch.Tensor]) -> Iterator[tuple[nn.Parameter, str, torch.Tensor]]:
+        parameters = self._parameters()
+        for name, tensor in tensors.items():
+            index, key = name.split(".")
+            parameter = parameters[int(index)]
+            value = tensor.to(self.stage.device)
+            if value.shape == parameter.shape:
+                # In the parameter's own memory order: the fused optimiser reads both as they lie in memory.
+                value = torch.empty_like(parameter).copy_(value)
+            yield parameter, key, value
+
+    def _checkpoint(self, whole: bool) -> Checkpoint:
+        self._check_weights()
+        stage = self.stage
+        state = stage.network.state_dict()
+        tensors = {f"network.{key}": value.cpu() for key, value in (state if whole else folded(state)).items()}
+        if whole:
+            tensors |= {f"stage.{key}": value.cpu() for key, value in stage.state().items()}
+            for index, parameter in enumerate(self._parameters()):
+                for key, value in stage.optimiser.state[parameter].items():
+                    if value is not None:
+                        tensors[f"optimiser.{index}.{key}"] = value.cpu()
+        progress = Progress(stage.name, self.update, self.data)
+        return Checkpoint(self.recipe, stage.architecture, self.trained_on, progress, tensors)
+
+    def _check_weights(self) -> None:
+        """Before they are saved or scored: an update with a finite loss may have had other gradients."""
+        weights = self.stage.network.state_dict().values()
+        broken = sum(not bool(torch.isfinite(value).all()) for value in weights)
+        if broken:
+            raise self._diverged(f"{broken} of the network's tensors are no longer finite")
+
+    def _diverged(self, what: str) -> TrainingError:
+        last = self.folder / LAST
+        kept = f"{last} is untouched, --start takes it" if last.exists() else "nothing was saved yet"
+        return TrainingError(
+            f"{what} at update {self.update + 1} of {self.stage.updates}; {kept}: lower the learning rate in the "
+            'recipe (or take precision = "float32") and start a new run, in another folder'
+        )
+
+    def save(self) -> None:
+        """Write `last.safetensors`."""
+        write_checkpoint(self.folder / LAST, self._checkpoint(whole=True))
+
+    def train(self) -> Path:
+        """Run to the end, saving every few minutes and when interrupted; returns `model.safetensors`.
+
+        Raises TrainingError where loss or weights are no longer finite, and what `run_folder` does.
+        """
+        check_plots()
+        with run_folder(self.folder):
+            return self._train()
+
+    def _train(self) -> Path:
+        stage = self.stage
+        write_record(self.folder, self.recipe, stage.name, str(stage.device), self.data, self.update)
+        if self.update == 0:
+            write_curriculum(self.folder, stage.curriculum())
+        with Metrics(self.folder, self.update) as metrics, deferred_interrupts() as interrupts:
+            if self.update == 0:
+                self._look(metrics)
+            saved = time.monotonic()
+            with closing(self._updates(metrics)) as updates:
+                for _ in updates:
+                    due = time.monotonic() - saved > 60 * self.pace.checkpoint_minutes
+                    if due or interrupts.signal is not None:
+                        self.save()
+                        saved = time.monotonic()
+                        interrupts.leave()
+        self.save()
+        final = self.folder / FINAL
+        write_checkpoint(final, self._checkpoint(whole=False))
+        write_plots(self.folder)
+        return final
+
+    def _updates(self, metrics: Metrics) -> Generator[None, None, None]:
+        """Every update that is left; after each a place to stop."""
+        stage = self.stage
+        progress = tqdm(total=stage.updates, initial=self.update, desc=stage.name, disable=None)
+        with progress, closing(stage.gradients(self.update)) as all_measures:
+            for measures in all_measures:
+                if not math.isfinite(measures.loss):
+                    raise self._diverged(f"the loss is {measures.loss}")
+                rate = stage.learning_rate(self.update)
+                for group in stage.optimiser.param_groups:
+                    group["lr"] = rate
+                stage.optimiser.step()
+                stage.optimiser.zero_grad(set_to_none=True)
+                self.update += 1
+                progress.update()
+                metrics.add(**vars(measures))
+                last = self.update == stage.updates
+                if last or self.update % self.pace.metrics_updates == 0:
+                    told = metrics.write(self.update, rate)
+                    progress.set_postfix(loss=f"{told['loss']:.4f}", agreement=f"{told['agreement']:.3f}")
+                if last or self.update % self.recipe.validation.every == 0:
+                    self._look(metrics)
+                yield
+
+    def _look(self, metrics: Metrics) -> None:
+        """Score the people who are held out, and draw the run so far."""
+        if self.score is not None:
+            self._check_weights()
+            try:
+                scores = self.score(self.stage.network)
+            except ScoringError as error:
+                # Weights may be finite, and so large that the vectors are not.
+                raise self._diverged(f"the people who are held out cannot be scored ({error})") from error
+            metrics.write_scores(self.update, scores)
+        write_plots(self.folder)

@@ -1,0 +1,1 @@
+"""The stages of training, with their losses and samplers."""

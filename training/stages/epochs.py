@@ -1,0 +1,199 @@
+"""Stages that go through all images again and again, in batches: classification, and learning from a teacher."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from reid_runtime.images.resize import LongestSide, Pixels
+from reid_runtime.io.concurrency import in_order
+from reid_runtime.scoring.labels import Integers
+from training.data.training_set import TrainingCrops
+from training.models.embedding import autocast
+from training.models.frozen import freeze_statistics, keep_fixed, trained
+from training.models.network import EmbeddingNetwork
+from training.recipe import Architecture, Recipe
+from training.run.trainer import Measures
+
+FEWEST = 8
+"""Images of one shape that batch normalisation takes its statistics of; of fewer it uses those that it has."""
+
+Show = Callable[[int, int, LongestSide], Pixels]
+"""(row, epoch, rule) to the image as the network gets it, at the rule's shape for the row's image."""
+Target = Callable[[Integers, int], Integers]
+"""(rows, epoch) to what the objective takes as labels."""
+Update = list[list[int]]
+"""The rows of one update, in groups of one shape."""
+
+
+class Schedule(Protocol):
+    """What the recipe's tables for such stages have in common."""
+
+    @property
+    def epochs(self) -> int: ...  # noqa: D102
+    @property
+    def batch(self) -> int: ...  # noqa: D102
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
+    def warmup_epochs(self) -> float: ...  # noqa: D102
+    @property
+    def weight_decay(self) -> float: ...  # noqa: D102
+
+
+def size_at(sizes: tuple[int, ...], epochs: int, epoch: int) -> int:
+    """The longest side in pixels during an epoch: the sizes in equal shares, in order."""
+    return sizes[min(len(sizes) - 1, epoch * len(sizes) // epochs)]
+
+
+def learning_rate_at(schedule: Schedule, epoch: float) -> float:
+    """Linear warm-up, then half a cosine from the peak to zero; `epoch` counts parts of one."""
+    if epoch < schedule.warmup_epochs:
+        return schedule.learning_rate * (epoch + 1e-3) / schedule.warmup_epochs
+    done = (epoch - schedule.warmup_epochs) / max(1e-9, schedule.epochs - schedule.warmup_epochs)
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def epoch_order(crops: TrainingCrops, rule: LongestSide, batch: int, seed: int, epoch: int) -> list[Update]:
+    """The epoch's updates, shuffled: every row once.
+
+    Most are of one shape. What is left of each shape goes together in the last ones, so that a set of images that
+    all differ in shape still makes full batches. It depends on seed and epoch alone, so a resumed run goes on with
+    the update it was stopped at.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(len(crops.images))
+    waiting: dict[tuple[int, int], list[int]] = defaultdict(list)
+    updates: list[Update] = []
+    for row in order.tolist():
+        group = waiting[rule.shape(*crops.images[row].shape[:2])]
+        group.append(row)
+        if len(group) == batch:
+            updates.append([group.copy()])
+            group.clear()
+    mixed: Update = []
+    for group in filter(None, waiting.values()):
+        room = batch - sum(map(len, mixed))
+        if len(group) > room:
+            updates.append(mixed)
+            mixed = []
+        mixed.append(group)
+    return [*updates, mixed] if mixed else updates
+
+
+def make_adamw(schedule: Schedule, network: nn.Module, objective: nn.Module) -> torch.optim.AdamW:
+    """AdamW; vectors (biases, batch-norm) do not decay."""
+    parameters = [*trained(network), *objective.parameters()]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": schedule.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=schedule.learning_rate,
+        fused=True,
+    )
+
+
+class EpochStage:
+    """A stage of epochs, with an objective that takes (vectors, targets)."""
+
+    def __init__(
+        self,
+        name: str,
+        architecture: Architecture,
+        network: EmbeddingNetwork,
+        objective: nn.Module,
+        crops: TrainingCrops,
+        recipe: Recipe,
+        schedule: Schedule,
+        sizes: tuple[int, ...],
+        device: torch.device,
+        show: Show,
+        target: Target,
+        unit_length: bool = True,
+    ) -> None:
+        """`unit_length`: whether the objective takes vectors of that length, or those that they are made from."""
+        self.name, self.architecture, self.network, self.device = name, architecture, network, device
+        self.objective = objective.to(device)
+        self.crops, self.recipe, self.schedule, self.sizes = crops, recipe, schedule, sizes
+        self.show, self.target, self.unit_length = show, target, unit_length
+        self.optimiser = make_adamw(schedule, network, self.objective)
+        # How many updates an epoch has depends on its size, through the shapes, and on the shuffle, which mixes them.
+        self._starts = np.cumsum([0, *(len(self._order(epoch)) for epoch in range(schedule.epochs))])
+        self.updates = int(self._starts[-1])
+
+    def rule(self, epoch: int) -> LongestSide:
+        """The resize during an epoch."""
+        return LongestSide(size_at(self.sizes, self.schedule.epochs, epoch))
+
+    def learning_rate(self, update: int) -> float:
+        """By the part of the epoch that is done."""
+        epoch = int(np.searchsorted(self._starts, update, side="right")) - 1
+        start, stop = self._starts[epoch : epoch + 2]
+        return learning_rate_at(self.schedule, epoch + (update - start) / (stop - start))
+
+    def _order(self, epoch: int) -> list[Update]:
+        return epoch_order(self.crops, self.rule(epoch), self.schedule.batch, self.recipe.seed, epoch)
+
+    def _from(self, update: int) -> Iterator[tuple[int, Update]]:
+        """(epoch, rows) of each update from this one on."""
+        for epoch in range(self.schedule.epochs):
+            if self._starts[epoch + 1] > update:
+                for rows in self._order(epoch)[max(0, update - int(self._starts[epoch])) :]:
+                    yield epoch, rows
+
+    def gradients(self, update: int) -> Generator[Measures, None, None]:
+        """For each update from this one on: the gradients of its images, of all its shapes together."""
+
+        def make(place: tuple[int, Update]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+            epoch, groups = place
+            rule = self.rule(epoch)
+            return [
+                (
+                    torch.from_numpy(np.stack([self.show(row, epoch, rule) for row in rows])),
+                    torch.from_numpy(self.target(np.array(rows), epoch)),
+                )
+                for rows in groups
+            ]
+
+        # The images of the next updates are made in threads while the network works on this one.
+        with closing(in_order(make, self._from(update), threads=2, ahead=3)) as made:
+            for (epoch, _), groups in zip(self._from(update), made, strict=True):
+                loss, agreement = self._accumulate(groups)
+                yield Measures(loss, agreement, sum(len(labels) for _, labels in groups), self.rule(epoch).size)
+
+    def _accumulate(self, groups: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[float, float]:
+        """Leaves the mean gradient over all groups in the parameters; gives the mean (loss, agreement)."""
+        count = sum(len(labels) for _, labels in groups)
+        loss = agreement = 0.0
+        for images, labels in groups:
+            share = len(labels) / count
+            self.network.train()
+            keep_fixed(self.network.trunk, self.recipe.fixed)
+            if len(labels) < FEWEST:
+                freeze_statistics(self.network)
+            embed = self.network if self.unit_length else self.network.project
+            with autocast(self.device, self.recipe.precision):
+                vectors = embed(images.to(self.device))
+            of_group, agreed = self.objective(vectors, labels.to(self.device))
+            (share * of_group).backward()
+            loss, agreement = loss + share * of_group.item(), agreement + share * agreed.item()
+        return loss, agreement
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The objective's weights."""
+        return dict(self.objective.state_dict())
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Into the objective."""
+        self.objective.load_state_dict(state)
+
+    def curriculum(self) -> list[list[Pixels]]:
+        """Some rows' images in epochs from the first to the last."""
+        rows = np.linspace(0, len(self.crops.images) - 1, min(5, len(self.crops.images))).astype(int).tolist()
+        epochs = np.linspace(0, self.schedule.epochs - 1, min(8, self.schedule.epochs)).astype(int).tolist()
+        return [[self.show(row, epoch, self.rule(epoch)) for epoch in epochs] for row in rows]

@@ -1,0 +1,153 @@
+"""The paper's last stage: three streams with shared weights, hard triplets, and the ranking loss.
+
+Every image has a size of its own, so triplets go through one image at a time, and their gradients are accumulated to
+one update. Images of one shape may as well go together: with frozen statistics the gradients are the same.
+"""
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+
+import numpy as np
+import torch
+
+from reid_runtime.batching import same_shape_batches
+from reid_runtime.images.resize import LongestSide, Pixels
+from reid_runtime.io.concurrency import in_order
+from reid_runtime.scoring.labels import Integers
+from training.data.augmentation import augment
+from training.data.cutout import largest_extent
+from training.data.training_set import TrainingCrops
+from training.models.embedding import autocast, embed_images
+from training.models.frozen import freeze_statistics, keep_fixed, trained
+from training.models.network import EmbeddingNetwork
+from training.recipe import Recipe
+from training.run.trainer import Measures
+from training.stages.losses import RankingLoss
+from training.stages.mining import Pool, draw_rows, draw_triplets
+
+NAME = "ranking"
+_POOL, _TRIPLETS, _IMAGES = 11, 12, 13
+"""Set the draws of one seed apart from each other."""
+
+
+class RankingStage:
+    """Ranking over these images; `network` has the recipe's architecture and is on `device`."""
+
+    name = NAME
+
+    def __init__(self, network: EmbeddingNetwork, crops: TrainingCrops, recipe: Recipe, device: torch.device) -> None:
+        self.architecture, self.network, self.device = recipe.network, network, device
+        self.crops, self.recipe, self.choices = crops, recipe, recipe.ranking
+        self.rule = LongestSide(recipe.network.size)
+        self.loss = RankingLoss(recipe.ranking.margin)
+        self.updates = recipe.ranking.updates
+        self.optimiser = torch.optim.SGD(
+            trained(network),
+            lr=self.choices.learning_rate,
+            momentum=self.choices.momentum,
+            weight_decay=self.choices.weight_decay,
+        )
+        self.pool: Pool | None = None
+
+    def learning_rate(self, update: int) -> float:
+        """Halved every so many updates."""
+        return self.choices.learning_rate * 0.5 ** (update // self.choices.halve_every)
+
+    def gradients(self, update: int) -> Generator[Measures, None, None]:
+        """For each update from this one on: the mean of its triplets' gradients."""
+        for number in range(update, self.updates):
+            started = time.perf_counter()
+            triplets = self._mine(number)
+            mined = time.perf_counter()
+            loss, agreement = self.accumulate(triplets, number)
+            seconds = {"mining": mined - started, "updating": time.perf_counter() - mined}
+            yield Measures(loss, agreement, triplets.size, self.rule.size, seconds)
+
+    def _mine(self, update: int) -> Integers:
+        """(triplets, 3) rows: query, positive, negative."""
+        mining, seed = self.choices.mining, self.recipe.seed
+        if self.pool is None or update % mining.refresh_every == 0:
+            random = np.random.default_rng((seed, _POOL, update // mining.refresh_every))
+            rows = draw_rows(len(self.crops.images), mining.pool, random)
+            images, vectors = [self.crops.images[row] for row in rows], None
+            pool = Pool(rows, self.crops.labels[rows], vectors)
+            pool.queries()  # a pool without a triplet is told before it is embedded
+            if mining.hardest:
+                vectors = embed_images(self.network, images, self.rule, self.device, self.recipe.precision)
+            self.pool = Pool(rows, self.crops.labels[rows], vectors)
+        random = np.random.default_rng((seed, _TRIPLETS, update))
+        return draw_triplets(self.pool, self.choices.triplets, mining.hardest, random)
+
+    def accumulate(self, triplets: Integers, update: int) -> tuple[float, float]:
+        """Leaves the mean gradient of (N, 3) triplets in the parameters; gives their mean (loss, agreement).
+
+        Only so many triplets as go together have their activations in memory.
+        """
+        self.network.train()
+        keep_fixed(self.network.trunk, self.recipe.fixed)
+        freeze_statistics(self.network)
+        for parameter in trained(self.network):
+            if parameter.grad is None:
+                # Where no triplet has a loss the gradient is nothing, which SGD must not take for no update at all.
+                parameter.grad = torch.zeros_like(parameter)
+        together = self.choices.triplets_together
+        chunks = [range(start, min(start + together, len(triplets))) for start in range(0, len(triplets), together)]
+
+        def prepare(chunk: range) -> list[list[Pixels]]:
+            return [[self.show(triplets, update, number, stream) for stream in range(3)] for number in chunk]
+
+        loss = agreement = 0.0
+        with closing(in_order(prepare, chunks, threads=2, ahead=max(2, 16 // together))) as prepared:
+            for images in prepared:
+                losses, agreed = self.loss(*self._embed(images))
+                total = losses.sum() / len(triplets)
+                if total.item() != 0:
+                    total.backward()
+                loss, agreement = loss + total.item(), agreement + agreed.sum().item() / len(triplets)
+        return loss, agreement
+
+    def show(self, triplets: Integers, update: int, number: int, stream: int) -> Pixels:
+        """Image `stream` (query, positive or negative) of an update's triplet as the network gets it."""
+        random = np.random.default_rng((self.recipe.seed, _IMAGES, update, number, stream))
+        choices = self.recipe.augmentation
+        extent = largest_extent(update / self.updates, choices.cut_out, choices.cut_out_schedule)
+        return augment(self.crops.images[triplets[number, stream]], self.rule, choices, extent, random)
+
+    def _embed(self, triplets: list[list[Pixels]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The streams' (N, D) vectors, of N triplets of images."""
+        images = [image for triplet in triplets for image in triplet]
+        if self.choices.triplets_together == 1:
+            groups = [[place] for place in range(len(images))]
+        else:
+            shapes = [image.shape[:2] for image in images]
+            groups = list(same_shape_batches(shapes, max_pixels=sum(tall * wide for tall, wide in shapes)))
+        with autocast(self.device, self.recipe.precision):
+            parts = [
+                self.network(torch.from_numpy(np.stack([images[place] for place in places])).to(self.device))
+                for places in groups
+            ]
+        back = torch.from_numpy(np.argsort([place for places in groups for place in places]))
+        query, positive, negative = torch.cat(parts)[back.to(self.device)].reshape(len(triplets), 3, -1).unbind(1)
+        return query, positive, negative
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The pool: its vectors are of weights that are gone."""
+        if self.pool is None:
+            return {}
+        state = {"pool.rows": torch.from_numpy(self.pool.rows)}
+        return state if self.pool.vectors is None else state | {"pool.vectors": torch.from_numpy(self.pool.vectors)}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """The pool again."""
+        if "pool.rows" in state:
+            rows = state["pool.rows"].numpy()
+            vectors = state["pool.vectors"].numpy() if "pool.vectors" in state else None
+            self.pool = Pool(rows, self.crops.labels[rows], vectors)
+
+    def curriculum(self) -> list[list[Pixels]]:
+        """Some images with cut-out from the first update to the last."""
+        rows = np.linspace(0, len(self.crops.images) - 1, min(5, len(self.crops.images))).astype(np.int64)
+        triplets = np.stack([rows] * 3, axis=1)
+        updates = np.linspace(0, self.updates - 1, 8).astype(int).tolist()
+        return [[self.show(triplets, update, number, 0) for update in updates] for number in range(len(rows))]
