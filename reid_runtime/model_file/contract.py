@@ -16,7 +16,7 @@ from reid_runtime.errors import ContractError
 from reid_runtime.images.resize import FixedSize, LongestSide, ResizeRule
 
 VERSION = 1
-METADATA_KEY = "reid_runtime.model_file.contract"
+METADATA_KEY = "reid_runtime.contract"
 """The key of an ONNX file's metadata under which the JSON lies."""
 BLANK = "FILL IN: "
 """How a value begins that a draft leaves open, before what to put in its place."""

@@ -22,7 +22,7 @@ from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.onnx import DamagedFileError, OnnxFile
 
 VERSION = 1
-METADATA_KEY = "reid_runtime.model_file.selftest"
+METADATA_KEY = "reid_runtime.pinned"
 """The key of an ONNX file's metadata under which the JSON lies."""
 
 COSINES = {"float32": 0.99999, "float16": 0.9999, "int8": 0.9999}

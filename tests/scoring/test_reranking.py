@@ -81,7 +81,8 @@ def test_the_authors_numbers_are_the_default():
 def test_blocks_are_rows_of_the_whole_with_the_sign_turned():
     vectors = people(5, 80, 16, 8)
     reranked = rerank(vectors[:20], vectors[20:])
-    np.testing.assert_array_equal(reranked(7, 12), -reranked.distances(0, 20)[7:12])
+    # A BLAS may take another kernel for a block of another height: the last bit is its own.
+    np.testing.assert_allclose(reranked(7, 12), -reranked.distances(0, 20)[7:12], rtol=0, atol=1e-6)
 
 
 def test_equal_pictures_do_no_harm():

@@ -1,4 +1,4 @@
-"""`python -m tests.cuda.provider NAME`: everything that `Cuda` promises, through one provider.
+"""`python -m tests.backends.cuda.provider NAME`: everything that `Cuda` promises, through one provider.
 
 In a process of its own, for which library is the driver is settled when a process first looks for it. The same lines
 run on a real GPU.

@@ -87,7 +87,7 @@ def run(code, folder, **environment):
 ALL = """
 import ctypes, gc, sys
 sys.path.insert(0, ".")
-from tests.cuda.provider import main
+from tests.backends.cuda.provider import main
 main({provider!r}, without_nvrtc=True)
 gc.collect()
 print("left", ctypes.CDLL("libcuda.so.1").live_objects())

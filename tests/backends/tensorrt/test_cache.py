@@ -269,7 +269,7 @@ _PROCESS = """
     from pathlib import Path
     import pytest
     from reid_runtime.backends.tensorrt import cache
-    from tests.tensorrt.stand_in import Bench
+    from tests.backends.tensorrt.stand_in import Bench
 
     folder, model = map(Path, sys.argv[1:])
     with pytest.MonkeyPatch.context() as monkeypatch:
