@@ -29,7 +29,7 @@ from reid_runtime import jobs as storage
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.images import decode as images
-from reid_runtime.io.atomic import check_new_file
+from reid_runtime.io.atomic import ensure_writable
 
 BEFORE, UNCHANGED = "before", "unchanged"
 
@@ -148,7 +148,7 @@ def main(setup: Setup, planted: tuple[str, ...], by: float, force: bool, output:
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         for name in (BEFORE, UNCHANGED, *wanted):
-            check_new_file(output / f"{name}.json", force)
+            ensure_writable(output / f"{name}.json", force)
     series = measure_planted(setup, wanted, by)
     if output is not None:
         for name, report in series.items():

@@ -9,7 +9,7 @@ from benchmarks.peers.measuring import PART as PEERS
 from benchmarks.results import Report, ResultError, read_report
 from benchmarks.tables import AIMS, tables
 from reid_runtime.cli import run
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 _SHOWN, _FOLDED = (PEERS,), (AIMS, SINGLE)
@@ -86,7 +86,7 @@ def main(reports: tuple[Path, ...], readme: Path) -> None:
     for path, report in zip(reports, found, strict=True):
         require_publishable(path, report)
     text = with_figures(readme.read_text(encoding="utf-8"), *found)
-    with whole_file(readme) as beside:
+    with atomic_write(readme) as beside:
         beside.write_text(text, encoding="utf-8")
     click.echo(f"wrote the figures of {', '.join(map(str, reports))} into {readme}")
 

@@ -21,7 +21,7 @@ from benchmarks.subjects import Setup, identity, known_parity, subject_options
 from benchmarks.throughput import measure_throughput
 from reid_runtime.cli import run
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 
 FILES = ("report.json", "report.md", "report.html")
 PARTS = ("limits", "stages", "latency", "throughput", "peers", "growth")
@@ -75,7 +75,7 @@ def write(report: Report, folder: Path) -> None:
     """The three files, each whole or not at all; the samples first, from which the others can be drawn again."""
     report.write(folder / "report.json")
     for name, text in (("report.md", markdown(report)), ("report.html", page(report))):
-        with whole_file(folder / name) as beside:
+        with atomic_write(folder / name) as beside:
             beside.write_text(text, encoding="utf-8")
 
 
@@ -126,7 +126,7 @@ def main(
     """
     output.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        check_new_file(output / name, force)
+        ensure_writable(output / name, force)
     if measured is None:
         if setup.reference is None:
             setup = replace(setup, reference=checkpoint)

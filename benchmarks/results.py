@@ -18,7 +18,7 @@ import click
 
 from benchmarks.timing import STEADY, Budget, Samples, paired, percentile, ratio_interval, unsteadiness, yardstick
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -89,7 +89,7 @@ class Report:
         values = asdict(self)
         rows = ",\n".join(json.dumps(row) for row in values.pop("rows"))
         about = json.dumps(values, indent=1).removesuffix("\n}")
-        with whole_file(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text(f'{about},\n "rows": [\n{rows}\n ]\n}}\n', encoding="utf-8")
 
 
@@ -207,7 +207,7 @@ def output_option(command: Command) -> Command:
     @wraps(command)
     def checked(*, force: bool, output: Path | None, **given: Any) -> Any:
         if output is not None:
-            check_new_file(output, force)
+            ensure_writable(output, force)
         return command(output=output, **given)
 
     wrapped: Any = checked

@@ -35,7 +35,7 @@ from reid_runtime.cli import run
 from reid_runtime.cli.embed import Work, embed_to_folder
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.jobs.folders import LocalFolder
 from reid_runtime.jobs.parts import check_folder
 from reid_runtime.jobs.sources import Shard, find_sources
@@ -304,14 +304,14 @@ def main(output: Path, pictures: int, model_pictures: int, pause: float, force: 
     """Embed very many pictures, and fail where memory grows."""
     figures, picture = output / "soak.json", output / "soak.png"
     for path in (figures, picture):
-        check_new_file(path, force)
+        ensure_writable(path, force)
     resident()
     curves = []
     for case in cases(pictures, model_pictures, pause):
         click.echo(f"{case.name}: {case.pictures:,} pictures", err=True)
         curves.append(measure(case))
     click.echo(as_table(curves))
-    with whole_file(figures) as beside:
+    with atomic_write(figures) as beside:
         beside.write_text(json.dumps(report(curves), indent=1) + "\n", encoding="utf-8")
     plot(curves, picture)
     growing = [f"{curve.case.name} by {curve.slope:.0f} bytes a picture" for curve in curves if curve.grows]

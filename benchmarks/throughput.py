@@ -105,7 +105,7 @@ def ready_batches(embedder: Embedder, files: list[Path]) -> list[Array]:
 
 def embed_to_file(embedder: Embedder, files: list[Path], output: Path) -> None:
     """What `reid-runtime embed FOLDER` does between its start and its end."""
-    results = list(embedder.stream(files, soon=False))
+    results = list(embedder.stream(files, low_latency=False))
     rows = Embeddings(
         id=np.array([path.name for path in files], dtype=np.str_),
         embedding=np.stack([result.vector for result in results if result.vector is not None]),

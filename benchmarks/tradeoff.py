@@ -17,7 +17,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation import Task, evaluate, task_of
 from reid_runtime.images.resize import LongestSide
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.scoring.layouts.registry import read_layout
 from training.data.training_set import AS_TARGETS
 
@@ -165,7 +165,7 @@ def plot(report: Report, path: Path) -> None:
     axes.grid(alpha=0.3)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, format="png", dpi=110)
 
 
@@ -201,16 +201,16 @@ def main(
     """Score MODELS on data sets and time one crop, each in turn: tradeoff.json, tradeoff.md and tradeoff.png."""
     output.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        check_new_file(output / name, force)
+        ensure_writable(output / name, force)
     cores = pin(threads)
     layouts = [read_layout(folder) for folder in folders]
     tasks = [task_of(splits, None, known) for known, splits in layouts]
     loaded = [load(path, device, cores) for path in models]
     rows = measure(loaded, load(against, device, cores), tasks, known_scores(output / FILES[0]))
     report = Report(PART, environment() | {"threads": cores}, rows)
-    with whole_file(output / FILES[0]) as beside:
+    with atomic_write(output / FILES[0]) as beside:
         report.write(beside)
-    with whole_file(output / FILES[1]) as beside:
+    with atomic_write(output / FILES[1]) as beside:
         beside.write_text(table(report), encoding="utf-8")
     plot(report, output / FILES[2])
     click.echo(table(report))

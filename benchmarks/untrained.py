@@ -21,7 +21,7 @@ from export.to_onnx import contract_for, export_graph
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.images.resize import resize
-from reid_runtime.io.atomic import check_new_file
+from reid_runtime.io.atomic import ensure_writable
 from training.models.backbones import initialise
 from training.run.checkpoint import untrained, write_checkpoint
 
@@ -34,7 +34,7 @@ def write_untrained(
     """The three files; raises StorageError where one is there already."""
     checkpoint_file, exact, whole = (folder / f"{backbone}{end}" for end in (".safetensors", ".onnx", "-int8.onnx"))
     for path in (checkpoint_file, exact, whole):
-        check_new_file(path, force=False)
+        ensure_writable(path, force=False)
     torch.manual_seed(0)
     checkpoint = untrained(backbone, dimension)
     network = checkpoint.network()

@@ -14,7 +14,7 @@ from export.graph import write_contract, write_model
 from export.parity import ParityError
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.model_file.contract import InputFormat
 from reid_runtime.verification import verify
 
@@ -97,7 +97,7 @@ def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: str,
     contract = replace(
         known.contract, name=output.stem, precision=precision, parent=known.artefact_id, scores=(), drift=None
     )
-    with whole_file(output) as beside:
+    with atomic_write(output) as beside:
         write_model(beside, model, contract)
         proof = prove(parent.reference, Embedder.load(beside, device="cpu"), gate, parent.evidence)
         scores = () if proof.score is None else (proof.score,)
@@ -116,7 +116,7 @@ def derivation(export: Callable[[Parent, Path], Proof]) -> click.Command:
     @click.option("--force", is_flag=True, help="Overwrite the output file.")
     @wraps(export)
     def command(model: Path, output: Path, crops: Path, data: Path | None, dataset: str | None, force: bool) -> None:
-        check_new_file(output, force)
+        ensure_writable(output, force)
         proof = export(Parent.read(model, read_evidence(crops, data, dataset)), output)
         click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
 

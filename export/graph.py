@@ -9,7 +9,7 @@ from PIL import Image
 from examples.draw_crops import draw_person
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.selftest import METADATA_KEY as PINNED_KEY
@@ -49,7 +49,7 @@ def write_contract(path: Path, contract: Contract) -> None:
     whole_record(read_onnx_file(path), path)
     model = onnx.load(str(path))
     before = kept_graph(model)
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         write_model(beside, model, contract)
         if kept_graph(onnx.load(str(beside))) != before:
             raise ReidRuntimeError(f"{path}: its graph would have changed with its metadata; nothing was written")

@@ -24,7 +24,7 @@ from export.to_onnx import export_proved
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.scoring.bootstrap import MEASURES
 from training.run.checkpoint import read_checkpoint
 
@@ -144,7 +144,7 @@ def write_table(path: Path, made: Made) -> None:
         "artefacts": [row.facts() for row in made.rows],
     }
     for target, text in ((path, _text(path, made)), (path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")):
-        with whole_file(target) as beside:
+        with atomic_write(target) as beside:
             beside.write_text(text, encoding="utf-8")
 
 
@@ -198,7 +198,7 @@ def write_plot(path: Path, made: Made) -> None:
     axes.set_ylabel("1 - worst cosine over the crops")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, format="png", dpi=150)
     pyplot.close(figure)
 
@@ -245,7 +245,7 @@ def main(
         integers = output / f"{name}-int8-{engine}.onnx"
         files += [integers, *report_paths(integers)]
     for file in files:
-        check_new_file(file, force)
+        ensure_writable(file, force)
     evidence = read_evidence(crops, data, dataset)
     calibration = None if calibrate is None else calibrate.draw(evidence.task)
     made = make_artefacts(checkpoint, output, name, evidence, calibration)

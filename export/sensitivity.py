@@ -13,7 +13,7 @@ from export.calibration import VIEWS, Activations, CalibrationError, Floats, Sam
 from export.quantise import Layer, Scheme, Wiring, quantised
 from reid_runtime.agreement import compare
 from reid_runtime.images.resize import Pixels
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def reports(output: Path, choice: Choice, sample: Sample, percentile: float, hel
         "alone": [asdict(one) for one in choice.alone],
         "together": [asdict(one) for one in choice.together],
     }
-    with whole_file(plain) as beside_plain, whole_file(markdown) as beside_markdown:
+    with atomic_write(plain) as beside_plain, atomic_write(markdown) as beside_markdown:
         beside_plain.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         beside_markdown.write_text(_text(output, choice, sample, held), encoding="utf-8")
         yield

@@ -16,7 +16,7 @@ from export.quantise import SCHEMES, Scheme, Wiring, observed, quantised
 from export.sensitivity import Choice, choose, report_paths, reports
 from reid_runtime.cli import run
 from reid_runtime.evaluation import Task
-from reid_runtime.io.atomic import check_new_file
+from reid_runtime.io.atomic import ensure_writable
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def main(
     if calibrate is None:
         raise click.UsageError("--calibrate names the training crops that INT8 is fitted to; there is no INT8 without")
     for path in (output, *report_paths(output)):
-        check_new_file(path, force)
+        ensure_writable(path, force)
     evidence = read_evidence(crops, data, dataset)
     calibration = calibrate.draw(evidence.task)
     parent = Parent.read(model, evidence)

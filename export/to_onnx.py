@@ -28,7 +28,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
 from reid_runtime.images.resize import LongestSide, Pixels
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.model_file.contract import Contract, InputFormat
 from training.models.network import EmbeddingNetwork, graph_recipe
 from training.run.checkpoint import Checkpoint, read_checkpoint
@@ -131,7 +131,7 @@ def export_checkpoint(checkpoint: Checkpoint, path: Path, name: str) -> Agreemen
     Raises ParityError, and leaves no file, where they are not.
     """
     network = checkpoint.network()
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         write_model(beside, export_graph(network), contract_for(checkpoint, name))
         agreement = require_parity(torch_embed(network), Embedder.load(beside, device="cpu").backend.run, FLOAT32)
         require_verified(beside)
@@ -141,7 +141,7 @@ def export_checkpoint(checkpoint: Checkpoint, path: Path, name: str) -> Agreemen
 def export_proved(checkpoint: Checkpoint, path: Path, name: str, evidence: Evidence) -> Proof:
     """As `export_checkpoint`, and the evidence's crops and data set are held to torch too; its scores are recorded."""
     network, contract = checkpoint.network(), contract_for(checkpoint, name)
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         write_model(beside, export_graph(network), contract)
         reference = Reference.on(Embedder(TorchBackend(network), contract, beside), evidence)
         proof = prove(reference, Embedder.load(beside, device="cpu"), FLOAT32_GATE, evidence)
@@ -164,7 +164,7 @@ def main(
 
     The file is compared with torch at many sizes and batches and on crops; where they differ, exit 1 and no file.
     """
-    check_new_file(output, force)
+    ensure_writable(output, force)
     evidence = read_evidence(crops, data, dataset)
     proof = export_proved(read_checkpoint(checkpoint), output, name or output.stem, evidence)
     click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")

@@ -26,7 +26,7 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels, ResizeRule, resize
-from reid_runtime.io.atomic import check_new_file
+from reid_runtime.io.atomic import ensure_writable
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.model_file.contract import Contract
 
@@ -223,7 +223,7 @@ def main(
     """
     import_tensorrt()
     for path in (output, sidecar_path(output)):
-        check_new_file(path, force)
+        ensure_writable(path, force)
     engine = export_engine(
         model,
         output,

@@ -98,7 +98,7 @@ class EmbedBatch:
         if taken:
             raise ReidRuntimeError(f"the batch has {taken} already, and would lose them: rename or drop them first")
         embedder = self.embedder
-        results = list(embedder.stream(list(batch[self.column]), self.colour, soon=False))
+        results = list(embedder.stream(list(batch[self.column]), self.colour, low_latency=False))
         if isinstance(batch, dict):
             return batch | _arrays(results, embedder.dimension)
         return batch.assign(**_lists(results))

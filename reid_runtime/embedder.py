@@ -22,9 +22,9 @@ from reid_runtime.backends.cuda.crops import FrameOnGpu, crop_runner
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
 from reid_runtime.images.boxes import Framed, Mask, read_frame, read_frames
-from reid_runtime.images.decode import Colour, Fetched, ImageSource, load_image, own, to_model_input
+from reid_runtime.images.decode import Colour, ImageSource, RemoteImage, detach, load_image, to_model_input
 from reid_runtime.images.resize import Pixels, resize
-from reid_runtime.io.concurrency import FIRST, in_order, windows
+from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.selftest import whole_record
@@ -153,14 +153,14 @@ class Embedder:
         Raises ImageError with the place and name of the first picture that cannot be used; `stream` goes on instead.
         """
         rows = []
-        for result in self.stream(images, colour, soon=False):
+        for result in self.stream(images, colour, low_latency=False):
             if result.error is not None:
                 raise ImageError(f"{_named(result.index, result.source)}: {result.error}") from result.error
             rows.append(result.vector)
         return np.stack([row for row in rows if row is not None]) if rows else np.empty((0, self.dimension), np.float32)
 
     def stream(
-        self, images: Iterable[ImageSource], colour: Colour | None = None, *, soon: bool = True
+        self, images: Iterable[ImageSource], colour: Colour | None = None, *, low_latency: bool = True
     ) -> Iterator[Result]:
         """A Result for every image, in order, over an input of any length, in bounded memory.
 
@@ -168,8 +168,8 @@ class Embedder:
         images are held. A picture that cannot be used gives a Result with its error, and the stream goes on. An
         array is copied when it is taken from the input, so a camera may fill one buffer again and again.
 
-        With soon=False the first results wait for a whole window as all others do. Batches then follow from the
-        images' places counted from any multiple of 512: a job that goes on at one gives the same bytes.
+        With low_latency=False the first results wait for a whole window as all others do. Batches then follow from
+        the images' places counted from any multiple of 512: a job that goes on at one gives the same bytes.
 
         An error that is no picture's, of the input or of the model, ends the stream once the results of all windows
         before it were given out; a model's says at which image.
@@ -178,9 +178,9 @@ class Embedder:
             isinstance(images, np.ndarray) and images.ndim != 4
         ):
             raise ImageError(f"expected a list or stream of images, found one {type(images).__name__}: pass [image]")
-        return self._stream(images, colour, soon)
+        return self._stream(images, colour, low_latency)
 
-    def _stream(self, images: Iterable[ImageSource], colour: Colour | None, soon: bool) -> Iterator[Result]:
+    def _stream(self, images: Iterable[ImageSource], colour: Colour | None, low_latency: bool) -> Iterator[Result]:
         def prepare(numbered: tuple[int, ImageSource]) -> _Prepared:
             index, source = numbered
             name = _path(source)
@@ -194,11 +194,11 @@ class Embedder:
             except Exception as error:
                 raise ReidRuntimeError(f"{_named(index, name)}: {type(error).__name__}: {error}") from error
 
-        owned = enumerate(map(own, images))
-        prepared = in_order(prepare, owned, threads=self._threads, ahead=WINDOW)
+        owned = enumerate(map(detach, images))
+        prepared = parallel_map(prepare, owned, threads=self._threads, prefetch=WINDOW)
         index = 0
         with closing(prepared):
-            for window in windows(prepared, WINDOW, FIRST if soon else WINDOW):
+            for window in chunked(prepared, WINDOW, FIRST if low_latency else WINDOW):
                 pictures = [item.pixels for item in window if item.pixels is not None]
                 names = [_named(index + row, item.source) for row, item in enumerate(window) if item.pixels is not None]
                 vectors = iter(self._infer(pictures, names))
@@ -334,7 +334,7 @@ class Embedder:
 
 def _path(source: ImageSource) -> str | os.PathLike[str] | None:
     """What a source is called where it is a file's content, of a disk or of a store."""
-    if isinstance(source, Fetched):
+    if isinstance(source, RemoteImage):
         return source.name
     return source if isinstance(source, str | os.PathLike) else None
 

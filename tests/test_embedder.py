@@ -307,11 +307,11 @@ def test_whole_windows_make_the_same_batches_from_any_multiple(tiny, monkeypatch
     images = mixed(count)
     run, batches = tiny.backend.run, []
     monkeypatch.setattr(tiny.backend, "run", lambda batch: batches.append(batch.tobytes()) or run(batch))
-    assert len(list(tiny.stream(images, "rgb", soon=False))) == count
+    assert len(list(tiny.stream(images, "rgb", low_latency=False))) == count
     whole = list(batches)
     for start in (WINDOW, 2 * WINDOW):
         batches.clear()
-        assert len(list(tiny.stream(images[start:], "rgb", soon=False))) == count - start
+        assert len(list(tiny.stream(images[start:], "rgb", low_latency=False))) == count - start
         assert batches
         assert batches == whole[-len(batches) :]
 

@@ -10,7 +10,7 @@ import torch
 
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.io.atomic import check_new_file
+from reid_runtime.io.atomic import ensure_writable
 from reid_runtime.scoring.layouts.datasets import DATASETS
 from training.data.training_set import TrainingCrops, load_training
 from training.postprocess import averaging, whitening
@@ -184,7 +184,7 @@ def average(checkpoints: tuple[Path, ...], output: Path, force: bool) -> None:
     Use `at-size` on what comes of it: batch normalisation's statistics are those of no network before that. Not in the
     paper.
     """
-    check_new_file(output, force)
+    ensure_writable(output, force)
     write_checkpoint(output, averaging.average([read_checkpoint(path) for path in checkpoints]))
     click.echo(f"wrote {output}")
 
@@ -193,7 +193,7 @@ def _touch(
     change: Callable[..., Checkpoint], checkpoint: Path, data: Path, output: Path, terms: str, layout: str | None,
     one_camera: bool, device: str, force: bool,
 ) -> None:  # fmt: skip
-    check_new_file(output, force)
+    ensure_writable(output, force)
     place, before = stages.device_called(device), read_checkpoint(checkpoint)
     crops = load_training(data, layout, one_camera)
     write_checkpoint(output, change(before, crops, terms, place=place))

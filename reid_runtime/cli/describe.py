@@ -10,7 +10,7 @@ from reid_runtime.backends.tensorrt.engine import read_entry
 from reid_runtime.contract_template import draft
 from reid_runtime.embedder import artefact_digest, default_model
 from reid_runtime.images.resize import LongestSide
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.model_file.contract import METADATA_KEY, Contract, InputFormat, blanks
 from reid_runtime.model_file.onnx import read_onnx_file, require_file
 from reid_runtime.model_file.selftest import whole_record
@@ -28,7 +28,7 @@ def command(model: Path | None, as_json: bool, output: Path | None, force: bool)
     and what the file could not tell to standard error. Filled in, it is what --contract takes.
     """
     if output is not None:
-        check_new_file(output, force)
+        ensure_writable(output, force)
     path = model or default_model()
     text, pinned = _carried(path)
     if text is None:
@@ -40,7 +40,7 @@ def command(model: Path | None, as_json: bool, output: Path | None, force: bool)
         values = json.loads(text)
     content = json.dumps(values, indent=2, ensure_ascii=False)
     if output is not None:
-        with whole_file(output) as beside:
+        with atomic_write(output) as beside:
             beside.write_text(content + "\n", encoding="utf-8")
     elif as_json or text is None:
         click.echo(content)

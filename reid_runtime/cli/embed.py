@@ -20,7 +20,7 @@ from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import load_model, model_options
 from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import ImageError, StorageError
-from reid_runtime.io.concurrency import written_behind
+from reid_runtime.io.concurrency import background_writer
 from reid_runtime.io.remote import is_url
 from reid_runtime.jobs import Embeddings, check_writable, write_embeddings
 from reid_runtime.jobs.folders import Folder, open_folder
@@ -46,7 +46,7 @@ class Work:
         hidden = not sys.stderr.isatty()
         with click.progressbar(length=total, label="embedding", file=sys.stderr, hidden=hidden) as bar:
             bar.update(total - len(wanted))
-            for result in self.embedder.stream(self.sources.images(wanted), soon=False):
+            for result in self.embedder.stream(self.sources.images(wanted), low_latency=False):
                 if result.error is not None and self.on_error == "raise":
                     raise ImageError(f"{self.sources.ids[wanted[result.index]]}: {result.error}") from result.error
                 yield result
@@ -206,11 +206,11 @@ def embed_to_folder(work: Work, folder: Folder, shard: Shard) -> list[tuple[str,
         done[number] = part
 
     try:
-        with written_behind(write) as hand:
+        with background_writer(write) as submit:
             of_part = (number for number in left for _ in job.rows(number))
             paired = zip(of_part, work.results([job.rows(number) for number in left]), strict=True)
             for number, some in groupby(paired, key=lambda pair: pair[0]):
-                hand((number, [result for _, result in some]))
+                submit((number, [result for _, result in some]))
     except BaseException:  # Ctrl-C and SIGTERM too
         finished = sum(part.pictures for part in done.values())
         words = [word for word in sys.argv[2:] if word not in ("--resume", "--force")]

@@ -54,7 +54,7 @@ def _embed(embedder: Embedder, pictures: list[Picture], advance: Callable[[], No
     vectors = np.empty((len(pictures), embedder.dimension), np.float32)
     sizes = np.empty((len(pictures), 2), np.int32)
     failed = []
-    for result in embedder.stream(_sources(pictures), "rgb", soon=False):
+    for result in embedder.stream(_sources(pictures), "rgb", low_latency=False):
         if result.vector is None:
             failed.append(result)
         else:

@@ -37,7 +37,7 @@ Colour = Literal["rgb", "bgr"]
 
 
 @dataclass(frozen=True)
-class Fetched:
+class RemoteImage:
     """A file of a store that is no disk: its bytes, or why it could not be read."""
 
     name: str
@@ -45,7 +45,7 @@ class Fetched:
     error: str = ""
 
 
-ImageSource = str | os.PathLike[str] | bytes | Fetched | Image.Image | npt.NDArray[np.uint8]
+ImageSource = str | os.PathLike[str] | bytes | RemoteImage | Image.Image | npt.NDArray[np.uint8]
 """A path, the bytes of a file, a fetched file, a Pillow image, or an (H, W, 3) uint8 array, which must come with its
 colour order.
 """
@@ -77,7 +77,7 @@ def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
             return _to_rgb(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(io.BytesIO(source))
-    if isinstance(source, Fetched):
+    if isinstance(source, RemoteImage):
         if source.content is None:
             raise ImageError(f"cannot be read: {source.error}")
         return _decode(io.BytesIO(source.content))
@@ -97,7 +97,7 @@ def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
         raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def own(source: ImageSource) -> ImageSource:
+def detach(source: ImageSource) -> ImageSource:
     """The source in a form that later changes to it cannot reach; for the thread that takes it from the caller.
 
     Buffers are copied, and a lazy Pillow image is read: given twice, two threads would read its file at once.

@@ -1,23 +1,19 @@
-"""Files that are there whole or not at all, written beside their name, flushed to disk, renamed; folders of one run."""
+"""Files that are there whole or not at all, written beside their name, flushed to disk, renamed."""
 
 import os
 import re
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from reid_runtime.errors import StorageError
 
-if sys.platform != "win32":
-    import fcntl
-
 _LEFT_BEHIND = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; when the block ends well it is flushed and takes `path`'s name.
 
     When the block raises, or is killed, nothing under `path` has changed. The name beside is one that no other run
@@ -34,8 +30,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     _flush_folder(path.parent)
 
 
-def is_left_behind(name: str) -> bool:
-    """Whether a file's name is one that `whole_file` writes to: what a killed run may leave."""
+def is_stale_temp(name: str) -> bool:
+    """Whether a file's name is one that `atomic_write` writes to: what a killed run may leave."""
     return _LEFT_BEHIND.fullmatch(name) is not None
 
 
@@ -53,35 +49,7 @@ def _flush_folder(folder: Path) -> None:
             os.close(number)
 
 
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Within the block no other run is in such a block of this folder; StorageError where one is, or no folder.
-
-    The lock is on the folder itself and ends with the process, however that ends. Windows has none of the kind, and
-    some file systems, of networks above all, have none at all: there nothing keeps two runs apart.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    try:
-        number = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be opened: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError(
-                f"another run is going on in {folder}: wait for its end, or choose another folder"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(number)
-
-
-def check_new_file(path: Path, force: bool) -> None:
+def ensure_writable(path: Path, force: bool) -> None:
     """Find out before the work starts whether a file of this name can be written; raises StorageError.
 
     An existing file is in the way unless `force` is true; a folder always is.

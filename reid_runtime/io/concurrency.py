@@ -13,12 +13,12 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def in_order(
-    make: Callable[[Item], Made], items: Iterable[Item], threads: int, ahead: int
+def parallel_map(
+    make: Callable[[Item], Made], items: Iterable[Item], threads: int, prefetch: int
 ) -> Generator[Made, None, None]:
-    """`make` of every item, in the items' order, with at most `ahead` of them taken from the input in advance.
+    """`make` of every item, in the items' order, with at most `prefetch` of them taken from the input in advance.
 
-    It starts with FIRST in advance and takes two for each one given out until there are `ahead`, so that a slow
+    It starts with FIRST in advance and takes two for each one given out until there are `prefetch`, so that a slow
     input, a camera, has its first result soon.
     Closing the generator waits for the threads at work and ends them.
     An error in `make` is raised at its item's turn. When `items` itself raises, what was taken before is still
@@ -28,7 +28,7 @@ def in_order(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     waiting: deque[Future[Made]] = deque()
     source_error: Exception | None = None
-    more, limit = True, min(FIRST, ahead)
+    more, limit = True, min(FIRST, prefetch)
     try:
         while more or waiting:
             while more and len(waiting) < limit:
@@ -40,7 +40,7 @@ def in_order(
                     source_error, more = error, False
             if waiting:
                 yield waiting.popleft().result()
-                limit = min(limit + 1, ahead)
+                limit = min(limit + 1, prefetch)
         if source_error is not None:
             raise source_error
     finally:
@@ -48,7 +48,7 @@ def in_order(
 
 
 @contextmanager
-def written_behind(write: Callable[[Item], None], waiting: int = 1) -> Iterator[Callable[[Item], None]]:
+def background_writer(write: Callable[[Item], None], waiting: int = 1) -> Iterator[Callable[[Item], None]]:
     """A call that hands its item to `write`, which runs in a thread of its own, one item after the other.
 
     While one item is written, at most `waiting` more are held: then the call blocks until there is room. An error
@@ -68,20 +68,20 @@ def written_behind(write: Callable[[Item], None], waiting: int = 1) -> Iterator[
                 broken = True
                 raise
 
-    def hand(item: Item) -> None:
+    def submit(item: Item) -> None:
         while pending and (len(pending) > waiting or pending[0].done()):
             pending.popleft().result()
         pending.append(pool.submit(write_next, item))
 
     try:
-        yield hand
+        yield submit
         while pending:
             pending.popleft().result()
     finally:
         pool.shutdown(wait=True)
 
 
-def windows(items: Iterable[Item], size: int, first: int = FIRST) -> Iterator[list[Item]]:
+def chunked(items: Iterable[Item], size: int, first: int = FIRST) -> Iterator[list[Item]]:
     """The items in lists of `first`, then of twice as many each time up to `size`, the last one shorter.
 
     What came before an error is given out, then the error is raised.

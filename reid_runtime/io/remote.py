@@ -10,7 +10,7 @@ def is_url(name: str) -> bool:
     return "://" in name
 
 
-def open_store(url: str) -> tuple[Any, str]:
+def open_remote(url: str) -> tuple[Any, str]:
     """(fsspec's file system, the place in it) of a URL; raises StorageError.
 
     Credentials and endpoints are those of the store's own client: for S3 `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and

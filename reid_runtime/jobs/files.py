@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from reid_runtime.errors import StorageError
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.remote import is_url
 from reid_runtime.jobs.folders import open_folder
 from reid_runtime.jobs.npz import read_npz, write_npz
@@ -23,7 +23,7 @@ def check_writable(path: Path, force: bool) -> None:
         raise StorageError(f"{path}: expected a name that ends in .npz or .parquet")
     if path.suffix == ".parquet":
         import_pyarrow()
-    check_new_file(path, force)
+    ensure_writable(path, force)
 
 
 def write_embeddings(path: Path, rows: Embeddings, force: bool = False) -> None:
@@ -39,7 +39,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], Written], force: bool) ->
     """
     check_writable(path, force)
     try:
-        with whole_file(path) as beside, open(beside, "xb") as file:
+        with atomic_write(path) as beside, open(beside, "xb") as file:
             return write(file)
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error}") from error

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from reid_runtime.errors import StorageError
-from reid_runtime.io.atomic import alone_in, whole_file
-from reid_runtime.io.remote import is_url, open_store
+from reid_runtime.io.atomic import atomic_write
+from reid_runtime.io.locks import exclusive_lock
+from reid_runtime.io.remote import is_url, open_remote
 
 
 class Folder(Protocol):
@@ -37,7 +38,7 @@ class Folder(Protocol):
 
 def open_folder(name: str) -> Folder:
     """The folder of this name, which need not be there yet, or the place that an URL names."""
-    return StoreFolder(name, *open_store(name)) if is_url(name) else LocalFolder(name)
+    return StoreFolder(name, *open_remote(name)) if is_url(name) else LocalFolder(name)
 
 
 @contextmanager
@@ -59,7 +60,7 @@ class LocalFolder:
     def alone(self) -> Iterator[None]:
         """By a lock on the folder, which is made for it and goes again if nothing was written."""
         made = self._make()
-        with alone_in(Path(self.name)):
+        with exclusive_lock(Path(self.name)):
             try:
                 yield
             finally:
@@ -84,7 +85,7 @@ class LocalFolder:
         """Beside the name, flushed, renamed, and the folder flushed."""
         path = Path(self.name, name)
         self._make()
-        with _told(f"{path} could not be written"), whole_file(path) as beside:
+        with _told(f"{path} could not be written"), atomic_write(path) as beside:
             beside.write_bytes(content)
 
     def remove(self, name: str) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from reid_runtime.batching import WINDOW
 from reid_runtime.errors import StorageError
-from reid_runtime.io.atomic import is_left_behind
+from reid_runtime.io.atomic import is_stale_temp
 from reid_runtime.jobs.folders import Folder
 from reid_runtime.jobs.parquet import import_pyarrow, read_facts, read_parquet, write_parquet
 from reid_runtime.jobs.table import Embeddings, checked, join
@@ -123,7 +123,7 @@ def begin(folder: Folder, job: Job, digests: Sequence[str]) -> dict[int, Part]:
     was begun with something else, or the pictures of a part have changed since.
     """
     names = folder.names()
-    for name in filter(is_left_behind, names):
+    for name in filter(is_stale_temp, names):
         folder.remove(name)
     done: dict[int, Part] = {}
     if MANIFEST in names:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.images.decode import Fetched
-from reid_runtime.io.concurrency import in_order
-from reid_runtime.io.remote import is_url, open_store
+from reid_runtime.images.decode import RemoteImage
+from reid_runtime.io.concurrency import parallel_map
+from reid_runtime.io.remote import is_url, open_remote
 from reid_runtime.scoring.layouts.crops import PICTURE_SUFFIXES
 
 _FETCHED = 16
@@ -95,17 +95,19 @@ class Sources:
             marks=tuple(self.marks[row] for row in kept) if self.marks else (),
         )
 
-    def images(self, rows: Iterable[int]) -> Iterator[str | Fetched]:
+    def images(self, rows: Iterable[int]) -> Iterator[str | RemoteImage]:
         """What `Embedder.stream` takes, for these rows: paths, or the files that a store holds, a few fetched ahead."""
         paths = (self.paths[row] for row in rows)
-        return paths if self.store is None else in_order(self._fetch, paths, threads=_FETCHED, ahead=4 * _FETCHED)
+        return (
+            paths if self.store is None else parallel_map(self._fetch, paths, threads=_FETCHED, prefetch=4 * _FETCHED)
+        )
 
-    def _fetch(self, path: str) -> Fetched:
+    def _fetch(self, path: str) -> RemoteImage:
         url = str(self.store.unstrip_protocol(path))
         try:
-            return Fetched(url, self.store.cat_file(path))
+            return RemoteImage(url, self.store.cat_file(path))
         except Exception as error:  # every store has errors of its own
-            return Fetched(url, None, str(error) or type(error).__name__)
+            return RemoteImage(url, None, str(error) or type(error).__name__)
 
     def digest(self, rows: range) -> str:
         """SHA-256 over the rows' ids and what can be known of their content without reading it: size and time."""
@@ -233,7 +235,7 @@ def _in_stores(urls: Sequence[str]) -> Sources:
     named = others = 0
     store, first = None, urls[0]
     for url in urls:
-        here, place = open_store(url)
+        here, place = open_remote(url)
         if store is not None and here != store:
             raise SourceError(f"{first} and {url} are in two stores: name one at a time")
         store = here

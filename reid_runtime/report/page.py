@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reid_runtime.errors import StorageError
 from reid_runtime.evaluation.evaluate import Evaluation
-from reid_runtime.io.atomic import check_new_file, whole_file
+from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.report.cameras import camera_pairs
 from reid_runtime.report.charts import cmc_curve, precision_histogram
 from reid_runtime.report.markup import escaped, percent
@@ -20,7 +20,7 @@ def check_report(path: Path, force: bool) -> None:
     """Find out before the work starts whether the page can be written; raises StorageError."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise StorageError(f"{path}: expected a name that ends in .html")
-    check_new_file(path, force)
+    ensure_writable(path, force)
 
 
 def write_report(path: Path, evaluation: Evaluation, force: bool = False) -> None:
@@ -28,7 +28,7 @@ def write_report(path: Path, evaluation: Evaluation, force: bool = False) -> Non
     check_report(path, force)
     text = page(evaluation)
     try:
-        with whole_file(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error}") from error

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from reid_runtime.io.concurrency import in_order, windows, written_behind
+from reid_runtime.io.concurrency import background_writer, chunked, parallel_map
 
 
 def test_order_is_the_inputs_whatever_finishes_first():
@@ -14,12 +14,12 @@ def test_order_is_the_inputs_whatever_finishes_first():
         time.sleep(0.02 if item % 8 == 0 else 0)
         return -item
 
-    assert list(in_order(slow_first, range(60), threads=4, ahead=8)) == [-item for item in range(60)]
+    assert list(parallel_map(slow_first, range(60), threads=4, prefetch=8)) == [-item for item in range(60)]
 
 
 def test_work_is_done_side_by_side():
     together = threading.Barrier(3, timeout=10)
-    assert list(in_order(lambda item: together.wait() >= 0, range(6), threads=3, ahead=3)) == [True] * 6
+    assert list(parallel_map(lambda item: together.wait() >= 0, range(6), threads=3, prefetch=3)) == [True] * 6
 
 
 def test_endless_input_is_taken_no_further_than_asked():
@@ -30,7 +30,7 @@ def test_endless_input_is_taken_no_further_than_asked():
             taken.append(item)
             yield item
 
-    made = in_order(lambda item: item, source(), threads=2, ahead=5)
+    made = parallel_map(lambda item: item, source(), threads=2, prefetch=5)
     assert taken == []
     for place in range(50):
         assert next(made) == place
@@ -44,7 +44,7 @@ def test_error_of_an_item_comes_at_its_turn():
             raise LookupError(item)
         return item
 
-    made = in_order(refuse_three, range(10), threads=4, ahead=10)
+    made = parallel_map(refuse_three, range(10), threads=4, prefetch=10)
     assert [next(made) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(LookupError):
         next(made)
@@ -57,7 +57,7 @@ def broken(items):
 
 @pytest.mark.parametrize("ahead", [1, 3, 100])
 def test_error_of_the_input_comes_after_all_that_was_before(ahead):
-    made = in_order(lambda item: item, broken(range(7)), threads=2, ahead=ahead)
+    made = parallel_map(lambda item: item, broken(range(7)), threads=2, prefetch=ahead)
     assert list(itertools.islice(made, 7)) == list(range(7))
     with pytest.raises(ConnectionError):
         next(made)
@@ -67,7 +67,7 @@ def test_closing_ends_the_threads():
     def ours():
         return [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
-    made = in_order(lambda item: item, itertools.count(), threads=3, ahead=9)
+    made = parallel_map(lambda item: item, itertools.count(), threads=3, prefetch=9)
     next(made)
     assert ours()
     made.close()
@@ -75,18 +75,18 @@ def test_closing_ends_the_threads():
 
 
 def test_windows():
-    assert list(windows(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(windows([], 3)) == []
-    assert next(windows(itertools.count(), 2)) == [0, 1]
-    last_words = windows(broken(range(4)), 3)
+    assert list(chunked(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(chunked([], 3)) == []
+    assert next(chunked(itertools.count(), 2)) == [0, 1]
+    last_words = chunked(broken(range(4)), 3)
     assert [next(last_words), next(last_words)] == [[0, 1, 2], [3]]
     with pytest.raises(ConnectionError):
         next(last_words)
 
 
 def test_whole_windows_from_the_start():
-    assert list(windows(range(40), 16, first=16)) == [list(range(16)), list(range(16, 32)), list(range(32, 40))]
-    assert [len(window) for window in windows(range(40), 16)] == [8, 16, 16]
+    assert list(chunked(range(40), 16, first=16)) == [list(range(16)), list(range(16, 32)), list(range(32, 40))]
+    assert [len(window) for window in chunked(range(40), 16)] == [8, 16, 16]
 
 
 def test_written_in_order_by_a_thread_of_its_own():
@@ -95,9 +95,9 @@ def test_written_in_order_by_a_thread_of_its_own():
     def write(item):
         written.append((item, threading.current_thread().name))
 
-    with written_behind(write) as hand:
+    with background_writer(write) as submit:
         for item in range(20):
-            hand(item)
+            submit(item)
     assert [item for item, _ in written] == list(range(20))
     assert {name.rpartition("_")[0] for _, name in written} == {"write"}
 
@@ -107,9 +107,9 @@ def test_a_slow_writer_holds_up_the_one_who_hands():
     go, handed = threading.Semaphore(0), []
 
     def make():
-        with written_behind(lambda item: go.acquire(timeout=30), waiting=1) as hand:
+        with background_writer(lambda item: go.acquire(timeout=30), waiting=1) as submit:
             for item in range(6):
-                hand(item)
+                submit(item)
                 handed.append(item)
 
     maker = threading.Thread(target=make)
@@ -135,9 +135,9 @@ def test_error_of_the_writer_comes_once_and_nothing_is_written_behind_it(broken_
         written.append(item)
 
     def make():
-        with written_behind(write) as hand:
+        with background_writer(write) as submit:
             for item in range(10):
-                hand(item)
+                submit(item)
 
     with pytest.raises(OSError, match="No space left"):
         make()
@@ -153,9 +153,9 @@ def test_what_was_handed_over_is_written_whatever_ends_the_block(ending):
         written.append(item)
 
     def make():
-        with written_behind(write, waiting=2) as hand:
+        with background_writer(write, waiting=2) as submit:
             for item in range(3):
-                hand(item)
+                submit(item)
             raise ending
 
     with pytest.raises(ending):

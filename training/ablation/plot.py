@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 from reid_runtime.scoring.bootstrap import Interval
 
 _REAL, _OPEN, _PAPER = "#1f4e8c", "#7f8fa6", "#c0392b"
@@ -54,5 +54,5 @@ def write_plot(path: Path, practices: Mapping[str, Sequence[Mark]], title: str) 
     ]
     figure.suptitle(title, fontsize=11)
     figure.legend(handles=legend, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, format="png", dpi=110)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 from reid_runtime.scoring.bootstrap import Draws, Interval
 from reid_runtime.scoring.ranking import Summary
 from training.ablation.factors import EQUAL, Direction, Measured, Practice, Setting
@@ -60,7 +60,7 @@ def write_report(ablation: Ablation, recipe_name: str, seeds: Sequence[int]) -> 
         REPORT: _text(ablation, recipe_name, seeds, tables),
     }
     for name, text in texts.items():
-        with whole_file(ablation.folder / name) as beside:
+        with atomic_write(ablation.folder / name) as beside:
             beside.write_text(text, encoding="utf-8")
     marks = {
         f"{practice.title}; baseline: {practice.baseline.name}": [_mark(row) for row in rows if row.differences]

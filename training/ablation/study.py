@@ -22,7 +22,7 @@ import torch
 
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import LongestSide
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 from reid_runtime.scoring.ranking import Scores
 from training.ablation.evaluators import Judge
 from training.ablation.factors import Practice, Setting
@@ -121,7 +121,7 @@ class Ablation:
             stages.rank(self.crops, recipe, self._job(folder, weights, start))
         network = read_checkpoint(folder / FINAL).network().to(torch.device(self.device))
         scores = self.judge.score(network, LongestSide(recipe.network.size))
-        with whole_file(folder / SCORES) as beside, open(beside, "wb") as file:
+        with atomic_write(folder / SCORES) as beside, open(beside, "wb") as file:
             np.savez(file, **vars(scores))
         # Of no more use, and with the optimiser's memory two to three times the model.
         (folder / LAST).unlink(missing_ok=True)
@@ -176,7 +176,7 @@ class Ablation:
                 )
             plan["weights"] = known | plan["weights"]
         self.folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
 
     def _plan(self) -> dict[str, Any]:

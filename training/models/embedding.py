@@ -7,7 +7,7 @@ import torch
 
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.images.resize import Pixels, ResizeRule, resize
-from reid_runtime.io.concurrency import in_order
+from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.scoring.vectors import Vectors
 from training.models.network import EmbeddingNetwork
 
@@ -32,7 +32,7 @@ def embed_images(
 
     vectors = torch.empty(len(images), network.projection.out_features)
     with torch.inference_mode():
-        for rows, pixels in in_order(batch, same_shape_batches(shapes, MAX_PIXELS), threads=2, ahead=4):
+        for rows, pixels in parallel_map(batch, same_shape_batches(shapes, MAX_PIXELS), threads=2, prefetch=4):
             with autocast(device, precision):
                 vectors[rows] = network(pixels.to(device)).float().cpu()
     return vectors.numpy()

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 from reid_runtime.model_file.contract import TrainedOn
 from training.models.network import EmbeddingNetwork, folded
 from training.recipe import Architecture, Recipe, recipe_from
@@ -113,7 +113,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "trained_on": json.dumps([as_plain(seen) for seen in checkpoint.trained_on]),
         "progress": json.dumps(as_plain(checkpoint.progress)),
     }
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         save_file({key: value.detach().contiguous() for key, value in checkpoint.tensors.items()}, beside, metadata)
 
 

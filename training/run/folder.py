@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import alone_in
+from reid_runtime.io.locks import exclusive_lock
 
 
 class RunFolderError(ReidRuntimeError):
@@ -23,7 +23,7 @@ def run_folder(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with alone_in(folder):
+        with exclusive_lock(folder):
             yield
     except (OSError, SafetensorError) as error:
         raise RunFolderError(

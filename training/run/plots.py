@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 from training.run.record import read_metrics
 
 PLOTS = "plots.png"
@@ -43,5 +43,5 @@ def write_plots(folder: Path) -> None:
         axis.set_title(title, loc="left", fontsize=10)
         axis.grid(alpha=0.3)
     axes[-1].set_xlabel("update")
-    with whole_file(folder / PLOTS) as beside:
+    with atomic_write(folder / PLOTS) as beside:
         figure.savefig(beside, format="png", dpi=100)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import LongestSide, Pixels
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 from reid_runtime.scoring.labels import Integers
 from training.data.cutout import largest_extent
 from training.data.student_view import suffered, view_of
@@ -71,7 +71,7 @@ def _vectors_of(
 
     progress = tqdm(shown(), total=len(crops.images), desc=f"{teacher.contract.name}, view {view + 1}", disable=None)
     vectors = torch.from_numpy(teacher.embed(progress, colour="rgb"))
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         save_file({"vectors": vectors}, beside, {"made_of": made_of})
     return vectors
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from reid_runtime.images.resize import LongestSide, Pixels
-from reid_runtime.io.concurrency import in_order
+from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.scoring.labels import Integers
 from training.data.training_set import TrainingCrops
 from training.models.embedding import autocast
@@ -161,7 +161,7 @@ class EpochStage:
             ]
 
         # The images of the next updates are made in threads while the network works on this one.
-        with closing(in_order(make, self._from(update), threads=2, ahead=3)) as made:
+        with closing(parallel_map(make, self._from(update), threads=2, prefetch=3)) as made:
             for (epoch, _), groups in zip(self._from(update), made, strict=True):
                 loss, agreement = self._accumulate(groups)
                 yield Measures(loss, agreement, sum(len(labels) for _, labels in groups), self.rule(epoch).size)

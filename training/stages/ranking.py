@@ -13,7 +13,7 @@ import torch
 
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.images.resize import LongestSide, Pixels
-from reid_runtime.io.concurrency import in_order
+from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.scoring.labels import Integers
 from training.data.augmentation import augment
 from training.data.cutout import largest_extent
@@ -98,7 +98,7 @@ class RankingStage:
             return [[self.show(triplets, update, number, stream) for stream in range(3)] for number in chunk]
 
         loss = agreement = 0.0
-        with closing(in_order(prepare, chunks, threads=2, ahead=max(2, 16 // together))) as prepared:
+        with closing(parallel_map(prepare, chunks, threads=2, prefetch=max(2, 16 // together))) as prepared:
             for images in prepared:
                 losses, agreed = self.loss(*self._embed(images))
                 total = losses.sum() / len(triplets)

@@ -27,7 +27,7 @@ from reid_runtime.backends.tensorrt.progress import Progress, nothing
 from reid_runtime.backends.tensorrt.selftest import proved
 from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder, note_built, require_private
 from reid_runtime.errors import BackendError, ContractError
-from reid_runtime.io.atomic import whole_file
+from reid_runtime.io.atomic import atomic_write
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.selftest import Pinned, whole_record
@@ -103,7 +103,7 @@ class EngineCache:
         of_what = f"{trt.__name__}-{trt.__version__}-{find_gpu().name}"
         path = self.folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', of_what)}.timings"
         built = build(trt, request, progress, path.read_bytes() if path.is_file() else b"")
-        with suppress(OSError), whole_file(path) as beside:  # without them the next build takes longer, no more
+        with suppress(OSError), atomic_write(path) as beside:  # without them the next build takes longer, no more
             beside.write_bytes(built.timings)
         return built
 
@@ -186,7 +186,7 @@ def write_engine(path: Path, engine: Engine) -> None:
     """
     text = sidecar_text(engine)
     try:
-        with whole_file(path) as blob, whole_file(sidecar_path(path)) as sidecar:
+        with atomic_write(path) as blob, atomic_write(sidecar_path(path)) as sidecar:
             blob.write_bytes(engine.blob)
             sidecar.write_text(text, encoding="utf-8", newline="")
     except OSError as error:

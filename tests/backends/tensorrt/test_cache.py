@@ -138,7 +138,7 @@ def test_a_full_disk_does_not_cost_the_engine(cache, tiny_model, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache_module, "whole_file", full)
+    monkeypatch.setattr(cache_module, "atomic_write", full)
     with pytest.warns(UserWarning, match="No space left on device: the engine serves this process alone"):
         assert cache.get_or_build(tiny_model).blob == b"engine 1"
 
