@@ -16,8 +16,8 @@ from reid_runtime.backends.cuda.crops import compile_crops, launch_crops
 from reid_runtime.backends.tensorrt.runner import DeviceBuffer, PinnedBuffer
 from reid_runtime.errors import BackendError
 from reid_runtime.images.decode import Colour
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import Pixels, resize
-from reid_runtime.model_file.contract import InputFormat
 
 MIB = 1 << 20
 COPIES = (1 * MIB, 64 * MIB)

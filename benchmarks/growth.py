@@ -27,7 +27,7 @@ from benchmarks.timing import Interval, median_interval
 from reid_runtime.backends.base import Array, Backend
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.images.decode import to_model_input
+from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import FixedSize, resize
 from reid_runtime.scoring.ranking import score
 

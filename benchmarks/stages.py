@@ -35,6 +35,7 @@ from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder, Vectors
 from reid_runtime.images import decode as images
+from reid_runtime.images.model_input import to_model_input
 from reid_runtime.jobs import Embeddings
 
 STAGES = ("decode", "resize", "copy", "inference", "write")
@@ -70,7 +71,7 @@ def stages(embedder: Embedder, files: Sequence[Path], folder: Path) -> dict[str,
     ready = [embedder._resized(picture) for picture in decoded]
     shapes = [(picture.shape[0], picture.shape[1]) for picture in ready]
     batches = [
-        images.to_model_input(np.stack([ready[row] for row in rows]), embedder.contract.input)
+        to_model_input(np.stack([ready[row] for row in rows]), embedder.contract.input)
         for rows in same_shape_batches(shapes, embedder.backend.max_batch_pixels)
     ]
     vectors = np.random.default_rng(0).standard_normal((WINDOW, embedder.dimension), np.float32)
@@ -136,7 +137,7 @@ def measure_stages(setup: Setup, subjects: list[Subject]) -> Found:
 
 def _apart(setup: Setup, subject: Subject) -> Found:
     """Host and device time of the inference, apart, where that can be measured."""
-    batch = images.to_model_input(np.stack(one_size(setup.evidence.crops, CROPS)), subject.embedder.contract.input)
+    batch = to_model_input(np.stack(one_size(setup.evidence.crops, CROPS)), subject.embedder.contract.input)
     try:
         samples = host_and_device(subject.embedder, batch, _ROUNDS, setup.budget.warmup)
     except Exception as error:  # of torch or an engine, whatever it is; the stages are measured already

@@ -28,7 +28,8 @@ from reid_runtime.backends.base import Array
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.images.decode import load_image, to_model_input
+from reid_runtime.images.decode import load_image
+from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.jobs import Embeddings
 

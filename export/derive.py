@@ -14,8 +14,8 @@ from export.graph import write_contract, write_model
 from export.parity import ParityError
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.io.atomic import atomic_write, ensure_writable
-from reid_runtime.model_file.contract import InputFormat
 from reid_runtime.verification import verify
 
 

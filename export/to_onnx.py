@@ -27,9 +27,10 @@ from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide, Pixels
 from reid_runtime.io.atomic import atomic_write, ensure_writable
-from reid_runtime.model_file.contract import Contract, InputFormat
+from reid_runtime.model_file.contract import Contract
 from training.models.network import EmbeddingNetwork, graph_recipe
 from training.run.checkpoint import Checkpoint, read_checkpoint
 

@@ -22,7 +22,8 @@ from reid_runtime.backends.cuda.crops import FrameOnGpu, crop_runner
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
 from reid_runtime.images.boxes import Framed, Mask, read_frame, read_frames
-from reid_runtime.images.decode import Colour, ImageSource, RemoteImage, detach, load_image, to_model_input
+from reid_runtime.images.decode import Colour, ImageSource, RemoteImage, detach, load_image
+from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.model_file.contract import Contract

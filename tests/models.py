@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
-from reid_runtime.model_file.contract import METADATA_KEY, Contract, InputFormat, TrainedOn
+from reid_runtime.model_file.contract import METADATA_KEY, Contract, TrainedOn
 
 DIMENSION = 8
 

@@ -14,7 +14,7 @@ from PIL import Image
 from reid_runtime.backends.onnx import import_onnxruntime
 from reid_runtime.backends.openvino import import_openvino, openvino_core
 from reid_runtime.errors import MissingBackendError
-from reid_runtime.images.decode import to_model_input
+from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.model_file.contract import Contract
 

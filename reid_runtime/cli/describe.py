@@ -9,9 +9,10 @@ from reid_runtime.backends import open_backend
 from reid_runtime.backends.tensorrt.engine import read_entry
 from reid_runtime.contract_template import draft
 from reid_runtime.embedder import artefact_digest, default_model
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.io.atomic import atomic_write, ensure_writable
-from reid_runtime.model_file.contract import METADATA_KEY, Contract, InputFormat, blanks
+from reid_runtime.model_file.contract import METADATA_KEY, Contract, blanks
 from reid_runtime.model_file.onnx import read_onnx_file, require_file
 from reid_runtime.model_file.selftest import whole_record
 

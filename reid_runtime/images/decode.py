@@ -31,7 +31,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from reid_runtime.errors import ImageError
 from reid_runtime.images.resize import Pixels
-from reid_runtime.model_file.contract import InputFormat
 
 Colour = Literal["rgb", "bgr"]
 
@@ -213,19 +212,3 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # as above: the parser stumbles over damage in many ways
         return 1
-
-
-def to_model_input(batch: Pixels, wanted: InputFormat) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
-    """A batch (N, H, W, 3) uint8 RGB in the format that a model states; for our own graphs the batch itself."""
-    if wanted.colour == "bgr":
-        batch = batch[..., ::-1]
-    if wanted.layout == "NCHW":
-        batch = batch.transpose(0, 3, 1, 2)
-    if wanted.dtype == "uint8":
-        return np.ascontiguousarray(batch)
-    channels = (3, 1, 1) if wanted.layout == "NCHW" else (3,)
-    pixels = batch.astype(np.float32, order="C")
-    pixels *= np.float32(wanted.scale)
-    pixels -= np.asarray(wanted.mean, np.float32).reshape(channels)
-    pixels /= np.asarray(wanted.deviation, np.float32).reshape(channels)
-    return pixels

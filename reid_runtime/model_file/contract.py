@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from reid_runtime.errors import ContractError
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import FixedSize, LongestSide, ResizeRule
 
 VERSION = 1
@@ -41,22 +42,6 @@ class Score:
     rank_1: float
     map_finite_sum: float
     map_trapezoid: float
-
-
-@dataclass(frozen=True)
-class InputFormat:
-    """How a model wants its pixels: value v of 0 to 255 goes in as (v * scale - mean) / deviation.
-
-    Mean and deviation are in the order of `colour`. The defaults are our own graphs', which do all of that inside;
-    a model of others states its own.
-    """
-
-    layout: Literal["NHWC", "NCHW"] = "NHWC"
-    dtype: Literal["uint8", "float32"] = "uint8"
-    colour: Literal["rgb", "bgr"] = "rgb"
-    scale: float = 1.0
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import gpu_device
 from benchmarks.gpu_device import OwnArray, benches, boxes_in, by_pillow, measure_copies, measure_device, measure_pixels
 from reid_runtime.errors import BackendError
-from reid_runtime.model_file.contract import InputFormat
+from reid_runtime.images.model_input import InputFormat
 
 from ..backends.cuda.fake import FakeCuda
 

@@ -16,8 +16,8 @@ from onnx import helper, numpy_helper
 from export import derive, to_fp16, to_int8
 from export.gate import Proof
 from reid_runtime.agreement import Agreement
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
-from reid_runtime.model_file.contract import InputFormat
 
 from ..pictures import encode
 from ..pinned import tamper

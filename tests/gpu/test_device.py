@@ -5,8 +5,7 @@ import pytest
 
 from benchmarks.gpu_device import OwnArray, benches, boxes_in, by_pillow
 from reid_runtime.backends.cuda.arrays import device_array, on_device
-from reid_runtime.images.decode import to_model_input
-from reid_runtime.model_file.contract import InputFormat
+from reid_runtime.images.model_input import InputFormat, to_model_input
 
 from ..backends.cuda import provider
 from ..models import FOREIGN

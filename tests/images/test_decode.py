@@ -10,8 +10,8 @@ from PIL import Image
 
 from reid_runtime.errors import ImageError
 from reid_runtime.images import decode as images
-from reid_runtime.images.decode import load_image, to_model_input
-from reid_runtime.model_file.contract import InputFormat
+from reid_runtime.images.decode import load_image
+from reid_runtime.images.model_input import InputFormat, to_model_input
 
 from ..pictures import UPRIGHT, claiming, encode, exif, picture, png
 

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from reid_runtime.errors import ContractError
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import FixedSize, LongestSide
-from reid_runtime.model_file.contract import Contract, InputFormat, Score, TrainedOn
+from reid_runtime.model_file.contract import Contract, Score, TrainedOn
 
 from ..models import CONTRACT, FOREIGN
 

@@ -15,8 +15,8 @@ from reid_runtime.backends.cuda.base import MAX_SHARED, Cuda
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.errors import BackendError, ImageError
 from reid_runtime.images.decode import Colour
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import ResizeRule
-from reid_runtime.model_file.contract import InputFormat
 
 SOURCE = Path(__file__).with_name("crops.cu")
 FUNCTION = "crops"

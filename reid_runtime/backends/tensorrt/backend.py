@@ -31,7 +31,8 @@ from reid_runtime.backends.tensorrt.profiles import Profile, Shape
 from reid_runtime.backends.tensorrt.runner import ALIGNMENT, Fill, Lane, Runner, Vectors
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.images.decode import Colour
-from reid_runtime.model_file.contract import Contract, InputFormat
+from reid_runtime.images.model_input import InputFormat
+from reid_runtime.model_file.contract import Contract
 
 
 def open_tensorrt(

@@ -18,7 +18,7 @@ from reid_runtime.backends.tensorrt.onnx_check import check_graph
 from reid_runtime.backends.tensorrt.profiles import Profile, Shape
 from reid_runtime.backends.tensorrt.progress import Progress, Watch, monitor, nothing
 from reid_runtime.errors import BackendError
-from reid_runtime.model_file.contract import InputFormat
+from reid_runtime.images.model_input import InputFormat
 
 if TYPE_CHECKING:
     import tensorrt

@@ -10,7 +10,8 @@ from reid_runtime.agreement import compare
 from reid_runtime.backends.tensorrt.engine import Engine
 from reid_runtime.backends.tensorrt.gpu import NoGpuError, find_gpu
 from reid_runtime.errors import BackendError
-from reid_runtime.images.decode import load_image, to_model_input
+from reid_runtime.images.decode import load_image
+from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import resize
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.selftest import Pinned, least_cosine

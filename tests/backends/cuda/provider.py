@@ -14,8 +14,8 @@ from reid_runtime.backends.cuda import bindings, open_cuda
 from reid_runtime.backends.cuda.arrays import DeviceArray
 from reid_runtime.backends.cuda.crops import compile_crops, launch_crops
 from reid_runtime.errors import BackendError
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import resize
-from reid_runtime.model_file.contract import InputFormat
 
 
 def travel(cuda):

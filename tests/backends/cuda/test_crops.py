@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from reid_runtime.backends.cuda.arrays import DeviceArray
 from reid_runtime.backends.cuda.crops import SOURCE, check_frame
 from reid_runtime.errors import BackendError, ImageError
-from reid_runtime.images.decode import to_model_input
+from reid_runtime.images.model_input import InputFormat, to_model_input
 from reid_runtime.images.resize import FixedSize, LongestSide, resize
-from reid_runtime.model_file.contract import InputFormat
 
 from ...models import FOREIGN
 from .host import crops_on_host

@@ -12,8 +12,8 @@ from reid_runtime.backends.tensorrt.build import Request, build
 from reid_runtime.backends.tensorrt.engine import BuildOptions
 from reid_runtime.backends.tensorrt.gpu import NoGpuError
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
+from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
-from reid_runtime.model_file.contract import InputFormat
 
 from .fake_builder import BrokenRuleError, fake_tensorrt
 from .stand_in import GPU
