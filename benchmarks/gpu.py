@@ -225,7 +225,7 @@ def as_markdown(report: Report) -> str:
 @click.command()
 @click.option(
     "--backbone", "backbones", multiple=True, default=["mobilenetv2", "resnet50"], show_default=True,
-    help="A name of training.backbones; may be repeated.",
+    help="A name of training.models.backbones; may be repeated.",
 )  # fmt: skip
 @click.option("--rounds", default=30, show_default=True, help="Samples of each case.")
 @click.option(

@@ -22,7 +22,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.images.resize import resize
 from reid_runtime.io.atomic import ensure_writable
-from training.models.backbones import initialise
+from training.models.weights import initialise
 from training.run.checkpoint import untrained, write_checkpoint
 
 _PERCENTILE = 99.0

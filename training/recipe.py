@@ -18,7 +18,7 @@ class Architecture:
     """Image at its own size, convolutional backbone, global pooling, fully connected layer, L2 normalisation."""
 
     backbone: str = "resnet101"
-    """A name of training.backbones. The paper: ResNet-101 (81.2 mAP on Market-1501; 76.3 with ResNet-50)."""
+    """A name of training.models.backbones. The paper: ResNet-101 (81.2 mAP on Market-1501; 76.3 with ResNet-50)."""
     pooling: Literal["max", "average", "gem"] = "max"
     """Global pooling. The paper: max (81.2; average 80.1)."""
     dimension: Count = 2048

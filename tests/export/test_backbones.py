@@ -14,8 +14,8 @@ import training.models.network
 from export.to_onnx import export_checkpoint
 from reid_runtime import Embedder
 from training.models.backbones import BACKBONES
-from training.models.network import POOLINGS
-from training.models.trunks import Backbone
+from training.models.base import Backbone
+from training.models.pooling import POOLINGS
 from training.run.checkpoint import build, untrained
 
 # One of each kind is exported in continuous integration; the others have no layer that these have not.

@@ -12,12 +12,13 @@ import torch
 from onnx import helper, numpy_helper
 
 import training.models.network
+import training.models.pooling
 from export import to_onnx
 from export.parity import FLOAT32, ParityError, require_parity
 from reid_runtime.backends.onnx import OnnxBackend
 from reid_runtime.errors import BackendError, ReidRuntimeError
+from training.models.base import Backbone
 from training.models.network import EmbeddingNetwork
-from training.models.trunks import Backbone
 from training.run.checkpoint import build, untrained
 
 from .small import loaded, small_model, write_small
@@ -197,7 +198,7 @@ def whole_window(features):
 )
 def test_what_the_real_exporter_gets_wrong_in_silence_leaves_no_file(pool, said, trunk, tmp_path, monkeypatch):
     monkeypatch.setattr(training.models.network, "backbone", lambda name: Backbone(name, 8, lambda: trunk, dict))
-    monkeypatch.setitem(training.models.network.POOLINGS, "odd", lambda: Pooling(pool))
+    monkeypatch.setitem(training.models.pooling.POOLINGS, "odd", lambda channels: Pooling(pool))
     torch.manual_seed(0)
     plain = untrained("one layer", dimension=16)
     architecture = dataclasses.replace(plain.architecture, pooling="odd")

@@ -11,7 +11,7 @@ import training.models.network
 from export import to_onnx
 from export.parity import BATCHES, FLOAT32, SIZES, ParityError, probes, require_parity
 from reid_runtime import BackendError
-from training.models.trunks import Backbone
+from training.models.base import Backbone
 from training.run.checkpoint import untrained
 
 

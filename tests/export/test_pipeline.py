@@ -18,7 +18,7 @@ from export import pipeline, to_fp16
 from export.derive import ExportError
 from reid_runtime.images.resize import LongestSide, resize
 from reid_runtime.model_file.contract import TrainedOn
-from training.models.trunks import Backbone
+from training.models.base import Backbone
 from training.run.checkpoint import build, untrained
 
 from .small import loaded

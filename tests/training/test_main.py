@@ -21,8 +21,8 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import LongestSide
 from training.__main__ import main
 from training.data.training_set import load_training
+from training.models.backbones import BACKBONES
 from training.models.network import EmbeddingNetwork
-from training.models.trunks import BACKBONES
 from training.postprocess.bn_calibration import StatisticsError, take_statistics
 from training.recipe import read_recipe
 from training.run.checkpoint import read_checkpoint, untrained, write_checkpoint

@@ -10,8 +10,9 @@ from torch import nn
 
 from reid_runtime.images.resize import LongestSide
 from training.data.training_set import TrainingCrops
+from training.models.backbones import BACKBONES
+from training.models.base import Backbone
 from training.models.frozen import fix
-from training.models.trunks import BACKBONES, Backbone
 from training.recipe import (
     Architecture,
     Augmentation,

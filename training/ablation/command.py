@@ -12,7 +12,8 @@ from training.ablation.factors import NAMES, practice
 from training.ablation.report import write_report
 from training.ablation.study import Ablation, Weights, budgeted
 from training.data.training_set import load_training
-from training.models.backbones import PUBLISHED, backbone
+from training.models.backbones import backbone
+from training.models.weights import PUBLISHED
 from training.recipe import read_recipe
 from training.run.trainer import Pace
 

@@ -27,8 +27,9 @@ from reid_runtime.scoring.ranking import Scores
 from training.ablation.evaluators import Judge
 from training.ablation.factors import Practice, Setting
 from training.data.training_set import TrainingCrops
-from training.models.backbones import PUBLISHED, backbone, initialise
+from training.models.backbones import backbone
 from training.models.frozen import fix
+from training.models.weights import PUBLISHED, initialise
 from training.recipe import Distillation, Ranking, Recipe, Validation, recipe_from
 from training.run import entry as stages
 from training.run.checkpoint import read_checkpoint

@@ -1,73 +1,88 @@
-"""The convolutional trunks, by name, and their initialisation from ImageNet weights.
+"""The registry of backbones: a new one is a function that builds its trunk, and a line in BACKBONES.
 
 torchvision's have short names ("resnet50"); "timm/NAME" is any of timm's convolutional networks, without its head.
 """
 
-import difflib
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import nn
 
+from training.models.base import Backbone, BackboneError, Tensors
 from training.models.timm import PREFIX, timm_backbone
-from training.models.trunks import BACKBONES, Backbone, BackboneError, Tensors
-from training.models.weights import read_weights, under_own_names
-
-PUBLISHED = "imagenet"
-"""Given in the place of a file of weights: the published ones."""
+from training.models.torchvision import mobilenetv2, resnet
+from training.registry import look_up
 
 
 def backbone(name: str) -> Backbone:
     """The backbone of that name, or a BackboneError that names the nearest one."""
     if name.startswith(PREFIX):
         return timm_backbone(name)
-    if name not in BACKBONES:
-        nearest = difflib.get_close_matches(name, BACKBONES, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(BACKBONES)}, and {PREFIX}NAME"
-        raise BackboneError(f"no backbone is called {name!r}; {hint}")
-    return BACKBONES[name]
+    return look_up(BACKBONES, name, "backbone", BackboneError, more=f", and {PREFIX}NAME")
 
 
-def initialise(trunk: nn.Module, name: str, weights: Path | str) -> None:
-    """Load ImageNet weights into a trunk, in place; heads are left out.
+class _ResNetTrunk(resnet.ResNet):  # type: ignore[misc]  # torchvision has no types
+    def __init__(self, block: type, layers: Sequence[int]) -> None:
+        super().__init__(block, list(layers))
+        del self.avgpool, self.fc
 
-    `weights` is a file, safetensors or a .pth state dict, with the names of the library that the backbone comes from;
-    or the word "imagenet", for the published weights (torchvision's first version, timm's default), which are
-    downloaded once into their library's own cache.
-
-    Raises BackboneError when the file cannot be read or the download fails, where a tensor lacks or has another
-    shape, and where the file is known to be made for other strides or padding than the trunk's.
-    """
-    if str(weights) == PUBLISHED:
-        tensors, note = _published(backbone(name)), ""
-    else:
-        tensors, note = read_weights(Path(weights))
-    if "first 1x1" in note and name == "resnet50":
-        raise BackboneError(
-            f"{weights} was trained with the stride in the first 1x1 convolution, {name!r} has it in the 3x3: "
-            "the features would be shifted without an error; use backbone 'resnet50-original'"
-        )
-    expected = trunk.state_dict()
-    tensors = under_own_names(tensors, expected, name)
-    # Old files lack the norms' counters of batches, which nothing here reads.
-    missing = [key for key in expected if key not in tensors and not key.endswith("num_batches_tracked")]
-    if missing:
-        raise BackboneError(f"{weights} lacks {len(missing)} of {name}'s tensors, the first is {missing[0]!r}")
-    placed = {key: tensors.get(key, tensor) for key, tensor in expected.items()}
-    for key, tensor in expected.items():
-        if placed[key].shape != tensor.shape:
-            raise BackboneError(
-                f"{weights}: {key!r} has shape {tuple(placed[key].shape)}, {name} expects {tuple(tensor.shape)}"
-            )
-    trunk.load_state_dict({key: placed[key].to(tensor.dtype) for key, tensor in expected.items()})
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            features = stage(features)
+        return features
 
 
-def _published(entry: Backbone) -> Tensors:
-    try:
-        return entry.published()
-    except BackboneError:
-        raise
-    except Exception as error:  # each library's downloads fail in their own ways
-        raise BackboneError(
-            f"the published ImageNet weights of {entry.name!r} are not to be had here: {error!s:.300}; download them "
-            "where there is a network and pass the file, --weights FILE"
-        ) from error
+class _MobileNetV2Trunk(mobilenetv2.MobileNetV2):  # type: ignore[misc]  # torchvision has no types
+    def __init__(self) -> None:
+        super().__init__()
+        del self.classifier
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.features(images)
+        return features
+
+
+def _resnet(block: type, layers: Sequence[int]) -> Callable[[], nn.Module]:
+    return lambda: _ResNetTrunk(block, layers)
+
+
+def _resnet50_original() -> nn.Module:
+    trunk = _ResNetTrunk(resnet.Bottleneck, (3, 4, 6, 3))
+    for stage in (trunk.layer2, trunk.layer3, trunk.layer4):
+        first = stage[0]
+        first.conv1.stride, first.conv2.stride = (2, 2), (1, 1)
+    return trunk
+
+
+def _torchvision(weights: type) -> Callable[[], Tensors]:
+    # The first version: the training of the papers' time. The second's longer one (label smoothing, mixed images)
+    # scores higher on ImageNet, with features that are known to transfer less well.
+    def published() -> Tensors:
+        first = weights["IMAGENET1K_V1"]  # type: ignore[index]  # an Enum
+        tensors: Tensors = first.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
+        return tensors
+
+    return published
+
+
+def _nothing_published() -> Tensors:
+    raise BackboneError(
+        "nobody publishes 'resnet50-original' in this form (torchvision's ResNet-50 has the stride in the 3x3 "
+        "convolution): pass a file, --weights FILE, or take the backbone 'resnet50'"
+    )
+
+
+BACKBONES = {
+    backbone.name: backbone
+    for backbone in (
+        Backbone("mobilenetv2", 1280, _MobileNetV2Trunk, _torchvision(mobilenetv2.MobileNet_V2_Weights)),
+        Backbone("resnet18", 512, _resnet(resnet.BasicBlock, (2, 2, 2, 2)), _torchvision(resnet.ResNet18_Weights)),
+        Backbone("resnet50", 2048, _resnet(resnet.Bottleneck, (3, 4, 6, 3)), _torchvision(resnet.ResNet50_Weights)),
+        # He et al.'s own layout, with the stride in the first 1x1 convolution: same names and shapes as
+        # torchvision's, other features. Weights made for one give wrong features in the other.
+        Backbone("resnet50-original", 2048, _resnet50_original, _nothing_published),
+        Backbone("resnet101", 2048, _resnet(resnet.Bottleneck, (3, 4, 23, 3)), _torchvision(resnet.ResNet101_Weights)),
+        Backbone("resnet152", 2048, _resnet(resnet.Bottleneck, (3, 8, 36, 3)), _torchvision(resnet.ResNet152_Weights)),
+    )
+}

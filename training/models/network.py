@@ -4,67 +4,14 @@ It takes pixels, not normalised floats: the cast and the mean and deviation that
 network, so that training, evaluation and every export share one path and nobody can feed it the wrong thing.
 """
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
-from reid_runtime.errors import ReidRuntimeError
 from training.models.backbones import backbone
-from training.models.trunks import IMAGENET_DEVIATION, IMAGENET_MEAN
-
-
-class PoolingError(ReidRuntimeError):
-    """An unknown pooling."""
-
-
-class GlobalMax(nn.Module):
-    """(N, C, h, w) to (N, C): each channel's largest value."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Pool a map of any height and width."""
-        # Not max_pool2d over the whole map: its exported window would have one map's size for ever.
-        return features.amax((2, 3))
-
-
-class GlobalAverage(nn.Module):
-    """(N, C, h, w) to (N, C): each channel's mean."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Pool a map of any height and width."""
-        return features.mean((2, 3))
-
-
-class GeneralisedMean(nn.Module):
-    """(N, C, h, w) to (N, C): mean(x^p)^(1/p), p learnt (Radenović et al., 2018). p = 1 is the mean, a large p the max.
-
-    In float32, which autocast leaves alone in all that is done here: at p = 3, float16 overflows above 40.3.
-    """
-
-    SMALLEST = 1e-6
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.p = nn.Parameter(torch.tensor(3.0))
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Pool a map of any height and width."""
-        raised = features.float().clamp_min(self.SMALLEST) ** self.p
-        pooled: torch.Tensor = raised.mean((2, 3)) ** (1.0 / self.p)
-        return pooled
-
-
-POOLINGS: dict[str, Callable[[], nn.Module]] = {"max": GlobalMax, "average": GlobalAverage, "gem": GeneralisedMean}
-
-
-def global_pooling(name: str) -> nn.Module:
-    """The pooling of that name, or a PoolingError that names the nearest one."""
-    if name not in POOLINGS:
-        nearest = difflib.get_close_matches(name, POOLINGS, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(POOLINGS)}"
-        raise PoolingError(f"no pooling is called {name!r}; {hint}")
-    return POOLINGS[name]()
+from training.models.base import IMAGENET_DEVIATION, IMAGENET_MEAN
+from training.models.pooling import global_pooling
 
 
 class EmbeddingNetwork(nn.Module):
@@ -75,7 +22,8 @@ class EmbeddingNetwork(nn.Module):
 
     def __init__(self, backbone_name: str, dimension: int, pooling: str = "max") -> None:
         super().__init__()
-        entry, pool = backbone(backbone_name), global_pooling(pooling)
+        entry = backbone(backbone_name)
+        pool = global_pooling(pooling, entry.channels)
         self.trunk = entry.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.pooling = pool
         self.projection = nn.Linear(entry.channels, dimension)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from training.models import torchvision as _torchvision  # noqa: F401  timm imports torchvision, which may need what this declares
-from training.models.trunks import Backbone, BackboneError, Tensors
+from training.models.base import Backbone, BackboneError, Tensors
 
 PREFIX = "timm/"
 

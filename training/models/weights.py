@@ -1,12 +1,17 @@
-"""Weights of others, read safely: safetensors, or a .pth that holds tensors and nothing else; and their names."""
+"""A trunk's first weights: third-party files, read safely and translated to its own names, or the published ones."""
 
 import re
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
-from training.models.trunks import BackboneError, Tensors
+from training.models.backbones import backbone
+from training.models.base import Backbone, BackboneError, Tensors
+
+PUBLISHED = "imagenet"
+"""Given in the place of a file of weights: the published ones."""
 
 _SAME_PADDING = "timm/tf_efficientnet_lite0"
 
@@ -20,6 +25,52 @@ _LITE0_BLOCK = {
     "conv_dw": "_depthwise_conv", "bn2": "_bn1",
     "conv_pwl": "_project_conv", "bn3": "_bn2",
 }  # fmt: skip
+
+
+def initialise(trunk: nn.Module, name: str, weights: Path | str) -> None:
+    """Load ImageNet weights into a trunk, in place; heads are left out.
+
+    `weights` is a file, safetensors or a .pth state dict, with the names of the library that the backbone comes from;
+    or the word "imagenet", for the published weights (torchvision's first version, timm's default), which are
+    downloaded once into their library's own cache.
+
+    Raises BackboneError when the file cannot be read or the download fails, where a tensor lacks or has another
+    shape, and where the file is known to be made for other strides or padding than the trunk's.
+    """
+    if str(weights) == PUBLISHED:
+        tensors, note = _published(backbone(name)), ""
+    else:
+        tensors, note = read_weights(Path(weights))
+    if "first 1x1" in note and name == "resnet50":
+        raise BackboneError(
+            f"{weights} was trained with the stride in the first 1x1 convolution, {name!r} has it in the 3x3: "
+            "the features would be shifted without an error; use backbone 'resnet50-original'"
+        )
+    expected = trunk.state_dict()
+    tensors = under_own_names(tensors, expected, name)
+    # Old files lack the norms' counters of batches, which nothing here reads.
+    missing = [key for key in expected if key not in tensors and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise BackboneError(f"{weights} lacks {len(missing)} of {name}'s tensors, the first is {missing[0]!r}")
+    placed = {key: tensors.get(key, tensor) for key, tensor in expected.items()}
+    for key, tensor in expected.items():
+        if placed[key].shape != tensor.shape:
+            raise BackboneError(
+                f"{weights}: {key!r} has shape {tuple(placed[key].shape)}, {name} expects {tuple(tensor.shape)}"
+            )
+    trunk.load_state_dict({key: placed[key].to(tensor.dtype) for key, tensor in expected.items()})
+
+
+def _published(entry: Backbone) -> Tensors:
+    try:
+        return entry.published()
+    except BackboneError:
+        raise
+    except Exception as error:  # each library's downloads fail in their own ways
+        raise BackboneError(
+            f"the published ImageNet weights of {entry.name!r} are not to be had here: {error!s:.300}; download them "
+            "where there is a network and pass the file, --weights FILE"
+        ) from error
 
 
 def read_weights(path: Path) -> tuple[Tensors, str]:
@@ -61,20 +112,20 @@ def _plain_state_dict(path: Path) -> Tensors:
     return found
 
 
-def under_own_names(tensors: Tensors, expected: Tensors, backbone: str) -> Tensors:
+def under_own_names(tensors: Tensors, expected: Tensors, name: str) -> Tensors:
     """The tensors under the backbone's own names, where they have names that this knows how to translate."""
-    if backbone == "mobilenetv2" and "features.1.conv.0.weight" in tensors:
+    if name == "mobilenetv2" and "features.1.conv.0.weight" in tensors:
         names = {key: _flat_name(key) for key in expected}
-    elif "_conv_stem.weight" in tensors and backbone.startswith("timm/"):
-        if backbone != _SAME_PADDING:
+    elif "_conv_stem.weight" in tensors and name.startswith("timm/"):
+        if name != _SAME_PADDING:
             raise BackboneError(
                 "these weights are EfficientNet-Lite0's as TensorFlow trained it, with its 'same' padding: in "
-                f"{backbone!r} the features would be shifted without an error; use backbone {_SAME_PADDING!r}"
+                f"{name!r} the features would be shifted without an error; use backbone {_SAME_PADDING!r}"
             )
         names = {key: lite0_name(key) for key in expected}
     else:
         return tensors
-    return {key: tensors[name] for key, name in names.items() if name in tensors}
+    return {key: tensors[theirs] for key, theirs in names.items() if theirs in tensors}
 
 
 def _flat_name(name: str) -> str:

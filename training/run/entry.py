@@ -11,9 +11,9 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import TrainedOn
 from training.data.training_set import AS_TARGETS, TrainingCrops
-from training.models.backbones import initialise
 from training.models.frozen import fix, standardise
 from training.models.network import EmbeddingNetwork
+from training.models.weights import initialise
 from training.postprocess.bn_calibration import drawn, take_statistics
 from training.recipe import Architecture, Recipe
 from training.run.checkpoint import Checkpoint, build, read_checkpoint

@@ -23,9 +23,9 @@ from reid_runtime.scoring.ranking import score
 from training.ablation.command import main
 from training.ablation.factors import PracticeError
 from training.ablation.study import AblationError
-from training.models.backbones import BackboneError
+from training.models.backbones import BACKBONES
+from training.models.base import BackboneError
 from training.models.frozen import FixedPartError
-from training.models.trunks import BACKBONES
 from training.run import entry as stages
 from training.run.checkpoint import read_checkpoint
 from training.run.trainer import TrainingError

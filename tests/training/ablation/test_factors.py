@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from training.ablation.factors import NAMES, PAPER, Measured, PracticeError, practice
-from training.models.backbones import BackboneError
+from training.models.base import BackboneError
 from training.recipe import Architecture, Classification, Mining, Ranking, Recipe, read_recipe, recipe_from
 from training.tables import differing
 

@@ -8,9 +8,10 @@ from urllib.error import URLError
 
 from safetensors.torch import save_file
 
-from training.models.backbones import BACKBONES, BackboneError, backbone, initialise
+from training.models.backbones import BACKBONES, backbone
+from training.models.base import BackboneError
 from training.models.network import EmbeddingNetwork
-from training.models.weights import lite0_name, read_weights
+from training.models.weights import initialise, lite0_name, read_weights
 
 
 def timm():
