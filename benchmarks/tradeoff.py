@@ -16,7 +16,6 @@ from reid_runtime.backends import DEVICES
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation import Task, evaluate, task_of
-from reid_runtime.images.resize import LongestSide
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.scoring.layouts.registry import read_layout
 from training.data.training_set import AS_TARGETS
@@ -69,15 +68,14 @@ def _facts(
 
 def _about(embedder: Embedder) -> dict[str, str]:
     contract = embedder.contract
-    rule, graph = contract.resize, contract.graph
-    size = f"longest side {rule.size}" if isinstance(rule, LongestSide) else f"{rule.height}×{rule.width}"
+    graph = contract.graph
     taught_by = [name for seen in contract.trained_on for name in _TAUGHT_BY.findall(seen.terms)]
     return {
         "artefact_id": embedder.artefact_id,
         "device": embedder.backend.name,
         "network": graph.partition(": ")[0] if ": " in graph else "–",
         "teacher": ", ".join(dict.fromkeys(taught_by)) or "–",
-        "input": size,
+        "input": str(contract.resize),
         "dimension": str(contract.dimension),
         "precision": contract.precision,
     }

@@ -10,6 +10,7 @@ from reid_runtime.backends import Backend, open_backend
 from reid_runtime.backends.onnx import import_onnxruntime
 from reid_runtime.backends.openvino import openvino_core
 from reid_runtime.errors import ContractError
+from reid_runtime.images.resize import RULES, FixedSize, rule_form, rule_to_json
 from reid_runtime.model_file.contract import BLANK, VERSION
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "u8": "uint8", "f32": "float32"}
@@ -104,12 +105,10 @@ def _output(path: Path, backend: Backend, layout: str, dtype: str, sides: dict[s
 
 
 def _resize(sides: dict[str, int | None]) -> dict[str, Any] | str:
-    if None not in sides.values():
-        return {"rule": "fixed", **sides, "filter": "bilinear"}
-    return (
-        f'{BLANK}the file takes several sizes; {{"rule": "longest-side", "size": N, "filter": "bilinear"}} or '
-        '{"rule": "fixed", "height": N, "width": N, "filter": "bilinear"}, as it was trained'
-    )
+    height, width = sides["height"], sides["width"]
+    if height is not None and width is not None:
+        return rule_to_json(FixedSize(height, width))
+    return f"{BLANK}the file takes several sizes; {' or '.join(map(rule_form, RULES))}, as it was trained"
 
 
 def _normalisation(dtype: str) -> dict[str, Any]:

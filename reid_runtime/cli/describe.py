@@ -10,7 +10,7 @@ from reid_runtime.backends.tensorrt.engine import read_entry
 from reid_runtime.contract_template import draft
 from reid_runtime.embedder import artefact_digest, default_model
 from reid_runtime.images.model_input import InputFormat
-from reid_runtime.images.resize import LongestSide
+from reid_runtime.images.resize import FILTER
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.model_file.contract import METADATA_KEY, Contract, blanks
 from reid_runtime.model_file.onnx import read_onnx_file, require_file
@@ -70,7 +70,7 @@ def _table(path: Path, contract: Contract, pinned: int) -> str:
         ("precision", contract.precision),
         ("parent", contract.parent or "none: a root"),
         *(("drift", f"{measure} {value:g}") for measure, value in (contract.drift or {}).items()),
-        ("resize", _resize(contract)),
+        ("resize", f"{contract.resize}; {FILTER}"),
         ("input", _input(contract.input)),
         ("output", f"{contract.dimension} numbers, {_length(contract)}, compared by {contract.metric}"),
         ("graph", contract.graph),
@@ -89,13 +89,6 @@ def _table(path: Path, contract: Contract, pinned: int) -> str:
         lines.append(f"{'' if title == last else title:<{width}}  {words}")
         last = title
     return "\n".join(lines)
-
-
-def _resize(contract: Contract) -> str:
-    rule = contract.resize
-    if isinstance(rule, LongestSide):
-        return f"the longest side becomes {rule.size} pixels, the aspect ratio stays; bilinear"
-    return f"stretched to {rule.height} high and {rule.width} wide; bilinear"
 
 
 def _input(wanted: InputFormat) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
-from reid_runtime.images.resize import FixedSize, LongestSide, ResizeRule
+from reid_runtime.images.resize import ResizeRule, rule_from_json, rule_to_json
 
 VERSION = 1
 METADATA_KEY = "reid_runtime.contract"
@@ -49,7 +49,7 @@ class Contract:
     """What a model promises. `resize` prepares the picture; `contract_id` says which vectors are comparable."""
 
     name: str
-    resize: LongestSide | FixedSize
+    resize: ResizeRule
     input: InputFormat
     unit_output: bool
     """Whether the graph's own output has unit length; where not, the runtime divides by the norm."""
@@ -73,7 +73,7 @@ class Contract:
         fixed = {
             "graph": self.graph,
             "input": _input_to_json(self.input),
-            "resize": _resize_to_json(self.resize),
+            "resize": rule_to_json(self.resize),
             "weights": self.weights,
         }
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
@@ -82,7 +82,7 @@ class Contract:
         """The JSON text, keys sorted."""
         values = asdict(self) | {
             "version": VERSION,
-            "resize": _resize_to_json(self.resize),
+            "resize": rule_to_json(self.resize),
             "input": _input_to_json(self.input),
         }
         return json.dumps(values, sort_keys=True, ensure_ascii=False)
@@ -138,8 +138,8 @@ def blanks(value: Any, place: str = "") -> Iterator[str]:
 
 def typed(kind: Any, value: Any, place: str) -> Any:
     """A JSON value as the annotation `kind` wants it; raises ContractError, naming `place`, where it is another."""
-    if kind == LongestSide | FixedSize:
-        return _resize_from_json(value, place)
+    if kind is ResizeRule:
+        return rule_from_json(value, place)
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
         kinds = get_type_hints(kind)
         if value.keys() != kinds.keys():
@@ -183,23 +183,3 @@ def _input_to_json(wanted: InputFormat) -> dict[str, Any]:
         "mean": [float(value) for value in wanted.mean],
         "deviation": [float(value) for value in wanted.deviation],
     }
-
-
-def _resize_to_json(rule: ResizeRule) -> dict[str, Any]:
-    match rule:
-        case LongestSide(size):
-            return {"rule": "longest-side", "size": size, "filter": "bilinear"}
-        case FixedSize(height, width):
-            return {"rule": "fixed", "height": height, "width": width, "filter": "bilinear"}
-    raise ContractError(f"no name is defined for the resize rule {rule!r}")
-
-
-def _resize_from_json(values: Any, source: str) -> LongestSide | FixedSize:
-    match values:
-        case {"rule": "longest-side", "size": int(size), "filter": "bilinear", **rest} if size > 0 and not rest:
-            return LongestSide(size)
-        case {"rule": "fixed", "height": int(height), "width": int(width), "filter": "bilinear", **rest} if (
-            height > 0 and width > 0 and not rest
-        ):
-            return FixedSize(height, width)
-    raise ContractError(f"{source}: expected a longest-side or fixed bilinear resize rule, found {values!r}")

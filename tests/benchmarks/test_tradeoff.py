@@ -48,7 +48,7 @@ def test_the_scores_are_the_evaluation_s(folder):
         summary = evaluate(Embedder.load(folder / f"{name}.onnx", device="cpu"), read_market(folder / "market")).scores
         assert row.facts["market: map_finite_sum"] == summary.summary().map_finite_sum
         assert row.facts["market: rank_1"] == summary.summary().rank_1
-        assert row.setting["input"] == "longest side 16"
+        assert row.setting["input"] == "longest side 16, aspect ratio kept"
 
 
 def test_the_table_orders_by_map_and_states_the_time_as_a_share(folder):

@@ -37,7 +37,7 @@ def test_the_default_model(command):
     assert rows["weights"] == known.contract.weights
     assert rows["terms"] == known.contract.trained_on[0].terms
     assert rows["scores"].startswith("Market-1501: rank-1 91.0%, mAP 76.2% (finite-sum), 75.5% (trapezoid)")
-    assert rows["resize"] == "the longest side becomes 256 pixels, the aspect ratio stays; bilinear"
+    assert rows["resize"] == "longest side 256, aspect ratio kept; bilinear"
     assert rows["pinned"].startswith("4 crops")
     assert str(default_model()) in rows["file"]
 
@@ -46,7 +46,7 @@ def test_a_derived_model_says_what_it_came_from(command, tmp_path):
     model = write_model(tmp_path / "m.onnx", FULL)
     run = command("describe", model)
     assert "parent      sha256:11\ndrift       cosine 0.999\n            map -0.001\n" in run.out
-    assert "resize      stretched to 256 high and 128 wide; bilinear" in run.out
+    assert "resize      stretched to 256×128; bilinear" in run.out
     assert "trained on  one: 12,936 crops of 751 people\nterms       research\ntrained on  zwei, größer:" in run.out
     assert run.out.endswith("pinned      nothing\n")
 

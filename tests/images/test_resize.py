@@ -1,6 +1,8 @@
 """The resize rules, and the pixels of the resize."""
 
+import dataclasses
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from reid_runtime.images.resize import FixedSize, LongestSide, resize
+from reid_runtime.errors import ContractError
+from reid_runtime.images.resize import (
+    RULES,
+    FixedSize,
+    LongestSide,
+    resize,
+    rule_form,
+    rule_from_json,
+    rule_to_json,
+)
 
 from ..pictures import picture
 
@@ -41,6 +52,26 @@ def test_longest_side_rounds_halves_up(height, width, expected):
 
 def test_fixed_size():
     assert FixedSize(256, 128).shape(31, 999) == (256, 128)
+
+
+@pytest.mark.parametrize("rule", [LongestSide(17), FixedSize(31, 7)])
+def test_a_contract_states_every_rule(rule):
+    assert rule_from_json(rule_to_json(rule), "here") == rule
+    with pytest.raises(ContractError, match=re.escape(rule_form(rule.name))):
+        rule_from_json({}, "here")
+
+
+def test_every_rule_is_tried():
+    assert set(RULES) == {"longest-side", "fixed"}
+
+
+def test_a_rule_without_a_name_is_in_no_contract():
+    @dataclasses.dataclass(frozen=True)
+    class Unregistered(FixedSize):
+        name = "fixed"
+
+    with pytest.raises(ContractError, match="no contract can state the resize rule"):
+        rule_to_json(Unregistered(1, 2))
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))

@@ -104,6 +104,8 @@ def test_unknown_and_missing_fields_are_refused(path):
         (("resize",), {"rule": "longest-side", "size": 16, "filter": "bicubic"}),
         (("resize",), {"rule": "longest-side", "size": 0, "filter": "bilinear"}),
         (("resize",), {"rule": "longest-side", "size": 16, "filter": "bilinear", "pad": True}),
+        (("resize",), {"rule": ["longest-side"], "size": 16, "filter": "bilinear"}),
+        (("resize",), {"rule": "longest-side", "size": True, "filter": "bilinear"}),
         (("resize",), "longest-side"),
         (("input",), None),
         (("input", "layout"), "CHW"),

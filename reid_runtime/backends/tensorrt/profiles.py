@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from reid_runtime.errors import BackendError
-from reid_runtime.images.resize import FixedSize, LongestSide
+from reid_runtime.images.resize import FixedSize, LongestSide, ResizeRule
 
 Shape = tuple[int, int, int]
 """(batch, height, width)"""
@@ -52,7 +52,7 @@ class Batches:
 
 
 def profiles_for(
-    rule: LongestSide | FixedSize, batches: Batches, shapes: Mapping[tuple[int, int], int] | None = None
+    rule: ResizeRule, batches: Batches, shapes: Mapping[tuple[int, int], int] | None = None
 ) -> tuple[Profile, ...]:
     """Profiles that hold whatever `rule` gives: four or five for the longest side, one for a fixed size.
 
@@ -63,6 +63,8 @@ def profiles_for(
     if isinstance(rule, FixedSize):
         size = rule.height, rule.width
         return (Profile((1, *size), (batches.optimum, *size), (batches.maximum, *size)),)
+    if not isinstance(rule, LongestSide):
+        raise BackendError(f"no TensorRT profiles are defined for the resize rule {rule}: use device 'cuda'")
     longest = rule.size
     upright: Counter[int] = Counter()
     lying: Counter[int] = Counter()
