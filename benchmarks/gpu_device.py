@@ -15,7 +15,7 @@ from reid_runtime.backends.cuda.arrays import device_array
 from reid_runtime.backends.cuda.crops import compile_crops, launch_crops
 from reid_runtime.backends.tensorrt.runner import DeviceBuffer, PinnedBuffer
 from reid_runtime.errors import BackendError
-from reid_runtime.images.decode import Colour
+from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import Pixels, resize
 
@@ -71,7 +71,7 @@ class Bench:
     def crops(
         self,
         frame: Any,
-        colour: Colour,
+        channel_order: ChannelOrder,
         corners: npt.NDArray[np.int32],
         shape: tuple[int, int],
         wanted: InputFormat,
@@ -86,7 +86,7 @@ class Bench:
 
         def run() -> None:
             array = device_array(frame, self.cuda, self.stream)
-            launch_crops(self.cuda, kernel, self.stream, array, colour, corners, boxes, shape, wanted, output)
+            launch_crops(self.cuda, kernel, self.stream, array, channel_order, corners, boxes, shape, wanted, output)
             self.cuda.synchronize(self.stream)
 
         def fetch() -> npt.NDArray[Any]:

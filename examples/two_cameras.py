@@ -14,7 +14,7 @@ def main() -> None:
     embedder = Embedder.load()
     right = total = 0
     for here, there in zip(moments(None, 12, camera=0), moments(None, 12, camera=1), strict=True):
-        first, second = embedder.embed_boxes([here.frame, there.frame], [here.boxes, there.boxes], "bgr")
+        first, second = embedder.embed_frames([here.frame, there.frame], [here.boxes, there.boxes], "bgr")
         found = there.identities[(first @ second.T).argmax(axis=1)]
         right += int(np.sum(found == here.identities))
         total += len(found)

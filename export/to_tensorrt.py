@@ -131,7 +131,7 @@ def engine_probes(engine: Engine, crops: Sequence[Pixels]) -> Iterator[Probe]:
 
 def embedding(embedder: Embedder) -> Embed:
     """The whole runtime as the gate calls it. The probes have shapes that the resize rule leaves alone."""
-    return lambda images: embedder.embed(list(images), colour="rgb")
+    return lambda images: embedder.embed(list(images), channel_order="rgb")
 
 
 def export_engine(

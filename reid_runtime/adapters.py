@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from reid_runtime.embedder import Embedder, Result, Vectors
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.images.decode import Colour
+from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.resize import Pixels
 
 
@@ -28,12 +28,12 @@ class EmbedBoxes:
     """
 
     embedder: Embedder
-    colour: Colour
+    channel_order: ChannelOrder
     """The frames' channel order; OpenCV's is "bgr". It is never guessed."""
 
     def __call__(self, frame: Pixels, boxes: Any) -> Vectors:
         """(N, D) float32 for (H, W, 3) uint8 and N boxes; raises as `Embedder.embed_boxes` does."""
-        return self.embedder.embed_boxes(frame, getattr(boxes, "xyxy", boxes), self.colour)
+        return self.embedder.embed_boxes(frame, getattr(boxes, "xyxy", boxes), self.channel_order)
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,16 @@ class EmbedBatch:
     model: str | None = None
     """A model file that every worker can read; None for the embedded default."""
     column: str = "path"
-    """The column with the pictures: paths, the bytes of files, or (H, W, 3) uint8 arrays together with `colour`."""
+    """The column with the pictures: paths, the bytes of files, or (H, W, 3) uint8 arrays, which need
+    `channel_order`.
+    """
     device: str = "cpu"
     contract: str | None = None
     threads: int | None = None
     """CPU threads of the model, and as many that decode. Several workers on one machine want as many together as it
     has cores.
     """
-    colour: Colour | None = None
+    channel_order: ChannelOrder | None = None
     """"rgb" or "bgr", for arrays."""
 
     @property
@@ -98,7 +100,7 @@ class EmbedBatch:
         if taken:
             raise ReidRuntimeError(f"the batch has {taken} already, and would lose them: rename or drop them first")
         embedder = self.embedder
-        results = list(embedder.stream(list(batch[self.column]), self.colour, low_latency=False))
+        results = list(embedder.stream(list(batch[self.column]), self.channel_order, low_latency=False))
         if isinstance(batch, dict):
             return batch | _arrays(results, embedder.dimension)
         return batch.assign(**_lists(results))

@@ -1,5 +1,7 @@
 """Embedder: the one door. Pictures of people go in, unit vectors come out, row i for input i."""
 
+from __future__ import annotations  # help() and editors show the aliases by name, not what they stand for
+
 import hashlib
 import logging
 import os
@@ -21,8 +23,8 @@ from reid_runtime.backends import Backend, open_backend, runs_engine
 from reid_runtime.backends.cuda.crops import FrameOnGpu, crop_runner
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
-from reid_runtime.images.boxes import Framed, Mask, read_frame, read_frames
-from reid_runtime.images.decode import Colour, ImageSource, RemoteImage, detach, load_image
+from reid_runtime.images.boxes import Frame, Framed, Mask, read_frame, read_frames
+from reid_runtime.images.decode import ChannelOrder, ImageSource, RemoteImage, detach, load_image
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
@@ -101,7 +103,7 @@ class Embedder:
         trust_engine: bool = False,
         graphs: int = 0,
         fallback: str | os.PathLike[str] | None = None,
-    ) -> "Embedder":
+    ) -> Embedder:
         """Load a model: an ONNX file with its contract inside, or the embedded default.
 
         device: "cpu" and "cuda" (in float32: TF32 is off) are ONNX Runtime's. "openvino" runs ONNX and OpenVINO's own
@@ -142,26 +144,31 @@ class Embedder:
             embedder.drift = _drift(exact, embedder)
         return embedder
 
+    def __repr__(self) -> str:
+        """Model, resize rule, device and terms, which decide what may be done with the vectors."""
+        terms = "; ".join(sorted({item.terms for item in self.contract.trained_on}))
+        return f"<Embedder {self.contract.name}, {self.contract.resize}, {self.backend.name}, terms: {terms}>"
+
     @property
     def dimension(self) -> int:
         """D, the length of a vector."""
         return self.contract.dimension
 
-    def embed(self, images: Sequence[ImageSource] | Iterable[ImageSource], colour: Colour | None = None) -> Vectors:
+    def embed(self, images: Iterable[ImageSource], channel_order: ChannelOrder | None = None) -> Vectors:
         """(N, D) float32, row i the unit vector of image i.
 
-        images: paths, bytes of files, Pillow images, or (H, W, 3) uint8 arrays with `colour` "rgb" or "bgr".
+        images: paths, bytes of files, Pillow images, or (H, W, 3) uint8 arrays with `channel_order` "rgb" or "bgr".
         Raises ImageError with the place and name of the first picture that cannot be used; `stream` goes on instead.
         """
         rows = []
-        for result in self.stream(images, colour, low_latency=False):
+        for result in self.stream(images, channel_order, low_latency=False):
             if result.error is not None:
                 raise ImageError(f"{_named(result.index, result.source)}: {result.error}") from result.error
             rows.append(result.vector)
         return np.stack([row for row in rows if row is not None]) if rows else np.empty((0, self.dimension), np.float32)
 
     def stream(
-        self, images: Iterable[ImageSource], colour: Colour | None = None, *, low_latency: bool = True
+        self, images: Iterable[ImageSource], channel_order: ChannelOrder | None = None, *, low_latency: bool = True
     ) -> Iterator[Result]:
         """A Result for every image, in order, over an input of any length, in bounded memory.
 
@@ -179,14 +186,16 @@ class Embedder:
             isinstance(images, np.ndarray) and images.ndim != 4
         ):
             raise ImageError(f"expected a list or stream of images, found one {type(images).__name__}: pass [image]")
-        return self._stream(images, colour, low_latency)
+        return self._stream(images, channel_order, low_latency)
 
-    def _stream(self, images: Iterable[ImageSource], colour: Colour | None, low_latency: bool) -> Iterator[Result]:
+    def _stream(
+        self, images: Iterable[ImageSource], channel_order: ChannelOrder | None, low_latency: bool
+    ) -> Iterator[Result]:
         def prepare(numbered: tuple[int, ImageSource]) -> _Prepared:
             index, source = numbered
             name = _path(source)
             try:
-                picture = load_image(source, colour)
+                picture = load_image(source, channel_order)
                 height, width = picture.shape[:2]
                 return _Prepared(name, self._resized(picture), None, width, height)
             except ImageError as error:
@@ -210,81 +219,110 @@ class Embedder:
 
     @overload
     def embed_boxes(
-        self, frame: Pixels, boxes: npt.ArrayLike, colour: Colour, *, return_valid: Literal[False] = False
+        self, frame: Frame, boxes: npt.ArrayLike, channel_order: ChannelOrder, *, return_valid: Literal[False] = False
     ) -> Vectors: ...
     @overload
     def embed_boxes(
-        self, frame: Pixels, boxes: npt.ArrayLike, colour: Colour, *, return_valid: Literal[True]
+        self, frame: Frame, boxes: npt.ArrayLike, channel_order: ChannelOrder, *, return_valid: Literal[True]
     ) -> tuple[Vectors, Mask]: ...
-    @overload
     def embed_boxes(
-        self,
-        frame: Sequence[Pixels],
-        boxes: Sequence[npt.ArrayLike],
-        colour: Colour,
-        *,
-        return_valid: Literal[False] = False,
-    ) -> list[Vectors]: ...
-    @overload
-    def embed_boxes(
-        self, frame: Sequence[Pixels], boxes: Sequence[npt.ArrayLike], colour: Colour, *, return_valid: Literal[True]
-    ) -> tuple[list[Vectors], list[Mask]]: ...
-    def embed_boxes(
-        self,
-        frame: Pixels | Sequence[Pixels],
-        boxes: Any,
-        colour: Colour,
-        *,
-        return_valid: bool = False,
-    ) -> Vectors | list[Vectors] | tuple[Vectors, Mask] | tuple[list[Vectors], list[Mask]]:
-        """(N, D) float32, row i the vector of box i, always; for a list of frames a list of such arrays.
-
-        frame: (H, W, 3) uint8 in the channel order `colour`, "rgb" or "bgr"; or a list of frames, of any sizes, from
-        as many moments and cameras as you like, which share batches. A frame that is on the GPU already
-        (`__dlpack__` or `__cuda_array_interface__`, as torch and CuPy have them) is cut and resized there by a backend
-        that can, TensorRT's. boxes: (N, 4) of x1, y1, x2, y2 in pixels, float
-        or integer, N may be 0; for a list of frames one such array each.
+        self, frame: Frame, boxes: npt.ArrayLike, channel_order: ChannelOrder, *, return_valid: bool = False
+    ) -> Vectors | tuple[Vectors, Mask]:
+        """Embed the boxes of one frame; `embed_frames` takes several, which then share batches.
 
         Pixel column c lies between x = c and c + 1. Each edge goes to the nearest line between two pixels, a half to
         the higher one (10.5 to 11), and is then clipped to the frame: a box that reaches outside keeps what is inside.
         A box that then has no pixels (outside, empty, upside down, NaN or infinite) gives a zero row, whose cosine to
         everything is 0; it is counted in `empty_boxes` and warned of once.
 
-        With return_valid=True also an (N,) mask of the rows that are vectors, or a list of them. Raises ImageError
-        for frames and boxes of another shape or kind, naming the frame in a list, before anything is embedded.
+        Args:
+            frame: (H, W, 3) uint8. One on the GPU (`__dlpack__` or `__cuda_array_interface__`, as torch and CuPy have
+                them) is cut and resized there by a backend that can, TensorRT's.
+            boxes: (N, 4) of x1, y1, x2, y2 in pixels, float or integer; N may be 0.
+            channel_order: "rgb" or "bgr", the order of the frame's channels; OpenCV's is "bgr".
+            return_valid: Whether to return the mask of boxes with pixels too.
+
+        Returns:
+            (N, D) float32 of unit length, row i for box i. With `return_valid` also an (N,) bool mask, False where
+            the row is zero.
+
+        Raises:
+            ImageError: For a frame or boxes of another shape or kind, before anything is embedded.
         """
-        several = isinstance(frame, Sequence) or np.ndim(frame) == 4
-        framed = read_frames(frame, boxes, colour) if several else [read_frame(frame, boxes, colour)]
-        rows = self._embed_framed(framed)
-        empty = sum(len(each.valid) - int(each.valid.sum()) for each in framed)
-        if empty:
-            self._count_empty(empty)
-        masks = [each.valid for each in framed]
-        if several:
-            return (rows, masks) if return_valid else rows
+        rows, masks = self._embed_framed([read_frame(frame, boxes, channel_order)])
         return (rows[0], masks[0]) if return_valid else rows[0]
 
-    def _embed_framed(self, framed: Sequence[Framed | FrameOnGpu]) -> list[Vectors]:
-        """Rows for every frame's boxes; boxes of one shape share a batch, whichever frame they are of."""
+    @overload
+    def embed_frames(
+        self,
+        frames: Sequence[Frame],
+        boxes: Sequence[npt.ArrayLike],
+        channel_order: ChannelOrder,
+        *,
+        return_valid: Literal[False] = False,
+    ) -> list[Vectors]: ...
+    @overload
+    def embed_frames(
+        self,
+        frames: Sequence[Frame],
+        boxes: Sequence[npt.ArrayLike],
+        channel_order: ChannelOrder,
+        *,
+        return_valid: Literal[True],
+    ) -> tuple[list[Vectors], list[Mask]]: ...
+    def embed_frames(
+        self,
+        frames: Sequence[Frame],
+        boxes: Sequence[npt.ArrayLike],
+        channel_order: ChannelOrder,
+        *,
+        return_valid: bool = False,
+    ) -> list[Vectors] | tuple[list[Vectors], list[Mask]]:
+        """Embed the boxes of several frames, of any sizes, moments and cameras, in batches that they share.
+
+        Args:
+            frames: Arrays (H, W, 3) uint8 as in `embed_boxes`, or one (F, H, W, 3) stack of them.
+            boxes: For each frame its (N, 4) boxes as in `embed_boxes`.
+            channel_order: "rgb" or "bgr", the order of the frames' channels.
+            return_valid: Whether to return the masks of boxes with pixels too.
+
+        Returns:
+            A list with each frame's (N, D) float32, row i for box i. With `return_valid` also the list of masks.
+
+        Raises:
+            ImageError: For frames and boxes of another shape, kind or number, naming the frame, before anything is
+                embedded.
+        """
+        rows, masks = self._embed_framed(read_frames(frames, boxes, channel_order))
+        return (rows, masks) if return_valid else rows
+
+    def _embed_framed(self, framed: Sequence[Framed | FrameOnGpu]) -> tuple[list[Vectors], list[Mask]]:
+        """Rows and masks for every frame's boxes; boxes of one shape share a batch, whichever frame they are of."""
         rows = [np.zeros((len(each.corners), self.dimension), np.float32) for each in framed]
         usable: list[tuple[int, Framed, int]] = []
-        for place, each in enumerate(framed):
+        for index, each in enumerate(framed):
             if isinstance(each, FrameOnGpu):
-                self._embed_on_gpu(each, rows[place])
+                self._embed_on_gpu(each, rows[index])
             else:
-                usable += ((place, each, box) for box in np.flatnonzero(each.valid).tolist())
+                usable += ((index, each, box) for box in np.flatnonzero(each.valid).tolist())
         for start in range(0, len(usable), _BOXES):
             part = usable[start : start + _BOXES]
             vectors = self._infer([self._resized(each.crop(box)) for _, each, box in part])
-            for (place, _, box), vector in zip(part, vectors, strict=True):
-                rows[place][box] = vector
-        return rows
+            for (index, _, box), vector in zip(part, vectors, strict=True):
+                rows[index][box] = vector
+        masks = [each.valid for each in framed]
+        empty = sum(len(mask) - int(mask.sum()) for mask in masks)
+        if empty:
+            self._count_empty(empty)
+        return rows, masks
 
     def _embed_on_gpu(self, framed: FrameOnGpu, rows: Vectors) -> None:
         """The rows of the valid boxes of a frame on the GPU, where its crops are cut and resized too."""
         backend = crop_runner(self.backend)
         for chosen, shape in framed.groups(self.contract.resize, self.backend.max_batch_pixels):
-            vectors = backend.run_crops(framed.frame, framed.colour, framed.corners[chosen], shape, self.contract.input)
+            vectors = backend.run_crops(
+                framed.frame, framed.channel_order, framed.corners[chosen], shape, self.contract.input
+            )
             rows[chosen] = self._checked(vectors, (len(chosen), *shape, 3))
 
     def _count_empty(self, boxes: int) -> None:
@@ -294,7 +332,7 @@ class Embedder:
             warnings.warn(
                 f"{boxes} boxes have no pixels in their frame and gave zero rows; counted in Embedder.empty_boxes, "
                 "return_valid=True tells which, and this is said once",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _resized(self, picture: Pixels) -> Pixels:

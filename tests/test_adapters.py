@@ -69,7 +69,7 @@ def test_a_data_frame_gets_the_columns_of_a_parquet_file(tiny, tiny_model, batch
 
 def test_arrays_with_their_colour(tiny, tiny_model):
     images = np.stack([picture(40, 20, seed) for seed in range(3)])
-    found = EmbedBatch(str(tiny_model), column="image", colour="bgr")({"image": images})
+    found = EmbedBatch(str(tiny_model), column="image", channel_order="bgr")({"image": images})
     assert np.array_equal(found["embedding"], tiny.embed(list(images), "bgr"))
 
 

@@ -35,35 +35,39 @@ def test_every_kind_of_source_gives_the_same_vector(tiny, tmp_path):
     path = tmp_path / "x.png"
     path.write_bytes(encode(image, "PNG"))
     paths = tiny.embed([path, str(path), path.read_bytes(), Image.open(path)])
-    rgb = tiny.embed([image], colour="rgb")
-    bgr = tiny.embed([image[:, :, ::-1]], colour="bgr")
+    rgb = tiny.embed([image], channel_order="rgb")
+    bgr = tiny.embed([image[:, :, ::-1]], channel_order="bgr")
     assert paths.dtype == np.float32
     assert paths.shape == (4, DIMENSION)
     for row in (*paths, *rgb, *bgr):
         assert np.array_equal(row, paths[0])
-    assert not np.allclose(tiny.embed([image], colour="bgr"), rgb, atol=1e-3)
+    assert not np.allclose(tiny.embed([image], channel_order="bgr"), rgb, atol=1e-3)
     assert np.linalg.norm(rgb) == pytest.approx(1, abs=1e-5)
 
 
 def test_inputs_of_every_length(tiny):
     assert tiny.embed([]).shape == (0, DIMENSION)
-    assert tiny.embed(np.stack([picture()] * 3), colour="rgb").shape == (3, DIMENSION)
+    assert tiny.embed(np.stack([picture()] * 3), channel_order="rgb").shape == (3, DIMENSION)
     many = [picture(seed=seed) for seed in range(5)] * 60
-    found = tiny.embed(iter(many), colour="rgb")
+    found = tiny.embed(iter(many), channel_order="rgb")
     assert np.array_equal(found, np.tile(found[:5], (60, 1)))
 
 
 @pytest.mark.parametrize("one", ["x.jpg", b"x", bytearray(b"x"), Image.new("RGB", (4, 4)), picture()])
 def test_one_image_is_not_a_list_of_images(tiny, one):
     with pytest.raises(ImageError, match=r"pass \[image\]"):
-        tiny.embed(one, colour="rgb")
+        tiny.embed(one, channel_order="rgb")
     with pytest.raises(ImageError, match=r"pass \[image\]"):
-        tiny.stream(one, colour="rgb")
+        tiny.stream(one, channel_order="rgb")
 
 
-def test_arrays_without_colour_order_are_refused(tiny):
+def test_arrays_without_channel_order(tiny):
     with pytest.raises(ImageError, match=r"image 1: .*never guessed"):
         tiny.embed([Image.new("RGB", (4, 4)), picture()])
+
+
+def test_repr_names_model_size_device_and_terms(tiny):
+    assert repr(tiny) == "<Embedder tiny, LongestSide(size=16), onnxruntime cpu, terms: free>"
 
 
 def test_embed_names_the_first_picture_that_cannot_be_used(tiny, tmp_path):
@@ -89,35 +93,35 @@ def test_rows_are_the_inputs_whatever_the_order_and_the_batch(default):
     """Bit for bit, on the real network: alone, together, shuffled."""
     images = mixed(14)
     assert len({image.shape for image in images}) > 6
-    together = default.embed(images, colour="rgb")
+    together = default.embed(images, channel_order="rgb")
     order = np.random.default_rng(1).permutation(len(images))
-    assert np.array_equal(default.embed([images[row] for row in order], colour="rgb"), together[order])
+    assert np.array_equal(default.embed([images[row] for row in order], channel_order="rgb"), together[order])
     for row in range(0, len(images), 3):
-        assert np.array_equal(default.embed([images[row]], colour="rgb")[0], together[row])
+        assert np.array_equal(default.embed([images[row]], channel_order="rgb")[0], together[row])
     assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
 
 
 def test_batches_over_the_budget_are_split(tiny, monkeypatch):
     images = [picture(seed=seed) for seed in range(20)]
-    together = tiny.embed(images, colour="rgb")
+    together = tiny.embed(images, channel_order="rgb")
     shapes = []
     run = tiny.backend.run
     monkeypatch.setattr(tiny.backend, "max_batch_pixels", 3 * 16 * 8)
     monkeypatch.setattr(tiny.backend, "run", lambda batch: shapes.append(batch.shape) or run(batch))
-    assert np.array_equal(tiny.embed(images, colour="rgb"), together)
+    assert np.array_equal(tiny.embed(images, channel_order="rgb"), together)
     assert sum(shape[0] for shape in shapes) == 20
     assert max(shape[0] for shape in shapes) == 3
 
 
 def test_threads_share_one_embedder(tiny):
     images = mixed(40)
-    expected = tiny.embed(images, colour="rgb")
+    expected = tiny.embed(images, channel_order="rgb")
     start = threading.Barrier(6)
 
     def embed(seed):
         order = np.random.default_rng(seed).permutation(len(images))
         start.wait(timeout=30)
-        return np.array_equal(tiny.embed([images[row] for row in order], colour="rgb"), expected[order])
+        return np.array_equal(tiny.embed([images[row] for row in order], channel_order="rgb"), expected[order])
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(embed, range(6)))
@@ -140,7 +144,7 @@ def test_endless_stream_is_lazy_and_its_memory_flat(tiny):
             yield image
             del image
 
-    stream = tiny.stream(camera(), colour="rgb")
+    stream = tiny.stream(camera(), channel_order="rgb")
     assert taken == 0
     for given, result in enumerate(itertools.islice(stream, 2000), 1):
         assert result.error is None
@@ -169,8 +173,8 @@ def test_camera_may_fill_one_buffer_again_and_again(tiny):
             buffer[:] = (level, 255 - level, 0)
             yield buffer
 
-    expected = tiny.embed([image.copy() for image in camera()], colour="rgb")
-    assert np.array_equal(tiny.embed(camera(), colour="rgb"), expected)
+    expected = tiny.embed([image.copy() for image in camera()], channel_order="rgb")
+    assert np.array_equal(tiny.embed(camera(), channel_order="rgb"), expected)
     assert len(np.unique(expected, axis=0)) == 50
 
 
@@ -181,7 +185,7 @@ def test_input_that_breaks_gives_what_came_before(tiny, count):
             yield picture(seed=seed % 5)
         raise ConnectionError("the camera is gone")
 
-    stream = tiny.stream(camera(), colour="rgb")
+    stream = tiny.stream(camera(), channel_order="rgb")
     assert [result.index for result in itertools.islice(stream, count)] == list(range(count))
     with pytest.raises(ConnectionError):
         next(stream)
@@ -190,7 +194,7 @@ def test_input_that_breaks_gives_what_came_before(tiny, count):
 def test_broken_model_ends_the_stream_and_its_threads(tmp_path):
     broken = Embedder.load(write_model(tmp_path / "m.onnx", output="nan"))
     with pytest.raises(BackendError) as kept:
-        list(broken.stream([picture()] * 1000, colour="rgb"))
+        list(broken.stream([picture()] * 1000, channel_order="rgb"))
     assert kept.tb is not None
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
@@ -207,20 +211,20 @@ def test_broken_model_ends_the_stream_and_its_threads(tmp_path):
 def test_output_that_breaks_the_contract_is_refused(tmp_path, output, reason):
     model = Embedder.load(write_model(tmp_path / "m.onnx", output=output))
     with pytest.raises(BackendError, match=reason):
-        model.embed([picture()], colour="rgb")
+        model.embed([picture()], channel_order="rgb")
 
 
 def test_output_of_another_dimension_is_refused(tmp_path):
     wider = CONTRACT.from_json(CONTRACT.to_json().replace(f'"dimension": {DIMENSION}', '"dimension": 512'), "x")
     model = Embedder.load(write_model(tmp_path / "m.onnx", wider))
     with pytest.raises(BackendError, match=rf"expected vectors \(1, 512\).*the model gave \(1, {DIMENSION}\)"):
-        model.embed([picture()], colour="rgb")
+        model.embed([picture()], channel_order="rgb")
 
 
 def test_input_of_another_kind_than_stated_is_refused(tmp_path):
     model = Embedder.load(write_model(tmp_path / "m.onnx", CONTRACT, like=FOREIGN))
     with pytest.raises(BackendError, match=r"onnxruntime cpu failed on a batch of shape \(1, 16, 8, 3\) uint8"):
-        model.embed([picture()], colour="rgb")
+        model.embed([picture()], channel_order="rgb")
 
 
 def test_foreign_model_with_a_stated_contract_is_what_doing_it_by_hand_gives(tmp_path):
@@ -229,7 +233,7 @@ def test_foreign_model_with_a_stated_contract_is_what_doing_it_by_hand_gives(tmp
     stated = tmp_path / "contract.json"
     stated.write_text("\ufeff" + FOREIGN.to_json(), encoding="utf-8")  # as an editor on Windows writes it
     images = mixed(9)
-    found = Embedder.load(path, contract=stated).embed(images, colour="rgb")
+    found = Embedder.load(path, contract=stated).embed(images, channel_order="rgb")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     mean, deviation = np.array([0.406, 0.456, 0.485], np.float32), np.array([0.225, 0.224, 0.229], np.float32)
     for image, row in zip(images, found, strict=True):
@@ -295,7 +299,7 @@ def test_a_camera_has_its_first_result_soon(tiny):
             taken += 1
             yield picture()
 
-    stream = tiny.stream(camera(), colour="rgb")
+    stream = tiny.stream(camera(), channel_order="rgb")
     next(stream)
     assert taken <= 24
     stream.close()
@@ -342,7 +346,7 @@ def test_threads_decode_as_many_as_they_infer(tiny_model, monkeypatch, threads):
     """Where work is shared out among processes, one that was given one core takes one."""
     together, names = threading.Barrier(threads), set()
 
-    def watched(source, colour):
+    def watched(source, channel_order):
         names.add(threading.current_thread().name)
         together.wait(timeout=30)  # as many are at work at once
         return source

@@ -24,7 +24,7 @@ def embedder(tiny_model):
 
 
 def crops(embedder, *corners):
-    return embedder.embed([FRAME[y1:y2, x1:x2] for x1, y1, x2, y2 in corners], colour="rgb")
+    return embedder.embed([FRAME[y1:y2, x1:x2] for x1, y1, x2, y2 in corners], channel_order="rgb")
 
 
 def test_boxes_are_crops(embedder):
@@ -114,7 +114,7 @@ def test_boxes_of_another_shape_are_refused(embedder, shape):
         embedder.embed_boxes(FRAME, np.zeros(shape), "rgb")
 
 
-def test_frame_must_say_its_colour_order(embedder):
+def test_frame_without_channel_order(embedder):
     with pytest.raises(ImageError, match="never guessed"):
         embedder.embed_boxes(FRAME, [(0, 0, 9, 9)], None)
     for frame in (FRAME[:, :, 0], FRAME.astype(float)):

@@ -4,6 +4,7 @@ Pixel column c lies between x = c and x = c + 1, and rows likewise. Each edge of
 two pixels, a half to the higher one (10.5 to 11), and is then clipped to the frame.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,13 @@ from PIL import Image
 from reid_runtime.backends.cuda.arrays import on_device
 from reid_runtime.backends.cuda.crops import FrameOnGpu
 from reid_runtime.errors import ImageError
-from reid_runtime.images.decode import Colour, rgb_view
+from reid_runtime.images.decode import ChannelOrder, rgb_view
 from reid_runtime.images.resize import Pixels
 
 Mask = npt.NDArray[np.bool_]
+"""(N,) which boxes have pixels."""
+Frame = Pixels | Any
+"""(H, W, 3) uint8, on the host or, through DLPack or the CUDA array interface, on the GPU."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class Framed:
     """(N,) whether a box has pixels."""
 
     @classmethod
-    def of(cls, frame: Pixels, boxes: npt.ArrayLike, colour: Colour) -> "Framed":
+    def of(cls, frame: Pixels, boxes: npt.ArrayLike, channel_order: ChannelOrder) -> "Framed":
         """Raises ImageError for a frame or boxes of another shape or kind."""
-        picture = rgb_view(frame, colour)
+        picture = rgb_view(frame, channel_order)
         corners = pixel_corners(boxes, picture.shape[0], picture.shape[1])
         left, top, right, bottom = corners.T
         return cls(picture, corners, (right > left) & (bottom > top))
@@ -44,32 +48,41 @@ class Framed:
         return self.picture[top:bottom, left:right]
 
 
-def read_frame(frame: Any, boxes: npt.ArrayLike, colour: Colour) -> Framed | FrameOnGpu:
+def read_frame(frame: Any, boxes: npt.ArrayLike, channel_order: ChannelOrder) -> Framed | FrameOnGpu:
     """A frame on the host or on the GPU with its boxes; ImageError for one of another shape or kind."""
-    if isinstance(frame, Image.Image):  # it knows its own order, which `colour` might contradict
+    if isinstance(frame, Image.Image):  # it knows its own order, which `channel_order` might contradict
         raise ImageError(
             "expected an array (height, width, 3) of uint8, found a Pillow image: pass "
-            "numpy.asarray(image.convert('RGB')) with colour='rgb'"
+            "numpy.asarray(image.convert('RGB')) with channel_order='rgb'"
+        )
+    if isinstance(frame, str | bytes):
+        raise ImageError(f"expected a frame as an array (height, width, 3) of uint8, found {type(frame).__name__}")
+    if isinstance(frame, Sequence) or getattr(frame, "ndim", 3) == 4:
+        raise ImageError(
+            f"expected one frame as an array (height, width, 3) of uint8, found {len(frame)} frames: pass them and "
+            "their boxes to embed_frames"
         )
     if not on_device(frame):
-        return Framed.of(np.asarray(frame), boxes, colour)
-    seen = Framed.of(np.broadcast_to(np.uint8(0), tuple(frame.shape)), boxes, colour)  # no pixels of its own
-    return FrameOnGpu(frame, colour, seen.corners, seen.valid)
+        return Framed.of(np.asarray(frame), boxes, channel_order)
+    seen = Framed.of(np.broadcast_to(np.uint8(0), tuple(frame.shape)), boxes, channel_order)  # no pixels of its own
+    return FrameOnGpu(frame, channel_order, seen.corners, seen.valid)
 
 
-def read_frames(frames: Any, boxes: Any, colour: Colour) -> list[Framed | FrameOnGpu]:
+def read_frames(frames: Any, boxes: Any, channel_order: ChannelOrder) -> list[Framed | FrameOnGpu]:
     """Each frame with its own boxes; ImageError that names the frame, or says that there are not as many of each."""
     if isinstance(frames, str | bytes):  # a sequence too, of letters
         raise ImageError(f"expected a frame as an array (height, width, 3) of uint8, found {type(frames).__name__}")
+    if getattr(frames, "ndim", 4) == 3:
+        raise ImageError("expected a list of frames, found one: pass [frame] and [boxes], or call embed_boxes")
     if not hasattr(boxes, "__len__") or len(frames) != len(boxes):
         found = len(boxes) if hasattr(boxes, "__len__") else type(boxes).__name__
         raise ImageError(f"expected an array of boxes for each of {len(frames)} frames, found {found}")
     framed: list[Framed | FrameOnGpu] = []
-    for place, (frame, within) in enumerate(zip(frames, boxes, strict=True)):
+    for index, (frame, within) in enumerate(zip(frames, boxes, strict=True)):
         try:
-            framed.append(read_frame(frame, within, colour))
+            framed.append(read_frame(frame, within, channel_order))
         except ImageError as error:
-            raise ImageError(f"frame {place}: {error}") from error
+            raise ImageError(f"frame {index}: {error}") from error
     return framed
 
 

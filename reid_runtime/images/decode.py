@@ -32,7 +32,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from reid_runtime.errors import ImageError
 from reid_runtime.images.resize import Pixels
 
-Colour = Literal["rgb", "bgr"]
+ChannelOrder = Literal["rgb", "bgr"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class RemoteImage:
 
 ImageSource = str | os.PathLike[str] | bytes | RemoteImage | Image.Image | npt.NDArray[np.uint8]
 """A path, the bytes of a file, a fetched file, a Pillow image, or an (H, W, 3) uint8 array, which must come with its
-colour order.
+channel order.
 """
 
 MAX_PIXELS = 64_000_000
@@ -63,14 +63,14 @@ _TURNS = {
 """What stands a picture upright, by its EXIF orientation; the others need nothing."""
 
 
-def load_image(source: ImageSource, colour: Colour | None = None) -> Pixels:
+def load_image(source: ImageSource, channel_order: ChannelOrder | None = None) -> Pixels:
     """The picture as (height, width, 3) uint8 RGB.
 
-    `colour` is the channel order of an array ("rgb" or "bgr"); it is never guessed, so an array without it is an
+    `channel_order` is the channel order of an array ("rgb" or "bgr"); it is never guessed, so an array without it is an
     ImageError, as is any picture that cannot be used. Other sources know their own order.
     """
     if isinstance(source, np.ndarray):
-        return np.ascontiguousarray(rgb_view(source, colour))
+        return np.ascontiguousarray(rgb_view(source, channel_order))
     if isinstance(source, Image.Image):
         with _damage_as_image_error():
             return _to_rgb(source)
@@ -111,17 +111,19 @@ def detach(source: ImageSource) -> ImageSource:
     return source
 
 
-def rgb_view(array: npt.NDArray[np.uint8], colour: Colour | None) -> Pixels:
-    """An (H, W, 3) uint8 array of the stated colour order, seen as RGB without a copy; ImageError for any other."""
+def rgb_view(array: npt.NDArray[np.uint8], channel_order: ChannelOrder | None) -> Pixels:
+    """An (H, W, 3) uint8 array of the stated channel order, seen as RGB without a copy; ImageError for any other."""
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ImageError(f"expected an array (height, width, 3) of uint8, found {array.shape} of {array.dtype}")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ImageError(f"expected at least one pixel, found an array of shape {array.shape}")
-    if colour == "bgr":
+    if channel_order == "bgr":
         array = array[:, :, ::-1]
-    elif colour != "rgb":
-        found = "none was given" if colour is None else f"found {colour!r}"
-        raise ImageError(f"an array's colour order is never guessed: pass colour='rgb' or colour='bgr' ({found})")
+    elif channel_order != "rgb":
+        found = "none was given" if channel_order is None else f"found {channel_order!r}"
+        raise ImageError(
+            f"an array's channel order is never guessed: pass channel_order='rgb' or channel_order='bgr' ({found})"
+        )
     return array
 
 

@@ -29,7 +29,7 @@ def crops(count, height=90, width=37):
 @pytest.mark.parametrize(("height", "width"), [(128, 64), (64, 128), (33, 90), (300, 1), (257, 131)])
 def test_the_default_model_gives_onnx_runtimes_vectors_at_any_size(pair, height, width):
     images = crops(3, height, width)
-    expected, found = (embedder.embed(images, colour="rgb") for embedder in pair)
+    expected, found = (embedder.embed(images, channel_order="rgb") for embedder in pair)
     assert (expected * found).sum(axis=1).min() > 0.99999
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
@@ -42,21 +42,21 @@ def test_the_contract_inside_the_onnx_file_is_found(pair):
 
 def test_vectors_are_the_callers_own(pair):
     _, openvino = pair
-    first = openvino.embed(crops(2), colour="rgb")
+    first = openvino.embed(crops(2), channel_order="rgb")
     kept = first.copy()
-    openvino.embed(crops(4, 50, 50)[2:], colour="rgb")
+    openvino.embed(crops(4, 50, 50)[2:], channel_order="rgb")
     assert np.array_equal(first, kept)
 
 
 def test_threads_may_share_one(pair):
     _, openvino = pair
     images = crops(12)
-    alone = [openvino.embed([image], colour="rgb") for image in images]
+    alone = [openvino.embed([image], channel_order="rgb") for image in images]
     found: dict[int, np.ndarray] = {}
 
     def work(start):
         for index in range(start, 12, 4):
-            found[index] = openvino.embed([images[index]], colour="rgb")
+            found[index] = openvino.embed([images[index]], channel_order="rgb")
 
     threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
     for thread in threads:

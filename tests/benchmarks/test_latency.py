@@ -33,11 +33,11 @@ class Embedder:
         self.log, self.name = log, name
         self.backend = SimpleNamespace(name=name)
 
-    def embed(self, crops, colour):
+    def embed(self, crops, channel_order):
         # A crop is known by its height.
         self.log.append((self.name, [(len(crop) - 20) // 4 for crop in crops]))
 
-    def embed_boxes(self, frame, boxes, colour):
+    def embed_boxes(self, frame, boxes, channel_order):
         self.log.append((self.name, len(boxes)))
 
 
@@ -110,7 +110,7 @@ def test_multi_stream_has_several_frames_a_turn_so_that_eight_boxes_have_a_99th_
 def test_the_frames_of_a_turn_are_different_ones(no_server):
     asked = {}
     subject = Subject(Embedder([], "one"), "cpu")
-    subject.embedder.embed_boxes = lambda frame, boxes, colour: asked.setdefault(len(boxes), []).append(
+    subject.embedder.embed_boxes = lambda frame, boxes, channel_order: asked.setdefault(len(boxes), []).append(
         (frame.tobytes(), boxes.tobytes())
     )
     setup = SimpleNamespace(budget=dataclasses.replace(FULL, queries=1), threads=1, evidence=EVIDENCE)
@@ -148,8 +148,8 @@ class Virtual:
         monkeypatch.setattr(scenarios, "Clock", lambda: clock)
         real = Embedder.embed
 
-        def embed(embedder, crops, colour):
-            real(embedder, crops, colour)
+        def embed(embedder, crops, channel_order):
+            real(embedder, crops, channel_order)
             self.passed += seconds
 
         monkeypatch.setattr(Embedder, "embed", embed)

@@ -75,7 +75,7 @@ def test_supervisions_empty_detections(embed, video):
 
 def test_two_cameras_in_one_call(embed):
     first, second = (next(moments(None, 1, camera=camera)) for camera in (0, 1))
-    both = embed.embedder.embed_boxes([first.frame, second.frame], [first.boxes, second.boxes], "bgr")
+    both = embed.embedder.embed_frames([first.frame, second.frame], [first.boxes, second.boxes], "bgr")
     for moment, vectors in zip((first, second), both, strict=True):
         for row, vector in enumerate(vectors):
             assert np.array_equal(vector, alone(embed, moment, row))

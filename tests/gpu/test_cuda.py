@@ -32,7 +32,7 @@ def crops():
 
 
 def test_cuda_gives_the_cpus_vectors_at_every_size(cuda, crops):
-    agreement = compare(Embedder.load().embed(crops, colour="rgb"), cuda.embed(crops, colour="rgb"))
+    agreement = compare(Embedder.load().embed(crops, channel_order="rgb"), cuda.embed(crops, channel_order="rgb"))
     assert agreement.worst_cosine >= 0.9999
     assert agreement.rank_agreement == 1.0
 

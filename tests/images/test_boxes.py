@@ -48,7 +48,7 @@ def test_every_row_is_its_own_boxs(tiny, called, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # boxes without pixels; and what is too large for float32 becomes infinite
         given_boxes = [found if kind is list else np.array(found, kind).reshape(-1, 4) for _, found in called]
-        vectors, valid = tiny.embed_boxes(frames, given_boxes, "rgb", return_valid=True)
+        vectors, valid = tiny.embed_frames(frames, given_boxes, "rgb", return_valid=True)
     assert len(vectors) == len(valid) == len(called)
     for frame, found, rows, mask in zip(frames, given_boxes, vectors, valid, strict=True):
         assert rows.shape == (len(found), DIMENSION)
@@ -56,7 +56,7 @@ def test_every_row_is_its_own_boxs(tiny, called, kind):
         for box, row, real in zip(found, rows, mask, strict=True):
             crop = pixels(frame, [float(value) for value in box])
             assert real == (crop is not None)
-            expected = np.zeros(DIMENSION) if crop is None else tiny.embed([crop], colour="rgb")[0]
+            expected = np.zeros(DIMENSION) if crop is None else tiny.embed([crop], channel_order="rgb")[0]
             assert np.array_equal(row, expected)
 
 
@@ -76,7 +76,7 @@ def test_boxes_of_one_shape_share_a_batch_across_frames(tiny_model):
     embedder = Embedder.load(tiny_model)
     batches, run = [], embedder.backend.run
     embedder.backend.run = lambda images: (batches.append(len(images)), run(images))[1]
-    embedder.embed_boxes([FRAMES[0]] * 5, [[(0, 0, 10, 20), (10, 5, 20, 25)]] * 5, "rgb")
+    embedder.embed_frames([FRAMES[0]] * 5, [[(0, 0, 10, 20), (10, 5, 20, 25)]] * 5, "rgb")
     assert batches == [10]
 
 
@@ -86,7 +86,7 @@ def test_a_long_list_of_frames_is_cut_out_piece_by_piece(tiny_model, monkeypatch
     held, infer = [], embedder._infer
     embedder._infer = lambda crops: (held.append(len(crops)), infer(crops))[1]
     found = [[(x, 0, x + 9, 20) for x in range(place)] for place in range(5)]
-    rows = embedder.embed_boxes([FRAMES[0]] * 5, found, "rgb")
+    rows = embedder.embed_frames([FRAMES[0]] * 5, found, "rgb")
     assert held == [3, 3, 3, 1]
     for each, boxes_of_it in zip(rows, found, strict=True):
         assert np.array_equal(each, embedder.embed_boxes(FRAMES[0], boxes_of_it, "rgb"))
@@ -95,30 +95,30 @@ def test_a_long_list_of_frames_is_cut_out_piece_by_piece(tiny_model, monkeypatch
 def test_a_stack_of_frames_is_several(tiny):
     stack = np.stack([picture(30, 40, seed) for seed in range(3)])
     found = np.array([[(0, 0, 9, 9)], [(3, 3, 30, 30)], [(5, 0, 9, 20)]], np.float32)
-    rows = tiny.embed_boxes(stack, found, "bgr")
+    rows = tiny.embed_frames(stack, found, "bgr")
     assert isinstance(rows, list)
     for frame, box, row in zip(stack, found, rows, strict=True):
         assert np.array_equal(row, tiny.embed_boxes(frame, box, "bgr"))
 
 
 def test_no_frames(tiny):
-    assert tiny.embed_boxes([], [], "rgb") == []
-    assert tiny.embed_boxes((), (), "rgb", return_valid=True) == ([], [])
-    assert [rows.shape for rows in tiny.embed_boxes(FRAMES, [[], np.empty((0, 4)), []], "rgb")] == [(0, DIMENSION)] * 3
+    assert tiny.embed_frames([], [], "rgb") == []
+    assert tiny.embed_frames((), (), "rgb", return_valid=True) == ([], [])
+    assert [rows.shape for rows in tiny.embed_frames(FRAMES, [[], np.empty((0, 4)), []], "rgb")] == [(0, DIMENSION)] * 3
 
 
 def test_frames_are_read_only_and_stay_as_they_are(tiny):
     frames = [frame.copy() for frame in FRAMES]
     for frame in frames:
         frame.flags.writeable = False
-    tiny.embed_boxes(frames, [[(0, 0, 40, 40)]] * 3, "bgr")
+    tiny.embed_frames(frames, [[(0, 0, 40, 40)]] * 3, "bgr")
     assert all(np.array_equal(frame, kept) for frame, kept in zip(frames, FRAMES, strict=True))
 
 
 @pytest.mark.parametrize("found", [[], [[(0, 0, 9, 9)]] * 2, [[(0, 0, 9, 9)]] * 4, 7, None])
 def test_as_many_arrays_of_boxes_as_frames(tiny, found):
     with pytest.raises(ImageError, match="an array of boxes for each of 3 frames, found"):
-        tiny.embed_boxes(FRAMES, found, "rgb")
+        tiny.embed_frames(FRAMES, found, "rgb")
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,19 @@ def test_as_many_arrays_of_boxes_as_frames(tiny, found):
 )
 def test_the_frame_at_fault_is_named(tiny, frame, found, reason):
     with pytest.raises(ImageError, match=rf"frame 1: .*{reason}"):
-        tiny.embed_boxes([FRAMES[0], frame], [[(0, 0, 9, 9)], found], "rgb")
+        tiny.embed_frames([FRAMES[0], frame], [[(0, 0, 9, 9)], found], "rgb")
 
 
 @pytest.mark.parametrize("frame", ["frame.jpg", b"frame"])
-def test_a_path_is_no_list_of_frames(tiny, frame):
-    with pytest.raises(ImageError, match=r"expected a frame as an array .* found (str|bytes)"):
-        tiny.embed_boxes(frame, [(0, 0, 9, 9)], "rgb")
+def test_a_path_is_no_frame(tiny, frame):
+    for embed in (tiny.embed_boxes, tiny.embed_frames):
+        with pytest.raises(ImageError, match=r"expected a frame as an array .* found (str|bytes)"):
+            embed(frame, [(0, 0, 9, 9)], "rgb")
+
+
+@pytest.mark.parametrize("frames", [FRAMES, tuple(FRAMES), np.stack([FRAMES[0]] * 3)])
+def test_several_frames_are_not_one(tiny, frames):
+    with pytest.raises(ImageError, match="found 3 frames: pass them and their boxes to embed_frames"):
+        tiny.embed_boxes(frames, [[(0, 0, 9, 9)]] * 3, "rgb")
+    with pytest.raises(ImageError, match=r"found one: pass \[frame\] and \[boxes\]"):
+        tiny.embed_frames(FRAMES[0], [(0, 0, 9, 9)], "rgb")

@@ -70,7 +70,7 @@ def _vectors_of(
             yield view_of(crops, row, view, recipe.distillation, recipe.seed)
 
     progress = tqdm(shown(), total=len(crops.images), desc=f"{teacher.contract.name}, view {view + 1}", disable=None)
-    vectors = torch.from_numpy(teacher.embed(progress, colour="rgb"))
+    vectors = torch.from_numpy(teacher.embed(progress, channel_order="rgb"))
     with atomic_write(path) as beside:
         save_file({"vectors": vectors}, beside, {"made_of": made_of})
     return vectors

@@ -14,7 +14,7 @@ from reid_runtime.backends.cuda.arrays import DeviceArray
 from reid_runtime.backends.cuda.base import MAX_SHARED, Cuda
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.errors import BackendError, ImageError
-from reid_runtime.images.decode import Colour
+from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import ResizeRule
 
@@ -27,7 +27,7 @@ class FrameOnGpu:
     """A frame that lies on the GPU, and its boxes; `boxes.Framed` is one on the host."""
 
     frame: Any
-    colour: Colour
+    channel_order: ChannelOrder
     corners: npt.NDArray[np.int64]
     """(N, 4) x1, y1, x2, y2 in pixels, inside the frame."""
     valid: npt.NDArray[np.bool_]
@@ -48,7 +48,7 @@ class RunsCrops(Protocol):
     def run_crops(
         self,
         frame: Any,
-        colour: Colour,
+        channel_order: ChannelOrder,
         corners: npt.NDArray[np.int64],
         shape: tuple[int, int],
         wanted: InputFormat,
@@ -82,7 +82,7 @@ def launch_crops(
     kernel: int,
     stream: int,
     frame: DeviceArray,
-    colour: Colour,
+    channel_order: ChannelOrder,
     corners: npt.NDArray[np.int32],
     boxes: int,
     shape: tuple[int, int],
@@ -104,7 +104,7 @@ def launch_crops(
         block_x, block_y = max(1, block_x // 2), max(1, block_y // 2)
     row, column, channel = frame.strides
     first = frame.address
-    if colour != wanted.colour:  # the channels are read backwards
+    if channel_order != wanted.colour:  # the channels are read backwards
         first, channel = first + 2 * channel, -channel
     arguments: list[np.generic] = [
         *(np.uintp(first), np.int64(row), np.int64(column), np.int64(channel), np.uintp(boxes)),

@@ -30,7 +30,7 @@ from reid_runtime.backends.tensorrt.pool import Pool, RefusedEngineError
 from reid_runtime.backends.tensorrt.profiles import Profile, Shape
 from reid_runtime.backends.tensorrt.runner import ALIGNMENT, Fill, Lane, Runner, Vectors
 from reid_runtime.errors import BackendError, ContractError
-from reid_runtime.images.decode import Colour
+from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.model_file.contract import Contract
 
@@ -139,14 +139,14 @@ class TensorRTBackend:
     def run_crops(
         self,
         frame: Any,
-        colour: Colour,
+        channel_order: ChannelOrder,
         corners: npt.NDArray[np.int64],
         shape: tuple[int, int],
         wanted: InputFormat,
     ) -> Vectors:
         """The vectors, (N, D) float32, of crops of a frame on the GPU, cut and resized there.
 
-        frame: (H, W, 3) uint8 in the channel order `colour`. corners: (N, 4) x1, y1, x2, y2 within it, N at least 1,
+        frame: (H, W, 3) uint8 in `channel_order`. corners: (N, 4) x1, y1, x2, y2 within it, N at least 1,
         all to be resized to `shape` (height, width); `wanted` is the contract's input format.
         """
         if (wanted.layout == "NCHW", np.dtype(wanted.dtype)) != (self._planes, self._dtype):
@@ -159,7 +159,9 @@ class TensorRTBackend:
                 self._kernel = compile_crops(self._cuda)
         kernel, boxes = self._kernel, corners.astype(np.int32)
         return self._run(
-            profile, len(corners), lambda runner: self._from_frame(runner, kernel, frame, colour, boxes, shape, wanted)
+            profile,
+            len(corners),
+            lambda runner: self._from_frame(runner, kernel, frame, channel_order, boxes, shape, wanted),
         )
 
     def _run(self, profile: int, batch: int, source: Callable[[Runner], Fill]) -> Vectors:
@@ -204,7 +206,7 @@ class TensorRTBackend:
         runner: Runner,
         kernel: int,
         frame: Any,
-        colour: Colour,
+        channel_order: ChannelOrder,
         corners: npt.NDArray[np.int32],
         shape: tuple[int, int],
         wanted: InputFormat,
@@ -219,7 +221,7 @@ class TensorRTBackend:
             self._upload(lane, some, boxes, runner.compute)
             rows = (len(some), *image)
             address = lane.input.at_least(math.prod(rows) * self._dtype.itemsize)
-            launch_crops(self._cuda, kernel, runner.compute, array, colour, some, boxes, shape, wanted, address)
+            launch_crops(self._cuda, kernel, runner.compute, array, channel_order, some, boxes, shape, wanted, address)
             return rows, address
 
         return fill

@@ -62,7 +62,7 @@ class TestRuns:
     def test_an_embedder_on_it_gives_every_row_its_vector(self, place, tiny, tiny_model):
         crops = [picture(40, 20, seed) if seed % 3 else picture(30, 21, seed) for seed in range(30)]
         embedder = Embedder(place.backend(), CONTRACT, tiny_model)
-        near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+        near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
         embedder.backend.close()
 
     def test_threads_take_a_context_each_and_give_it_back(self, place, tiny):

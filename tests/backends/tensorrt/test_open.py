@@ -53,7 +53,7 @@ def place(monkeypatch, tiny_model):
 def test_an_onnx_file_is_embedded_with_its_engine(place, tiny, tiny_model):
     embedder = Embedder.load(tiny_model, device="tensorrt")
     crops = [picture(40, 20, seed) for seed in range(6)]
-    near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+    near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
     assert embedder.contract.contract_id == tiny.contract.contract_id
     assert embedder.artefact_id == Engine(BLOB, None, ()).digest != tiny.artefact_id
     assert place.cache.asked == [(tiny_model, None, False)]
@@ -97,7 +97,7 @@ class TestEngineFiles:
     def test_run_where_they_were_built(self, place, path, tiny):
         embedder = Embedder.load(path, device="tensorrt")
         crops = [picture(30, 20)]
-        near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+        near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
         assert place.cache.asked == []
         embedder.backend.close()
 
@@ -176,10 +176,10 @@ class TestFallback:
         crops = [picture(64, 8), picture(40, 20)]
         embedder = Embedder.load(path, device="tensorrt")
         with pytest.raises(BackendError, match=r"16x2; the nearest takes .*, or load it with fallback=FILE\.onnx"):
-            embedder.embed(crops, colour="rgb")
+            embedder.embed(crops, channel_order="rgb")
         embedder.backend.close()
         embedder = Embedder.load(path, device="tensorrt", fallback=tiny_model)
-        near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+        near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
         assert asked == ["cuda"]
         embedder.backend.close()
 
@@ -196,7 +196,7 @@ def test_graphs_are_captured_and_launched_where_they_are_asked_for(place, tiny, 
         crops = [picture(40, 20, 1)]
         place.cuda.faults.arm(None)
         for _ in range(2):
-            near(embedder.embed(crops, colour="rgb"), tiny.embed(crops, colour="rgb"))
+            near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
         assert place.cuda.faults.calls.count("cuGraphLaunch") == launched
         embedder.backend.close()
 

@@ -35,7 +35,7 @@ def test_teacher_and_student_see_the_same_view(tiny, tmp_path):
     rows = np.array([5, 30])
     targets = vectors[stage.target(rows, 3)]
     views = [view_of(crops, row, 1, RECIPE.distillation, RECIPE.seed) for row in rows]
-    np.testing.assert_allclose(targets, tiny.embed(views, colour="rgb"), atol=1e-6)
+    np.testing.assert_allclose(targets, tiny.embed(views, channel_order="rgb"), atol=1e-6)
     untouched = replace(RECIPE, distillation=replace(RECIPE.distillation, coarse=0.0, cut_out=0.0))
     plain = make_stage("distillation", untouched, crops)
     rule = plain.rule(3)
@@ -99,7 +99,7 @@ def test_the_teacher_is_asked_once_and_its_files_are_refused_for_anything_else(t
     (tmp_path / "teacher-1.safetensors").unlink()  # as a kill in the second view leaves it
     asked = []
     embed = tiny.embed
-    monkeypatch.setattr(tiny, "embed", lambda images, colour: asked.append(1) or embed(images, colour))
+    monkeypatch.setattr(tiny, "embed", lambda images, channel_order: asked.append(1) or embed(images, channel_order))
     assert torch.equal(teacher_vectors(tiny, crops, RECIPE, tmp_path), first)
     assert len(asked) == 1
     assert files(tmp_path) == kept
