@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.results import Report, Row, environment, output_option
-from benchmarks.subjects import about_evidence, load
+from benchmarks.cases import about_evidence, load
+from benchmarks.measurements import Report, Row, environment, output_option
 from benchmarks.timing import paired
 from export.gate import (
     FLOAT16_GATE,

@@ -23,8 +23,8 @@ from statistics import fmean, variance
 
 import click
 
-from benchmarks.limits import PART as LIMITS
-from benchmarks.results import YARDSTICK, Report, ResultError, Row, read_report, shown, text_table, turns
+from benchmarks.measurements import YARDSTICK, Report, ResultError, Row, read_report, shown, text_table, turns
+from benchmarks.roofline import PART as LIMITS
 from benchmarks.stages import PART as STAGES
 from benchmarks.timing import Interval, change, percentile, windows
 from reid_runtime.cli import run

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.gpu_device import FRAME, OwnArray, benches, boxes_in, measure_device
-from benchmarks.results import Found, Report, Row, environment, text_table, whatever_runs
+from benchmarks.measurements import Found, Report, Row, environment, text_table, whatever_runs
 from benchmarks.timing import paired, percentile
 from reid_runtime.agreement import compare
 from reid_runtime.backends import open_backend

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.results import Found, Row
+from benchmarks.measurements import Found, Row
 from benchmarks.timing import paired
 from reid_runtime.backends.cuda import PROVIDERS, Cuda, open_cuda
 from reid_runtime.backends.cuda.arrays import device_array

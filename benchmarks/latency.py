@@ -15,10 +15,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.cases import Setup, Subject, subject_options
 from benchmarks.inputs import equal_issue, frame_with_boxes
-from benchmarks.results import YARDSTICK, Found, Row, hand_over, output_option, rows_of, shown, text_table
+from benchmarks.measurements import YARDSTICK, Found, Row, hand_over, output_option, rows_of, shown, text_table
 from benchmarks.scenarios import MOST, SEEDS, TAIL, TRIES, arrivals, highest_rate, serve, stream
-from benchmarks.subjects import Setup, Subject, subject_options
 from benchmarks.timing import paired, percentile, supported, yardstick
 from reid_runtime.cli import run
 from reid_runtime.images.resize import Pixels

@@ -1,4 +1,4 @@
-"""python -m benchmarks.report -o FOLDER: every benchmark in one run, as one JSON, one Markdown and one HTML file."""
+"""python -m benchmarks.report -o FOLDER: every benchmark in one run, as JSON and as Markdown."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -7,23 +7,22 @@ from typing import Any
 
 import click
 
-from benchmarks.by_hand import commands
-from benchmarks.growth import measure_growth
+from benchmarks.cases import Setup, identity, known_parity, subject_options
 from benchmarks.latency import measure_latency
-from benchmarks.limits import PART as LIMITS
-from benchmarks.limits import measure_limits
-from benchmarks.page import markdown, page
+from benchmarks.measurements import Found, Report, environment, read_report, shown, whatever_runs
 from benchmarks.peers.__main__ import peer_options
 from benchmarks.peers.measuring import PeerChoice, measure_peers
-from benchmarks.results import Found, Report, environment, read_report, shown, whatever_runs
+from benchmarks.roofline import PART as LIMITS
+from benchmarks.roofline import measure_limits
+from benchmarks.scaling import measure_growth
 from benchmarks.stages import measure_stages
-from benchmarks.subjects import Setup, identity, known_parity, subject_options
+from benchmarks.tables import tables
 from benchmarks.throughput import measure_throughput
 from reid_runtime.cli import run
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 
-FILES = ("report.json", "report.md", "report.html")
+FILES = ("report.json", "report.md")
 PARTS = ("limits", "stages", "latency", "throughput", "peers", "growth")
 
 
@@ -60,10 +59,7 @@ def measure(
     }
     found.add(whatever_runs({name: part for name, part in parts.items() if name in wanted}, say))
     about = here | setup.about()
-    about |= {
-        "by_hand": commands(subjects, choice.checkpoint, setup.threads, choice.models),
-        "parity": {identity(subject.embedder): dict(subject.parity) for subject in subjects},
-    }
+    about["parity"] = {identity(subject.embedder): dict(subject.parity) for subject in subjects}
     if parity_from is not None:
         about["parity_from"] = dict(parity_from)
     if found.failed:
@@ -72,11 +68,43 @@ def measure(
 
 
 def write(report: Report, folder: Path) -> None:
-    """The three files, each whole or not at all; the samples first, from which the others can be drawn again."""
+    """Both files; the samples first, from which the other can be drawn again."""
     report.write(folder / "report.json")
-    for name, text in (("report.md", markdown(report)), ("report.html", page(report))):
-        with atomic_write(folder / name) as beside:
-            beside.write_text(text, encoding="utf-8")
+    with atomic_write(folder / "report.md") as beside:
+        beside.write_text(markdown(report), encoding="utf-8")
+
+
+def markdown(report: Report) -> str:
+    """The tables, the facts and what was not measured."""
+    lines = ["# Benchmarks", ""]
+    lines += [f"- {name}: {value}" for name, value in _facts(report.environment).items()]
+    for each in tables(report):
+        lines += ["", f"## {each.title}", "", each.says, "", each.markdown()]
+    if report.notes:
+        lines += ["", "## Not measured", "", *(f"- {' '.join(note.split())}" for note in report.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
+    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    data, reference, parity = (environment.get(name) for name in ("data", "reference", "parity_from"))
+    facts = {
+        "Processor": f"{environment['processor']}, {environment.get('threads', environment['cores'])} cores used",
+        "System": f"{environment['system']}, Python {environment['python']}",
+        "Packages": packages,
+        "GPU": ", ".join(environment["gpus"]),
+        "Source": environment["git"] or "",
+        "When": environment["time"],
+        "Budget": environment.get("budget", ""),
+        "Crops": environment.get("crops", ""),
+        "Data set": f"{data['name']}: {data['queries']:,} queries, {data['gallery']:,} in the gallery" if data else "",
+        "Reference": f"{reference['name']} ({reference['artefact_id']})" if reference else "",
+        "Artefacts": ", ".join(f"{name} ({digest})" for name, digest in environment.get("artefacts", {}).items()),
+        "Parity": f"taken over from the run of {parity['time']}, source {parity['git']}" if parity else "",
+        "Command": environment.get("command", ""),
+        "Broke": ", ".join(environment.get("failed", ())),
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def unsteady(report: Report) -> str | None:
@@ -115,7 +143,7 @@ def main(
     parity: Path | None,
     force: bool,
 ) -> None:
-    """Measure everything and write report.json, report.md and report.html into a folder.
+    """Measure everything and write report.json and report.md into a folder.
 
     Vectors are held to --reference, or else to --checkpoint, by torch. Exit 1 where a part broke: the report then has
     the others.

@@ -16,7 +16,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.results import Found, Row, hand_over, output_option
+from benchmarks.measurements import Found, Row, hand_over, output_option
 from benchmarks.timing import paired, percentile
 from reid_runtime.cli import run
 from reid_runtime.errors import ReidRuntimeError

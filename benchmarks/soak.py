@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmarks.results import Report, Row, environment, text_table
+from benchmarks.measurements import Report, Row, environment, text_table
 from reid_runtime.backends import Backend
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
 from reid_runtime.cli import run

@@ -24,10 +24,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.cases import Setup, Subject, SubjectError, load, subject_options
 from benchmarks.device_time import host_and_device
 from benchmarks.inputs import one_size, write_files
-from benchmarks.results import Found, Row, hand_over, in_turn, output_option, rows_of, shown, text_table
-from benchmarks.subjects import Setup, Subject, SubjectError, load, subject_options
+from benchmarks.measurements import Found, Row, hand_over, in_turn, output_option, rows_of, shown, text_table
 from benchmarks.timing import Budget
 from reid_runtime import jobs as storage
 from reid_runtime.backends.base import Array

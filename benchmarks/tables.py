@@ -5,17 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.aims import aims
-from benchmarks.growth import PART as GROWTH
-from benchmarks.growth import axes_of, told
+from benchmarks.cases import whose
 from benchmarks.latency import MULTI, SERVER, SINGLE, points
-from benchmarks.limits import BYTES, best, peak
-from benchmarks.limits import PART as LIMITS
+from benchmarks.measurements import Report, Row, shown, turns
 from benchmarks.peers.measuring import PART as PEERS
-from benchmarks.results import Report, Row, shown, turns
+from benchmarks.roofline import BYTES, best, peak
+from benchmarks.roofline import PART as LIMITS
+from benchmarks.scaling import PART as GROWTH
+from benchmarks.scaling import axes_of, told
 from benchmarks.stages import CROPS, GPU_PART
 from benchmarks.stages import PART as STAGES
-from benchmarks.subjects import whose
+from benchmarks.targets import aims
 from benchmarks.throughput import COLD, EIGHT, ENGINE, MIXED, OFFLINE, share_of_peak
 
 AIMS = "aims"

@@ -18,11 +18,11 @@ from pathlib import Path
 import click
 import numpy as np
 
+from benchmarks.cases import Setup, Subject, SubjectError, precision_of, subject_options
+from benchmarks.flops import WorkError, multiply_adds
 from benchmarks.inputs import SIZE, mixed_sizes, one_size, write_files
-from benchmarks.limits import measure_limits, peak
-from benchmarks.results import Found, Row, hand_over, in_turn, output_option, shown, text_table
-from benchmarks.subjects import Setup, Subject, SubjectError, precision_of, subject_options
-from benchmarks.work import WorkError, multiply_adds
+from benchmarks.measurements import Found, Row, hand_over, in_turn, output_option, shown, text_table
+from benchmarks.roofline import measure_limits, peak
 from reid_runtime import jobs as storage
 from reid_runtime.backends.base import Array
 from reid_runtime.batching import WINDOW, same_shape_batches

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
+from benchmarks.cases import Setup, subject_options
+from benchmarks.measurements import Command, Found, Row, hand_over, output_option, shown, text_table
 from benchmarks.peers.measuring import PeerChoice, measure_peers
-from benchmarks.results import Command, Found, Row, hand_over, output_option, shown, text_table
-from benchmarks.subjects import Setup, subject_options
 from reid_runtime.cli import run
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks.cases import CONTRACTS, Setup, Subject, load
+from benchmarks.flops import operations
 from benchmarks.inputs import FILE_SIZE, write_files
+from benchmarks.measurements import Found, in_turn
 from benchmarks.peers.candidates import BatchedSession, FastembedWay, LoopOfOne, OpenVinoQueue, Peer, TorchExtractor
 from benchmarks.peers.external import ExternalPeer, VectorsError, parse
 from benchmarks.peers.parity import cosine, peer_parity, ranking
-from benchmarks.results import Found, in_turn
-from benchmarks.subjects import CONTRACTS, Setup, Subject, load
 from benchmarks.timing import QUICK
-from benchmarks.work import operations
 from reid_runtime.errors import DatasetError, ReidRuntimeError
 from reid_runtime.evaluation import evaluate
 from reid_runtime.model_file.contract import Contract

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.subjects import Setup
+from benchmarks.cases import Setup
 from export.gate import Reference
 from reid_runtime.agreement import compare
 from reid_runtime.errors import DatasetError

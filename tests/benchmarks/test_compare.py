@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import stages
+from benchmarks.cases import Subject, setup_from
 from benchmarks.compare import changes, lost, main, slower_stages, too_short, verdict, worse_parity
 from benchmarks.inputs import write_files
-from benchmarks.results import YARDSTICK, Report, ResultError, Row, environment
-from benchmarks.subjects import Subject, setup_from
+from benchmarks.measurements import YARDSTICK, Report, ResultError, Row, environment
 from benchmarks.timing import QUICK, Budget
 from reid_runtime import embedder as embedding
 from reid_runtime import jobs as storage

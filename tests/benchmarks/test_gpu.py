@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from benchmarks import gpu
 from benchmarks.gpu import NoGpuError, as_markdown, main
-from benchmarks.results import Found, Report, Row, read_report, whatever_runs
+from benchmarks.measurements import Found, Report, Row, read_report, whatever_runs
 from reid_runtime.errors import BackendError
 
 ROW = Row("pixel kernel", {"batch": 8}, (0.002, 0.001, 0.003), 8, {"grey_levels": 1.0}, "pixels")

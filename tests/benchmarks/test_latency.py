@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import latency, scenarios, work
+from benchmarks import flops, latency, scenarios
+from benchmarks.cases import Subject
+from benchmarks.flops import WorkError
 from benchmarks.latency import MULTI, SERVER, SINGLE, as_table, measure_latency
-from benchmarks.results import YARDSTICK, Row
-from benchmarks.subjects import Subject
+from benchmarks.measurements import YARDSTICK, Row
 from benchmarks.timing import FULL, QUICK, percentile, supported
-from benchmarks.work import WorkError
 from export import timing
 from reid_runtime.images.resize import LongestSide
 
@@ -119,7 +119,7 @@ def test_the_frames_of_a_turn_are_different_ones(no_server):
 
 
 def test_operations_are_those_of_a_turn_of_resized_crops(no_server, monkeypatch):
-    monkeypatch.setattr(work, "multiply_adds", lambda path, batch, height, width: batch * height * width)
+    monkeypatch.setattr(flops, "multiply_adds", lambda path, batch, height, width: batch * height * width)
     monkeypatch.setattr(Embedder, "path", Path("area.onnx"))
     rows, _ = measured(QUICK)
     resized = [Embedder.contract.resize.shape(*crop.shape[:2]) for crop in CROPS]
@@ -135,7 +135,7 @@ def test_work_that_cannot_be_counted_is_left_out(monkeypatch):
     def uncounted(*_):
         raise WorkError("no ONNX file")
 
-    monkeypatch.setattr(work, "multiply_adds", uncounted)
+    monkeypatch.setattr(flops, "multiply_adds", uncounted)
     assert Subject(Embedder([], "one"), "cpu").operations([(16, 8)]) == {}
 
 

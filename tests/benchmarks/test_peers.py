@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.by_hand import commands
+from benchmarks.cases import setup_from
+from benchmarks.measurements import shown
 from benchmarks.peers import measuring
 from benchmarks.peers.candidates import BatchedSession, FastembedWay, LoopOfOne, OpenVinoQueue, TorchExtractor
 from benchmarks.peers.external import ExternalError, ExternalPeer, VectorsError, parse
 from benchmarks.peers.measuring import OTHERS, OURS, UNSEEN, PeerChoice, measure_peers
-from benchmarks.results import shown
-from benchmarks.subjects import setup_from
 from benchmarks.timing import Budget
 from examples.draw_crops import write_market
 from reid_runtime.evaluation import evaluate
@@ -52,7 +51,7 @@ def others(tmp_path, monkeypatch):
     foreign = dataclasses.replace(FOREIGN, weights="sha256:11")
     write_model(folder / "foreign.onnx", None, like=FOREIGN, output="raw")
     (tmp_path / "foreign.json").write_text(foreign.to_json())
-    for module in ("subjects", "peers.measuring", "by_hand"):
+    for module in ("cases", "peers.measuring"):
         monkeypatch.setattr(f"benchmarks.{module}.CONTRACTS", tmp_path)
     return folder
 
@@ -375,23 +374,3 @@ def test_external_rows_have_a_cosine_or_say_that_nobody_saw_vectors(tiny_model, 
     assert "peer chatty: external command 'chatty': expected the line 'done', found 'loading weights'" in said
     assert "peer torn: external command 'torn' cannot be started" in said
     assert not {"chatty", "torn"} & set(rows)
-
-
-def test_every_row_has_a_command_that_checks_it(tiny_model, crops, others):
-    pytest.importorskip("openvino")
-    setup = short(tiny_model, crops)
-    subjects, _ = setup.subjects()
-    rows, _ = measured(setup, PeerChoice(models=others))
-    found = commands(subjects, Path("weights.safetensors"), 1, others)
-    for case in rows:
-        name = case if not case.startswith("openvino") else f"openvino, asynchronous queue: {case.split(': ')[1]}"
-        assert any(known.startswith(name.split(",")[0]) and case.split(": ")[-1] in known for known in found), case
-        if not case.startswith("openvino"):
-            assert case in found
-    assert {case for case in found if case.startswith("torch")} == {
-        "torch eager, as torchreid has it, weights weights",
-        "torch compiled, frozen, channels last, weights weights",
-        "torch compiled, frozen, channels last, bfloat16 by autocast, weights weights",
-    }
-    for command in found.values():
-        assert shlex.split(command)

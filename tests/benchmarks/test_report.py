@@ -3,26 +3,23 @@
 import dataclasses
 import json
 import re
-from html.parser import HTMLParser
 
 import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import readme, report
+from benchmarks import report
 from benchmarks.accuracy import gate_for
 from benchmarks.accuracy import main as accuracy
-from benchmarks.growth import PART as GROWTH
+from benchmarks.cases import SubjectError, load, pin, setup_from
 from benchmarks.latency import MULTI, SERVER, SINGLE
-from benchmarks.limits import PART as LIMITS
-from benchmarks.page import markdown, page
+from benchmarks.measurements import YARDSTICK, Found, Report, ResultError, Row, environment, read_report
 from benchmarks.peers.measuring import PART as PEERS
-from benchmarks.readme import BEGIN, END, with_figures
-from benchmarks.report import PartsError, unsteady
-from benchmarks.results import YARDSTICK, Found, Report, ResultError, Row, environment, read_report
+from benchmarks.report import PartsError, markdown, unsteady
+from benchmarks.roofline import PART as LIMITS
+from benchmarks.scaling import PART as GROWTH
 from benchmarks.stages import PART, STAGES
-from benchmarks.subjects import SubjectError, load, pin, setup_from
 from benchmarks.throughput import COLD, DECODE, EIGHT, ENGINE, FOLDER, MIXED, OFFLINE, SAME, SPREAD
 from examples.draw_crops import write_market
 from export.gate import Reference
@@ -68,44 +65,8 @@ def whole(budget="full"):
     return Report("report", about, tuple(rows), ("peer x: it is <absent>",))
 
 
-class Page(HTMLParser):
-    """Checks that tags close, and keeps what would be fetched."""
-
-    VOID = frozenset({"meta", "link", "circle", "line", "polyline"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.fetched = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        if tag not in self.VOID:
-            self.open.append(tag)
-        self.fetched += [value for name, value in attributes if name in ("src", "href") and value != "data:,"]
-
-    def handle_startendtag(self, tag, attributes):
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def test_the_page_is_whole_and_needs_nothing_outside_it():
-    made = whole()
-    text = page(made)
-    read = Page(text)
-    assert not read.open
-    assert not read.fetched
-    assert "<script" not in text
-    assert "&lt;ours&gt;" in text
-    assert "<ours>" not in text
-    assert "it is &lt;absent&gt;" in text
-    assert text == page(made)
-
-
-@pytest.mark.parametrize("made", [page, markdown])
-def test_parity_stands_beside_every_speed_and_peers_that_win_stay(made):
-    text = made(whole()).replace("\N{NO-BREAK SPACE}", " ")
+def test_parity_stands_beside_every_speed_and_peers_that_win_stay():
+    text = markdown(whole())
     tables_with_speeds = 8
     assert text.count("0.999871") >= tables_with_speeds
     assert text.count("-0.20 (-0.40 to +0.10)") == tables_with_speeds
@@ -113,7 +74,7 @@ def test_parity_stands_beside_every_speed_and_peers_that_win_stay(made):
     assert "0.80 (0.70 to 0.90)" in text
     assert "61.5" in text
     tables = text[text.index("what people use") :]
-    assert tables.index("torch</th>" if made is page else "| torch |") < tables.index("ours")
+    assert tables.index("| torch |") < tables.index("ours")
     assert YARDSTICK not in text
 
 
@@ -144,49 +105,6 @@ def test_reports_come_back_as_they_were_written(tmp_path):
     (tmp_path / "y.json").write_text("{}")
     with pytest.raises(ResultError, match="expected the JSON of a report"):
         read_report(tmp_path / "y.json")
-
-
-def test_the_readmes_figures_are_replaced_between_their_markers():
-    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    once = with_figures(text, whole())
-    assert once.startswith(f"before\n{BEGIN}\n")
-    assert once.endswith(f"{END}\nafter\n")
-    assert "\nold\n" not in once
-    assert "0.999871" in once
-    assert once.count("<details>") == once.count("</details>") == 2
-    assert with_figures(text, whole(), whole()).count("0.999871") == 2 * once.count("0.999871")
-    assert once.startswith(f"before\n{BEGIN}\n**ours; ranked on Drawn**\n")
-    unranked = {key: value for key, value in whole().environment.items() if key != "data"}
-    two = with_figures(text, whole(), dataclasses.replace(whole(), environment=unranked))
-    assert "\n**ours; without a data set**\n" in two
-    with pytest.raises(ResultError, match="once each"):
-        with_figures("nothing here", whole())
-
-
-def publish(folder, report):
-    report.write(folder / "x.json")
-    (folder / "README.md").write_text(f"{BEGIN}\n{END}\n")
-    readme.main([str(folder / "x.json"), "--readme", str(folder / "README.md")], standalone_mode=False)
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"budget": "trial"}, "expected a full run"), ({"git": "0123456789ab-dirty"}, "expected a committed state"),
-        ({"git": None}, "expected a committed state"), ({"failed": ["latency", "peers"]}, "latency, peers broke"),
-    ],
-)  # fmt: skip
-def test_only_a_whole_run_of_committed_source_goes_into_the_readme(tmp_path, changed, said):
-    made = whole()
-    with pytest.raises(ResultError, match=said):
-        publish(tmp_path, dataclasses.replace(made, environment=dict(made.environment) | changed))
-    assert (tmp_path / "README.md").read_text() == f"{BEGIN}\n{END}\n"
-
-
-def test_a_report_of_some_parts_goes_into_the_readme(tmp_path):
-    made = whole()
-    publish(tmp_path, dataclasses.replace(made, rows=tuple(row for row in made.rows if row.part != GROWTH)))
-    assert "0.999871" in (tmp_path / "README.md").read_text()
 
 
 def test_only_series_that_tables_judge_are_counted_as_unsteady():
@@ -339,7 +257,7 @@ def test_with_a_data_set_the_change_in_map_and_its_interval_stand_beside_the_spe
 def test_a_peers_model_is_loaded_by_the_contract_of_its_name(tmp_path, monkeypatch):
     write_model(tmp_path / "foreign.onnx", None, like=FOREIGN, output="raw")
     (tmp_path / "foreign.json").write_text(FOREIGN.to_json())
-    monkeypatch.setattr("benchmarks.subjects.CONTRACTS", tmp_path)
+    monkeypatch.setattr("benchmarks.cases.CONTRACTS", tmp_path)
     assert load(tmp_path / "foreign.onnx", "cpu").contract == FOREIGN
 
 

@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("pyarrow")
 
 from benchmarks import soak
-from benchmarks.results import read_report
+from benchmarks.measurements import read_report
 from benchmarks.soak import Case, Curve, SoakError, StandIn
 from reid_runtime.batching import WINDOW
 

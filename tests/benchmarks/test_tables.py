@@ -1,17 +1,14 @@
 """What the cells of a report's tables say: shares of a peak, rates, precisions, and which series are steady."""
 
-import re
-
 import pytest
 
-from benchmarks.growth import PART as GROWTH
 from benchmarks.latency import MULTI, SERVER, SINGLE
-from benchmarks.limits import BYTES
-from benchmarks.limits import PART as LIMITS
-from benchmarks.page import page
+from benchmarks.measurements import Report, Row
 from benchmarks.peers.measuring import OURS
 from benchmarks.peers.measuring import PART as PEERS
-from benchmarks.results import Report, Row, environment
+from benchmarks.roofline import BYTES
+from benchmarks.roofline import PART as LIMITS
+from benchmarks.scaling import PART as GROWTH
 from benchmarks.stages import PART as STAGES
 from benchmarks.tables import readable, tables
 from benchmarks.throughput import EIGHT, ENGINE, MIXED, OFFLINE, SAME
@@ -115,9 +112,6 @@ def test_a_stage_is_what_it_takes_of_an_image_whatever_a_sample_of_it_works_on()
     assert cells(rows, STAGES, "share, %") == ["75.0", "25.0"]
     (table,) = tables(Report("report", {}, tuple(rows)))
     assert table.says.endswith("writing that of a file of 512 rows.")
-    drawn = page(Report("report", environment(), tuple(rows)))
-    assert "decode: 1.5 ms, 75.0 %" in drawn
-    assert "write: 0.5 ms, 25.0 %" in drawn
 
 
 def test_growth_says_the_engines_part_and_how_many_series_were_steady():
@@ -134,17 +128,3 @@ def test_growth_says_the_engines_part_and_how_many_series_were_steady():
 def test_a_change_that_rounds_to_nothing_has_one_sign():
     facts = {f"map_finite_sum_change{end}": value for end, value in (("", -1e-6), ("_low", -2e-6), ("_high", 1e-6))}
     assert cells([Row("m", {}, STEADY, 1, facts, SINGLE)], SINGLE, "mAP finite-sum") == ["+0.00 (+0.00 to +0.00)"]
-
-
-def test_a_growth_plot_is_marked_where_something_was_measured():
-    values = (1, 2, 131_072)
-    rows = [Row(str(n), {"axis": "threads", "model": "m"}, STEADY, n, {}, GROWTH) for n in values]
-    marks = re.findall(r'text-anchor="middle">([^<]+)</text>', page(Report("report", environment(), tuple(rows))))
-    assert marks == ["1", "2", "131k", "threads"]
-
-
-def test_an_interval_stays_together_where_a_cell_breaks():
-    facts = {"times": 0.8, "times_low": 0.7, "times_high": 0.9}
-    row = Row("m", {"against": "torch"}, STEADY, 1, facts, PEERS)
-    space = "\N{NO-BREAK SPACE}"
-    assert f"<td>0.80 (0.70{space}to{space}0.90)</td>" in page(Report("report", environment(), (row,)))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks import throughput
+from benchmarks.cases import setup_from
 from benchmarks.inputs import write_files
-from benchmarks.results import YARDSTICK, shown
-from benchmarks.subjects import setup_from
+from benchmarks.measurements import YARDSTICK, shown
 from benchmarks.throughput import (  # fmt: skip
     COLD,
     DECODE,

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.results import Report, Row, environment
+from benchmarks.measurements import Report, Row, environment
 from benchmarks.timing import paired, percentile, ratio, yardstick
 from export import timing
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.results import Row
+from benchmarks.measurements import Row
 from benchmarks.timing import change, median_interval, ratio_interval, supported, unsteadiness, windows
 
 

@@ -1,4 +1,4 @@
-"""python -m benchmarks.limits: the most that this machine was seen to do, in this minute: multiply-adds and memory.
+"""python -m benchmarks.roofline: the most that this machine was seen to do, in this minute: multiply-adds and memory.
 
 A peak is the best that any engine here reaches with products of any of SHAPES, sixteen of them, one after the other as
 a network has its layers. Which shape is best depends on what the caches hold, and differs by the engine; one is that of
@@ -16,8 +16,8 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.results import Found, Row, hand_over, output_option, rows_of, shown, text_table
-from benchmarks.subjects import pin
+from benchmarks.cases import pin
+from benchmarks.measurements import Found, Row, hand_over, output_option, rows_of, shown, text_table
 from benchmarks.timing import FULL, QUICK, Budget, paired
 from reid_runtime.backends.onnx import import_onnxruntime
 from reid_runtime.backends.openvino import import_openvino, openvino_core

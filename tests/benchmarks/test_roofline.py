@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import limits
-from benchmarks.limits import BYTES, best, measure_limits, peak
-from benchmarks.results import Row
+from benchmarks import roofline
+from benchmarks.measurements import Row
+from benchmarks.roofline import BYTES, best, measure_limits, peak
 from benchmarks.timing import FULL, QUICK
 
 CONVOLVED = (512, 144, 16)
@@ -34,8 +34,8 @@ def test_a_limit_is_shown_with_the_shape_that_an_engine_is_best_at():
 def test_every_engine_is_asked_for_products_of_every_shape(monkeypatch):
     asked = []
     one = {"one": lambda a, b, _: {"float32": lambda: asked.append((a.shape, b.shape))}}
-    monkeypatch.setattr(limits, "_ENGINES", one)
-    monkeypatch.setattr(limits, "SHAPES", ((4, 6, 8), (2, 3, 3), (5, 7, 7)))
+    monkeypatch.setattr(roofline, "_ENGINES", one)
+    monkeypatch.setattr(roofline, "SHAPES", ((4, 6, 8), (2, 3, 3), (5, 7, 7)))
     found = measure_limits(1, replace(FULL, rounds=2))
     assert set(asked) == {((4, 6), (6, 8)), ((2, 3), (3, 3)), ((5, 7), (7, 7))}
     rows = [row for row in found.rows if row.setting["limit"] == "float32"]
@@ -49,8 +49,8 @@ def test_an_engine_that_is_not_there_is_noted_once_and_the_others_go_on(monkeypa
     def missing(a, b, threads):
         raise ImportError("no such engine")
 
-    monkeypatch.setattr(limits, "_ENGINES", {"none": missing, "numpy": limits._numpy})
-    monkeypatch.setattr(limits, "SHAPES", ((4, 4, 4), (2, 3, 3)))
+    monkeypatch.setattr(roofline, "_ENGINES", {"none": missing, "numpy": roofline._numpy})
+    monkeypatch.setattr(roofline, "SHAPES", ((4, 4, 4), (2, 3, 3)))
     found = measure_limits(1, QUICK)
     assert [note for note in found.notes if "by none" in note] == ["limit by none: no such engine"]
     assert peak(found.rows, "float32") > 0
@@ -62,9 +62,9 @@ def test_a_sample_is_sixteen_products(engine, monkeypatch):
     pytest.importorskip(engine)
     if engine == "onnxruntime":
         pytest.importorskip("onnx")
-    repeated, counted = limits._repeated, []
-    monkeypatch.setattr(limits, "_repeated", lambda call: repeated(lambda: counted.append(np.shape(call()))))
-    for call in limits._ENGINES[engine](*limits._matrices(32, 16, 24), 1).values():
+    repeated, counted = roofline._repeated, []
+    monkeypatch.setattr(roofline, "_repeated", lambda call: repeated(lambda: counted.append(np.shape(call()))))
+    for call in roofline._ENGINES[engine](*roofline._matrices(32, 16, 24), 1).values():
         call()
         assert len(counted) == 16
         assert counted[0][-2:] == (32, 24)
@@ -73,8 +73,8 @@ def test_a_sample_is_sixteen_products(engine, monkeypatch):
 
 def test_openvinos_chain_is_of_sixteen_products():
     pytest.importorskip("openvino")
-    a, b = limits._matrices(32, 16, 16)
-    (found,) = limits._openvino(a, b, 1)["float32"]().values()
+    a, b = roofline._matrices(32, 16, 16)
+    (found,) = roofline._openvino(a, b, 1)["float32"]().values()
     expected = a
     for _ in range(16):
         expected = expected @ b
@@ -84,7 +84,7 @@ def test_openvinos_chain_is_of_sixteen_products():
 def test_openvino_convolves_where_the_depth_is_that_of_a_filter():
     pytest.importorskip("openvino")
     rows, _, columns = CONVOLVED
-    (found,) = limits._openvino(*limits._matrices(*CONVOLVED), 1)["float32"]().values()
+    (found,) = roofline._openvino(*roofline._matrices(*CONVOLVED), 1)["float32"]().values()
     assert found.shape == (1, columns, 32, 16)
     assert found.size == rows * columns
 
@@ -92,9 +92,9 @@ def test_openvino_convolves_where_the_depth_is_that_of_a_filter():
 @pytest.mark.parametrize("shape", [(32, 16, 16), CONVOLVED])
 def test_openvinos_integers_count_only_where_it_says_that_it_computes_in_them(shape, monkeypatch):
     pytest.importorskip("openvino")
-    told = limits._told
+    told = roofline._told
     for said, expected in (("f32", False), ("u8", True)):
         monkeypatch.setattr(
-            limits, "_told", lambda node, what, said=said: said if what == "runtimePrecision" else told(node, what)
+            roofline, "_told", lambda node, what, said=said: said if what == "runtimePrecision" else told(node, what)
         )
-        assert ("int8" in limits._openvino(*limits._matrices(*shape), 1)) is expected
+        assert ("int8" in roofline._openvino(*roofline._matrices(*shape), 1)) is expected

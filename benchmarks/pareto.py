@@ -1,4 +1,4 @@
-"""python -m benchmarks.tradeoff MODEL...: what each model scores, beside what it costs, as a table and a plot."""
+"""python -m benchmarks.pareto MODEL...: what each model scores, beside what it costs, as a table and a plot."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks.results import Report, Row, environment, in_turn, read_report, shown
-from benchmarks.subjects import load, pin
+from benchmarks.cases import load, pin
+from benchmarks.measurements import Report, Row, environment, in_turn, read_report, shown
 from benchmarks.timing import FULL
 from reid_runtime.backends import DEVICES
 from reid_runtime.cli import run

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.limits import peak
+from benchmarks.cases import precision_of
+from benchmarks.measurements import Row
 from benchmarks.peers.measuring import OURS
 from benchmarks.peers.measuring import PART as PEERS
-from benchmarks.results import Row
-from benchmarks.subjects import precision_of
+from benchmarks.roofline import peak
 from benchmarks.throughput import COLD, DECODE, EIGHT, ENGINE, FOLDER, MIXED, OFFLINE, SPREAD
 from benchmarks.timing import Interval, median_interval
 

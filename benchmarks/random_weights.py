@@ -1,4 +1,4 @@
-"""python -m benchmarks.untrained BACKBONE: a checkpoint, a float32 and an INT8 file of one backbone, untrained.
+"""python -m benchmarks.random_weights BACKBONE: a checkpoint, a float32 and an INT8 file of one backbone, untrained.
 
 Speed depends on a network's shape and not on its weights, so whoever has no trained ResNet-50 can still measure one.
 The trunk has ImageNet weights where a file of them is named, else seeded random ones, whose vectors hardly differ; the

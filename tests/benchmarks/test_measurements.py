@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import accuracy, scoring, soak
-from benchmarks.results import Found, hand_over, output_option, read_report
-from benchmarks.subjects import subject_options
+from benchmarks.cases import subject_options
+from benchmarks.measurements import Found, hand_over, output_option, read_report
 from reid_runtime.errors import StorageError
 
 from ..pictures import encode, picture

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import tradeoff
-from benchmarks.results import read_report, shown
+from benchmarks import pareto
+from benchmarks.measurements import read_report, shown
 from benchmarks.timing import Budget
 from examples.draw_crops import write_market
 from reid_runtime.embedder import Embedder
@@ -23,7 +23,7 @@ from ..models import CONTRACT, FOREIGN, write_model
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="the plot")
-    monkeypatch.setattr(tradeoff, "FULL", Budget(3, 24, 1, 2, 0.1, 1))
+    monkeypatch.setattr(pareto, "FULL", Budget(3, 24, 1, 2, 0.1, 1))
     write_market(tmp_path / "market", identities=3, cameras=2, views=1)
     write_model(tmp_path / "one.onnx")
     seen = TrainedOn("drawn", f"ours; {AS_TARGETS.format('Anna')}", 3, 6)
@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 def call(folder, *models, force=False):
     arguments = [str(folder / f"{name}.onnx") for name in models]
     arguments += ["--against", str(folder / "one.onnx"), "--data", str(folder / "market"), "--device", "cpu"]
-    outcome = CliRunner().invoke(tradeoff.main, [*arguments, "-o", str(folder / "out"), *["--force"] * force])
+    outcome = CliRunner().invoke(pareto.main, [*arguments, "-o", str(folder / "out"), *["--force"] * force])
     assert outcome.exit_code == 0, outcome.output
     return {row.case: row for row in shown(read_report(folder / "out" / "tradeoff.json").rows)}
 
@@ -77,7 +77,7 @@ def test_a_file_that_has_been_scored_is_not_scored_again(folder, monkeypatch):
         scored.append(embedder.path.stem)
         return evaluate(embedder, task)
 
-    monkeypatch.setattr(tradeoff, "evaluate", counting)
+    monkeypatch.setattr(pareto, "evaluate", counting)
     shutil.copy(folder / "foreign.onnx", folder / "copy.onnx")
     write_model(folder / "foreign.onnx", dataclasses.replace(CONTRACT, resize=LongestSide(4)))
     again = call(folder, "foreign", "copy", force=True)

@@ -1,4 +1,4 @@
-"""python -m benchmarks.growth: what a larger input costs: area, batch, crops of a frame, folder, gallery, threads.
+"""python -m benchmarks.scaling: what a larger input costs: area, batch, crops of a frame, folder, gallery, threads.
 
 The cost of n is taken to grow as n to some exponent, which is the slope of a line through the logarithms; each round
 of the paired timer gives one. Where even its interval's lower end lies above 1.05 the growth is worse than linear. The
@@ -18,10 +18,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.cases import Setup, Subject, load, subject_options
 from benchmarks.inputs import frame_with_boxes, one_size, write_files
-from benchmarks.results import Found, Row, hand_over, in_turn, output_option, shown
+from benchmarks.measurements import Found, Row, hand_over, in_turn, output_option, shown
 from benchmarks.scoring import plant
-from benchmarks.subjects import Setup, Subject, load, subject_options
 from benchmarks.throughput import embed_to_file
 from benchmarks.timing import Interval, median_interval
 from reid_runtime.backends.base import Array, Backend

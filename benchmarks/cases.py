@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from benchmarks.results import ABOUT, Report, Row, environment, shown
+from benchmarks.flops import operations
+from benchmarks.measurements import ABOUT, Report, Row, environment, shown
 from benchmarks.timing import FULL, QUICK, Budget
-from benchmarks.work import operations
 from export.gate import EXAMPLES, Evidence, Reference, read_evidence
 from reid_runtime.agreement import compare
 from reid_runtime.backends import DEVICES, open_backend

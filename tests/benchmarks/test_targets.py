@@ -2,10 +2,10 @@
 
 import pytest
 
-from benchmarks.aims import Aim, aims
+from benchmarks.measurements import Row
 from benchmarks.peers.measuring import OURS
 from benchmarks.peers.measuring import PART as PEERS
-from benchmarks.results import Row
+from benchmarks.targets import Aim, aims
 from benchmarks.throughput import COLD, DECODE, EIGHT, ENGINE, FOLDER, MIXED, OFFLINE, SPREAD
 from benchmarks.timing import Interval
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.results import YARDSTICK, Report, Row, environment
-from benchmarks.subjects import Subject, SubjectError, identity, known_parity, precision_of, setup_from
+from benchmarks.cases import Subject, SubjectError, identity, known_parity, precision_of, setup_from
+from benchmarks.measurements import YARDSTICK, Report, Row, environment
 from examples.draw_crops import write_market
 from reid_runtime.embedder import Embedder
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.results import Row
+from benchmarks.flops import WorkError, multiply_adds
+from benchmarks.measurements import Row
 from benchmarks.throughput import share_of_peak
-from benchmarks.work import WorkError, multiply_adds
 
 
 def graph(path, *, quantised=False):

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.growth import AREA, FRAME, GALLERY, PART, THREADS, axes_of, exponent, measure_growth, told
-from benchmarks.results import Row, shown
-from benchmarks.subjects import setup_from
+from benchmarks.cases import setup_from
+from benchmarks.measurements import Row, shown
+from benchmarks.scaling import AREA, FRAME, GALLERY, PART, THREADS, axes_of, exponent, measure_growth, told
 from benchmarks.timing import QUICK
 from export.gate import EXAMPLES
 
