@@ -24,7 +24,7 @@ from benchmarks.timing import paired, percentile
 from reid_runtime.agreement import compare
 from reid_runtime.backends import open_backend
 from reid_runtime.backends.cuda import open_cuda
-from reid_runtime.backends.tensorrt.backend import open_tensorrt
+from reid_runtime.backends.tensorrt.open import open_tensorrt
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder, Vectors, default_model
 from reid_runtime.errors import BackendError, ReidRuntimeError

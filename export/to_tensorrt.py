@@ -14,10 +14,10 @@ import numpy as np
 
 from export.gate import EXAMPLES, FLOAT16_GATE, INT8_GATE, read_crops
 from export.parity import Bounds, Embed, Probe, require_parity
+from reid_runtime.backends.cuda.driver import NoGpuError, find_gpu
 from reid_runtime.backends.onnx import OnnxBackend
 from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, finished, requested, write_engine
 from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, sidecar_path
-from reid_runtime.backends.tensorrt.gpu import NoGpuError, find_gpu
 from reid_runtime.backends.tensorrt.module import import_tensorrt
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.backends.tensorrt.progress import Progress

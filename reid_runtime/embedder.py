@@ -20,10 +20,10 @@ from PIL import Image
 
 from reid_runtime.agreement import Agreement, compare
 from reid_runtime.backends import Backend, open_backend, runs_engine
-from reid_runtime.backends.cuda.crops import FrameOnGpu, crop_runner
+from reid_runtime.backends.base import crop_backend
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
-from reid_runtime.images.boxes import Frame, Framed, Mask, read_frame, read_frames
+from reid_runtime.images.boxes import Frame, FrameBoxes, FrameOnGpu, Mask, read_frame, read_frames
 from reid_runtime.images.decode import ChannelOrder, ImageSource, RemoteImage, detach, load_image
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import Pixels, resize
@@ -296,10 +296,10 @@ class Embedder:
         rows, masks = self._embed_framed(read_frames(frames, boxes, channel_order))
         return (rows, masks) if return_valid else rows
 
-    def _embed_framed(self, framed: Sequence[Framed | FrameOnGpu]) -> tuple[list[Vectors], list[Mask]]:
+    def _embed_framed(self, framed: Sequence[FrameBoxes | FrameOnGpu]) -> tuple[list[Vectors], list[Mask]]:
         """Rows and masks for every frame's boxes; boxes of one shape share a batch, whichever frame they are of."""
         rows = [np.zeros((len(each.corners), self.dimension), np.float32) for each in framed]
-        usable: list[tuple[int, Framed, int]] = []
+        usable: list[tuple[int, FrameBoxes, int]] = []
         for index, each in enumerate(framed):
             if isinstance(each, FrameOnGpu):
                 self._embed_on_gpu(each, rows[index])
@@ -318,7 +318,7 @@ class Embedder:
 
     def _embed_on_gpu(self, framed: FrameOnGpu, rows: Vectors) -> None:
         """The rows of the valid boxes of a frame on the GPU, where its crops are cut and resized too."""
-        backend = crop_runner(self.backend)
+        backend = crop_backend(self.backend)
         for chosen, shape in framed.groups(self.contract.resize, self.backend.max_batch_pixels):
             vectors = backend.run_crops(
                 framed.frame, framed.channel_order, framed.corners[chosen], shape, self.contract.input

@@ -44,7 +44,7 @@ def open_backend(
     if device not in DEVICES:
         raise BackendError(f"no device is called {device!r}; known: {', '.join(DEVICES)}")
     if runs_engine(path, device):
-        from reid_runtime.backends.tensorrt.backend import open_tensorrt
+        from reid_runtime.backends.tensorrt.open import open_tensorrt
 
         other = None if fallback is None else OnnxBackend(fallback, "cuda", threads)
         return open_tensorrt(path, contract=contract, trust_engine=trust_engine, graphs=graphs, fallback=other)

@@ -1,9 +1,13 @@
 """What the rest of the runtime knows of a backend: a name, the model's contract text, and one call."""
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
+
+from reid_runtime.errors import BackendError
+from reid_runtime.images.decode import ChannelOrder
+from reid_runtime.images.model_input import InputFormat
 
 # 32 crops of 256x128: larger batches are no faster on a CPU and only cost memory.
 CPU_BATCH_PIXELS = 32 * 256 * 128
@@ -28,6 +32,30 @@ class Backend(Protocol):
 
     def run(self, images: Array) -> npt.NDArray[np.float32]:
         """One batch of one shape, at least one image, in the contract's input format, to (N, D) float32."""
+
+
+class CropBackend(Backend, Protocol):
+    """A Backend that takes crops of a frame on the GPU."""
+
+    def run_crops(
+        self,
+        frame: Any,
+        channel_order: ChannelOrder,
+        corners: npt.NDArray[np.int64],
+        shape: tuple[int, int],
+        wanted: InputFormat,
+    ) -> npt.NDArray[np.float32]:
+        """The crops at `corners`, all resized to `shape`, to (N, D) float32."""
+
+
+def crop_backend(backend: Backend) -> CropBackend:
+    """The backend as one that takes crops of a frame on the GPU; BackendError for one that takes the host's pixels."""
+    if not hasattr(backend, "run_crops"):
+        raise BackendError(
+            f"the frame is on the GPU, and {backend.name} takes pixels of the host: bring the frame to the host, or "
+            "load with device='tensorrt'"
+        )
+    return cast(CropBackend, backend)
 
 
 def raise_signal(error: Exception) -> None:

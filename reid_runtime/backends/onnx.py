@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, raise_signal
-from reid_runtime.backends.cuda.driver import missing_gpu
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.model_file.contract import METADATA_KEY
 
@@ -119,6 +118,8 @@ def _load_cuda(onnxruntime: ModuleType) -> str:
 
     Gives what it said of those it did not find, as the end of a message: its own error names no library.
     """
+    from reid_runtime.backends.cuda.driver import missing_gpu
+
     reason = missing_gpu()
     if reason is not None:
         raise MissingBackendError(

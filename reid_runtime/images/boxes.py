@@ -4,7 +4,7 @@ Pixel column c lies between x = c and x = c + 1, and rows likewise. Each edge of
 two pixels, a half to the higher one (10.5 to 11), and is then clipped to the frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from reid_runtime.backends.cuda.arrays import on_device
-from reid_runtime.backends.cuda.crops import FrameOnGpu
+from reid_runtime.batching import same_shape_batches
 from reid_runtime.errors import ImageError
 from reid_runtime.images.decode import ChannelOrder, rgb_view
-from reid_runtime.images.resize import Pixels
+from reid_runtime.images.resize import Pixels, ResizeRule
+
+_DLPACK_CUDA = 2
 
 Mask = npt.NDArray[np.bool_]
 """(N,) which boxes have pixels."""
@@ -25,7 +26,7 @@ Frame = Pixels | Any
 
 
 @dataclass(frozen=True)
-class Framed:
+class FrameBoxes:
     """A frame, seen as RGB, and its boxes."""
 
     picture: Pixels
@@ -35,7 +36,7 @@ class Framed:
     """(N,) whether a box has pixels."""
 
     @classmethod
-    def of(cls, frame: Pixels, boxes: npt.ArrayLike, channel_order: ChannelOrder) -> "Framed":
+    def of(cls, frame: Pixels, boxes: npt.ArrayLike, channel_order: ChannelOrder) -> "FrameBoxes":
         """Raises ImageError for a frame or boxes of another shape or kind."""
         picture = rgb_view(frame, channel_order)
         corners = pixel_corners(boxes, picture.shape[0], picture.shape[1])
@@ -48,7 +49,34 @@ class Framed:
         return self.picture[top:bottom, left:right]
 
 
-def read_frame(frame: Any, boxes: npt.ArrayLike, channel_order: ChannelOrder) -> Framed | FrameOnGpu:
+@dataclass(frozen=True)
+class FrameOnGpu:
+    """A frame that lies on the GPU, and its boxes; `FrameBoxes` is one on the host."""
+
+    frame: Any
+    channel_order: ChannelOrder
+    corners: npt.NDArray[np.int64]
+    """(N, 4) x1, y1, x2, y2 in pixels, inside the frame."""
+    valid: npt.NDArray[np.bool_]
+    """(N,) whether a box has pixels."""
+
+    def groups(self, rule: ResizeRule, max_pixels: int) -> Iterator[tuple[npt.NDArray[np.int64], tuple[int, int]]]:
+        """The rows of the valid boxes in batches of one shape (height, width) after the resize."""
+        rows = np.flatnonzero(self.valid)
+        left, top, right, bottom = self.corners[rows].T.tolist()
+        shapes = [rule.shape(*sides) for sides in zip(np.subtract(bottom, top), np.subtract(right, left), strict=True)]
+        for places in same_shape_batches(shapes, max_pixels):
+            yield rows[places], shapes[places[0]]
+
+
+def is_on_gpu(value: Any) -> bool:
+    """Whether the value is an array on a CUDA GPU; arrays on the host are not, whatever protocol they speak."""
+    if hasattr(value, "__dlpack_device__"):
+        return bool(value.__dlpack_device__()[0] == _DLPACK_CUDA)
+    return hasattr(value, "__cuda_array_interface__")
+
+
+def read_frame(frame: Any, boxes: npt.ArrayLike, channel_order: ChannelOrder) -> FrameBoxes | FrameOnGpu:
     """A frame on the host or on the GPU with its boxes; ImageError for one of another shape or kind."""
     if isinstance(frame, Image.Image):  # it knows its own order, which `channel_order` might contradict
         raise ImageError(
@@ -62,13 +90,13 @@ def read_frame(frame: Any, boxes: npt.ArrayLike, channel_order: ChannelOrder) ->
             f"expected one frame as an array (height, width, 3) of uint8, found {len(frame)} frames: pass them and "
             "their boxes to embed_frames"
         )
-    if not on_device(frame):
-        return Framed.of(np.asarray(frame), boxes, channel_order)
-    seen = Framed.of(np.broadcast_to(np.uint8(0), tuple(frame.shape)), boxes, channel_order)  # no pixels of its own
+    if not is_on_gpu(frame):
+        return FrameBoxes.of(np.asarray(frame), boxes, channel_order)
+    seen = FrameBoxes.of(np.broadcast_to(np.uint8(0), tuple(frame.shape)), boxes, channel_order)  # no pixels of its own
     return FrameOnGpu(frame, channel_order, seen.corners, seen.valid)
 
 
-def read_frames(frames: Any, boxes: Any, channel_order: ChannelOrder) -> list[Framed | FrameOnGpu]:
+def read_frames(frames: Any, boxes: Any, channel_order: ChannelOrder) -> list[FrameBoxes | FrameOnGpu]:
     """Each frame with its own boxes; ImageError that names the frame, or says that there are not as many of each."""
     if isinstance(frames, str | bytes):  # a sequence too, of letters
         raise ImageError(f"expected a frame as an array (height, width, 3) of uint8, found {type(frames).__name__}")
@@ -77,7 +105,7 @@ def read_frames(frames: Any, boxes: Any, channel_order: ChannelOrder) -> list[Fr
     if not hasattr(boxes, "__len__") or len(frames) != len(boxes):
         found = len(boxes) if hasattr(boxes, "__len__") else type(boxes).__name__
         raise ImageError(f"expected an array of boxes for each of {len(frames)} frames, found {found}")
-    framed: list[Framed | FrameOnGpu] = []
+    framed: list[FrameBoxes | FrameOnGpu] = []
     for index, (frame, within) in enumerate(zip(frames, boxes, strict=True)):
         try:
             framed.append(read_frame(frame, within, channel_order))

@@ -11,6 +11,7 @@ import pytest
 
 from reid_runtime import Embedder
 from reid_runtime.backends import DEVICES, onnx, open_backend
+from reid_runtime.backends.cuda import driver
 from reid_runtime.errors import BackendError, MissingBackendError
 
 from ..models import CONTRACT, DIMENSION, write_model
@@ -88,7 +89,7 @@ def chosen_by_auto(path, caplog):
 
 
 def test_auto_says_why_it_is_not_cuda_without_a_driver(tiny_model, offers_cuda, monkeypatch, caplog):
-    monkeypatch.setattr(onnx, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
+    monkeypatch.setattr(driver, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
     name, said = chosen_by_auto(tiny_model, caplog)
     assert name == "onnxruntime cpu"
     assert "CUDA, which is installed, cannot be used" in said
@@ -98,7 +99,7 @@ def test_auto_says_why_it_is_not_cuda_without_a_driver(tiny_model, offers_cuda, 
 
 
 def test_auto_says_why_it_is_not_cuda_without_its_libraries(tiny_model, offers_cuda, monkeypatch, caplog, capsys):
-    monkeypatch.setattr(onnx, "missing_gpu", lambda: None)
+    monkeypatch.setattr(driver, "missing_gpu", lambda: None)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
     name, said = chosen_by_auto(tiny_model, caplog)
     assert name == "onnxruntime cpu"
@@ -108,7 +109,7 @@ def test_auto_says_why_it_is_not_cuda_without_its_libraries(tiny_model, offers_c
 
 
 def test_cuda_is_asked_for_without_fallback_search_or_tf32(tiny_model, offers_cuda, monkeypatch):
-    monkeypatch.setattr(onnx, "missing_gpu", lambda: None)
+    monkeypatch.setattr(driver, "missing_gpu", lambda: None)
     with pytest.raises(MissingBackendError, match="'cuda' was asked for, ONNX Runtime chose CPUExecutionProvider"):
         open_backend(tiny_model, "cuda")
     ((options, providers),) = offers_cuda

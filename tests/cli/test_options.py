@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from reid_runtime.backends import onnx
+from reid_runtime.backends.cuda import driver
 from reid_runtime.cli.options import load_model
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -21,7 +21,7 @@ def test_a_named_device_needs_no_words(tiny_model, capsys):
 
 
 def test_auto_says_why_it_is_not_cuda(tiny_model, monkeypatch, capsys):
-    monkeypatch.setattr(onnx, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
+    monkeypatch.setattr(driver, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
     offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
     load_model(str(tiny_model), None, "auto")

@@ -16,8 +16,8 @@ pytest.importorskip("onnx", reason="needs onnx")
 from export import to_tensorrt
 from export.parity import ParityError
 from reid_runtime import BackendError, ContractError, ReidRuntimeError, StorageError
+from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt.engine import read_engine
-from reid_runtime.backends.tensorrt.gpu import Gpu
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import Contract
@@ -169,7 +169,7 @@ def test_a_build_that_fails_leaves_no_file_and_an_old_one_as_it_was(bench, tiny_
     def fail(*arguments):
         raise BackendError("TensorRT said no")
 
-    monkeypatch.setattr("reid_runtime.backends.tensorrt.backend.cache.build", fail)
+    monkeypatch.setattr("reid_runtime.backends.tensorrt.cache.build", fail)
     with pytest.raises(BackendError, match="said no"):
         export(tiny_model, "-o", tmp_path / "model.engine", "--force")
     assert read_engine(tmp_path / "model.engine") == old
@@ -263,7 +263,7 @@ def test_the_whole_command_with_tensorrt_rtx(tiny_model, tmp_path, monkeypatch):
 def test_the_full_tensorrt_takes_no_compute_capabilities(bench, tiny_model, tmp_path, monkeypatch):
     from reid_runtime.backends.tensorrt import build
 
-    monkeypatch.setattr("reid_runtime.backends.tensorrt.backend.cache.build", build.build)
+    monkeypatch.setattr("reid_runtime.backends.tensorrt.cache.build", build.build)
     monkeypatch.setattr(build, "find_gpu", lambda: None)
     bench.trt = stand_in()
     with pytest.raises(BackendError, match="builds for the GPU that it runs on and no other"):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu_device import OwnArray, benches, boxes_in, by_pillow
-from reid_runtime.backends.cuda.arrays import device_array, on_device
+from reid_runtime.backends.cuda.arrays import device_array
+from reid_runtime.images.boxes import is_on_gpu
 from reid_runtime.images.model_input import InputFormat, to_model_input
 
 from ..backends.cuda import provider
@@ -66,7 +67,7 @@ def test_frames_of_another_library_are_read_where_they_lie(cuda, producer, plane
         given = given.permute(1, 2, 0) if producer.name == "torch" else given.transpose(1, 2, 0)
     else:
         given = producer.put(frame)
-    assert on_device(given)
+    assert is_on_gpu(given)
     producer.settled()
     with benches(cuda) as bench:
         run, fetch = bench.crops(given, "rgb", corners, shape, InputFormat())

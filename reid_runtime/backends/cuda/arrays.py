@@ -15,7 +15,6 @@ import numpy as np
 from reid_runtime.backends.cuda.base import Cuda
 from reid_runtime.errors import BackendError
 
-_DLPACK_CUDA = 2
 _DLPACK_KINDS = {0: "i", 1: "u", 2: "f"}
 _LEGACY_DEFAULT_STREAM = 1
 
@@ -54,13 +53,6 @@ class DeviceArray:
     def contiguous(self) -> bool:
         """Whether the items lie one behind the other, the last axis fastest."""
         return self.strides == _packed(self.shape, self.dtype.itemsize)
-
-
-def on_device(value: Any) -> bool:
-    """Whether the value is an array on a CUDA GPU; arrays on the host are not, whatever protocol they speak."""
-    if hasattr(value, "__dlpack_device__"):
-        return bool(value.__dlpack_device__()[0] == _DLPACK_CUDA)
-    return hasattr(value, "__cuda_array_interface__")
 
 
 def device_array(value: Any, cuda: Cuda, stream: int) -> DeviceArray:

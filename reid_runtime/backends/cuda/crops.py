@@ -1,69 +1,19 @@
 """Crops of a frame that is on the GPU already: cut, resized and made a model's input by one kernel, `crops.cu`."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import Backend
 from reid_runtime.backends.cuda.arrays import DeviceArray
 from reid_runtime.backends.cuda.base import MAX_SHARED, Cuda
-from reid_runtime.batching import same_shape_batches
-from reid_runtime.errors import BackendError, ImageError
+from reid_runtime.errors import ImageError
 from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.model_input import InputFormat
-from reid_runtime.images.resize import ResizeRule
 
 SOURCE = Path(__file__).with_name("crops.cu")
 FUNCTION = "crops"
-
-
-@dataclass(frozen=True)
-class FrameOnGpu:
-    """A frame that lies on the GPU, and its boxes; `boxes.Framed` is one on the host."""
-
-    frame: Any
-    channel_order: ChannelOrder
-    corners: npt.NDArray[np.int64]
-    """(N, 4) x1, y1, x2, y2 in pixels, inside the frame."""
-    valid: npt.NDArray[np.bool_]
-    """(N,) whether a box has pixels."""
-
-    def groups(self, rule: ResizeRule, max_pixels: int) -> Iterator[tuple[npt.NDArray[np.int64], tuple[int, int]]]:
-        """The rows of the valid boxes in batches of one shape (height, width) after the resize."""
-        rows = np.flatnonzero(self.valid)
-        left, top, right, bottom = self.corners[rows].T.tolist()
-        shapes = [rule.shape(*sides) for sides in zip(np.subtract(bottom, top), np.subtract(right, left), strict=True)]
-        for places in same_shape_batches(shapes, max_pixels):
-            yield rows[places], shapes[places[0]]
-
-
-class RunsCrops(Protocol):
-    """A Backend that takes crops of a frame on the GPU."""
-
-    def run_crops(
-        self,
-        frame: Any,
-        channel_order: ChannelOrder,
-        corners: npt.NDArray[np.int64],
-        shape: tuple[int, int],
-        wanted: InputFormat,
-    ) -> npt.NDArray[np.float32]:
-        """The crops at `corners`, all resized to `shape`, to (N, D) float32."""
-
-
-def crop_runner(backend: Backend) -> RunsCrops:
-    """The backend as one that takes crops of a frame on the GPU; BackendError for one that takes the host's pixels."""
-    if not hasattr(backend, "run_crops"):
-        raise BackendError(
-            f"the frame is on the GPU, and {backend.name} takes pixels of the host: bring the frame to the host, or "
-            "load with device='tensorrt'"
-        )
-    return cast(RunsCrops, backend)
 
 
 def compile_crops(cuda: Cuda) -> int:

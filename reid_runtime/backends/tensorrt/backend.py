@@ -6,13 +6,10 @@ good). Every thread works in the GPU's primary context, which TensorRT, torch an
 
 import math
 import threading
-import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,55 +17,18 @@ import numpy.typing as npt
 
 from reid_runtime.backends.base import Array, Backend
 from reid_runtime.backends.cuda import Cuda, open_cuda
-from reid_runtime.backends.cuda.arrays import device_array, on_device
+from reid_runtime.backends.cuda.arrays import device_array
 from reid_runtime.backends.cuda.crops import check_frame, compile_crops, launch_crops
-from reid_runtime.backends.tensorrt.cache import EngineCache
-from reid_runtime.backends.tensorrt.engine import Engine, read_engine, require_fit
-from reid_runtime.backends.tensorrt.gpu import find_gpu
+from reid_runtime.backends.tensorrt.engine import Engine
 from reid_runtime.backends.tensorrt.module import described, import_tensorrt
-from reid_runtime.backends.tensorrt.pool import Pool, RefusedEngineError
+from reid_runtime.backends.tensorrt.pool import Pool
 from reid_runtime.backends.tensorrt.profiles import Profile, Shape
 from reid_runtime.backends.tensorrt.runner import ALIGNMENT, Fill, Lane, Runner, Vectors
 from reid_runtime.errors import BackendError, ContractError
+from reid_runtime.images.boxes import is_on_gpu
 from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.model_file.contract import Contract
-
-
-def open_tensorrt(
-    path: Path,
-    *,
-    contract: Contract | None = None,
-    trust_engine: bool = False,
-    graphs: int = 0,
-    fallback: Backend | None = None,
-) -> "TensorRTBackend":
-    """An ONNX file on TensorRT, its engine found in the cache or built now, which takes minutes; or an engine file.
-
-    contract: stated for a file that has none. trust_engine: take an engine file that nothing vouches for; an
-    engine is code, and whoever made it decides what this process does. graphs, fallback: as TensorRTBackend has them.
-    """
-    trt, cuda = import_tensorrt(), open_cuda()
-
-    def opened(engine: Engine) -> TensorRTBackend:
-        return TensorRTBackend(engine, cuda=cuda, graphs=graphs, fallback=fallback)
-
-    if path.suffix == ".engine":
-        engine = read_engine(path, trust_engine)
-        if contract is not None:
-            if engine.contract_text is not None:
-                raise ContractError(f"{path} has its contract beside it; none must be stated")
-            engine = replace(engine, contract_text=contract.to_json())
-        require_fit(engine, trt, find_gpu())
-        return opened(engine)
-    cache = EngineCache()
-    with cuda.current():
-        engine = cache.get_or_build(path, contract=contract)
-        try:
-            return opened(engine)
-        except RefusedEngineError as error:
-            warnings.warn(f"{error}; building the engine of {path} again", stacklevel=3)
-            return opened(cache.get_or_build(path, contract=contract, fresh=True))
 
 
 class TensorRTBackend:
@@ -127,10 +87,10 @@ class TensorRTBackend:
         batch, height, width = self._measured(shape)
         profile = self._profile(batch, height, width)
         if profile is None:
-            if self._fallback is not None and not on_device(images):
+            if self._fallback is not None and not is_on_gpu(images):
                 return self._fallback.run(images)
             raise BackendError(f"{self._outside(batch, height, width)}, or load it with fallback=FILE.onnx")
-        if on_device(images):
+        if is_on_gpu(images):
             return self._run(profile, batch, lambda runner: self._from_device(runner, images))
         if images.dtype != self._dtype:
             raise BackendError(f"{self.name} takes {self._dtype}, found a batch {shape} of {images.dtype}")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
+from reid_runtime.backends.cuda.driver import current_context, find_gpu, use_context
 from reid_runtime.backends.tensorrt.engine import BuildOptions
-from reid_runtime.backends.tensorrt.gpu import current_context, find_gpu, use_context
 from reid_runtime.backends.tensorrt.module import described, in_its_words, is_rtx, listening, tensorrt_log
 from reid_runtime.backends.tensorrt.onnx_check import check_graph
 from reid_runtime.backends.tensorrt.profiles import Profile, Shape

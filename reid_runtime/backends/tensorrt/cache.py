@@ -18,9 +18,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
+from reid_runtime.backends.cuda.driver import NoGpuError, find_gpu
 from reid_runtime.backends.tensorrt.build import Built, Request, build
 from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, Origin, read_entry, sidecar_path, sidecar_text
-from reid_runtime.backends.tensorrt.gpu import NoGpuError, find_gpu
 from reid_runtime.backends.tensorrt.module import import_tensorrt, is_rtx
 from reid_runtime.backends.tensorrt.profiles import Batches, Profile, profiles_for
 from reid_runtime.backends.tensorrt.progress import Progress, nothing

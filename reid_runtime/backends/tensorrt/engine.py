@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from reid_runtime.backends.tensorrt.gpu import Gpu
+from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt.profiles import Profile
 from reid_runtime.backends.tensorrt.trust import was_built_here
 from reid_runtime.errors import BackendError, ContractError

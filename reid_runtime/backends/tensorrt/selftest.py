@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from reid_runtime.agreement import compare
+from reid_runtime.backends.cuda.driver import NoGpuError, find_gpu
+from reid_runtime.backends.tensorrt.backend import TensorRTBackend
 from reid_runtime.backends.tensorrt.engine import Engine
-from reid_runtime.backends.tensorrt.gpu import NoGpuError, find_gpu
 from reid_runtime.errors import BackendError
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.model_input import to_model_input
@@ -32,8 +33,6 @@ def proved(engine: Engine, contract: Contract, pinned: Pinned | None, onnx: Path
         find_gpu()
     except NoGpuError:
         return _with_parity(engine, f"{NOT_RUN}no GPU")
-    from reid_runtime.backends.tensorrt.backend import TensorRTBackend  # which gets its engines from here
-
     counts = sorted({size[0] for profile in engine.profiles for size in (profile.minimum, profile.optimum)})
     try:
         with closing(TensorRTBackend(engine)) as backend:

@@ -57,13 +57,17 @@ API int live_objects(void)
 }
 
 API int cuInit(unsigned) { return getenv("NO_GPU") ? NO_DEVICE : OK; }
-API int cuDriverGetVersion(int *version) { *version = 13000; return OK; }
+API int cuDriverGetVersion(int *version) { *version = 13010; return OK; }
 API int cuDeviceGetCount(int *count) { *count = 1; return OK; }
 API int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return ordinal ? INVALID_VALUE : OK; }
-API int cuDeviceGetName(char *name, int length, int) { strncpy(name, "no GPU at all", length); return OK; }
-API int cuDeviceGetAttribute(int *value, int attribute, int)
+API int cuDeviceGetName(char *name, int length, int device)
 {
-    *value = attribute == 75 ? 8 : attribute == 76 ? 6 : attribute == 10 ? 32 : 0;
+    strncpy(name, device ? "a second one" : "no GPU at all", length);
+    return OK;
+}
+API int cuDeviceGetAttribute(int *value, int attribute, int device)
+{
+    *value = attribute == 75 ? 8 : attribute == 76 ? (device ? 9 : 6) : attribute == 10 ? 32 : 0;
     return OK;
 }
 API int cuDeviceComputeCapability(int *major, int *minor, int) { *major = 8; *minor = 6; return OK; }
@@ -81,7 +85,12 @@ API int cuCtxPopCurrent_v2(void **context)
 }
 API int cuCtxGetCurrent(void **context) { *context = contexts.empty() ? nullptr : contexts.back(); return OK; }
 API int cuCtxSetCurrent(void *context) { contexts.assign(context ? 1 : 0, context); return OK; }
-API int cuCtxGetDevice(int *device) { *device = 0; return contexts.empty() ? INVALID_CONTEXT : OK; }
+// Another context than the first GPU's primary one is the second GPU's.
+API int cuCtxGetDevice(int *device)
+{
+    *device = !contexts.empty() && contexts.back() != &primary;
+    return contexts.empty() ? INVALID_CONTEXT : OK;
+}
 API int cuCtxSynchronize(void) { return contexts.empty() ? INVALID_CONTEXT : OK; }
 API int cuCtxGetApiVersion(void *, unsigned *version) { *version = 13000; return OK; }
 

@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from reid_runtime.backends.cuda.arrays import _read, device_array, on_device
+from reid_runtime.backends.cuda.arrays import _read, device_array
 from reid_runtime.errors import BackendError
+from reid_runtime.images.boxes import is_on_gpu
 
 from .fake import FakeCuda, Work
 
@@ -51,12 +52,12 @@ def cuda():
     ],
 )
 def test_what_is_on_the_gpu(value, expected):
-    assert on_device(value) is expected
+    assert is_on_gpu(value) is expected
 
 
 def test_torch_on_the_cpu_is_not_on_the_gpu():
     torch = pytest.importorskip("torch")
-    assert not on_device(torch.zeros(3))
+    assert not is_on_gpu(torch.zeros(3))
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import types
 from pathlib import Path
 
+from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt import cache
 from reid_runtime.backends.tensorrt.build import Built
-from reid_runtime.backends.tensorrt.gpu import Gpu
 
 GPU = Gpu("NVIDIA Pretended", "8.6", "13.0")
 

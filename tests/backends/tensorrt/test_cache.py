@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from reid_runtime import BackendError, ContractError
+from reid_runtime.backends.cuda.driver import NoGpuError
 from reid_runtime.backends.tensorrt import cache as cache_module
 from reid_runtime.backends.tensorrt.cache import EngineCache
 from reid_runtime.backends.tensorrt.engine import BuildOptions, sidecar_path
-from reid_runtime.backends.tensorrt.gpu import NoGpuError
 from reid_runtime.backends.tensorrt.profiles import Batches
 from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder
 from reid_runtime.model_file.contract import Contract

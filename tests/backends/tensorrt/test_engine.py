@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reid_runtime import BackendError
+from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt.cache import write_engine
 from reid_runtime.backends.tensorrt.engine import (
     BuildOptions,
@@ -18,7 +19,6 @@ from reid_runtime.backends.tensorrt.engine import (
     sidecar_path,
     sidecar_text,
 )
-from reid_runtime.backends.tensorrt.gpu import Gpu
 from reid_runtime.backends.tensorrt.profiles import Profile
 from reid_runtime.backends.tensorrt.trust import ENVIRONMENT
 from reid_runtime.model_file.contract import Contract

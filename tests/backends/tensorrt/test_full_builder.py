@@ -7,10 +7,10 @@ import types
 import pytest
 
 from reid_runtime import BackendError
+from reid_runtime.backends.cuda.driver import NoGpuError
 from reid_runtime.backends.tensorrt import build as build_module
 from reid_runtime.backends.tensorrt.build import Request, build
 from reid_runtime.backends.tensorrt.engine import BuildOptions
-from reid_runtime.backends.tensorrt.gpu import NoGpuError
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide

@@ -8,10 +8,10 @@ import pytest
 from reid_runtime import Embedder
 from reid_runtime.backends import onnx as onnx_module
 from reid_runtime.backends import open_backend
-from reid_runtime.backends.tensorrt import backend as backend_module
+from reid_runtime.backends.cuda.driver import Gpu
+from reid_runtime.backends.tensorrt import open as open_module
 from reid_runtime.backends.tensorrt.cache import write_engine
 from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, Origin
-from reid_runtime.backends.tensorrt.gpu import Gpu
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.model_file.contract import Contract
 
@@ -43,9 +43,9 @@ class Cache:
 def place(monkeypatch, tiny_model):
     place = Place(monkeypatch, tiny_model)
     place.cache = Cache()
-    monkeypatch.setattr(backend_module, "open_cuda", lambda: place.cuda)
-    monkeypatch.setattr(backend_module, "find_gpu", lambda: GPU)
-    monkeypatch.setattr(backend_module, "EngineCache", lambda: place.cache)
+    monkeypatch.setattr(open_module, "open_cuda", lambda: place.cuda)
+    monkeypatch.setattr(open_module, "find_gpu", lambda: GPU)
+    monkeypatch.setattr(open_module, "EngineCache", lambda: place.cache)
     yield place
     place.check()
 
@@ -102,7 +102,7 @@ class TestEngineFiles:
         embedder.backend.close()
 
     def test_not_on_another_gpu(self, place, path, monkeypatch):
-        monkeypatch.setattr(backend_module, "find_gpu", lambda: Gpu("another", "9.0", "13.0"))
+        monkeypatch.setattr(open_module, "find_gpu", lambda: Gpu("another", "9.0", "13.0"))
         with pytest.raises(BackendError, match="build it again here"):
             open_backend(path, "tensorrt")
 
@@ -210,4 +210,4 @@ def test_what_is_tensorrts_alone_is_refused_elsewhere(tiny_model, option):
 def test_graphs_need_a_provider_that_captures(place, tiny_model, monkeypatch):
     monkeypatch.setattr(place.cuda, "captures", False, raising=False)
     with pytest.raises(BackendError, match="cannot capture CUDA graphs: use cuda-bindings, or graphs=0"):
-        backend_module.open_tensorrt(tiny_model, graphs=2)
+        open_module.open_tensorrt(tiny_model, graphs=2)

@@ -10,12 +10,12 @@ pytest.importorskip("onnx", reason="needs onnx")
 pytest.importorskip("onnxruntime")
 
 from reid_runtime import BackendError
+from reid_runtime.backends.cuda.driver import NoGpuError
 from reid_runtime.backends.tensorrt import backend as backend_module
 from reid_runtime.backends.tensorrt import cache as cache_module
 from reid_runtime.backends.tensorrt import selftest as proof
 from reid_runtime.backends.tensorrt.build import Built
 from reid_runtime.backends.tensorrt.cache import EngineCache
-from reid_runtime.backends.tensorrt.gpu import NoGpuError
 
 from ...models import CONTRACT
 from ...pinned import write_pinned
