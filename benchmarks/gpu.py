@@ -26,9 +26,10 @@ from reid_runtime.backends import open_backend
 from reid_runtime.backends.cuda import open_cuda
 from reid_runtime.backends.tensorrt.open import open_tensorrt
 from reid_runtime.cli import run
-from reid_runtime.embedder import Embedder, Vectors, default_model
+from reid_runtime.embedder import Embedder, default_model
 from reid_runtime.errors import BackendError, ReidRuntimeError
 from reid_runtime.images.resize import Pixels
+from reid_runtime.vectors import Vectors
 
 SHAPES = ((256, 128), (416, 208))
 BATCHES = (1, 8, 64)

@@ -23,7 +23,8 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.scoring.labels import Integers, Labels
 from reid_runtime.scoring.ranking import BLOCK_BYTES, score
 from reid_runtime.scoring.reranking import score_reranked
-from reid_runtime.scoring.vectors import Vectors, unit
+from reid_runtime.scoring.vectors import unit
+from reid_runtime.vectors import Vectors
 
 MARKET = (3_368, 15_913)
 """Queries and gallery of Market-1501, the junk left out."""

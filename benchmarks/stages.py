@@ -33,10 +33,11 @@ from reid_runtime import jobs as storage
 from reid_runtime.backends.base import Array
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.cli import run
-from reid_runtime.embedder import Embedder, Vectors
+from reid_runtime.embedder import Embedder
 from reid_runtime.images import decode as images
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.jobs import Embeddings
+from reid_runtime.vectors import Vectors
 
 STAGES = ("decode", "resize", "copy", "inference", "write")
 PART, GPU_PART = "stages", "host and device"

@@ -22,7 +22,7 @@ from export.parity import (
     require_unit,
     require_within,
 )
-from reid_runtime.agreement import Agreement, Vectors, compare
+from reid_runtime.agreement import Agreement, compare
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
 from reid_runtime.evaluation import Evaluation, Task, evaluate, task_of
@@ -33,6 +33,7 @@ from reid_runtime.scoring.bootstrap import MEASURES, Interval
 from reid_runtime.scoring.bootstrap import compare as compare_scores
 from reid_runtime.scoring.layouts.crops import is_picture
 from reid_runtime.scoring.layouts.registry import read_layout
+from reid_runtime.vectors import Vectors
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

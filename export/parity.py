@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from reid_runtime.agreement import Agreement, compare
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import Pixels, resize
+from reid_runtime.vectors import UNIT_TOLERANCE, Vectors
 
-Embed = Callable[[Pixels], npt.NDArray[np.float32]]
+Embed = Callable[[Pixels], Vectors]
 """(N, H, W, 3) uint8 RGB to (N, D) float32 of unit length."""
 Probe = tuple[str, Pixels]
 """A name for messages, and a batch (N, H, W, 3) uint8 RGB."""
@@ -18,8 +18,6 @@ Probe = tuple[str, Pixels]
 SIZES = ((33, 33), (64, 32), (97, 41), (256, 128), (128, 256), (416, 208), (301, 167), (1, 96), (640, 512))
 """Heights and widths of the check: portrait, landscape, square, odd, one pixel, and far from any training size."""
 BATCHES = (1, 2, 7)
-_UNIT = 1e-3
-"""How far from 1 the length of a unit vector may be."""
 
 
 class ParityError(ReidRuntimeError):
@@ -107,15 +105,15 @@ def require_within(bounds: Bounds, seen: Agreement, name: str) -> None:
         )
 
 
-def require_unit(vectors: npt.NDArray[np.float32], whose: str) -> None:
+def require_unit(vectors: Vectors, whose: str) -> None:
     """Raises ParityError where a vector is not of unit length; a NaN is not."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT))
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))
     if wrong.size:
         raise ParityError(f"expected vectors of unit length, {whose} have {lengths[wrong[0]]:.4f} in row {wrong[0]}")
 
 
-def require_distinct(vectors: npt.NDArray[np.float32], bounds: Bounds) -> None:
+def require_distinct(vectors: Vectors, bounds: Bounds) -> None:
     """Raises ParityError where one and the same vector would be within bounds of all the reference's, two or more."""
     if len(vectors) < 2:
         return
@@ -130,7 +128,7 @@ def require_distinct(vectors: npt.NDArray[np.float32], bounds: Bounds) -> None:
         )
 
 
-def _vectors(whose: str, embed: Embed, name: str, batch: Pixels) -> npt.NDArray[np.float32]:
+def _vectors(whose: str, embed: Embed, name: str, batch: Pixels) -> Vectors:
     try:
         return embed(batch)
     except ReidRuntimeError as error:

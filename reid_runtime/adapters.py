@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.embedder import Embedder, Result, Vectors
+from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.resize import Pixels
+from reid_runtime.vectors import Vectors
 
 
 @dataclass(frozen=True)

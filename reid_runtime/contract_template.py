@@ -12,6 +12,7 @@ from reid_runtime.backends.openvino import openvino_core
 from reid_runtime.errors import ContractError
 from reid_runtime.images.resize import RULES, FixedSize, rule_form, rule_to_json
 from reid_runtime.model_file.contract import BLANK, VERSION
+from reid_runtime.vectors import UNIT_TOLERANCE
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "u8": "uint8", "f32": "float32"}
 """The runtime's names for ONNX Runtime's and OpenVINO's."""
@@ -100,7 +101,7 @@ def _output(path: Path, backend: Backend, layout: str, dtype: str, sides: dict[s
         found = backend.run(image.astype(np.uint8) if dtype == "uint8" else image.astype(np.float32))
         if found.ndim != 2 or len(found) != 1:
             raise ContractError(f"{path}: expected an output of shape (1, D) for one picture, found {found.shape}")
-        unit = unit and bool(abs(np.linalg.norm(found) - 1) < 1e-3)
+        unit = unit and bool(abs(np.linalg.norm(found) - 1) <= UNIT_TOLERANCE)
     return found.shape[1], unit
 
 

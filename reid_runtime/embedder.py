@@ -31,10 +31,9 @@ from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.selftest import whole_record
+from reid_runtime.vectors import UNIT_TOLERANCE, Vectors
 
 _LOG = logging.getLogger(__name__)
-
-Vectors = npt.NDArray[np.float32]
 
 _BOXES = 1024
 """Boxes that `embed_boxes` cuts out and resizes before they are embedded: what a long list of frames costs."""
@@ -366,7 +365,7 @@ class Embedder:
         if not self.contract.unit_output:
             unit: Vectors = vectors / norms
             return unit
-        if np.abs(norms - 1).max() > 1e-3:
+        if np.abs(norms - 1).max() > UNIT_TOLERANCE:
             raise BackendError(f"the contract promises unit vectors, the model gave norms up to {norms.max():.4f}")
         return vectors
 

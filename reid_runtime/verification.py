@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_runtime.agreement import Vectors, compare
+from reid_runtime.agreement import compare
 from reid_runtime.backends import DEVICES
 from reid_runtime.embedder import Embedder, artefact_digest, default_model
 from reid_runtime.errors import BackendError, ContractError, ImageError, MissingBackendError
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.onnx import DamagedFileError, read_onnx_file, require_file
 from reid_runtime.model_file.selftest import COARSE, Pinned, least_cosine, whole_record
+from reid_runtime.vectors import Vectors
 
 _ASKED_FOR = ("auto", "openvino-bf16")
 """Devices that are no backend by themselves, or compute in fewer bits than the file holds: run where they are named."""

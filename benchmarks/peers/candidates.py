@@ -17,8 +17,7 @@ from reid_runtime.errors import MissingBackendError
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.model_file.contract import Contract
-
-Vectors = npt.NDArray[np.float32]
+from reid_runtime.vectors import Vectors
 
 STRETCHED = (256, 128)
 """Height and width that torchreid's extractor stretches to, its `image_size`."""

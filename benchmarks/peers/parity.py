@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.cases import Setup
 from export.gate import Reference
@@ -15,8 +14,8 @@ from reid_runtime.evaluation.tasks import Items
 from reid_runtime.scoring.bootstrap import compare as compare_scores
 from reid_runtime.scoring.ranking import Scores, score
 from reid_runtime.scoring.vectors import unit
+from reid_runtime.vectors import Vectors
 
-Vectors = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[Path]], Vectors]
 _MAPS = ("map_finite_sum", "map_trapezoid")
 _AT_ONCE = 1024

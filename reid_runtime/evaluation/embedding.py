@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.embedder import Embedder, Vectors
+from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError, ImageError
 from reid_runtime.evaluation.tasks import Items, Picture, Task, cut
 from reid_runtime.images.decode import ImageSource, load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.jobs import Embeddings
 from reid_runtime.scoring.tracklets import Pooling, pool
+from reid_runtime.vectors import Vectors
 
 Sizes = npt.NDArray[np.int32]
 """(N, 2) width and height in pixels."""

@@ -20,7 +20,8 @@ from reid_runtime.scoring.layouts.datasets import Splits
 from reid_runtime.scoring.person_search import least_overlap, overlaps, score_search
 from reid_runtime.scoring.ranking import DotProducts, Scores, Similarities, ranked_list, score_similarities
 from reid_runtime.scoring.tracklets import Pooling, multi_query
-from reid_runtime.scoring.vectors import Vectors, checked
+from reid_runtime.scoring.vectors import checked
+from reid_runtime.vectors import Vectors
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_runtime.embedder import Vectors
 from reid_runtime.errors import StorageError
 from reid_runtime.evaluation.tasks import Items, Task
 from reid_runtime.jobs import Embeddings, read_embeddings
 from reid_runtime.jobs.table import one_backend
+from reid_runtime.vectors import Vectors
 
 _PARTS = ("query", "gallery", "multi_query")
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from reid_runtime.scoring.labels import JUNK, Integers, Labelled, Labels
 from reid_runtime.scoring.ranking import Fractions, has_answer, score
-from reid_runtime.scoring.vectors import Vectors
+from reid_runtime.vectors import Vectors
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from reid_runtime.scoring import average_precision
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import Integers, Mask
 from reid_runtime.scoring.ranking import Block, DotProducts, Scores, ranks_of, similarity_rows
-from reid_runtime.scoring.vectors import Vectors, checked
+from reid_runtime.scoring.vectors import checked
+from reid_runtime.vectors import Vectors
 
 Coordinates = npt.NDArray[np.float32]
 """(N, 4) float32: left, top, right, bottom, in pixels."""

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from reid_runtime.scoring import average_precision
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers, Labelled, Mask, check_labels
-from reid_runtime.scoring.vectors import Vectors, checked
+from reid_runtime.scoring.vectors import checked
+from reid_runtime.vectors import Vectors
 
 Block = npt.NDArray[np.float32]
 Fractions = npt.NDArray[np.float64]

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import JUNK, Integers, Labelled, Labels, check_labels
 from reid_runtime.scoring.ranking import Block, Scores, score_similarities, similarity_rows
-from reid_runtime.scoring.vectors import Vectors, checked
+from reid_runtime.scoring.vectors import checked
+from reid_runtime.vectors import Vectors
 
 Floats = npt.NDArray[np.float32]
 

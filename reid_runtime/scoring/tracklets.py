@@ -12,7 +12,8 @@ import numpy as np
 
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import Integers, Labelled
-from reid_runtime.scoring.vectors import Vectors, checked, unit
+from reid_runtime.scoring.vectors import checked, unit
+from reid_runtime.vectors import Vectors
 
 Pooling = Literal["mean", "max"]
 

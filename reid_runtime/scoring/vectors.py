@@ -4,9 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.scoring.errors import ScoringError
-
-Vectors = npt.NDArray[np.float32]
-"""(N, D) float32, each row of unit length."""
+from reid_runtime.vectors import Vectors
 
 UNIT_TOLERANCE = 1e-2
 """How far a length may be from 1: room for vectors stored in float16, none for those that nobody normalised."""

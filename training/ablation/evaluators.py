@@ -13,7 +13,7 @@ from reid_runtime.images.resize import LongestSide
 from reid_runtime.scoring.layouts.crops import CropSplits
 from reid_runtime.scoring.layouts.registry import dataset, read_layout
 from reid_runtime.scoring.ranking import Scores, score
-from reid_runtime.scoring.vectors import Vectors
+from reid_runtime.vectors import Vectors
 from training.data.training_set import MARKET_TRAIN, TrainingCrops
 from training.models.embedding import embed_images
 from training.models.network import EmbeddingNetwork

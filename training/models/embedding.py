@@ -8,7 +8,7 @@ import torch
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.images.resize import Pixels, ResizeRule, resize
 from reid_runtime.io.concurrency import parallel_map
-from reid_runtime.scoring.vectors import Vectors
+from reid_runtime.vectors import Vectors
 from training.models.network import EmbeddingNetwork
 
 MAX_PIXELS = 1 << 21

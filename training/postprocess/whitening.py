@@ -18,7 +18,7 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import TrainedOn
 from reid_runtime.scoring.labels import Integers
-from reid_runtime.scoring.vectors import Vectors
+from reid_runtime.vectors import Vectors
 from training.data.training_set import TrainingCrops
 from training.models.embedding import embed_images
 from training.run.checkpoint import Checkpoint, Progress

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.scoring.labels import Integers
-from reid_runtime.scoring.vectors import Vectors
+from reid_runtime.vectors import Vectors
 
 
 class MiningError(ReidRuntimeError):

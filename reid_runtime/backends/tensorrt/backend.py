@@ -23,12 +23,13 @@ from reid_runtime.backends.tensorrt.engine import Engine
 from reid_runtime.backends.tensorrt.module import described, import_tensorrt
 from reid_runtime.backends.tensorrt.pool import Pool
 from reid_runtime.backends.tensorrt.profiles import Profile, Shape
-from reid_runtime.backends.tensorrt.runner import ALIGNMENT, Fill, Lane, Runner, Vectors
+from reid_runtime.backends.tensorrt.runner import ALIGNMENT, Fill, Lane, Runner
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.images.boxes import is_on_gpu
 from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.vectors import Vectors
 
 
 class TensorRTBackend:

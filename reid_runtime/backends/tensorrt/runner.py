@@ -12,16 +12,14 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from reid_runtime.backends.cuda import Bytes, Cuda
 from reid_runtime.backends.tensorrt.module import in_its_words, listening
 from reid_runtime.errors import BackendError
+from reid_runtime.vectors import Vectors
 
 ALIGNMENT = 256
 """Of every address that TensorRT is given; what CUDA allocates has it."""
-
-Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
