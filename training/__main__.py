@@ -18,7 +18,7 @@ from training.postprocess import bn_calibration as statistics
 from training.recipe import Recipe, read_recipe
 from training.run import entry as stages
 from training.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from training.run.trainer import Pace
+from training.run.trainer import LogConfig
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -208,7 +208,7 @@ def _read(
     recipe = read_recipe(recipe_file)  # before the pictures are: its errors come at once
     given = Path(weights) if weights not in (None, "imagenet") else weights
     crops = load_training(data, layout, one_camera)
-    return crops, recipe, stages.Job(weights=given, pace=Pace(checkpoint_minutes), **rest)
+    return crops, recipe, stages.Job(weights=given, log=LogConfig(checkpoint_minutes), **rest)
 
 
 if __name__ == "__main__":

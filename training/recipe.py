@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from training.tables import Amount, Count, Positive, RecipeError, Seed, Share, Whole, as_plain, table_from
+from training.config import Amount, Count, Name, Positive, RecipeError, Seed, Share, Whole, as_plain, decode
 
 
 @dataclass(frozen=True)
 class Architecture:
     """Image at its own size, convolutional backbone, global pooling, fully connected layer, L2 normalisation."""
 
-    backbone: str = "resnet101"
+    backbone: Name = "resnet101"
     """A name of training.models.backbones. The paper: ResNet-101 (81.2 mAP on Market-1501; 76.3 with ResNet-50)."""
     pooling: Literal["max", "average", "gem"] = "max"
     """Global pooling. The paper: max (81.2; average 80.1)."""
@@ -168,7 +168,7 @@ class Recipe:
     seed: Seed = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network's passes; "bfloat16" is by autocast, with the weights in float32."""
-    fixed: tuple[str, ...] = ()
+    fixed: tuple[Name, ...] = ()
     """Parts of the trunk, by their names in it, that no stage trains: they go on computing what they did when the run
     began. Ours, to save time: ResNet-50's ["conv1", "bn1", "layer1"] hold half of its activations, and without their
     gradients it trains 1.5 times as fast (bfloat16, batches of 64, 128 to 256 pixels, two cores)."""
@@ -186,7 +186,7 @@ class Recipe:
 
 def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
     """A Recipe from plain values; raises RecipeError, naming `source`, for what cannot be one."""
-    recipe = table_from(Recipe, values, source)
+    recipe = decode(Recipe, values, source)
     sizes = recipe.classification.sizes
     if sizes and sizes[-1] != recipe.network.size:
         raise RecipeError(

@@ -15,11 +15,11 @@ def look_up(entries: Mapping[str, Entry], name: str, kind: str, error: type[Reid
     `kind` says what the entries are, `more` which names are valid besides.
     """
     if name not in entries:
-        raise error(f"no {kind} is called {name!r}; {hint(name, entries, more)}")
+        raise error(f"no {kind} is called {name!r}; {suggestion(name, entries, more)}")
     return entries[name]
 
 
-def hint(name: str, names: Iterable[str], more: str = "") -> str:
+def suggestion(name: str, names: Iterable[str], more: str = "") -> str:
     """What an error adds about a name that does not exist: the nearest one that does, or all."""
     names = list(names)
     nearest = difflib.get_close_matches(name, names, n=1)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from training.config import as_toml, differing
 from training.recipe import Recipe, RecipeError, read_recipe, recipe_from
-from training.tables import as_toml, differing
 
 FOLDER = Path(__file__).parents[2] / "training" / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"))

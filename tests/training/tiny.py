@@ -26,7 +26,7 @@ from training.recipe import (
 from training.run import checkpoint as checkpoints
 from training.run import trainer as engine
 from training.run.entry import hold_out
-from training.run.trainer import Pace, Run
+from training.run.trainer import LogConfig, Trainer
 from training.run.validation import score_people
 from training.stages.classification import classification_architecture, classification_stage
 from training.stages.distillation import distillation_stage
@@ -103,7 +103,7 @@ def make_run(folder, name, recipe=RECIPE, crops=None, minutes=0.0):
     def score(network):
         return score_people(network, held_out, LongestSide(recipe.network.size))
 
-    return Run(folder, stage, recipe, facts, kept.digest, Pace(minutes, 2), score if held_out else None)
+    return Trainer(folder, stage, recipe, facts, kept.digest, LogConfig(minutes, 2), score if held_out else None)
 
 
 def _killed_run(folder, name, recipe, at, during):

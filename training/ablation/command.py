@@ -15,7 +15,7 @@ from training.data.training_set import load_training
 from training.models.backbones import backbone
 from training.models.weights import PUBLISHED
 from training.recipe import read_recipe
-from training.run.trainer import Pace
+from training.run.trainer import LogConfig
 
 COUNT = click.IntRange(min=1)
 LAYOUTS = click.Choice([known.name for known in DATASETS])
@@ -140,7 +140,7 @@ def main(
     else:
         crops, judge = hold_out_people(crops, share, recipe.seed)
     ablation = Ablation(
-        out, crops, recipe, practices, seeds, judge, weights, terms, device, Pace(checkpoint_minutes)
+        out, crops, recipe, practices, seeds, judge, weights, terms, device, LogConfig(checkpoint_minutes)
     )  # fmt: skip
     click.echo(f"{len(ablation.settings)} settings, {seeds} seeds: {', '.join(ablation.settings)}", err=True)
     ablation.run(lambda done: click.echo(f"wrote {write_report(ablation, recipe_file.stem, done)}"))

@@ -26,6 +26,7 @@ from reid_runtime.io.atomic import atomic_write
 from reid_runtime.scoring.ranking import Scores
 from training.ablation.evaluators import Judge
 from training.ablation.factors import Practice, Setting
+from training.config import differing
 from training.data.training_set import TrainingCrops
 from training.models.backbones import backbone
 from training.models.frozen import fix
@@ -33,8 +34,7 @@ from training.models.weights import PUBLISHED, initialise
 from training.recipe import Distillation, Ranking, Recipe, Validation, recipe_from
 from training.run import entry as stages
 from training.run.checkpoint import read_checkpoint
-from training.run.trainer import FINAL, LAST, Pace
-from training.tables import differing
+from training.run.trainer import FINAL, LAST, LogConfig
 
 PLAN, SCORES, FORMAT = "ablation.json", "scores.npz", "reid-runtime-ablation-1"
 Weights = Path | str
@@ -62,7 +62,7 @@ class Ablation:
     """ImageNet weights by backbone."""
     terms: str
     device: str = "cpu"
-    pace: Pace = field(default_factory=Pace)
+    log: LogConfig = field(default_factory=LogConfig)
 
     @property
     def settings(self) -> dict[str, Setting]:
@@ -141,7 +141,7 @@ class Ablation:
         return folder / FINAL
 
     def _job(self, folder: Path, weights: Weights | None, start: Path | None) -> stages.Job:
-        return stages.Job(folder, self.terms, weights, start, self.device, self.pace)
+        return stages.Job(folder, self.terms, weights, start, self.device, self.log)
 
     def _check_weights(self) -> None:
         """Raises AblationError for a backbone without weights, BackboneError for weights that are not its own, and

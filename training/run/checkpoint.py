@@ -4,12 +4,10 @@ safetensors holds tensors and strings, nothing that runs when it is opened. A ch
 renamed, so that a kill during the writing leaves the one before.
 """
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,9 +16,9 @@ from safetensors.torch import save_file
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write
 from reid_runtime.model_file.contract import TrainedOn
+from training.config import as_plain, decode
 from training.models.network import EmbeddingNetwork, folded
 from training.recipe import Architecture, Recipe, recipe_from
-from training.tables import as_plain, table_from
 
 FORMAT = "reid-runtime-checkpoint-2"
 _KEYS = {"format", "recipe", "network", "trained_on", "progress"}
@@ -150,27 +148,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         parts = {key: json.loads(metadata[key]) for key in _KEYS - {"format"}}
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
-    for key in ("recipe", "network"):
-        if not isinstance(parts[key], dict):
-            raise CheckpointError(f"{path}: {key!r} is {parts[key]!r}, expected an object")
-    classification = parts["recipe"].get("classification")
+    classification = parts["recipe"].get("classification") if isinstance(parts["recipe"], dict) else None
     if isinstance(classification, dict):
         classification.setdefault("classifier", "cosine")  # as it was before there was a choice
     seen = parts["trained_on"]
     if not isinstance(seen, list) or not seen:
         raise CheckpointError(f"{path}: 'trained_on' is {seen!r}, expected a list of objects")
     return Checkpoint(
-        recipe_from(parts["recipe"], str(path)),
-        table_from(Architecture, parts["network"], f"{path}: 'network'"),
-        tuple(_facts(TrainedOn, facts, f"{path}: 'trained_on'") for facts in seen),
-        _facts(Progress, parts["progress"], f"{path}: 'progress'"),
+        recipe_from(parts["recipe"], f"{path}: 'recipe'"),
+        decode(Architecture, parts["network"], f"{path}: 'network'"),
+        tuple(decode(TrainedOn, facts, f"{path}: 'trained_on'", CheckpointError) for facts in seen),
+        decode(Progress, parts["progress"], f"{path}: 'progress'", CheckpointError),
         tensors,
     )
-
-
-def _facts(kind: Any, found: Any, where: str) -> Any:
-    """A dataclass of strings and integers from JSON that has all of its fields and no other."""
-    expected = {field.name: field.type for field in dataclasses.fields(kind)}
-    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != expected:
-        raise CheckpointError(f"{where} is {found!r}, expected the keys {', '.join(expected)}")
-    return kind(**found)

@@ -18,8 +18,9 @@ from training.postprocess.bn_calibration import drawn, take_statistics
 from training.recipe import Architecture, Recipe
 from training.run.checkpoint import Checkpoint, build, read_checkpoint
 from training.run.cpu import keep_freed_memory, repair_bfloat16
-from training.run.trainer import LAST, Pace, Run, Stage, TrainingError
+from training.run.trainer import LAST, LogConfig, Trainer, TrainingError
 from training.run.validation import hold_out, score_people
+from training.stages.base import Stage
 from training.stages.classification import classification_architecture, classification_stage
 from training.stages.distillation import distillation_stage, teacher_vectors
 from training.stages.ranking import RankingStage
@@ -38,7 +39,7 @@ class Job:
     start: Path | None = None
     """A checkpoint of an earlier stage that a new run starts from, instead."""
     device: str = "cpu"
-    pace: Pace = field(default_factory=Pace)
+    log: LogConfig = field(default_factory=LogConfig)
 
 
 def classify(crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
@@ -126,7 +127,7 @@ def _train(
         return score_people(network, held_out, LongestSide(stage.architecture.size))
 
     seen = TrainedOn(crops.name, job.terms, crops.identities, len(crops.images))
-    run = Run(job.out, stage, recipe, (seen,), crops.digest, job.pace, None if held_out is None else score)
+    run = Trainer(job.out, stage, recipe, (seen,), crops.digest, job.log, None if held_out is None else score)
     if run.resume():
         click.echo(f"resumed at update {run.update} of {stage.updates}", err=True)
     elif job.weights is not None:

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM between updates, never inside one: half an update must not be saved as a state of the run."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ class Interrupts:
         again, self.signal = self.signal is not None, number
         if again:
             self.leave()
+        # Straight to the file: Python's own stderr may be in the middle of a line when the signal comes.
+        os.write(2, b"\nstopping after this update; press Ctrl-C again to stop now\n")
 
     def leave(self) -> None:
         """End the run as the remembered signal would have, if there was one."""

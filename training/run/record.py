@@ -14,9 +14,9 @@ import torch
 import reid_runtime
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write
+from training.config import as_toml
 from training.data.augmentation import contact_sheet
 from training.recipe import Recipe
-from training.tables import as_toml
 
 RECIPE, RECORD, METRICS, CURRICULUM = "recipe.toml", "run.json", "metrics.jsonl", "curriculum.png"
 
@@ -45,7 +45,7 @@ def write_record(folder: Path, recipe: Recipe, stage: str, device: str, data: st
             beside.write_text(text, encoding="utf-8")
 
 
-def write_curriculum(folder: Path, examples: list[list[Pixels]]) -> None:
+def write_preview(folder: Path, examples: list[list[Pixels]]) -> None:
     """`curriculum.png`: an image a row, from the start of training on the left to its end on the right."""
     buffer = io.BytesIO()
     contact_sheet(examples).save(buffer, "PNG")

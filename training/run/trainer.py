@@ -1,33 +1,32 @@
-"""What a stage of training is, and the engine that runs any of them: resumable, watched, and stopped in time.
+"""The trainer of any stage: its folder, record, checkpoints, validation and interrupts.
 
-A stage leaves the gradients of each update in its network's parameters; the engine does all the rest. What is random
-in a stage depends on the seed and on the place in the run alone, so no generator's state has to be kept.
+A stage accumulates the gradients of each update in its network's parameters; the trainer does all the rest.
 """
 
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+import click
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.images.resize import Pixels
 from reid_runtime.model_file.contract import TrainedOn
 from reid_runtime.scoring.errors import ScoringError
+from training.config import differing
 from training.models.network import EmbeddingNetwork, folded
-from training.recipe import Architecture, Recipe
+from training.recipe import Recipe
 from training.run.checkpoint import Checkpoint, CheckpointError, Progress, read_checkpoint, write_checkpoint
 from training.run.folder import run_folder
 from training.run.interrupts import deferred_interrupts
 from training.run.plots import check_plots, write_plots
-from training.run.record import Metrics, write_curriculum, write_record
-from training.tables import differing
+from training.run.progress import ProgressLog
+from training.run.record import Metrics, write_preview, write_record
+from training.stages.base import Stage
 
 LAST, FINAL = "last.safetensors", "model.safetensors"
 
@@ -37,51 +36,8 @@ class TrainingError(ReidRuntimeError):
 
 
 @dataclass(frozen=True)
-class Measures:
-    """What is told of one update."""
-
-    loss: float
-    agreement: float
-    images: int
-    size: int
-    """Longest side in pixels."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """By what took them."""
-
-
-class Stage(Protocol):
-    """One of the paper's stages, or the teacher's."""
-
-    name: str
-    architecture: Architecture
-    network: EmbeddingNetwork
-    device: torch.device
-    updates: int
-    """How many there are in all."""
-
-    @property
-    def optimiser(self) -> torch.optim.Optimizer:
-        """Over the network's parameters, and the stage's own."""
-
-    def learning_rate(self, update: int) -> float:
-        """The optimiser's at an update."""
-
-    def gradients(self, update: int) -> Generator[Measures, None, None]:
-        """For each update from that one on: leaves its gradients in the parameters, and gives its measures."""
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """What a resumed run needs besides the network and the optimiser."""
-
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Take up what `state` gave."""
-
-    def curriculum(self) -> list[list[Pixels]]:
-        """Examples of what the network sees: an image a row, from the start of training to its end."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How often a run speaks and saves."""
+class LogConfig:
+    """How often a run records its measures and saves."""
 
     checkpoint_minutes: float = 3.0
     metrics_updates: int = 20
@@ -91,7 +47,7 @@ Score = Callable[[EmbeddingNetwork], dict[str, float]]
 """Scores of the held-out people, by name."""
 
 
-class Run:
+class Trainer:
     """A stage in a folder: its record, `last.safetensors` to resume from, and in the end `model.safetensors`."""
 
     def __init__(
@@ -101,12 +57,12 @@ class Run:
         recipe: Recipe,
         trained_on: tuple[TrainedOn, ...],
         data: str,
-        pace: Pace,
+        log: LogConfig,
         score: Score | None = None,
     ) -> None:
         """`data` is the digest of the training images; without `score` nobody is held out."""
         self.folder, self.stage, self.recipe, self.trained_on, self.data = folder, stage, recipe, trained_on, data
-        self.pace, self.score = pace, score
+        self.log, self.score = log, score
         self.update = 0
 
     def resume(self) -> bool:
@@ -151,12 +107,12 @@ class Run:
                 value = torch.empty_like(parameter).copy_(value)
             yield parameter, key, value
 
-    def _checkpoint(self, whole: bool) -> Checkpoint:
+    def _checkpoint(self, resumable: bool) -> Checkpoint:
         self._check_weights()
         stage = self.stage
         state = stage.network.state_dict()
-        tensors = {f"network.{key}": value.cpu() for key, value in (state if whole else folded(state)).items()}
-        if whole:
+        tensors = {f"network.{key}": value.cpu() for key, value in (state if resumable else folded(state)).items()}
+        if resumable:
             tensors |= {f"stage.{key}": value.cpu() for key, value in stage.state().items()}
             for index, parameter in enumerate(self._parameters()):
                 for key, value in stage.optimiser.state[parameter].items():
@@ -182,7 +138,7 @@ class Run:
 
     def save(self) -> None:
         """Write `last.safetensors`."""
-        write_checkpoint(self.folder / LAST, self._checkpoint(whole=True))
+        write_checkpoint(self.folder / LAST, self._checkpoint(resumable=True))
 
     def train(self) -> Path:
         """Run to the end, saving every few minutes and when interrupted; returns `model.safetensors`.
@@ -196,30 +152,31 @@ class Run:
     def _train(self) -> Path:
         stage = self.stage
         write_record(self.folder, self.recipe, stage.name, str(stage.device), self.data, self.update)
+        click.echo(f"{stage.name}: {stage.updates - self.update} updates on {stage.device}, in {self.folder}", err=True)
         if self.update == 0:
-            write_curriculum(self.folder, stage.curriculum())
+            write_preview(self.folder, stage.preview())
         with Metrics(self.folder, self.update) as metrics, deferred_interrupts() as interrupts:
             if self.update == 0:
-                self._look(metrics)
+                self._validate(metrics)
             saved = time.monotonic()
             with closing(self._updates(metrics)) as updates:
                 for _ in updates:
-                    due = time.monotonic() - saved > 60 * self.pace.checkpoint_minutes
+                    due = time.monotonic() - saved > 60 * self.log.checkpoint_minutes
                     if due or interrupts.signal is not None:
                         self.save()
                         saved = time.monotonic()
                         interrupts.leave()
         self.save()
         final = self.folder / FINAL
-        write_checkpoint(final, self._checkpoint(whole=False))
+        write_checkpoint(final, self._checkpoint(resumable=False))
         write_plots(self.folder)
         return final
 
     def _updates(self, metrics: Metrics) -> Generator[None, None, None]:
         """Every update that is left; after each a place to stop."""
         stage = self.stage
-        progress = tqdm(total=stage.updates, initial=self.update, desc=stage.name, disable=None)
-        with progress, closing(stage.gradients(self.update)) as all_measures:
+        progress = ProgressLog(stage.name, stage.updates, self.update)
+        with progress, closing(stage.accumulate_each_update(self.update)) as all_measures:
             for measures in all_measures:
                 if not math.isfinite(measures.loss):
                     raise self._diverged(f"the loss is {measures.loss}")
@@ -232,14 +189,13 @@ class Run:
                 progress.update()
                 metrics.add(**vars(measures))
                 last = self.update == stage.updates
-                if last or self.update % self.pace.metrics_updates == 0:
-                    told = metrics.write(self.update, rate)
-                    progress.set_postfix(loss=f"{told['loss']:.4f}", agreement=f"{told['agreement']:.3f}")
+                if last or self.update % self.log.metrics_updates == 0:
+                    progress.show(metrics.write(self.update, rate))
                 if last or self.update % self.recipe.validation.every == 0:
-                    self._look(metrics)
+                    self._validate(metrics)
                 yield
 
-    def _look(self, metrics: Metrics) -> None:
+    def _validate(self, metrics: Metrics) -> None:
         """Score the people who are held out, and draw the run so far."""
         if self.score is not None:
             self._check_weights()

@@ -15,6 +15,7 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import LongestSide, Pixels
 from reid_runtime.io.atomic import atomic_write
 from reid_runtime.scoring.labels import Integers
+from training.config import as_plain
 from training.data.cutout import largest_extent
 from training.data.student_view import suffered, view_of
 from training.data.training_set import TrainingCrops
@@ -23,7 +24,6 @@ from training.recipe import Recipe
 from training.run.folder import run_folder
 from training.stages.epochs import EpochStage
 from training.stages.losses import TeacherVectors
-from training.tables import as_plain
 
 NAME = "distillation"
 _OF_THE_VIEWS = ("views", "flip", "window", "stretch", "move", "light", "chimera")

@@ -18,7 +18,7 @@ from training.models.embedding import autocast
 from training.models.frozen import freeze_statistics, keep_fixed, trained
 from training.models.network import EmbeddingNetwork
 from training.recipe import Architecture, Recipe
-from training.run.trainer import Measures
+from training.stages.base import Measures
 
 FEWEST = 8
 """Images of one shape that batch normalisation takes its statistics of; of fewer it uses those that it has."""
@@ -146,7 +146,7 @@ class EpochStage:
                 for rows in self._order(epoch)[max(0, update - int(self._starts[epoch])) :]:
                     yield epoch, rows
 
-    def gradients(self, update: int) -> Generator[Measures, None, None]:
+    def accumulate_each_update(self, update: int) -> Generator[Measures, None, None]:
         """For each update from this one on: the gradients of its images, of all its shapes together."""
 
         def make(place: tuple[int, Update]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -192,7 +192,7 @@ class EpochStage:
         """Into the objective."""
         self.objective.load_state_dict(state)
 
-    def curriculum(self) -> list[list[Pixels]]:
+    def preview(self) -> list[list[Pixels]]:
         """Some rows' images in epochs from the first to the last."""
         rows = np.linspace(0, len(self.crops.images) - 1, min(5, len(self.crops.images))).astype(int).tolist()
         epochs = np.linspace(0, self.schedule.epochs - 1, min(8, self.schedule.epochs)).astype(int).tolist()

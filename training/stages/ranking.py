@@ -22,7 +22,7 @@ from training.models.embedding import autocast, embed_images
 from training.models.frozen import freeze_statistics, keep_fixed, trained
 from training.models.network import EmbeddingNetwork
 from training.recipe import Recipe
-from training.run.trainer import Measures
+from training.stages.base import Measures
 from training.stages.losses import RankingLoss
 from training.stages.mining import Pool, draw_rows, draw_triplets
 
@@ -54,7 +54,7 @@ class RankingStage:
         """Halved every so many updates."""
         return self.choices.learning_rate * 0.5 ** (update // self.choices.halve_every)
 
-    def gradients(self, update: int) -> Generator[Measures, None, None]:
+    def accumulate_each_update(self, update: int) -> Generator[Measures, None, None]:
         """For each update from this one on: the mean of its triplets' gradients."""
         for number in range(update, self.updates):
             started = time.perf_counter()
@@ -145,7 +145,7 @@ class RankingStage:
             vectors = state["pool.vectors"].numpy() if "pool.vectors" in state else None
             self.pool = Pool(rows, self.crops.labels[rows], vectors)
 
-    def curriculum(self) -> list[list[Pixels]]:
+    def preview(self) -> list[list[Pixels]]:
         """Some images with cut-out from the first update to the last."""
         rows = np.linspace(0, len(self.crops.images) - 1, min(5, len(self.crops.images))).astype(np.int64)
         triplets = np.stack([rows] * 3, axis=1)

@@ -6,9 +6,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from training.ablation.factors import NAMES, PAPER, Measured, PracticeError, practice
+from training.config import differing
 from training.models.base import BackboneError
 from training.recipe import Architecture, Classification, Mining, Ranking, Recipe, read_recipe, recipe_from
-from training.tables import differing
 
 RECIPES = Path(__file__).parents[3] / "training" / "recipes"
 CHANGED = {

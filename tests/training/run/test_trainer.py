@@ -80,8 +80,20 @@ def test_a_run_folder_tells_the_whole_run(tmp_path):
     assert all(name.startswith("network.") for name in tensors), "the finished model is free of optimiser state"
 
 
+def test_progress_without_a_terminal_is_lines(tmp_path, quiet, capfd, monkeypatch):
+    make_run(tmp_path / "some", "ranking", minutes=1e9).train()
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == f"ranking: 10 updates on cpu, in {tmp_path / 'some'}"
+    assert [line.split(",")[0].split("0.")[0] for line in lines[1:]] == [
+        f"update {update} of 10: loss " for update in (2, 4, 6, 8, 10)
+    ]
+    monkeypatch.setattr("training.run.progress.SILENCE", 0.0)
+    make_run(tmp_path / "all", "ranking", minutes=1e9).train()
+    assert "\nupdate 3 of 10\n" in capfd.readouterr().err, "updates that take long are told one by one"
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_an_interrupted_run_saves_where_it_is_and_goes_on_to_the_same_weights(stage, tmp_path, quiet):
+def test_an_interrupted_run_saves_where_it_is_and_goes_on_to_the_same_weights(stage, tmp_path, quiet, capfd):
     torch.set_num_threads(1)
     whole = make_run(tmp_path / "whole", stage, minutes=1e9)
     whole.train()
@@ -99,6 +111,7 @@ def test_an_interrupted_run_saves_where_it_is_and_goes_on_to_the_same_weights(st
     stopped.stage.optimiser.step = interrupted
     with pytest.raises(SystemExit):
         stopped.train()
+    assert "stopping after this update; press Ctrl-C again to stop now" in capfd.readouterr().err
     resumed = make_run(tmp_path / "stopped", stage, minutes=1e9)
     assert resumed.resume()
     assert resumed.update == done == 5

@@ -96,4 +96,4 @@ def test_an_error_while_images_are_made_reaches_the_run():
 
     stage.show = broken
     with pytest.raises(IndexError, match="no such picture"):
-        next(stage.gradients(0))
+        next(stage.accumulate_each_update(0))
