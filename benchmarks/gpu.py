@@ -23,6 +23,7 @@ from benchmarks.measurements import Found, Report, Row, environment, text_table,
 from benchmarks.timing import paired, percentile
 from reid_runtime.agreement import compare
 from reid_runtime.backends import open_backend
+from reid_runtime.backends.base import Options
 from reid_runtime.backends.cuda import open_cuda
 from reid_runtime.backends.tensorrt.open import open_tensorrt
 from reid_runtime.cli import run
@@ -136,7 +137,9 @@ def measure_default(rounds: int) -> Found:
     with ExitStack() as stack:
         try:
             plain = stack.enter_context(closing(open_tensorrt(default_model())))
-            graphs = stack.enter_context(closing(open_tensorrt(default_model(), graphs=2 * len(SHAPES) * len(BATCHES))))
+            graphs = stack.enter_context(
+                closing(open_tensorrt(default_model(), Options(cuda_graphs=2 * len(SHAPES) * len(BATCHES))))
+            )
             candidates += [Candidate("tensorrt", plain.run), Candidate("tensorrt, CUDA graphs", graphs.run)]
         except BackendError as error:
             found.notes.append(f"default model, TensorRT: {error}")

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import reid_runtime
-from reid_runtime.backends import DEVICES
 from reid_runtime.backends.cuda.driver import missing_gpu
+from reid_runtime.backends.registry import REGISTRY, Device
 from reid_runtime.embedder import Embedder, artefact_digest, default_model, pinned_crops
 
 _CPU_FEATURES = {
@@ -34,9 +34,6 @@ _CPU_FEATURES = {
     "bf16": "BF16",
 }
 """What decides the speed of float32, INT8 and bfloat16, by the names in Linux' /proc/cpuinfo."""
-
-_TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx")
-"""The packages that bring TensorRT."""
 
 _INNER = ("train", "timm", "export", "dev", "integrations")
 """Extras for a checkout, which the runtime never uses."""
@@ -92,7 +89,10 @@ def examine() -> Examination:
         gpu=gpu,
         cuda=_cuda(),
         model=_model(),
-        devices=tuple(_tensorrt(gpu) if name == "tensorrt" else _device(name) for name in DEVICES if name != "auto"),
+        devices=tuple(
+            _engine(name, device, gpu) if device.builds_engines else _device(name, device)
+            for name, device in REGISTRY.items()
+        ),
         extras=tuple(_extra(name, packages) for name, packages in _extras().items()),
     )
 
@@ -117,7 +117,7 @@ def _model() -> Finding:
         return Finding(name, False, _said(error))
 
 
-def _device(name: str) -> Finding:
+def _device(name: str, device: Device) -> Finding:
     try:
         embedder = Embedder.load(device=name)
         vectors = embedder.embed(pinned_crops())
@@ -125,30 +125,26 @@ def _device(name: str) -> Finding:
             return Finding(name, False, f"{embedder.backend.name} gives vectors that are not finite")
     except Exception as error:  # whatever a broken package raises is what the user must hear
         return Finding(name, False, _said(error))
-    detail = f"{embedder.backend.name}, {_version(name)}"
+    detail = f"{embedder.backend.name}, {_found(device.packages)[0]}"
     if embedder.drift is not None:
         detail += f", least cosine to float32 {embedder.drift.worst_cosine:.4f}"
     return Finding(name, True, detail)
 
 
-def _tensorrt(gpu: Finding) -> Finding:
-    found = _found(_TENSORRT)
+def _engine(name: str, device: Device, gpu: Finding) -> Finding:
+    """Looked up among the packages and not tried: an engine takes minutes to build."""
+    found = ", ".join(_found(device.packages))
     if not found:
-        return Finding("tensorrt", False, 'TensorRT is missing: pip install "reid-runtime[tensorrt]"')
+        return Finding(name, False, f'{device.packages[0]} is missing: pip install "reid-runtime[{device.extra}]"')
     if not gpu.usable:
-        return Finding("tensorrt", False, f"{', '.join(found)}, and {gpu.detail}: install NVIDIA's driver")
-    return Finding("tensorrt", True, f"{', '.join(found)}; not tried, an engine takes minutes to build")
+        return Finding(name, False, f"{found}, and {gpu.detail}: install NVIDIA's driver")
+    return Finding(name, True, f"{found}; not tried, an engine takes minutes to build")
 
 
 def _cuda() -> Finding:
     names = {str(each.metadata["Name"]) for each in metadata.distributions()}
     found = _found(sorted(name for name in names if name.startswith("nvidia-")))
     return Finding("CUDA libraries", bool(found), ", ".join(found) or "none from pip; reid-runtime[gpu] brings them")
-
-
-def _version(device: str) -> str:
-    packages = ("openvino",) if device.startswith("openvino") else ("onnxruntime", "onnxruntime-gpu")
-    return _found(packages)[0]
 
 
 def _extras() -> Mapping[str, list[str]]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from reid_runtime.agreement import Agreement, compare
-from reid_runtime.backends import Backend, open_backend, runs_engine
+from reid_runtime.backends import REGISTRY, Backend, open_backend, runs_engine
 from reid_runtime.backends.base import crop_backend
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
@@ -100,7 +100,7 @@ class Embedder:
         contract: str | os.PathLike[str] | None = None,
         threads: int | None = None,
         trust_engine: bool = False,
-        graphs: int = 0,
+        cuda_graphs: int = 0,
         fallback: str | os.PathLike[str] | None = None,
     ) -> Embedder:
         """Load a model: an ONNX file with its contract inside, or the embedded default.
@@ -115,7 +115,7 @@ class Embedder:
         threads: CPU threads of an inference call, and as many that decode and resize meanwhile; None uses every core.
         trust_engine: run a TensorRT engine that nothing vouches for; an engine is code, and whoever made it decides
         what this process does.
-        graphs: how many CUDA graphs TensorRT keeps for each thread, one a shape; worth it for small batches of few
+        cuda_graphs: how many CUDA graphs TensorRT keeps for each thread, one a shape; worth it for small batches of few
         shapes.
         fallback: an ONNX file of the same model, run by ONNX Runtime CUDA where no profile of a TensorRT engine takes
         a shape; without it that is a BackendError.
@@ -133,13 +133,14 @@ class Embedder:
             threads,
             contract=stated,
             trust_engine=trust_engine,
-            graphs=graphs,
+            cuda_graphs=cuda_graphs,
             fallback=None if fallback is None else Path(fallback),
         )
         # An engine was built by the stated contract and carries it now.
         embedder = cls(backend, _contract(backend, contract if stated is None else None, path), path, threads)
-        if device == "openvino-bf16":
-            exact = cls(open_backend(path, "openvino", threads), embedder.contract, path, threads)
+        exact_device = None if device == "auto" else REGISTRY[device].rounds
+        if exact_device is not None:
+            exact = cls(open_backend(path, exact_device, threads), embedder.contract, path, threads)
             embedder.drift = _drift(exact, embedder)
         return embedder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_runtime.agreement import compare
-from reid_runtime.backends import DEVICES
+from reid_runtime.backends import REGISTRY, devices_for
 from reid_runtime.embedder import Embedder, artefact_digest, default_model
 from reid_runtime.errors import BackendError, ContractError, ImageError, MissingBackendError
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
@@ -16,8 +16,6 @@ from reid_runtime.model_file.onnx import DamagedFileError, read_onnx_file, requi
 from reid_runtime.model_file.selftest import COARSE, Pinned, least_cosine, whole_record
 from reid_runtime.vectors import Vectors
 
-_ASKED_FOR = ("auto", "openvino-bf16")
-"""Devices that are no backend by themselves, or compute in fewer bits than the file holds: run where they are named."""
 _SAME = 1e-6
 """Vectors of different crops that differ by no more come from a model that does not look at its input."""
 
@@ -133,7 +131,7 @@ def _record(path: Path) -> Pinned | None:
 def _devices(path: Path, device: str) -> Sequence[str]:
     if device != "auto":
         return (device,)
-    return ("openvino",) if path.suffix == ".xml" else tuple(name for name in DEVICES if name not in _ASKED_FOR)
+    return [name for name in devices_for(path) if REGISTRY[name].rounds is None]
 
 
 def _compared(embedder: Embedder, device: str, expected: Vectors, alone: Vectors, together: Vectors) -> BackendCheck:
@@ -153,4 +151,4 @@ def _compared(embedder: Embedder, device: str, expected: Vectors, alone: Vectors
 
 def _bound(embedder: Embedder, device: str) -> float:
     bound = least_cosine(embedder.contract, embedder.backend.name, str(embedder.path))
-    return COARSE if device in _ASKED_FOR else bound
+    return bound if REGISTRY[device].rounds is None else COARSE

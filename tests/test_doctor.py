@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reid_runtime import __version__, doctor
-from reid_runtime.backends import DEVICES
+from reid_runtime.backends import REGISTRY
 from reid_runtime.embedder import Embedder, artefact_digest, default_model
 
 pytest.importorskip("onnxruntime")
@@ -23,7 +23,7 @@ def found():
 @pytest.fixture
 def only_cpu(monkeypatch):
     """The other devices take seconds."""
-    monkeypatch.setattr(doctor, "DEVICES", ("auto", "cpu"))
+    monkeypatch.setattr(doctor, "REGISTRY", {"cpu": REGISTRY["cpu"]})
 
 
 def by_name(findings):
@@ -48,7 +48,7 @@ def test_everything_is_looked_at(found):
     assert f"{sys.version_info.major}.{sys.version_info.minor}." in found.python
     assert found.cores >= 1
     assert artefact_digest(default_model()) in found.model.detail
-    assert list(by_name(found.devices)) == [name for name in DEVICES if name != "auto"]
+    assert list(by_name(found.devices)) == list(REGISTRY)
     cpu = by_name(found.devices)["cpu"]
     assert cpu.usable
     assert cpu.detail == f"onnxruntime cpu, onnxruntime {metadata.version('onnxruntime')}"
@@ -112,7 +112,7 @@ def test_an_extra_names_what_it_lacks(monkeypatch, only_cpu):
 
 def test_tensorrt_is_never_imported(monkeypatch):
     without(monkeypatch, tensorrt="11.4.0")
-    monkeypatch.setattr(doctor, "DEVICES", ("auto", "cpu", "tensorrt"))
+    monkeypatch.setattr(doctor, "REGISTRY", {name: REGISTRY[name] for name in ("cpu", "tensorrt")})
     monkeypatch.setattr(doctor, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     found = by_name(doctor.examine().devices)["tensorrt"]

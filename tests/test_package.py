@@ -45,5 +45,5 @@ def test_embedding_on_the_cpu_loads_no_room_it_does_not_need(tiny_model):
     run = subprocess.run([sys.executable, "-c", EMBED, tiny_model], capture_output=True, text=True, check=True)
     loaded = run.stdout.split()
     assert "reid_runtime.backends.onnx" in loaded
-    rooms = ("backends.cuda", "backends.tensorrt", "scoring", "evaluation", "jobs", "cli")
+    rooms = ("backends.cuda", "backends.tensorrt", "backends.openvino", "scoring", "evaluation", "jobs", "cli")
     assert not [name for name in loaded if name.startswith(tuple(f"reid_runtime.{room}" for room in rooms))]

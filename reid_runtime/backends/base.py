@@ -1,5 +1,7 @@
 """What the rest of the runtime knows of a backend: a name, the model's contract text, and one call."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -8,11 +10,28 @@ import numpy.typing as npt
 from reid_runtime.errors import BackendError
 from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.model_input import InputFormat
+from reid_runtime.model_file.contract import Contract
 
 # 32 crops of 256x128: larger batches are no faster on a CPU and only cost memory.
 CPU_BATCH_PIXELS = 32 * 256 * 128
 
 Array = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model file is opened. All but `threads` are for devices that run engines."""
+
+    threads: int | None = None
+    """CPU threads of a call; None uses every core."""
+    contract: Contract | None = None
+    """Stated for a file that carries none."""
+    trust_engine: bool = False
+    """Run an engine that nothing vouches for; it is code."""
+    cuda_graphs: int = 0
+    """How many CUDA graphs each execution context keeps."""
+    fallback: Path | None = None
+    """An ONNX file of the same model, run by ONNX Runtime CUDA where no profile takes a shape."""
 
 
 class Backend(Protocol):

@@ -1,6 +1,7 @@
 """ONNX Runtime, on the CPU or on CUDA: never the one when the other was asked for."""
 
 import io
+import logging
 from contextlib import redirect_stdout
 from importlib import metadata
 from pathlib import Path
@@ -9,11 +10,12 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, raise_signal
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, Options, raise_signal
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.model_file.contract import METADATA_KEY
 
 _CUDA_BATCH_PIXELS = 256 * 256 * 128
+_LOG = logging.getLogger(__name__)
 
 
 def import_onnxruntime(extra: str) -> ModuleType:
@@ -43,6 +45,31 @@ def import_onnxruntime(extra: str) -> ModuleType:
             f"then {install}"
         ) from error
     return onnxruntime  # type: ignore[no-any-return]  # the package has no types
+
+
+def open_cpu(path: Path, options: Options) -> "OnnxBackend":
+    """ONNX Runtime on the CPU."""
+    return OnnxBackend(path, "cpu", options.threads)
+
+
+def open_cuda(path: Path, options: Options) -> "OnnxBackend":
+    """ONNX Runtime on CUDA."""
+    return OnnxBackend(path, "cuda", options.threads)
+
+
+def open_best(path: Path, options: Options) -> "OnnxBackend":
+    """CUDA where ONNX Runtime offers it and it works, else the CPU; the log says which, and why not CUDA."""
+    if "CUDAExecutionProvider" not in import_onnxruntime("cpu").get_available_providers():
+        backend = open_cpu(path, options)
+    else:
+        try:
+            backend = open_cuda(path, options)
+        except BackendError as error:  # offered by the package, but there is no GPU or driver, or a library is missing
+            backend = open_cpu(path, options)
+            _LOG.warning("device auto: %s, because CUDA, which is installed, cannot be used: %s", backend.name, error)
+            return backend
+    _LOG.info("device auto: %s", backend.name)
+    return backend
 
 
 class OnnxBackend:

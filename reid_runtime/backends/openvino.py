@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, raise_signal
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, Options, raise_signal
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.model_file.contract import METADATA_KEY
 
@@ -56,6 +56,16 @@ def _core() -> Any:
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 """OpenVINO's names of the precisions."""
+
+
+def open_float32(path: Path, options: Options) -> "OpenVinoBackend":
+    """OpenVINO on the CPU in float32."""
+    return OpenVinoBackend(path, options.threads)
+
+
+def open_bfloat16(path: Path, options: Options) -> "OpenVinoBackend":
+    """OpenVINO on the CPU in bfloat16."""
+    return OpenVinoBackend(path, options.threads, precision="bfloat16")
 
 
 class OpenVinoBackend:

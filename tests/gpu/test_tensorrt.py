@@ -77,7 +77,7 @@ def test_what_was_built_was_held_to_the_pinned_vectors(embedder):
 
 
 def test_cuda_graphs_give_the_same_bytes_again(engines, reference):
-    with closing(Embedder.load(device="tensorrt", graphs=4).backend) as backend:
+    with closing(Embedder.load(device="tensorrt", cuda_graphs=4).backend) as backend:
         for seed in range(8):  # more shapes and lanes than graphs are kept
             images = batch(1 + seed % 3, *SHAPES[seed % 3], seed=seed)
             first = backend.run(images)

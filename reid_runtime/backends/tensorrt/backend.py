@@ -40,13 +40,13 @@ class TensorRTBackend:
         engine: Engine,
         *,
         cuda: Cuda | None = None,
-        graphs: int = 0,
+        cuda_graphs: int = 0,
         fallback: Backend | None = None,
     ) -> None:
         """Deserialise `engine`, which must be one that this machine built or whose digest was checked: it is code.
 
         cuda: the provider of device memory, the first that works without it.
-        graphs: how many CUDA graphs, one a shape, each context keeps; worth it for small batches of few shapes.
+        cuda_graphs: how many, one a shape, each context keeps; worth it for small batches of few shapes.
         fallback: another Backend of the same model, ONNX Runtime CUDA say, for shapes outside every profile; without
         it they are a BackendError.
 
@@ -57,13 +57,13 @@ class TensorRTBackend:
             _require_one_model(engine.contract_text, fallback)
         trt = import_tensorrt()
         self._cuda = open_cuda() if cuda is None else cuda  # before any Runtime: without a driver that may crash
-        if graphs and not self._cuda.captures:
-            raise BackendError(f"{self._cuda.name} cannot capture CUDA graphs: use cuda-bindings, or graphs=0")
+        if cuda_graphs and not self._cuda.captures:
+            raise BackendError(f"{self._cuda.name} cannot capture CUDA graphs: use cuda-bindings, or cuda_graphs=0")
         self.contract_text: str | None = engine.contract_text
         self.artefact_id = engine.digest
         self.name = f"{described(trt)} with {self._cuda.name}"
         self._fallback = fallback
-        self._pool = Pool(trt, engine.blob, self._cuda, graphs)
+        self._pool = Pool(trt, engine.blob, self._cuda, cuda_graphs)
         self._release = weakref.finalize(self, self._pool.close)
         self._kernel: int | None = None
         self._lock = threading.Lock()

@@ -18,9 +18,9 @@ class RefusedEngineError(BackendError):
 class Pool:
     """The engine and its idle runners by profile. Threads may share it."""
 
-    def __init__(self, trt: Any, blob: bytes, cuda: Cuda, graphs: int) -> None:
+    def __init__(self, trt: Any, blob: bytes, cuda: Cuda, cuda_graphs: int) -> None:
         """Deserialise `blob`; BackendError, RefusedEngineError among them, in TensorRT's words where it will not."""
-        self._cuda, self._graphs = cuda, graphs
+        self._cuda, self._cuda_graphs = cuda, cuda_graphs
         self._lock = threading.Lock()
         self._idle: dict[int, list[Runner]] = {}
         with cuda.current(), listening(trt) as said:
@@ -54,7 +54,7 @@ class Pool:
             loaded, idle = self.loaded, self._idle.setdefault(profile, [])
             runner = idle.pop() if idle else None
         if runner is None:
-            runner = Runner(loaded, self._cuda, profile, self._graphs)
+            runner = Runner(loaded, self._cuda, profile, self._cuda_graphs)
         try:
             yield runner
         except BaseException:

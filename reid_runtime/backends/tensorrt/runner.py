@@ -190,10 +190,10 @@ Fill = Callable[[Lane, slice], tuple[tuple[int, ...], int]]
 class Runner:
     """A context for one profile with its streams, lanes and CUDA graphs."""
 
-    def __init__(self, loaded: Loaded, cuda: Cuda, profile: int, graphs: int) -> None:
-        """`graphs` is how many CUDA graphs are kept, the least recently used goes first; 0 for none."""
+    def __init__(self, loaded: Loaded, cuda: Cuda, profile: int, cuda_graphs: int) -> None:
+        """`cuda_graphs` is how many are kept, the least recently used goes first; 0 for none."""
         self.cuda = cuda
-        self._loaded, self._profile, self._limit = loaded, profile, graphs
+        self._loaded, self._profile, self._limit = loaded, profile, cuda_graphs
         self._graphs: OrderedDict[tuple[Any, ...], Captured] = OrderedDict()
         with ExitStack() as stack:  # released in the reverse order: first what is queued ends, last the streams go
             self.compute = cuda.create_stream()

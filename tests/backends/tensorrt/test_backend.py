@@ -24,7 +24,7 @@ class TestRuns:
     @pytest.mark.parametrize("graphs", [0, 3])
     @pytest.mark.parametrize("shape", SHAPES)
     def test_every_shape_gives_onnx_runtimes_vectors(self, place, tiny, graphs, shape):
-        with_graphs = place.backend(graphs=graphs)
+        with_graphs = place.backend(cuda_graphs=graphs)
         for count in (1, 2, 7, 1, 2):
             batch = images(count, *shape, seed=count)
             near(with_graphs.run(batch), tiny.backend.run(batch))
@@ -66,7 +66,7 @@ class TestRuns:
         embedder.backend.close()
 
     def test_threads_take_a_context_each_and_give_it_back(self, place, tiny):
-        backend = place.backend(graphs=2)
+        backend = place.backend(cuda_graphs=2)
         batches = [images(1 + seed % 6, *SHAPES[seed % len(SHAPES)], seed) for seed in range(48)]
         start = threading.Barrier(4)
 
@@ -141,7 +141,7 @@ class TestRuns:
         backend.close()
 
     def test_of_the_graphs_those_that_were_used_last_are_kept(self, place):
-        backend = place.backend(graphs=2)
+        backend = place.backend(cuda_graphs=2)
         backend.run(images(4, 16, 16))  # the buffers have their size, and one graph is kept
         launched = []
         for shape in ((16, 8), (16, 16), (9, 5), (16, 16), (16, 8)):
@@ -154,7 +154,7 @@ class TestRuns:
 
     def test_a_graph_is_not_launched_once_its_output_has_moved(self, place, tiny):
         """The larger batch has smaller images: the input stays where it is, the output grows."""
-        backend = place.backend(graphs=4)
+        backend = place.backend(cuda_graphs=4)
         for count, shape in ((2, (16, 16)), (4, (16, 8)), (2, (16, 16)), (4, (16, 8))):
             batch = images(count, *shape, seed=count)
             near(backend.run(batch), tiny.backend.run(batch))

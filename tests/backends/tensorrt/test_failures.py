@@ -16,7 +16,7 @@ pytest.importorskip("onnxruntime")
 
 
 def scenario(place, graphs, batches, given, corners):
-    backend = place.backend(graphs=graphs)
+    backend = place.backend(cuda_graphs=graphs)
     try:
         for batch in batches:
             backend.run(batch)
@@ -59,16 +59,16 @@ def test_at_every_call(place, graphs):
 
 def test_of_giving_back(place):
     """A release that fails is told, and the others are done all the same."""
-    place.backend(graphs=2).close()
+    place.backend(cuda_graphs=2).close()
     place.cuda.faults.arm(None)
-    backend = place.backend(graphs=2)
+    backend = place.backend(cuda_graphs=2)
     backend.run(images(9))
     before = len(place.cuda.faults.calls)
     backend.close()
     releases = place.cuda.faults.calls[before:]
     assert "cuMemFree" in releases
     for number in range(1, len(releases)):
-        backend = place.backend(graphs=2)
+        backend = place.backend(cuda_graphs=2)
         backend.run(images(9))
         place.cuda.faults.arm(number)
         with pytest.raises(BackendError, match="injected"):

@@ -334,7 +334,7 @@ def test_the_backend_without_one_of_its_steps(monkeypatch, tiny_model, tiny, ste
     batches = [images(9, seed=1), images(9, 16, 16, seed=2), images(9, seed=3), images(2, 9, 5, seed=4)]
     where, name, instead = STEPS[step]
 
-    backend = place.backend(graphs=1)
+    backend = place.backend(cuda_graphs=1)
 
     def work():
         for batch in batches:

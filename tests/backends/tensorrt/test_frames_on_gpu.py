@@ -20,7 +20,7 @@ class TestArraysOfTheGpu:
 
     @pytest.mark.parametrize("graphs", [0, 3])
     def test_without_a_copy(self, place, tiny, graphs):
-        backend = place.backend(graphs=graphs)
+        backend = place.backend(cuda_graphs=graphs)
         batch = images(6, 16, 16)
         given = ByInterface(place.cuda, batch)
         place.cuda.faults.arm(None)

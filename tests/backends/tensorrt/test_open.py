@@ -8,6 +8,7 @@ import pytest
 from reid_runtime import Embedder
 from reid_runtime.backends import onnx as onnx_module
 from reid_runtime.backends import open_backend
+from reid_runtime.backends.base import Options
 from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt import open as open_module
 from reid_runtime.backends.tensorrt.cache import write_engine
@@ -111,7 +112,7 @@ class TestEngineFiles:
             assert backend.name == "TensorRT 11.4.0.106 with fake GPU"
 
     def test_not_by_another_device(self, path):
-        with pytest.raises(BackendError, match="is a TensorRT engine, which device 'cpu' cannot run: use device 'ten"):
+        with pytest.raises(BackendError, match=r"runs \.onnx files, found \.engine: use device 'tensorrt'"):
             open_backend(path, "cpu")
 
     def test_strangers_need_to_be_trusted(self, place, tmp_path):
@@ -192,7 +193,7 @@ class TestFallback:
 
 def test_graphs_are_captured_and_launched_where_they_are_asked_for(place, tiny, tiny_model):
     for graphs, launched in ((0, 0), (2, 1)):
-        embedder = Embedder.load(tiny_model, device="tensorrt", graphs=graphs)
+        embedder = Embedder.load(tiny_model, device="tensorrt", cuda_graphs=graphs)
         crops = [picture(40, 20, 1)]
         place.cuda.faults.arm(None)
         for _ in range(2):
@@ -201,7 +202,7 @@ def test_graphs_are_captured_and_launched_where_they_are_asked_for(place, tiny, 
         embedder.backend.close()
 
 
-@pytest.mark.parametrize("option", [{"graphs": 1}, {"fallback": "model.onnx"}])
+@pytest.mark.parametrize("option", [{"cuda_graphs": 1}, {"fallback": "model.onnx"}])
 def test_what_is_tensorrts_alone_is_refused_elsewhere(tiny_model, option):
     with pytest.raises(BackendError, match="are for device 'tensorrt', and 'cpu' was asked for"):
         Embedder.load(tiny_model, **option)
@@ -209,5 +210,5 @@ def test_what_is_tensorrts_alone_is_refused_elsewhere(tiny_model, option):
 
 def test_graphs_need_a_provider_that_captures(place, tiny_model, monkeypatch):
     monkeypatch.setattr(place.cuda, "captures", False, raising=False)
-    with pytest.raises(BackendError, match="cannot capture CUDA graphs: use cuda-bindings, or graphs=0"):
-        open_module.open_tensorrt(tiny_model, graphs=2)
+    with pytest.raises(BackendError, match="cannot capture CUDA graphs: use cuda-bindings, or cuda_graphs=0"):
+        open_module.open_tensorrt(tiny_model, Options(cuda_graphs=2))

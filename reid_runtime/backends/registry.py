@@ -1,0 +1,138 @@
+"""The devices, one entry each: what opens a model file there, which files it takes, which packages it needs.
+
+A backend is added by one new module with an opener and one entry of REGISTRY; the command line's choices, `doctor`
+and `verify` follow. Its module is imported when the device is first opened.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from reid_runtime.backends.base import Backend, Options
+from reid_runtime.errors import BackendError
+from reid_runtime.model_file.contract import Contract
+
+_LOG = logging.getLogger(__name__)
+
+
+Opener = Callable[[Path, Options], Backend]
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the runtime knows of a device before its module is imported."""
+
+    opener: str
+    """`module:function`, an Opener."""
+    packages: tuple[str, ...]
+    """Distributions that bring its engine; one of them is enough."""
+    extra: str
+    """The extra of reid-runtime that installs one."""
+    suffixes: tuple[str, ...] = (".onnx",)
+    """Formats that it runs. A file with a suffix that no device names is taken for ONNX."""
+    rounds: str | None = None
+    """For a device that computes in fewer bits than the file holds: the one that runs it as exactly as it is."""
+    builds_engines: bool = False
+    """Whether opening a file may take minutes, and the options for engines apply."""
+
+
+_ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
+_TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx")
+REGISTRY = {
+    "cpu": Device("reid_runtime.backends.onnx:open_cpu", _ONNXRUNTIME, "cpu"),
+    "openvino": Device(
+        "reid_runtime.backends.openvino:open_float32", ("openvino",), "openvino", suffixes=(".onnx", ".xml")
+    ),
+    "openvino-bf16": Device(
+        "reid_runtime.backends.openvino:open_bfloat16",
+        ("openvino",),
+        "openvino",
+        suffixes=(".onnx", ".xml"),
+        rounds="openvino",
+    ),
+    "cuda": Device("reid_runtime.backends.onnx:open_cuda", _ONNXRUNTIME, "gpu"),
+    "tensorrt": Device(
+        "reid_runtime.backends.tensorrt.open:open_tensorrt",
+        _TENSORRT,
+        "tensorrt",
+        suffixes=(".onnx", ".engine"),
+        builds_engines=True,
+    ),
+}
+_AUTO = {".onnx": "reid_runtime.backends.onnx:open_best"}
+"""What "auto" opens a format with; for the others, the first device that runs them."""
+DEVICES = ("auto", *REGISTRY)
+
+
+def open_backend(
+    path: Path,
+    device: str,
+    threads: int | None = None,
+    *,
+    contract: Contract | None = None,
+    trust_engine: bool = False,
+    cuda_graphs: int = 0,
+    fallback: Path | None = None,
+) -> Backend:
+    """Open a model file on a device.
+
+    Args:
+        path: The model file.
+        device: One of DEVICES. "openvino" computes in float32, "openvino-bf16" in bfloat16. "tensorrt" takes engines,
+            and ONNX files, whose engine it finds or builds. "auto" is OpenVINO for its own files (.xml) and TensorRT
+            for engines (.engine); for ONNX it is CUDA where ONNX Runtime offers it and it works, else the CPU. What
+            it chose is in the backend's name and in the log: at INFO, or at WARNING, with the reason, where CUDA was
+            offered and failed.
+        threads: CPU threads of a call; None uses every core.
+        contract: For engines, stated for a file that carries none.
+        trust_engine: Take an engine that nothing vouches for; an engine is code.
+        cuda_graphs: For engines, how many CUDA graphs each execution context keeps.
+        fallback: For engines, an ONNX file of the same model, run by ONNX Runtime CUDA where no profile takes a shape.
+
+    Raises:
+        BackendError: For a device, a package or a file that cannot be used here, and for an option of engines on
+            another device.
+    """
+    if device not in DEVICES:
+        raise BackendError(f"no device is called {device!r}; known: {', '.join(DEVICES)}")
+    suffix, options = _format(path), Options(threads, contract, trust_engine, cuda_graphs, fallback)
+    takers = devices_for(path)
+    name = takers[0] if device == "auto" else device
+    if (cuda_graphs or fallback is not None) and not REGISTRY[name].builds_engines:
+        raise BackendError(f"CUDA graphs and a fallback are for device 'tensorrt', and {device!r} was asked for")
+    if name not in takers:
+        raise BackendError(
+            f"{path}: device {name!r} runs {' and '.join(REGISTRY[name].suffixes)} files, found {suffix}: "
+            f"use device {takers[0]!r}"
+        )
+    if device != "auto":
+        return _opener(REGISTRY[name].opener)(path, options)
+    if suffix in _AUTO:
+        return _opener(_AUTO[suffix])(path, options)
+    backend = _opener(REGISTRY[name].opener)(path, options)
+    _LOG.info("device auto: %s", backend.name)
+    return backend
+
+
+def devices_for(path: Path) -> list[str]:
+    """The devices that run files of this format, as exactly as they are written or not."""
+    return [name for name, device in REGISTRY.items() if _format(path) in device.suffixes]
+
+
+def runs_engine(path: Path, device: str) -> bool:
+    """Whether it is an engine that runs this file on this device."""
+    name = devices_for(path)[0] if device == "auto" else device
+    return name in REGISTRY and REGISTRY[name].builds_engines
+
+
+def _format(path: Path) -> str:
+    suffixes = {suffix for device in REGISTRY.values() for suffix in device.suffixes}
+    return path.suffix if path.suffix in suffixes else ".onnx"
+
+
+def _opener(name: str) -> Opener:
+    module, _, function = name.partition(":")
+    opener: Opener = getattr(import_module(module), function)
+    return opener
