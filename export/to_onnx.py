@@ -28,7 +28,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
 from reid_runtime.images.model_input import InputFormat
-from reid_runtime.images.resize import LongestSide, Pixels
+from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.model_file.contract import Contract
 from training.models.network import EmbeddingNetwork, graph_recipe
@@ -86,13 +86,13 @@ def contract_for(checkpoint: Checkpoint, name: str) -> Contract:
     architecture = checkpoint.architecture
     return Contract(
         name=name,
-        resize=LongestSide(architecture.size),
+        resize=architecture.rule,
         input=InputFormat(),
         unit_output=True,
         dimension=architecture.dimension,
         metric="cosine",
         weights=checkpoint.weights_digest,
-        graph=graph_recipe(architecture.backbone, architecture.pooling),
+        graph=graph_recipe(architecture.backbone, architecture.pooling, architecture.activation),
         precision="float32",
         trained_on=checkpoint.trained_on,
     )

@@ -13,6 +13,7 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.io.atomic import ensure_writable
 from reid_runtime.scoring.layouts.datasets import DATASETS
 from training.data.training_set import TrainingCrops, load_training
+from training.models import retail
 from training.postprocess import averaging, whitening
 from training.postprocess import bn_calibration as statistics
 from training.recipe import Recipe, read_recipe
@@ -124,6 +125,35 @@ def distil(teacher: Path, teacher_contract: Path | None, **options: Any) -> None
     """
     model = Embedder.load(teacher, device="auto", contract=teacher_contract)
     click.echo(f"wrote {stages.distil(*_read(**options), model)}")
+
+
+@stage
+@click.option("--teacher", type=FILE, required=True, help="The network as it was, or a better one, with a contract.")
+@click.option("--teacher-contract", type=FILE, help="States the contract of a teacher that carries none.")
+def adapt(teacher: Path, teacher_contract: Path | None, **options: Any) -> None:
+    """Teach a network that was made for one size of image another one, or every aspect.
+
+    The teacher stretches each image as its contract says; its vectors of the image and of its mirror image are the
+    targets. The network sees the image as the recipe's rule has it: first its fully connected layer is fitted to them
+    in closed form, then all of it is trained. The identities of DATA serve to measure progress alone.
+    """
+    model = Embedder.load(teacher, device="auto", contract=teacher_contract)
+    click.echo(f"wrote {stages.adapt(*_read(**options), model)}")
+
+
+@main.command(context_settings=WIDE)
+@click.argument("network", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="The checkpoint to write.")
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+def convert(network: Path, output: Path, force: bool) -> None:
+    """Make a checkpoint of NETWORK, the .xml of a person-reidentification-retail network of Open Model Zoo.
+
+    At 256x128 it gives the vectors of the original; its pooling lets it take any size, and `adapt` makes it good at
+    that.
+    """
+    ensure_writable(output, force)
+    write_checkpoint(output, retail.converted(network))
+    click.echo(f"wrote {output}")
 
 
 def touch(command: Callable[..., None]) -> click.Command:

@@ -7,9 +7,11 @@ another way. Where the paper says nothing, the field's docstring says that the c
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+from reid_runtime.images.resize import Area, LongestSide
 from training.config import Amount, Count, Name, Positive, RecipeError, Seed, Share, Whole, as_plain, decode
 
 
@@ -19,12 +21,23 @@ class Architecture:
 
     backbone: Name = "resnet101"
     """A name of training.models.backbones. The paper: ResNet-101 (81.2 mAP on Market-1501; 76.3 with ResNet-50)."""
-    pooling: Literal["max", "average", "gem"] = "max"
-    """Global pooling. The paper: max (81.2; average 80.1)."""
+    pooling: Literal["max", "average", "gem", "spatial"] = "max"
+    """Global pooling. The paper: max (81.2; average 80.1). "spatial", ours: a weight for each channel and place."""
+    activation: Literal["none", "prelu"] = "none"
+    """After the fully connected layer. "prelu": one slope for negative numbers, as Intel's networks have it."""
     dimension: Count = 2048
     """Length of the embedding. The paper: the backbone's own, D to D."""
     size: Count = 416
     """Longest side of an image in pixels, aspect ratio kept. The paper: 416 (81.2; 256 gives 78.2, 640 81.2)."""
+    area: Whole = 0
+    """Pixels of an image, aspect ratio kept, in the place of a longest side; 0: `size` holds. Ours."""
+    step: Count = 1
+    """With `area`: both sides are multiples of this, so that many images have one shape."""
+
+    @property
+    def rule(self) -> LongestSide | Area:
+        """The resize of an image."""
+        return Area(self.area, self.step) if self.area else LongestSide(self.size)
 
 
 @dataclass(frozen=True)
@@ -115,19 +128,13 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Distillation:
-    """A better model's vectors as targets. Not in the paper.
+class Views:
+    """What a teacher and its student see of each image, and what the student alone suffers.
 
-    After Beyer et al., Knowledge distillation: a good teacher is patient and consistent, 2022: teacher and student
-    see one and the same view, and there are many views. On top of that only the student suffers.
+    After Beyer et al., Knowledge distillation: a good teacher is patient and consistent, 2022: both see one and the
+    same view, and there are many views. On top of that only the student suffers.
     """
 
-    epochs: Count = 18
-    batch: Count = 64
-    learning_rate: Positive = 1e-3
-    """AdamW's peak; linear warm-up, then half a cosine to zero."""
-    warmup_epochs: Amount = 0.5
-    weight_decay: Amount = 0.02
     views: Count = 6
     """Fixed views of each image; each epoch shows one of them, in turn. The teacher embeds each once."""
     flip: bool = True
@@ -148,6 +155,40 @@ class Distillation:
     """Smallest and largest share of the model's size to which these are shrunk."""
     cut_out: Share = 0.3
     """As in [augmentation], whose schedule it follows; the student's alone."""
+
+
+@dataclass(frozen=True)
+class Distillation(Views):
+    """A better model's vectors as targets. Not in the paper."""
+
+    epochs: Count = 18
+    batch: Count = 64
+    learning_rate: Positive = 1e-3
+    """AdamW's peak; linear warm-up, then half a cosine to zero."""
+    warmup_epochs: Amount = 0.5
+    weight_decay: Amount = 0.02
+
+
+@dataclass(frozen=True)
+class Adaptation(Views):
+    """Another geometry of the input, learnt from the network's own vectors. Not in the paper.
+
+    The teacher is the network as it was, or a better one of the same family, with its own resize rule; its vector of a
+    view is the mean of those of the view and of its mirror image.
+    """
+
+    epochs: Count = 6
+    batch: Count = 32
+    learning_rate: Positive = 1e-4
+    """AdamW's peak; linear warm-up, then half a cosine to zero."""
+    warmup_epochs: Amount = 0.25
+    weight_decay: Amount = 0.0
+    ridge: Amount = 0.3
+    """Before the fine-tuning, the fully connected layer is fitted anew in closed form; this holds it to what it was, in
+    shares of the mean variance of what it is fitted to. 0: it is not fitted."""
+    relations: Amount = 1.0
+    """Weight, beside the cosines to the teacher's vectors, of how far a batch's similarities among each other are from
+    the teacher's."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +218,7 @@ class Recipe:
     classification: Classification = field(default_factory=Classification)
     ranking: Ranking = field(default_factory=Ranking)
     distillation: Distillation = field(default_factory=Distillation)
+    adaptation: Adaptation = field(default_factory=Adaptation)
     validation: Validation = field(default_factory=Validation)
 
     def as_dict(self) -> dict[str, Any]:
@@ -193,13 +235,18 @@ def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
             f"{source}: [classification] 'sizes' ends with {sizes[-1]}, expected [network] 'size', "
             f"{recipe.network.size}"
         )
-    for name in ("window", "coarse_share"):
-        smallest, largest = getattr(recipe.distillation, name)
+    for table, name in product(("distillation", "adaptation"), ("window", "coarse_share")):
+        smallest, largest = getattr(getattr(recipe, table), name)
         if smallest > largest or (name == "coarse_share" and largest > 1):
             raise RecipeError(
-                f"{source}: [distillation] {name!r} is [{smallest:g}, {largest:g}], expected the smaller first"
+                f"{source}: [{table}] {name!r} is [{smallest:g}, {largest:g}], expected the smaller first"
                 f"{', none above 1' if name == 'coarse_share' else ''}"
             )
+    if 0 < recipe.network.area < recipe.network.step**2:
+        raise RecipeError(
+            f"{source}: [network] 'area' is {recipe.network.area} pixels, expected a square of 'step' or "
+            f"more, {recipe.network.step**2}"
+        )
     if recipe.validation.share > 0.5:
         raise RecipeError(f"{source}: [validation] 'share' is {recipe.validation.share:g}, expected 0 to 0.5")
     return recipe

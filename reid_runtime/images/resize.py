@@ -5,6 +5,7 @@ its pixels by a test. Pillow's filter widens when it shrinks (it averages what i
 not: the two give different vectors, and mixing them is the field's most common silent error.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Protocol
@@ -55,6 +56,32 @@ class LongestSide:
 
 
 @dataclass(frozen=True)
+class Area:
+    """Every image gets about `pixels` pixels and keeps its aspect ratio: whatever its shape, it costs the same.
+
+    Both sides are multiples of `step`, the nearest ones, so that many images have one shape and go in one batch: a
+    side is off by `step` / 2 at most. The longest side that an image can have is `pixels` / `step`.
+    """
+
+    name: ClassVar[str] = "area"
+    pixels: int
+    step: int
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Both sides times the root of pixels / (height * width), in the order (height, width)."""
+        scale = math.sqrt(self.pixels / (height * width))
+        return self._side(height * scale), self._side(width * scale)
+
+    def _side(self, length: float) -> int:
+        steps = int(0.5 + length / self.step)
+        return self.step * min(max(1, steps), max(1, self.pixels // self.step**2))
+
+    def __str__(self) -> str:
+        rounded = f", sides multiples of {self.step}" if self.step > 1 else ""
+        return f"about {self.pixels} pixels, aspect ratio kept{rounded}"
+
+
+@dataclass(frozen=True)
 class FixedSize:
     """Every image is stretched to one height and width: for third-party models that were trained so."""
 
@@ -70,7 +97,7 @@ class FixedSize:
         return f"stretched to {self.height}×{self.width}"
 
 
-RULES: Mapping[str, type[ResizeRule]] = {rule.name: rule for rule in (LongestSide, FixedSize)}
+RULES: Mapping[str, type[ResizeRule]] = {rule.name: rule for rule in (LongestSide, Area, FixedSize)}
 """Every rule that a contract can state, by its name."""
 
 

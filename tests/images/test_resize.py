@@ -13,6 +13,7 @@ from PIL import Image
 from reid_runtime.errors import ContractError
 from reid_runtime.images.resize import (
     RULES,
+    Area,
     FixedSize,
     LongestSide,
     resize,
@@ -50,11 +51,39 @@ def test_longest_side_rounds_halves_up(height, width, expected):
     assert LongestSide(256).shape(height, width) == expected
 
 
+@given(st.integers(1, 2**18), st.integers(1, 32), SIDES, SIDES)
+def test_area_keeps_aspect_and_cost_and_rounds_to_steps(pixels, step, height, width):
+    rule = Area(pixels, step)
+    new_height, new_width = rule.shape(height, width)
+    assert new_height % step == new_width % step == 0
+    assert min(new_height, new_width) >= step
+    scale = (pixels / (height * width)) ** 0.5
+    if min(height, width) * scale >= step and max(height, width) * scale <= step * max(1, pixels // step**2):
+        assert abs(new_height - height * scale) <= step / 2 + 1e-6
+        assert abs(new_width - width * scale) <= step / 2 + 1e-6
+    # A side is at most half as much again as it would be, rounded from 1.5 steps up to 2 or from 1 to 1.
+    assert new_height * new_width <= max(step * step, 16 / 9 * pixels)
+
+
+@given(SIDES, SIDES)
+def test_area_turns_with_the_image(height, width):
+    assert Area(32768, 16).shape(height, width) == Area(32768, 16).shape(width, height)[::-1]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(256, 128, (256, 128)), (128, 48, (288, 112)), (128, 64, (256, 128)), (64, 64, (176, 176)),
+     (1, 1, (176, 176)), (100_000, 1, (2048, 16)), (1, 100_000, (16, 2048))],
+)  # fmt: skip
+def test_area_of_known_images(height, width, expected):
+    assert Area(32768, 16).shape(height, width) == expected
+
+
 def test_fixed_size():
     assert FixedSize(256, 128).shape(31, 999) == (256, 128)
 
 
-@pytest.mark.parametrize("rule", [LongestSide(17), FixedSize(31, 7)])
+@pytest.mark.parametrize("rule", [LongestSide(17), Area(900, 4), FixedSize(31, 7)])
 def test_a_contract_states_every_rule(rule):
     assert rule_from_json(rule_to_json(rule), "here") == rule
     with pytest.raises(ContractError, match=re.escape(rule_form(rule.name))):
@@ -62,7 +91,7 @@ def test_a_contract_states_every_rule(rule):
 
 
 def test_every_rule_is_tried():
-    assert set(RULES) == {"longest-side", "fixed"}
+    assert set(RULES) == {"longest-side", "area", "fixed"}
 
 
 def test_a_rule_without_a_name_is_in_no_contract():

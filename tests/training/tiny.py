@@ -14,6 +14,7 @@ from training.models.backbones import BACKBONES
 from training.models.base import Backbone
 from training.models.frozen import fix
 from training.recipe import (
+    Adaptation,
     Architecture,
     Augmentation,
     Classification,
@@ -28,6 +29,7 @@ from training.run import trainer as engine
 from training.run.entry import hold_out
 from training.run.trainer import LogConfig, Trainer
 from training.run.validation import score_people
+from training.stages.adaptation import adaptation_stage
 from training.stages.classification import classification_architecture, classification_stage
 from training.stages.distillation import distillation_stage
 from training.stages.ranking import RankingStage
@@ -54,6 +56,7 @@ RECIPE = Recipe(
     ranking=Ranking(
         updates=10, triplets=6, learning_rate=0.02, halve_every=4, mining=Mining(pool=20, refresh_every=3, hardest=4)
     ),
+    adaptation=Adaptation(epochs=3, batch=8, views=2, learning_rate=5e-3, coarse_share=(0.3, 0.6)),
     distillation=Distillation(epochs=3, batch=8, views=2, learning_rate=5e-3, coarse_share=(0.3, 0.6)),
     validation=Validation(share=0.34, every=4),
 )
@@ -73,7 +76,7 @@ def make_crops(people=6, each=6, light=0):
     return TrainingCrops(images, np.array(identities), np.array(cameras), "drawn")
 
 
-STAGES = ("classification", "ranking", "distillation")
+STAGES = ("classification", "ranking", "distillation", "adaptation")
 
 
 def make_stage(name, recipe, crops):
@@ -87,9 +90,12 @@ def make_stage(name, recipe, crops):
         return classification_stage(network, crops, recipe, device)
     if name == "ranking":
         return RankingStage(network, crops, recipe, device)
-    count = recipe.distillation.views * len(crops.images)
+    make, views = distillation_stage, recipe.distillation.views
+    if name == "adaptation":
+        make, views = adaptation_stage, recipe.adaptation.views
+    count = views * len(crops.images)
     targets = torch.randn(count, recipe.network.dimension, generator=torch.Generator().manual_seed(5))
-    return distillation_stage(network, crops, recipe, device, nn.functional.normalize(targets, dim=1))
+    return make(network, crops, recipe, device, nn.functional.normalize(targets, dim=1))
 
 
 def make_run(folder, name, recipe=RECIPE, crops=None, minutes=0.0):

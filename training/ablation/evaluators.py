@@ -9,7 +9,7 @@ import numpy as np
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import Task, task_of
 from reid_runtime.evaluation.tasks import Items
-from reid_runtime.images.resize import LongestSide
+from reid_runtime.images.resize import ResizeRule
 from reid_runtime.scoring.layouts.crops import CropSplits
 from reid_runtime.scoring.layouts.registry import dataset, read_layout
 from reid_runtime.scoring.ranking import Scores, score
@@ -32,7 +32,7 @@ class Judge(Protocol):
     def name(self) -> str:
         """As `--on` takes it."""
 
-    def score(self, network: EmbeddingNetwork, rule: LongestSide) -> Scores:
+    def score(self, network: EmbeddingNetwork, rule: ResizeRule) -> Scores:
         """The network's scores, a row a query."""
 
     def describe(self) -> str:
@@ -46,7 +46,7 @@ class HeldOut:
     crops: TrainingCrops
     name: str = "held-out"
 
-    def score(self, network: EmbeddingNetwork, rule: LongestSide) -> Scores:
+    def score(self, network: EmbeddingNetwork, rule: ResizeRule) -> Scores:
         """Each picture a query in turn."""
         return rank_people(network, self.crops, rule)
 
@@ -65,7 +65,7 @@ class QueryAndGallery:
     task: Task
     name: str = "test"
 
-    def score(self, network: EmbeddingNetwork, rule: LongestSide) -> Scores:
+    def score(self, network: EmbeddingNetwork, rule: ResizeRule) -> Scores:
         """Single query, by torch; raises ImageError for pictures that cannot be read."""
         query, gallery = (_embedded(network, items, rule) for items in (self.task.query, self.task.gallery))
         return score(query, self.task.query, gallery, self.task.gallery)
@@ -76,7 +76,7 @@ class QueryAndGallery:
         return f"{task.dataset}'s own {len(task.query):,} queries and gallery of {len(task.gallery):,}; {task.method}"
 
 
-def _embedded(network: EmbeddingNetwork, items: Items, rule: LongestSide) -> Vectors:
+def _embedded(network: EmbeddingNetwork, items: Items, rule: ResizeRule) -> Vectors:
     device = next(network.parameters()).device
     parts = []
     for start in range(0, len(items), _AT_ONCE):

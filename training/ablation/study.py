@@ -21,7 +21,6 @@ import numpy as np
 import torch
 
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.images.resize import LongestSide
 from reid_runtime.io.atomic import atomic_write
 from reid_runtime.scoring.ranking import Scores
 from training.ablation.evaluators import Judge
@@ -121,7 +120,7 @@ class Ablation:
             click.echo(f"seed {seed}, {label}: ranking", err=True)
             stages.rank(self.crops, recipe, self._job(folder, weights, start))
         network = read_checkpoint(folder / FINAL).network().to(torch.device(self.device))
-        scores = self.judge.score(network, LongestSide(recipe.network.size))
+        scores = self.judge.score(network, recipe.network.rule)
         with atomic_write(folder / SCORES) as beside, open(beside, "wb") as file:
             np.savez(file, **vars(scores))
         # Of no more use, and with the optimiser's memory two to three times the model.

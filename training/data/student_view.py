@@ -8,7 +8,7 @@ import numpy as np
 from reid_runtime.images.resize import Pixels, resize
 from training.data.cutout import cut_out
 from training.data.training_set import TrainingCrops
-from training.recipe import Distillation
+from training.recipe import Views
 
 GAMMA, GAIN, TINT = 0.35, 0.25, 0.12
 """Light: the logarithms of gamma, of the gain of all channels and of each one's own are at most these."""
@@ -17,7 +17,7 @@ WAIST = (0.35, 0.65)
 _SHOWN, _SUFFERED = 1, 2
 
 
-def view_of(crops: TrainingCrops, row: int, view: int, choices: Distillation, seed: int) -> Pixels:
+def view_of(crops: TrainingCrops, row: int, view: int, choices: Views, seed: int) -> Pixels:
     """View number `view` of a row's image: (H, W, 3) uint8, near the image's size. View 0 is the mildest."""
     random = np.random.default_rng((seed, _SHOWN, view, row))
     image = crops.images[row]
@@ -31,9 +31,7 @@ def view_of(crops: TrainingCrops, row: int, view: int, choices: Distillation, se
     return np.ascontiguousarray(image)
 
 
-def suffered(
-    view: Pixels, shape: tuple[int, int], extent: float, choices: Distillation, numbers: tuple[int, ...]
-) -> Pixels:
+def suffered(view: Pixels, shape: tuple[int, int], extent: float, choices: Views, numbers: tuple[int, ...]) -> Pixels:
     """The view at the student's `shape` (height, width), some shrunk first, and with noise of at most `extent`."""
     random = np.random.default_rng((*numbers, _SUFFERED))
     if random.random() < choices.coarse:
@@ -42,7 +40,7 @@ def suffered(
     return cut_out(resize(view, shape), extent, random)
 
 
-def as_elsewhere(image: Pixels, choices: Distillation, random: np.random.Generator) -> Pixels:
+def as_elsewhere(image: Pixels, choices: Views, random: np.random.Generator) -> Pixels:
     """The image as another camera might have it: another part of it, in another light, some of them small."""
     view = _light(_window(image, choices, random), random)
     if random.random() < choices.coarse:
@@ -59,7 +57,7 @@ def _chimera(image: Pixels, crops: TrainingCrops, random: np.random.Generator) -
     return np.concatenate([image[:waist], other[waist:]])
 
 
-def _window(image: Pixels, choices: Distillation, random: np.random.Generator) -> Pixels:
+def _window(image: Pixels, choices: Views, random: np.random.Generator) -> Pixels:
     """A part of the image, or more than it with its edge repeated."""
     height, width = image.shape[:2]
     share = random.uniform(*choices.window)

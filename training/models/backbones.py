@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from training.models.base import Backbone, BackboneError, Tensors
+from training.models.osnet import WIDTHS, OSNet, Width
 from training.models.timm import PREFIX, timm_backbone
 from training.models.torchvision import mobilenetv2, resnet
 from training.registry import look_up
@@ -66,6 +67,17 @@ def _torchvision(weights: type) -> Callable[[], Tensors]:
     return published
 
 
+def _osnet(width: Width) -> Callable[[], nn.Module]:
+    return lambda: OSNet(width)
+
+
+def _no_osnet() -> Tensors:
+    raise BackboneError(
+        "nobody publishes ImageNet weights of these OSNets, which have no batch normalisation: pass a file, --weights "
+        "FILE, or start from a converted network, --start FILE"
+    )
+
+
 def _nothing_published() -> Tensors:
     raise BackboneError(
         "nobody publishes 'resnet50-original' in this form (torchvision's ResNet-50 has the stride in the 3x3 "
@@ -84,5 +96,6 @@ BACKBONES = {
         Backbone("resnet50-original", 2048, _resnet50_original, _nothing_published),
         Backbone("resnet101", 2048, _resnet(resnet.Bottleneck, (3, 4, 23, 3)), _torchvision(resnet.ResNet101_Weights)),
         Backbone("resnet152", 2048, _resnet(resnet.Bottleneck, (3, 8, 36, 3)), _torchvision(resnet.ResNet152_Weights)),
+        *(Backbone(name, width.channels, _osnet(width), _no_osnet) for name, width in WIDTHS.items()),
     )
 }

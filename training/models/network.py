@@ -20,13 +20,14 @@ class EmbeddingNetwork(nn.Module):
     mean: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, backbone_name: str, dimension: int, pooling: str = "max") -> None:
+    def __init__(self, backbone_name: str, dimension: int, pooling: str = "max", activation: str = "none") -> None:
         super().__init__()
         entry = backbone(backbone_name)
         pool = global_pooling(pooling, entry.channels)
         self.trunk = entry.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.pooling = pool
         self.projection = nn.Linear(entry.channels, dimension)
+        self.activation: nn.Module = nn.PReLU() if activation == "prelu" else nn.Identity()
         self.neck: nn.Module = nn.Identity()
         """A stage's own, while it trains: see `batch_normalise`."""
         mean = torch.tensor(entry.mean) * 255.0
@@ -34,12 +35,16 @@ class EmbeddingNetwork(nn.Module):
         self.register_buffer("mean", mean.reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", scale.reshape(1, 3, 1, 1), persistent=False)
 
-    def project(self, images: torch.Tensor) -> torch.Tensor:
-        """A batch of one shape, before its vectors become of unit length."""
+    def pool(self, images: torch.Tensor) -> torch.Tensor:
+        """A batch of one shape to what the fully connected layer takes, (N, channels)."""
         # Cast first, then transpose: TensorRT refuses to transpose uint8.
         pixels = images.float().permute(0, 3, 1, 2)
-        features = self.trunk((pixels - self.mean) * self.scale)
-        projected: torch.Tensor = self.neck(self.projection(self.pooling(features)).float())
+        pooled: torch.Tensor = self.pooling(self.trunk((pixels - self.mean) * self.scale))
+        return pooled
+
+    def project(self, images: torch.Tensor) -> torch.Tensor:
+        """A batch of one shape, before its vectors become of unit length."""
+        projected: torch.Tensor = self.neck(self.activation(self.projection(self.pool(images)).float()))
         return projected
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -74,11 +79,12 @@ def folded(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return plain
 
 
-def graph_recipe(backbone_name: str, pooling: str) -> str:
+def graph_recipe(backbone_name: str, pooling: str, activation: str = "none") -> str:
     """What a network computes, in words: part of what fixes its embedding space, and so of the contract's id."""
     entry = backbone(backbone_name)
     if (entry.mean, entry.deviation) == (IMAGENET_MEAN, IMAGENET_DEVIATION):
         normalisation = "ImageNet mean and deviation"
     else:
         normalisation = f"mean {' '.join(map(str, entry.mean))} and deviation {' '.join(map(str, entry.deviation))}"
-    return f"{backbone_name}: uint8 NHWC RGB, {normalisation}, global {pooling} pooling, fully connected, L2"
+    last = "fully connected" if activation == "none" else "fully connected, PReLU"
+    return f"{backbone_name}: uint8 NHWC RGB, {normalisation}, global {pooling} pooling, {last}, L2"

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from reid_runtime.errors import ReidRuntimeError
+from training.models.spatial_pooling import SpatialWeights
 from training.registry import look_up
 
 
@@ -53,6 +54,7 @@ POOLINGS: dict[str, Callable[[int], nn.Module]] = {
     "max": lambda channels: GlobalMax(),
     "average": lambda channels: GlobalAverage(),
     "gem": lambda channels: GeneralisedMean(),
+    "spatial": SpatialWeights,
 }
 """By name, what makes one for so many channels."""
 

@@ -89,7 +89,7 @@ def at_size(
     take_statistics(network.to(place), whole, LongestSide(size), place, recipe.precision, recipe.fixed)
     return replace(
         checkpoint,
-        architecture=replace(checkpoint.architecture, size=size),
+        architecture=replace(checkpoint.architecture, size=size, area=0),
         trained_on=checkpoint.having_seen(TrainedOn(crops.name, terms, kept.identities, len(kept.images))),
         progress=Progress(NAME, 0, kept.digest),
         tensors={f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()},

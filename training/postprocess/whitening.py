@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 
 from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import TrainedOn
 from reid_runtime.scoring.labels import Integers
 from reid_runtime.vectors import Vectors
@@ -77,11 +76,13 @@ def whiten(
 
     `size` is the longest side in pixels that its images have from now on, None is as before. Raises WhiteningError.
     """
-    architecture = replace(checkpoint.architecture, size=size or checkpoint.architecture.size)
+    architecture = checkpoint.architecture
+    if size is not None:
+        architecture = replace(architecture, size=size, area=0)
     network = checkpoint.network()
     if place.type == "cpu":
         keep_freed_memory()
-    vectors = embed_images(network.to(place), crops.images, LongestSide(architecture.size), place, "float32")
+    vectors = embed_images(network.to(place), crops.images, architecture.rule, place, "float32")
     matrix = torch.from_numpy(whitener(within_person(vectors, crops.people), shrinkage))
     tensors = {f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
     for name in ("network.projection.weight", "network.projection.bias"):

@@ -91,7 +91,9 @@ class Checkpoint:
 
 def build(architecture: Architecture) -> EmbeddingNetwork:
     """A network with random weights."""
-    return EmbeddingNetwork(architecture.backbone, architecture.dimension, architecture.pooling)
+    return EmbeddingNetwork(
+        architecture.backbone, architecture.dimension, architecture.pooling, architecture.activation
+    )
 
 
 def untrained(backbone: str, dimension: int) -> Checkpoint:

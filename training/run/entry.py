@@ -8,7 +8,6 @@ import click
 import torch
 
 from reid_runtime.embedder import Embedder
-from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import TrainedOn
 from training.data.training_set import AS_TARGETS, TrainingCrops
 from training.models.frozen import fix, standardise
@@ -20,10 +19,12 @@ from training.run.checkpoint import Checkpoint, build, read_checkpoint
 from training.run.cpu import keep_freed_memory, repair_bfloat16
 from training.run.trainer import LAST, LogConfig, Trainer, TrainingError
 from training.run.validation import hold_out, score_people
+from training.stages.adaptation import adaptation_stage, refit
 from training.stages.base import Stage
 from training.stages.classification import classification_architecture, classification_stage
-from training.stages.distillation import distillation_stage, teacher_vectors
+from training.stages.distillation import distillation_stage
 from training.stages.ranking import RankingStage
+from training.stages.teacher import teacher_vectors
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def rank(crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
     def ready(network: EmbeddingNetwork) -> None:
         if recipe.ranking.statistics:
             images = drawn(kept, recipe.ranking.statistics, recipe.seed)
-            take_statistics(network, images, LongestSide(recipe.network.size), place, recipe.precision, recipe.fixed)
+            take_statistics(network, images, recipe.network.rule, place, recipe.precision, recipe.fixed)
         standardise(network)
 
     return _train(RankingStage(network, kept, recipe, place), kept, held_out, recipe, job, ready)
@@ -67,10 +68,26 @@ def distil(crops: TrainingCrops, recipe: Recipe, job: Job, teacher: Embedder) ->
     """Learning a teacher's vectors; gives the model's file. Errors as for `classify`, and TeacherError."""
     kept, held_out = _split(crops, recipe, job)
     network, place = _network(recipe.network, recipe, job.device)
-    vectors = teacher_vectors(teacher, kept, recipe, job.out)
+    vectors = teacher_vectors(teacher, kept, recipe, recipe.distillation, job.out)
     stage = distillation_stage(network, kept, recipe, place, vectors)
     terms = f"{job.terms}; {AS_TARGETS.format(teacher.contract.name)}"
     return _train(stage, kept, held_out, recipe, replace(job, terms=terms))
+
+
+def adapt(crops: TrainingCrops, recipe: Recipe, job: Job, teacher: Embedder) -> Path:
+    """Another geometry of the input, learnt from the network's own vectors; errors as for `distil`."""
+    kept, held_out = _split(crops, recipe, job)
+    network, place = _network(recipe.network, recipe, job.device)
+    vectors = teacher_vectors(teacher, kept, recipe, recipe.adaptation, job.out, mirrored=True)
+    stage = adaptation_stage(network, kept, recipe, place, vectors)
+    terms = f"{job.terms}; {AS_TARGETS.format(teacher.contract.name)}"
+
+    def ready(network: EmbeddingNetwork) -> None:
+        if recipe.adaptation.ridge:
+            cosine = refit(network, kept, recipe, place, vectors)
+            click.echo(f"the fully connected layer is fitted: mean cosine {cosine:.4f} to the teacher", err=True)
+
+    return _train(stage, kept, held_out, recipe, replace(job, terms=terms), ready)
 
 
 def _split(crops: TrainingCrops, recipe: Recipe, job: Job) -> tuple[TrainingCrops, TrainingCrops | None]:
@@ -124,7 +141,7 @@ def _train(
 
     def score(network: EmbeddingNetwork) -> dict[str, float]:
         assert held_out is not None
-        return score_people(network, held_out, LongestSide(stage.architecture.size))
+        return score_people(network, held_out, stage.architecture.rule)
 
     seen = TrainedOn(crops.name, job.terms, crops.identities, len(crops.images))
     run = Trainer(job.out, stage, recipe, (seen,), crops.digest, job.log, None if held_out is None else score)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_runtime.images.resize import LongestSide, Pixels
+from reid_runtime.images.resize import LongestSide, Pixels, ResizeRule
 from reid_runtime.scoring.labels import Integers
 from training.data.augmentation import augment
 from training.data.cutout import largest_extent
@@ -31,7 +31,7 @@ def classification_stage(
     choices, augmentation = recipe.classification, recipe.augmentation
     architecture = classification_architecture(recipe)
 
-    def show(row: int, epoch: int, rule: LongestSide) -> Pixels:
+    def show(row: int, epoch: int, rule: ResizeRule) -> Pixels:
         # Of seed, epoch and row alone, whatever batch the image is in.
         random = np.random.default_rng((recipe.seed, epoch, row))
         extent = largest_extent(epoch / choices.epochs, augmentation.cut_out, augmentation.cut_out_schedule)
@@ -48,7 +48,7 @@ def classification_stage(
     else:
         batch_normalise(network)
         objective = LinearClassifier(dimension, crops.identities, smoothing)
-    sizes = choices.sizes or (recipe.network.size,)
+    rules = tuple(map(LongestSide, choices.sizes)) or (recipe.network.rule,)
     return EpochStage(
-        NAME, architecture, network, objective, crops, recipe, choices, sizes, device, show, target, cosine
+        NAME, architecture, network, objective, crops, recipe, choices, rules, device, show, target, cosine
     )  # fmt: skip

@@ -2,15 +2,15 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from reid_runtime.images.resize import LongestSide, Pixels
+from reid_runtime.images.resize import Pixels, ResizeRule
 from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.scoring.labels import Integers
 from training.data.training_set import TrainingCrops
@@ -23,12 +23,15 @@ from training.stages.base import Measures
 FEWEST = 8
 """Images of one shape that batch normalisation takes its statistics of; of fewer it uses those that it has."""
 
-Show = Callable[[int, int, LongestSide], Pixels]
-"""(row, epoch, rule) to the image as the network gets it, at the rule's shape for the row's image."""
+Show = Callable[[int, int, ResizeRule], Pixels]
+"""(row, epoch, rule) to the image as the network gets it, at the rule's shape for what is shown of the row."""
+Sources = Callable[[int], Sequence[tuple[int, int]]]
+"""An epoch to the (height, width) of what it shows of each row, before the resize."""
 Target = Callable[[Integers, int], Integers]
 """(rows, epoch) to what the objective takes as labels."""
 Update = list[list[int]]
 """The rows of one update, in groups of one shape."""
+Item = TypeVar("Item")
 
 
 class Schedule(Protocol):
@@ -46,8 +49,8 @@ class Schedule(Protocol):
     def weight_decay(self) -> float: ...  # noqa: D102
 
 
-def size_at(sizes: tuple[int, ...], epochs: int, epoch: int) -> int:
-    """The longest side in pixels during an epoch: the sizes in equal shares, in order."""
+def size_at(sizes: tuple[Item, ...], epochs: int, epoch: int) -> Item:
+    """What size images have during an epoch: the sizes, or the rules that give them, in equal shares, in order."""
     return sizes[min(len(sizes) - 1, epoch * len(sizes) // epochs)]
 
 
@@ -59,18 +62,18 @@ def learning_rate_at(schedule: Schedule, epoch: float) -> float:
     return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def epoch_order(crops: TrainingCrops, rule: LongestSide, batch: int, seed: int, epoch: int) -> list[Update]:
-    """The epoch's updates, shuffled: every row once.
+def epoch_order(shapes: Sequence[tuple[int, int]], batch: int, seed: int, epoch: int) -> list[Update]:
+    """The epoch's updates, shuffled: every row once. `shapes` are those of the rows' images as the network gets them.
 
     Most are of one shape. What is left of each shape goes together in the last ones, so that a set of images that
     all differ in shape still makes full batches. It depends on seed and epoch alone, so a resumed run goes on with
     the update it was stopped at.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(len(crops.images))
+    order = np.random.default_rng((seed, epoch)).permutation(len(shapes))
     waiting: dict[tuple[int, int], list[int]] = defaultdict(list)
     updates: list[Update] = []
     for row in order.tolist():
-        group = waiting[rule.shape(*crops.images[row].shape[:2])]
+        group = waiting[shapes[row]]
         group.append(row)
         if len(group) == batch:
             updates.append([group.copy()])
@@ -110,25 +113,31 @@ class EpochStage:
         crops: TrainingCrops,
         recipe: Recipe,
         schedule: Schedule,
-        sizes: tuple[int, ...],
+        rules: tuple[ResizeRule, ...],
         device: torch.device,
         show: Show,
         target: Target,
         unit_length: bool = True,
+        sources: Sources | None = None,
     ) -> None:
-        """`unit_length`: whether the objective takes vectors of that length, or those that they are made from."""
+        """`unit_length`: whether the objective takes vectors of that length, or those that they are made from.
+
+        Without `sources` the whole image is shown of each row.
+        """
         self.name, self.architecture, self.network, self.device = name, architecture, network, device
         self.objective = objective.to(device)
-        self.crops, self.recipe, self.schedule, self.sizes = crops, recipe, schedule, sizes
+        self.crops, self.recipe, self.schedule, self.rules = crops, recipe, schedule, rules
         self.show, self.target, self.unit_length = show, target, unit_length
+        whole = [(image.shape[0], image.shape[1]) for image in crops.images]
+        self.sources = sources or (lambda epoch: whole)
         self.optimiser = make_adamw(schedule, network, self.objective)
         # How many updates an epoch has depends on its size, through the shapes, and on the shuffle, which mixes them.
         self._starts = np.cumsum([0, *(len(self._order(epoch)) for epoch in range(schedule.epochs))])
         self.updates = int(self._starts[-1])
 
-    def rule(self, epoch: int) -> LongestSide:
+    def rule(self, epoch: int) -> ResizeRule:
         """The resize during an epoch."""
-        return LongestSide(size_at(self.sizes, self.schedule.epochs, epoch))
+        return size_at(self.rules, self.schedule.epochs, epoch)
 
     def learning_rate(self, update: int) -> float:
         """By the part of the epoch that is done."""
@@ -137,7 +146,9 @@ class EpochStage:
         return learning_rate_at(self.schedule, epoch + (update - start) / (stop - start))
 
     def _order(self, epoch: int) -> list[Update]:
-        return epoch_order(self.crops, self.rule(epoch), self.schedule.batch, self.recipe.seed, epoch)
+        rule = self.rule(epoch)
+        shapes = [rule.shape(*source) for source in self.sources(epoch)]
+        return epoch_order(shapes, self.schedule.batch, self.recipe.seed, epoch)
 
     def _from(self, update: int) -> Iterator[tuple[int, Update]]:
         """(epoch, rows) of each update from this one on."""
@@ -162,9 +173,10 @@ class EpochStage:
 
         # The images of the next updates are made in threads while the network works on this one.
         with closing(parallel_map(make, self._from(update), threads=2, prefetch=3)) as made:
-            for (epoch, _), groups in zip(self._from(update), made, strict=True):
+            for groups in made:
                 loss, agreement = self._accumulate(groups)
-                yield Measures(loss, agreement, sum(len(labels) for _, labels in groups), self.rule(epoch).size)
+                longest = max(max(images.shape[1:3]) for images, _ in groups)
+                yield Measures(loss, agreement, sum(len(labels) for _, labels in groups), longest)
 
     def _accumulate(self, groups: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[float, float]:
         """Leaves the mean gradient over all groups in the parameters; gives the mean (loss, agreement)."""

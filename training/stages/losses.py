@@ -78,3 +78,26 @@ class TeacherVectors(nn.Module):
         """(loss, mean cosine), both scalar; labels (N,) are the images' row numbers."""
         cosine = (embeddings * self.vectors[labels]).sum(dim=1).mean()
         return 1 - cosine, cosine.detach()
+
+
+class TeacherRelations(nn.Module):
+    """As TeacherVectors, and the similarities of a batch's images among each other are to be the teacher's too.
+
+    The loss is 1 - cosine, and `weight` times the mean absolute difference of the similarities.
+    Source: Park et al., Relational knowledge distillation, 2019.
+    """
+
+    vectors: torch.Tensor
+
+    def __init__(self, vectors: torch.Tensor, weight: float) -> None:
+        """`vectors`: (images, D), of unit length."""
+        super().__init__()
+        self.register_buffer("vectors", vectors, persistent=False)
+        self.weight = weight
+
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(loss, mean cosine), both scalar; labels (N,) are the images' row numbers."""
+        targets = self.vectors[labels]
+        cosine = (embeddings * targets).sum(dim=1).mean()
+        relations = (embeddings @ embeddings.T - targets @ targets.T).abs().mean()
+        return 1 - cosine + self.weight * relations, cosine.detach()

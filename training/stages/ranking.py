@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from reid_runtime.batching import same_shape_batches
-from reid_runtime.images.resize import LongestSide, Pixels
+from reid_runtime.images.resize import Pixels
 from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.scoring.labels import Integers
 from training.data.augmentation import augment
@@ -39,7 +39,7 @@ class RankingStage:
     def __init__(self, network: EmbeddingNetwork, crops: TrainingCrops, recipe: Recipe, device: torch.device) -> None:
         self.architecture, self.network, self.device = recipe.network, network, device
         self.crops, self.recipe, self.choices = crops, recipe, recipe.ranking
-        self.rule = LongestSide(recipe.network.size)
+        self.rule = recipe.network.rule
         self.loss = RankingLoss(recipe.ranking.margin)
         self.updates = recipe.ranking.updates
         self.optimiser = torch.optim.SGD(
@@ -62,7 +62,7 @@ class RankingStage:
             mined = time.perf_counter()
             loss, agreement = self.accumulate(triplets, number)
             seconds = {"mining": mined - started, "updating": time.perf_counter() - mined}
-            yield Measures(loss, agreement, triplets.size, self.rule.size, seconds)
+            yield Measures(loss, agreement, triplets.size, max(self.rule.shape(2, 1)), seconds)
 
     def _mine(self, update: int) -> Integers:
         """(triplets, 3) rows: query, positive, negative."""

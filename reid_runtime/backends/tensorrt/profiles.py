@@ -3,16 +3,18 @@
 TensorRT picks the kernels that are fastest at a profile's optimum, among those that are valid in its whole range
 (https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-dynamic-shapes.html): one wide profile is
 slow nearly everywhere. Under the longest-side rule one side is fixed, so that a profile is a range of the other side
-in one orientation, and pixel area goes with it. Together the profiles hold every shape that the rule can give.
+in one orientation, and pixel area goes with it; under the area rule it is an octave of heights. Together the profiles
+hold every shape that the rule can give.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
 from reid_runtime.errors import BackendError
-from reid_runtime.images.resize import FixedSize, LongestSide, ResizeRule
+from reid_runtime.images.resize import Area, FixedSize, LongestSide, ResizeRule
 
 Shape = tuple[int, int, int]
 """(batch, height, width)"""
@@ -54,7 +56,8 @@ class Batches:
 def profiles_for(
     rule: ResizeRule, batches: Batches, shapes: Mapping[tuple[int, int], int] | None = None
 ) -> tuple[Profile, ...]:
-    """Profiles that hold whatever `rule` gives: four or five for the longest side, one for a fixed size.
+    """Profiles that hold whatever `rule` gives: four or five for the longest side, one for a fixed size, and one an
+    octave of heights for an area.
 
     shapes: how many pictures have which (height, width) after the resize. They decide where one profile ends and the
     next begins, so that each serves as many pictures, and each optimum, the middle one of its pictures. Without them
@@ -63,6 +66,8 @@ def profiles_for(
     if isinstance(rule, FixedSize):
         size = rule.height, rule.width
         return (Profile((1, *size), (batches.optimum, *size), (batches.maximum, *size)),)
+    if isinstance(rule, Area):
+        return _octaves(rule, batches, shapes or {})
     if not isinstance(rule, LongestSide):
         raise BackendError(f"no TensorRT profiles are defined for the resize rule {rule}: use device 'cuda'")
     longest = rule.size
@@ -85,6 +90,40 @@ def profiles_for(
         for low, best, high in ranges[1]
     )
     return (*upright_profiles, *lying_profiles)
+
+
+def _octaves(rule: Area, batches: Batches, shapes: Mapping[tuple[int, int], int]) -> tuple[Profile, ...]:
+    """Heights of one octave have widths of one octave: the largest batch has about twice the usual pixels, or three times
+    where a side is a few steps.
+
+    An octave's optimum is the shape that most of its pictures have, or else the one in its middle.
+    """
+    step, longest = rule.step, rule.step * max(1, rule.pixels // rule.step**2)
+
+    def whole(length: float, up: bool) -> int:
+        return step * min(max(1, math.ceil(length / step) if up else int(length / step)), longest // step)
+
+    profiles = []
+    top = longest
+    while top >= step:
+        # Down from the longest: the first range ends where the square root of the pixels is an octave's end too.
+        octave = math.floor(math.log2(top / math.sqrt(rule.pixels)) - 1e-9)
+        low = min(top, max(step, step * (int(math.sqrt(rule.pixels) * 2**octave / step) + 1)))
+        narrow = whole(rule.pixels / (top + step / 2) - step / 2, up=False)
+        wide = whole(rule.pixels / max(step / 2, low - step / 2) + step / 2, up=True)
+        inside = {shape: count for shape, count in shapes.items() if low <= shape[0] <= top}
+        if inside:
+            best = max(inside, key=lambda shape: (inside[shape], shape))
+        else:
+            middle = math.sqrt(low * top)
+            best = rule.shape(max(1, round(middle * middle)), rule.pixels)
+        height = min(max(best[0], low), top)
+        width = min(max(best[1], narrow), wide)
+        if inside and (height, width) != best:
+            raise BackendError(f"{best[0]}x{best[1]} is no shape that {rule} gives")
+        profiles.append(Profile((1, low, narrow), (batches.optimum, height, width), (batches.maximum, top, wide)))
+        top = low - step
+    return tuple(profiles)
 
 
 _Range = tuple[int, int, int]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reid_runtime import BackendError
 from reid_runtime.backends.tensorrt.profiles import Batches, Profile, profiles_for
-from reid_runtime.images.resize import FixedSize, LongestSide
+from reid_runtime.images.resize import Area, FixedSize, LongestSide
 
 BATCHES = Batches(4, 16)
 sizes = st.tuples(st.integers(1, 700), st.integers(1, 700))
@@ -21,6 +21,24 @@ def test_every_shape_that_the_rule_gives_is_held(longest, pictures, size, batch)
     assert 1 <= len(profiles) <= 5
     assert any(profile.holds((batch, *rule.shape(*size))) for profile in profiles)
     assert not any(profile.holds((17, *rule.shape(*size))) for profile in profiles)
+
+
+@given(st.integers(1, 2**17), st.integers(1, 32), st.lists(sizes, max_size=30), sizes, st.integers(1, 16))
+def test_every_shape_of_the_area_rule_is_held(pixels, step, pictures, size, batch):
+    rule = Area(pixels, step)
+    profiles = profiles_for(rule, BATCHES, Counter(rule.shape(*picture) for picture in pictures))
+    assert any(profile.holds((batch, *rule.shape(*size))) for profile in profiles)
+
+
+def test_an_octave_of_heights_is_a_profile_and_its_largest_batch_costs_up_to_three_usual_ones():
+    profiles = profiles_for(Area(32768, 16), BATCHES, {(304, 112): 5, (256, 128): 9, (128, 256): 1})
+    assert len(profiles) == 8
+    people = next(profile for profile in profiles if profile.holds((1, 256, 128)))
+    assert people == Profile((1, 192, 80), (4, 256, 128), (16, 352, 192))
+    for profile in profiles:
+        assert profile.maximum[1] * profile.maximum[2] <= 3 * 32768
+    with pytest.raises(BackendError, match="256x16 is no shape that about 32768 pixels"):
+        profiles_for(Area(32768, 16), BATCHES, {(256, 16): 1})
 
 
 @pytest.mark.parametrize("longest", [64, 256, 416])

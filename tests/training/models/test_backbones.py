@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from training.models.backbones import BACKBONES, backbone
 from training.models.base import BackboneError
 from training.models.network import EmbeddingNetwork
+from training.models.osnet import WIDTHS
 from training.models.weights import initialise, lite0_name, read_weights
 
 
@@ -169,7 +170,16 @@ def test_imagenet_is_torchvisions_first_published_file_in_its_usual_cache(tmp_pa
     assert same_weights(source, target)
 
 
-@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "resnet50-original"])
+UNPUBLISHED = ("resnet50-original", *WIDTHS)
+
+
+@pytest.mark.parametrize("name", UNPUBLISHED)
+def test_what_nobody_publishes_is_answered_with_what_to_pass(name):
+    with pytest.raises(BackboneError, match=r"nobody publishes .*, --weights FILE"):
+        initialise(torch.nn.Identity(), name, "imagenet")
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name not in UNPUBLISHED])
 def test_a_failed_download_says_what_to_do(name, tmp_path, monkeypatch):
     asked = []
 

@@ -19,6 +19,7 @@ def test_each_pooling_is_its_formula_at_any_map(shape):
         "max": values.max(2),
         "average": values.mean(2),
         "gem": (np.maximum(values, 1e-6) ** 3).mean(2) ** (1 / 3),
+        "spatial": values.mean(2),  # until it has learnt
     }
     assert set(wanted) == set(POOLINGS)
     for name, expected in wanted.items():
@@ -63,7 +64,7 @@ def test_a_map_without_a_positive_value_has_a_generalised_mean_and_finite_gradie
 def test_an_unknown_pooling_is_answered_with_the_nearest():
     with pytest.raises(PoolingError, match="no pooling is called 'avarage'; did you mean 'average'"):
         EmbeddingNetwork("resnet18", 8, "avarage")
-    with pytest.raises(PoolingError, match="known: max, average, gem"):
+    with pytest.raises(PoolingError, match="known: max, average, gem, spatial"):
         EmbeddingNetwork("resnet18", 8, "42")
 
 
@@ -73,7 +74,8 @@ def test_the_poolings_give_other_vectors_and_only_gem_has_a_weight_of_its_own():
     for pooling in POOLINGS:
         torch.manual_seed(0)
         network = EmbeddingNetwork("resnet18", 8, pooling).eval()
-        assert [key for key in network.state_dict() if "pool" in key] == (["pooling.p"] if pooling == "gem" else [])
+        own = {"gem": ["pooling.p"], "spatial": ["pooling.weight", "pooling.bias"]}.get(pooling, [])
+        assert [key for key in network.state_dict() if "pool" in key] == own
         with torch.inference_mode():
             vectors[pooling] = network(images)
     for first, second in (("max", "average"), ("average", "gem"), ("gem", "max")):

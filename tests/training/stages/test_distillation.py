@@ -13,7 +13,8 @@ from reid_runtime import Embedder
 from training.data.student_view import suffered, view_of
 from training.recipe import Distillation
 from training.run.record import read_metrics
-from training.stages.distillation import TeacherError, distillation_stage, teacher_vectors
+from training.stages.distillation import distillation_stage
+from training.stages.teacher import TeacherError, teacher_vectors
 
 from ..tiny import RECIPE, make_crops, make_run, make_stage
 
@@ -28,7 +29,7 @@ def files(folder):
 
 def test_teacher_and_student_see_the_same_view(tiny, tmp_path):
     crops = make_crops()
-    vectors = teacher_vectors(tiny, crops, RECIPE, tmp_path).numpy()
+    vectors = teacher_vectors(tiny, crops, RECIPE, RECIPE.distillation, tmp_path).numpy()
     stage = make_stage("distillation", RECIPE, crops)
     assert vectors.shape == (2 * 36, 8)
     # Epoch 3 of 2 views shows view 1 again.
@@ -93,21 +94,21 @@ def test_only_the_student_suffers():
 
 def test_the_teacher_is_asked_once_and_its_files_are_refused_for_anything_else(tiny, tiny_model, tmp_path, monkeypatch):
     crops = make_crops()
-    first = teacher_vectors(tiny, crops, RECIPE, tmp_path)
+    first = teacher_vectors(tiny, crops, RECIPE, RECIPE.distillation, tmp_path)
     kept = files(tmp_path)
     assert set(kept) == {"teacher-0.safetensors", "teacher-1.safetensors"}
     (tmp_path / "teacher-1.safetensors").unlink()  # as a kill in the second view leaves it
     asked = []
     embed = tiny.embed
     monkeypatch.setattr(tiny, "embed", lambda images, channel_order: asked.append(1) or embed(images, channel_order))
-    assert torch.equal(teacher_vectors(tiny, crops, RECIPE, tmp_path), first)
+    assert torch.equal(teacher_vectors(tiny, crops, RECIPE, RECIPE.distillation, tmp_path), first)
     assert len(asked) == 1
     assert files(tmp_path) == kept
 
     def refused(model=tiny, crops=crops, **choices):
         recipe = replace(RECIPE, distillation=replace(RECIPE.distillation, **choices))
         with pytest.raises(TeacherError, match="another teacher, recipe or data"):
-            teacher_vectors(model, crops, recipe, tmp_path)
+            teacher_vectors(model, crops, recipe, recipe.distillation, tmp_path)
 
     refused(light=0.1)
     changed = make_crops()
@@ -117,16 +118,18 @@ def test_the_teacher_is_asked_once_and_its_files_are_refused_for_anything_else(t
     other.artefact_id = "sha256:other"
     refused(model=other)
     longer = replace(RECIPE, distillation=replace(RECIPE.distillation, epochs=50, learning_rate=1.0, cut_out=0.1))
-    assert torch.equal(teacher_vectors(tiny, crops, longer, tmp_path), first), "what no view depends on may change"
+    assert torch.equal(teacher_vectors(tiny, crops, longer, longer.distillation, tmp_path), first), (
+        "what no view depends on may change"
+    )
     (tmp_path / "teacher-0.safetensors").write_bytes(b"half")
     with pytest.raises(TeacherError, match="remove it"):
-        teacher_vectors(tiny, crops, RECIPE, tmp_path)
+        teacher_vectors(tiny, crops, RECIPE, RECIPE.distillation, tmp_path)
 
 
 def test_a_teacher_with_vectors_of_another_length_is_told_with_the_remedy(tiny, tmp_path):
     recipe = replace(RECIPE, network=replace(RECIPE.network, dimension=16))
     with pytest.raises(TeacherError, match=r"set dimension = 8 in \[network\]"):
-        teacher_vectors(tiny, make_crops(), recipe, tmp_path)
+        teacher_vectors(tiny, make_crops(), recipe, recipe.distillation, tmp_path)
 
 
 def test_a_student_learns_its_teachers_vectors(tiny, tmp_path, monkeypatch):
@@ -135,7 +138,7 @@ def test_a_student_learns_its_teachers_vectors(tiny, tmp_path, monkeypatch):
     crops = make_crops()
     run = make_run(tmp_path, "distillation", recipe, crops, minutes=1e9)
     kept = run.stage.crops
-    vectors = teacher_vectors(tiny, kept, recipe, tmp_path)
+    vectors = teacher_vectors(tiny, kept, recipe, recipe.distillation, tmp_path)
     run.stage = distillation_stage(run.stage.network, kept, recipe, torch.device("cpu"), vectors)
     run.train()
     told = [record for record in read_metrics(tmp_path) if "loss" in record]

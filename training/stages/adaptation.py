@@ -1,0 +1,92 @@
+"""A network for one geometry of the input learns another, from the vectors that it gives in its own.
+
+The teacher stretches each view as the network was made for; the student sees the view at the size and aspect that its
+resize rule gives. First the fully connected layer is fitted in closed form, then everything is fine-tuned.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from reid_runtime.images.resize import Pixels, ResizeRule
+from reid_runtime.scoring.labels import Integers
+from training.data.cutout import largest_extent
+from training.data.student_view import suffered, view_of
+from training.data.training_set import TrainingCrops
+from training.models.embedding import pool_images
+from training.models.network import EmbeddingNetwork
+from training.recipe import Recipe
+from training.stages.epochs import EpochStage
+from training.stages.losses import TeacherRelations
+
+NAME = "adaptation"
+_FITTED = 4000
+"""Images that the closed form is fitted to at most: of more it would say the same."""
+
+
+def adaptation_stage(
+    network: EmbeddingNetwork, crops: TrainingCrops, recipe: Recipe, device: torch.device, vectors: torch.Tensor
+) -> EpochStage:
+    """The stage over these images and the mirrored `teacher_vectors`; `network` has the recipe's architecture.
+
+    An image goes to the shape that the rule gives for its view: a window that is wider or lower than the image is
+    another aspect, and that is what is to be learnt.
+    """
+    choices = recipe.adaptation
+    shapes = [
+        [view_of(crops, row, view, choices, recipe.seed).shape[:2] for row in range(len(crops.images))]
+        for view in range(choices.views)
+    ]
+
+    def show(row: int, epoch: int, rule: ResizeRule) -> Pixels:
+        view = view_of(crops, row, epoch % choices.views, choices, recipe.seed)
+        extent = largest_extent(epoch / choices.epochs, choices.cut_out, recipe.augmentation.cut_out_schedule)
+        return suffered(view, rule.shape(*view.shape[:2]), extent, choices, (recipe.seed, epoch, row))
+
+    def target(rows: Integers, epoch: int) -> Integers:
+        return rows + (epoch % choices.views) * len(crops.images)
+
+    return EpochStage(
+        NAME, recipe.network, network, TeacherRelations(vectors, choices.relations), crops, recipe, choices,
+        (recipe.network.rule,), device, show, target, sources=lambda epoch: shapes[epoch % choices.views],
+    )  # fmt: skip
+
+
+def refit(
+    network: EmbeddingNetwork, crops: TrainingCrops, recipe: Recipe, device: torch.device, vectors: torch.Tensor
+) -> float:
+    """Fit the fully connected layer, in place, to the teacher's vectors of the views; gives the mean cosine after it.
+
+    Ridge regression towards the weights that it has: of all layers that give the targets equally well, the nearest.
+    Each image counts alike: a target is as long as the vector that the layer gave before, and both are divided by that.
+    """
+    choices, rule = recipe.adaptation, recipe.network.rule
+    count = len(crops.images)
+    chosen = np.random.default_rng((recipe.seed, 11)).permutation(choices.views * count)[:_FITTED]
+    views = [view_of(crops, int(index) % count, int(index) // count, choices, recipe.seed) for index in chosen]
+    pooled = pool_images(network, views, rule, device).double()
+    targets = vectors[torch.from_numpy(chosen)].double()
+    layer = network.projection
+    weight, bias = layer.weight.detach().double().cpu(), layer.bias.detach().double().cpu()
+    before = network.activation(functional.linear(pooled, weight, bias).float().to(device)).double().cpu()
+    lengths = before.norm(dim=1, keepdim=True)
+    wanted = _before_activation(network, targets * lengths)
+    # The bias as one more weight, of an input that is as large as the others are.
+    unit = pooled.square().mean().sqrt()
+    inputs = torch.cat([pooled, unit.expand(len(pooled), 1)], dim=1) / lengths
+    old = torch.cat([weight, bias[:, None] / unit], dim=1)
+    rest = wanted / lengths - inputs @ old.T
+    gram = inputs.T @ inputs
+    gram += choices.ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
+    new = old + torch.linalg.solve(gram, inputs.T @ rest).T
+    with torch.no_grad():
+        layer.weight.copy_(new[:, :-1].float())
+        layer.bias.copy_((new[:, -1] * unit).float())
+        after = network.activation(layer(pooled.float().to(device))).cpu()
+    return float(functional.cosine_similarity(after, targets.float()).mean())
+
+
+def _before_activation(network: EmbeddingNetwork, values: torch.Tensor) -> torch.Tensor:
+    """What the network's last activation makes `values` of."""
+    slope = getattr(network.activation, "weight", None)
+    return values if slope is None else torch.where(values > 0, values, values / slope.detach().double().cpu())

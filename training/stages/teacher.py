@@ -1,0 +1,103 @@
+"""A teacher's vectors of the views of training images: made once, and kept in the run folder."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch.nn import functional
+from tqdm import tqdm
+
+from reid_runtime.embedder import Embedder
+from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.images.resize import Pixels
+from reid_runtime.io.atomic import atomic_write
+from training.data.student_view import view_of
+from training.data.training_set import TrainingCrops
+from training.recipe import Recipe, Views
+from training.run.folder import run_folder
+from training.config import as_plain
+
+_OF_THE_VIEWS = ("views", "flip", "window", "stretch", "move", "light", "chimera")
+
+
+class TeacherError(ReidRuntimeError):
+    """A teacher that does not fit, or vectors of another one."""
+
+
+def teacher_vectors(
+    teacher: Embedder, crops: TrainingCrops, recipe: Recipe, choices: Views, folder: Path, mirrored: bool = False
+) -> torch.Tensor:
+    """(views x images, D): what the teacher says of each view, kept in `folder`, a file a view.
+
+    mirrored: whether it is the mean of what it says of the view and of the view's mirror image, of unit length.
+
+    A run that is killed meanwhile goes on with the first view that has no file. Raises TeacherError for files of
+    another teacher, recipe or data, and for a teacher whose vectors are of another length than the recipe's; and
+    what `run_folder` does.
+    """
+    if teacher.dimension != recipe.network.dimension:
+        raise TeacherError(
+            f"{teacher.contract.name}'s vectors have {teacher.dimension} numbers and the recipe's network "
+            f"{recipe.network.dimension}: set dimension = {teacher.dimension} in [network]"
+        )
+    made_of = _digest(teacher, crops, recipe, choices, mirrored)
+    with run_folder(folder):
+        return torch.cat(
+            [
+                _vectors_of(view, teacher, crops, recipe, choices, folder, mirrored, made_of)
+                for view in range(choices.views)
+            ]
+        )
+
+
+def _digest(teacher: Embedder, crops: TrainingCrops, recipe: Recipe, choices: Views, mirrored: bool) -> str:
+    """Of everything that a view's vectors depend on."""
+    seen = {name: value for name, value in as_plain(choices).items() if name in _OF_THE_VIEWS}
+    parts = [teacher.contract.contract_id, teacher.artefact_id, crops.digest, recipe.seed, seen]
+    if mirrored:
+        parts.append("mirrored")
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _vectors_of(
+    view: int, teacher: Embedder, crops: TrainingCrops, recipe: Recipe, choices: Views, folder: Path, mirrored: bool,
+    made_of: str,
+) -> torch.Tensor:  # fmt: skip
+    path = folder / f"teacher-{view}.safetensors"
+    if path.exists():
+        return _read(path, made_of)
+
+    def shown() -> Iterator[Pixels]:
+        for row in range(len(crops.images)):
+            image = view_of(crops, row, view, choices, recipe.seed)
+            yield image
+            if mirrored:
+                yield image[:, ::-1].copy()
+
+    count = len(crops.images) * (2 if mirrored else 1)
+    progress = tqdm(shown(), total=count, desc=f"{teacher.contract.name}, view {view + 1}", disable=None)
+    vectors = torch.from_numpy(teacher.embed(progress, channel_order="rgb"))
+    if mirrored:
+        vectors = functional.normalize(vectors.unflatten(0, (-1, 2)).sum(1), dim=1)
+    with atomic_write(path) as beside:
+        save_file({"vectors": vectors}, beside, {"made_of": made_of})
+    return vectors
+
+
+def _read(path: Path, made_of: str) -> torch.Tensor:
+    try:
+        with safe_open(path, "pt") as file:
+            found = (file.metadata() or {}).get("made_of")
+            vectors: torch.Tensor = file.get_tensor("vectors")
+    except (OSError, SafetensorError) as error:
+        raise TeacherError(f"{path} cannot be read ({error}); remove it, and the teacher is asked again") from error
+    if found != made_of:
+        raise TeacherError(
+            f"{path} holds vectors of another teacher, recipe or data; choose another run folder, or remove its "
+            "teacher-*.safetensors and what was trained on them"
+        )
+    return vectors
