@@ -93,8 +93,8 @@ def profiles_for(
 
 
 def _octaves(rule: Area, batches: Batches, shapes: Mapping[tuple[int, int], int]) -> tuple[Profile, ...]:
-    """Heights of one octave have widths of one octave: the largest batch has about twice the usual pixels, or three times
-    where a side is a few steps.
+    """Heights of one octave have widths of one octave: the largest batch has about twice the usual pixels, or three
+    times where a side is a few steps.
 
     An octave's optimum is the shape that most of its pictures have, or else the one in its middle.
     """
