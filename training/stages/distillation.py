@@ -4,7 +4,6 @@ import torch
 
 from reid_runtime.images.resize import Pixels, ResizeRule
 from reid_runtime.scoring.labels import Integers
-from training.config import as_plain
 from training.data.cutout import largest_extent
 from training.data.student_view import suffered, view_of
 from training.data.training_set import TrainingCrops

@@ -15,11 +15,11 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write
+from training.config import as_plain
 from training.data.student_view import view_of
 from training.data.training_set import TrainingCrops
 from training.recipe import Recipe, Views
 from training.run.folder import run_folder
-from training.config import as_plain
 
 _OF_THE_VIEWS = ("views", "flip", "window", "stretch", "move", "light", "chimera")
 

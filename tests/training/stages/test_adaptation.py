@@ -42,7 +42,7 @@ def test_an_image_has_the_shape_that_the_rule_gives_for_its_view():
             assert shown.shape[:2] == stage.rule(epoch).shape(*view.shape[:2])
             shapes.add(shown.shape)
     assert len(shapes) > 4, "bad boxes have many aspects"
-    for measures in stage.gradients(0):  # batches of one shape can be made of them
+    for measures in stage.accumulate_each_update(0):  # batches of one shape can be made of them
         assert np.isfinite(measures.loss)
 
 
