@@ -21,7 +21,7 @@ from reid_runtime.backends import DEVICES, open_backend
 from reid_runtime.embedder import Embedder, artefact_digest, default_model
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.evaluation import Evaluation, evaluate
-from reid_runtime.scoring.bootstrap import compare as compare_scores
+from reid_runtime.scoring.bootstrap import compare_scores
 from reid_runtime.scoring.layouts.crops import is_picture
 
 CONTRACTS = Path(__file__).parent / "peers"

@@ -15,7 +15,7 @@ from benchmarks.timing import FULL
 from reid_runtime.backends import DEVICES
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.evaluation import Task, evaluate, task_of
+from reid_runtime.evaluation import EvalSet, eval_set_of, evaluate
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.scoring.layouts.registry import read_layout
 from training.data.training_set import AS_TARGETS
@@ -31,7 +31,7 @@ _SCORES = {"rank_1": "rank-1", "map_finite_sum": "mAP finite-sum", "map_trapezoi
 def measure(
     models: Sequence[Embedder],
     against: Embedder,
-    tasks: Sequence[Task],
+    tasks: Sequence[EvalSet],
     known: Mapping[tuple[str, str], Mapping[str, float]],
 ) -> tuple[Row, ...]:
     """A row a model, the one `against` which the others are timed first.
@@ -51,7 +51,7 @@ def measure(
 
 
 def _facts(
-    embedder: Embedder, tasks: Sequence[Task], known: Mapping[tuple[str, str], Mapping[str, float]]
+    embedder: Embedder, tasks: Sequence[EvalSet], known: Mapping[tuple[str, str], Mapping[str, float]]
 ) -> dict[str, float]:
     # An OpenVINO model is two files.
     files = {embedder.path, embedder.path.with_suffix(".bin")} if embedder.path.suffix == ".xml" else {embedder.path}
@@ -202,7 +202,7 @@ def main(
         ensure_writable(output / name, force)
     cores = pin(threads)
     layouts = [read_layout(folder) for folder in folders]
-    tasks = [task_of(splits, None, known) for known, splits in layouts]
+    tasks = [eval_set_of(splits, None, known) for known, splits in layouts]
     loaded = [load(path, device, cores) for path in models]
     rows = measure(loaded, load(against, device, cores), tasks, known_scores(output / FILES[0]))
     report = Report(PART, environment() | {"threads": cores}, rows)

@@ -23,7 +23,7 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.scoring.labels import Integers, Labels
 from reid_runtime.scoring.ranking import BLOCK_BYTES, score
 from reid_runtime.scoring.reranking import score_reranked
-from reid_runtime.scoring.vectors import unit
+from reid_runtime.scoring.vectors import normalise
 from reid_runtime.vectors import Vectors
 
 MARKET = (3_368, 15_913)
@@ -81,7 +81,7 @@ CASES = {
 def plant(queries: int, gallery: int, dimension: int = DIMENSION, seed: int = 0) -> Planted:
     """(queries, D) and (gallery, D) unit vectors of PEOPLE people; a sixth of the gallery are distractors."""
     random = np.random.default_rng(seed)
-    centres = unit(random.standard_normal((PEOPLE + 1, dimension), dtype=np.float32), "planted")
+    centres = normalise(random.standard_normal((PEOPLE + 1, dimension), dtype=np.float32), "planted")
 
     def draw(identities: Integers) -> Vectors:
         # Noise of another strength for each item, so that some right answers rank thousands of places down.
@@ -89,7 +89,7 @@ def plant(queries: int, gallery: int, dimension: int = DIMENSION, seed: int = 0)
         vectors = random.standard_normal((identities.size, dimension), dtype=np.float32)
         vectors *= strength
         vectors += centres[identities]
-        return unit(vectors, "planted")
+        return normalise(vectors, "planted")
 
     asked = random.integers(1, PEOPLE + 1, queries)
     found = np.where(random.random(gallery) < 1 / 6, 0, random.integers(1, PEOPLE + 1, gallery))

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from reid_runtime.backends.onnx import import_onnxruntime
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
-from reid_runtime.evaluation import Task
+from reid_runtime.evaluation import EvalSet
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels, ResizeRule, resize
 from reid_runtime.scoring.layouts.crops import CropSplits, is_picture
@@ -106,7 +106,7 @@ class Activations:
         return low, float(np.percentile(self.high[tensor], percentile))
 
 
-def draw(folder: Path, count: int, seed: int, task: Task | None = None) -> Sample:
+def draw(folder: Path, count: int, seed: int, task: EvalSet | None = None) -> Sample:
     """Up to `count` crops of a training split: of a folder of them, or of a data set that has one.
 
     Raises CalibrationError for queries and galleries (by the names that the layouts give their folders, and where
@@ -200,10 +200,10 @@ def _training(folder: Path) -> tuple[list[Path], str]:
     return paths, root.name
 
 
-def _refuse_judged(drawn: Sequence[Path], task: Task) -> None:
+def _refuse_judged(drawn: Sequence[Path], task: EvalSet) -> None:
     """By content: a copy under another name is the same picture."""
     sizes = {path.stat().st_size for path in drawn}
-    judged = {_digest(picture.path) for picture in task.pictures() if picture.path.stat().st_size in sizes}
+    judged = {_digest(picture.path) for picture in task.images() if picture.path.stat().st_size in sizes}
     for path in drawn:
         if _digest(path) in judged:
             raise CalibrationError(

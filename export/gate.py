@@ -25,12 +25,11 @@ from export.parity import (
 from reid_runtime.agreement import Agreement, compare
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
-from reid_runtime.evaluation import Evaluation, Task, evaluate, task_of
+from reid_runtime.evaluation import EvalSet, Evaluation, eval_set_of, evaluate
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.model_file.contract import Score
-from reid_runtime.scoring.bootstrap import MEASURES, Interval
-from reid_runtime.scoring.bootstrap import compare as compare_scores
+from reid_runtime.scoring.bootstrap import METRICS, Interval, compare_scores
 from reid_runtime.scoring.layouts.crops import is_picture
 from reid_runtime.scoring.layouts.registry import read_layout
 from reid_runtime.vectors import Vectors
@@ -73,7 +72,7 @@ class Evidence:
 
     names: tuple[str, ...]
     crops: tuple[Pixels, ...]
-    task: Task | None = None
+    task: EvalSet | None = None
     dataset: str | None = None
     """The task's name in contracts."""
 
@@ -145,7 +144,7 @@ class Proof:
         )
         if self.pictures is not None and self.changes is not None:
             said += f"; {self.pictures.rows} pictures: worst {self.pictures.worst:.7f}, mean {self.pictures.mean:.7f}"
-            said += "".join(f"; {MEASURES[name]} {in_points(self.changes[name])} points" for name in _MAPS)
+            said += "".join(f"; {METRICS[name]} {in_points(self.changes[name])} points" for name in _MAPS)
         return said
 
 
@@ -178,7 +177,7 @@ def prove(reference: Reference, candidate: Embedder, gate: Gate, evidence: Evide
     for name in _MAPS:
         if not changes[name].value >= gate.map_change:
             raise ParityError(
-                f"on {evidence.dataset} {MEASURES[name]} changes by {in_points(changes[name])} points, expected at "
+                f"on {evidence.dataset} {METRICS[name]} changes by {in_points(changes[name])} points, expected at "
                 f"least {100 * gate.map_change:+.2f}"
             )
     return replace(proof, pictures=pictures, changes=changes, score=score_of(after, evidence))
@@ -202,7 +201,7 @@ def score_of(evaluation: Evaluation, evidence: Evidence) -> Score:
     """An evaluation as contracts record it."""
     summary = evaluation.scores.summary()
     return Score(
-        dataset=evidence.dataset or evaluation.task.dataset,
+        dataset=evidence.dataset or evaluation.eval_set.dataset,
         protocol=evaluation.protocol,
         rank_1=round(summary.rank_1, 6),
         map_finite_sum=round(summary.map_finite_sum, 6),
@@ -221,7 +220,7 @@ def read_evidence(crops: Path = EXAMPLES, data: Path | None = None, dataset: str
     if data is None:
         return Evidence(names, pictures)
     known, splits = read_layout(data)
-    task = task_of(splits, dataset, known)
+    task = eval_set_of(splits, dataset, known)
     return Evidence(names, pictures, task, task.dataset)
 
 

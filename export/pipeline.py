@@ -25,7 +25,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
-from reid_runtime.scoring.bootstrap import MEASURES
+from reid_runtime.scoring.bootstrap import METRICS
 from training.run.checkpoint import read_checkpoint
 
 _MAPS = ("map_finite_sum", "map_trapezoid")
@@ -149,7 +149,7 @@ def write_table(path: Path, made: Made) -> None:
 
 
 def _text(path: Path, made: Made) -> str:
-    measures = [] if made.dataset is None else [f"change in {MEASURES[name]}, points" for name in _MAPS]
+    measures = [] if made.dataset is None else [f"change in {METRICS[name]}, points" for name in _MAPS]
     heads = ["artefact", "MB", "worst cosine", "mean cosine", *measures, "ms an image", "speed"]
     lines = ["# Artefacts", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in made.rows:

@@ -15,7 +15,7 @@ from export.gate import INT8_GATE, Command, Proof, gate_options, read_evidence
 from export.quantise import SCHEMES, Scheme, Wiring, observed, quantised
 from export.sensitivity import Choice, choose, report_paths, reports
 from reid_runtime.cli import run
-from reid_runtime.evaluation import Task
+from reid_runtime.evaluation import EvalSet
 from reid_runtime.io.atomic import ensure_writable
 
 
@@ -56,7 +56,7 @@ class Asked:
     seed: int
     percentile: float
 
-    def draw(self, task: Task | None) -> Calibration:
+    def draw(self, task: EvalSet | None) -> Calibration:
         """The sample, none of it of the queries and gallery of `task`; raises CalibrationError."""
         return Calibration(draw(self.folder, self.samples, self.seed, task), self.percentile)
 

@@ -9,11 +9,11 @@ from benchmarks.cases import Setup
 from export.gate import Reference
 from reid_runtime.agreement import compare
 from reid_runtime.errors import DatasetError
-from reid_runtime.evaluation import Task
-from reid_runtime.evaluation.tasks import Items
-from reid_runtime.scoring.bootstrap import compare as compare_scores
+from reid_runtime.evaluation import EvalSet
+from reid_runtime.evaluation.eval_set import Entries
+from reid_runtime.scoring.bootstrap import compare_scores
 from reid_runtime.scoring.ranking import Scores, score
-from reid_runtime.scoring.vectors import unit
+from reid_runtime.scoring.vectors import normalise
 from reid_runtime.vectors import Vectors
 
 Embed = Callable[[Sequence[Path]], Vectors]
@@ -37,10 +37,10 @@ def peer_parity(setup: Setup, embed: Embed, vectors: Vectors, reference: Referen
 
 def cosine(expected: Vectors, found: Vectors) -> float:
     """The worst row's; the found may have any length."""
-    return compare(expected, unit(found, "peer")).worst_cosine
+    return compare(expected, normalise(found, "peer")).worst_cosine
 
 
-def scored(embed: Embed, task: Task) -> Scores:
+def scored(embed: Embed, task: EvalSet) -> Scores:
     """A task's scores from a function of files; raises DatasetError where its items are not files, one each."""
     if task.tracklets or task.search is not None:
         what = "tracklets" if task.tracklets else "boxes in frames"
@@ -62,7 +62,7 @@ def ranking(scores: Scores, reference: Scores | None = None) -> dict[str, float]
     return facts
 
 
-def _embedded(embed: Embed, items: Items) -> Vectors:
-    files = [pictures[0].path for pictures in items.pictures]
+def _embedded(embed: Embed, items: Entries) -> Vectors:
+    files = [pictures[0].path for pictures in items.images]
     parts = [embed(files[start : start + _AT_ONCE]) for start in range(0, len(files), _AT_ONCE)]
-    return unit(np.concatenate(parts), "peer")
+    return normalise(np.concatenate(parts), "peer")

@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from reid_runtime.cli.evaluate import check_reading, read_task, reading_options
-from reid_runtime.evaluation import Evaluation, Settings, score_rows
-from reid_runtime.evaluation.saved import check_same_data, read_saved, task_of_rows
+from reid_runtime.evaluation import EvalSettings, Evaluation, score_rows
+from reid_runtime.evaluation.saved import check_same_data, eval_set_of_rows, read_saved
 from reid_runtime.model_file.contract import Contract
-from reid_runtime.scoring import reranking
-from reid_runtime.scoring.bootstrap import MEASURES, Comparison, Draws
-from reid_runtime.scoring.bootstrap import compare as compare_scores
+from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Comparison, compare_scores
+from reid_runtime.scoring.reranking import RerankSettings
 
 
 @click.command("compare")
@@ -46,8 +45,8 @@ def command(
     check_reading(ctx, folder, "--folder")
     first, second = read_saved([before]), read_saved([after])
     check_same_data(first, second, (str(before), str(after)))
-    task = task_of_rows(first, before.stem) if folder is None else read_task(folder, dataset, layout, gallery_size)
-    settings = Settings(rerank=reranking.Settings() if rerank else None, pooling=None)
+    task = eval_set_of_rows(first, before.stem) if folder is None else read_task(folder, dataset, layout, gallery_size)
+    settings = EvalSettings(rerank=RerankSettings() if rerank else None, pooling=None)
     evaluations = [
         score_rows(
             dataclasses.replace(task, multi_query=None),
@@ -80,7 +79,7 @@ def _facts(files: list[dict[str, Any]], evaluations: list[Evaluation], found: Co
         "before": sides[0],
         "after": sides[1],
         "changes": changes,
-        "level": Draws().level,
+        "level": Bootstrap().level,
         "paired_queries": found.paired_queries,
         "identities": found.identities,
         "reranked": evaluations[0].settings.rerank is not None,
@@ -91,7 +90,7 @@ def _facts(files: list[dict[str, Any]], evaluations: list[Evaluation], found: Co
 def _text(files: list[dict[str, Any]], evaluations: list[Evaluation], found: Comparison) -> str:
     """The comparison for people: percent, and changes in points."""
     before, after = dataclasses.asdict(found.before), dataclasses.asdict(found.after)
-    width = max(map(len, MEASURES.values()))
+    width = max(map(len, METRICS.values()))
     lines = [
         f"{word:<6}  {file['file']}: model {file['model']}, contract {file['contract_id']}, "
         f"by {file['backend'] or 'a backend that it does not name'}"
@@ -101,7 +100,7 @@ def _text(files: list[dict[str, Any]], evaluations: list[Evaluation], found: Com
     if evaluations[0].settings.rerank is not None:
         lines.append("re-ranked, k1 20, k2 6, weight 0.3")
     lines += ["", f"{'':<{width}}  {'before':>6}  {'after':>6}  {'change':>6}    95 % interval of the change"]
-    for key, title in MEASURES.items():
+    for key, title in METRICS.items():
         change = found.changes[key]
         lines.append(
             f"{title:<{width}}  {100 * before[key]:>6.1f}  {100 * after[key]:>6.1f}  {_points(change.value):>6}    "
@@ -112,7 +111,7 @@ def _text(files: list[dict[str, Any]], evaluations: list[Evaluation], found: Com
 
 
 def _verdict(found: Comparison) -> str:
-    change, title = found.changes["map_finite_sum"], MEASURES["map_finite_sum"]
+    change, title = found.changes["map_finite_sum"], METRICS["map_finite_sum"]
     if found.more_than_noise:
         word = "rises" if change.value > 0 else "falls"
         return f"{title} {word} by {abs(100 * change.value):.1f} points: more than noise"

@@ -10,18 +10,18 @@ import click
 from reid_runtime.cli.options import Command, load_model, model_options
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
-from reid_runtime.evaluation import Evaluation, Settings, Task, score_rows, task_of
-from reid_runtime.evaluation.embedding import embed_task
-from reid_runtime.evaluation.saved import read_saved, task_of_rows
+from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_of, score_rows
+from reid_runtime.evaluation.embedding import embed_eval_set
+from reid_runtime.evaluation.saved import eval_set_of_rows, read_saved
 from reid_runtime.jobs import Embeddings, check_writable, write_embeddings
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.report import check_report, write_report
-from reid_runtime.scoring import reranking
-from reid_runtime.scoring.bootstrap import MEASURES
+from reid_runtime.scoring.bootstrap import METRICS
 from reid_runtime.scoring.layouts.cuhk_sysu import GALLERY_SIZES, read_cuhk_sysu
 from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
 from reid_runtime.scoring.layouts.registry import dataset as known_dataset
 from reid_runtime.scoring.layouts.registry import missing, read_dataset, read_layout
+from reid_runtime.scoring.reranking import RerankSettings
 from reid_runtime.scoring.tracklets import Pooling
 
 
@@ -57,14 +57,14 @@ def check_reading(ctx: click.Context, folder: Path | None, word: str) -> None:
 
 def read_task(
     folder: Path, dataset: str | None, layout: str | None, gallery_size: str | None, *, multi_query: bool = False
-) -> Task:
+) -> EvalSet:
     """The task of a folder, read as the options say."""
     known, splits = _read(folder, dataset, layout)
     if gallery_size is None:
-        return task_of(splits, dataset, known, multi_query=multi_query)
+        return eval_set_of(splits, dataset, known, multi_query=multi_query)
     if known.name != "cuhk-sysu":
         raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {known.name}")
-    task = task_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, known, multi_query=multi_query)
+    task = eval_set_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, known, multi_query=multi_query)
     return replace(task, method=f"person search, {gallery_size} gallery frames a query")
 
 
@@ -121,7 +121,7 @@ def command(
     if folder is not None:
         task = read_task(folder, dataset, layout, gallery_size, multi_query=multi_query)
     elif rows is not None:
-        task = task_of_rows(rows, saved[0].stem)
+        task = eval_set_of_rows(rows, saved[0].stem)
     else:
         raise click.UsageError("Missing argument 'FOLDER'; only --from FILE does without it.")
     if pooling and not (task.tracklets and rows is None):
@@ -129,7 +129,7 @@ def command(
     if rerank and task.search is not None:
         raise click.UsageError("--rerank takes one gallery for all queries; in a person search each has its own")
     frames: Pooling = "max" if pooling == "max" else "mean"
-    settings = Settings(multi_query, reranking.Settings() if rerank else None, frames if rows is None else None)
+    settings = EvalSettings(multi_query, RerankSettings() if rerank else None, frames if rows is None else None)
     if rows is None:
         embedder = load_model(model, contract, device, trust_engine=trust_engine)
         rows, name = _embed(task, frames, embedder), embedder.path.name
@@ -166,16 +166,16 @@ def _read(folder: Path, dataset: str | None, layout: str | None) -> tuple[Datase
     return known, known.read(folder)
 
 
-def _embed(task: Task, pooling: Pooling, embedder: Embedder) -> Embeddings:
+def _embed(task: EvalSet, pooling: Pooling, embedder: Embedder) -> Embeddings:
     hidden = not sys.stderr.isatty()
-    with click.progressbar(length=len(task.pictures()), label="embedding", file=sys.stderr, hidden=hidden) as bar:
-        return embed_task(embedder, task, lambda: bar.update(1), pooling)
+    with click.progressbar(length=len(task.images()), label="embedding", file=sys.stderr, hidden=hidden) as bar:
+        return embed_eval_set(embedder, task, lambda: bar.update(1), pooling)
 
 
 def _text(evaluation: Evaluation) -> str:
     """The scores for people: percent with one decimal."""
     report, intervals = evaluation.report(), evaluation.intervals()
-    width = max(map(len, MEASURES.values()))
+    width = max(map(len, METRICS.values()))
     lines = [
         f"{report['dataset']}: {report['protocol']}",
         f"model {report['model']}, contract {report['contract_id']}",
@@ -183,12 +183,12 @@ def _text(evaluation: Evaluation) -> str:
         "",
         f"{'':<{width}}  {'%':>6}" + ("" if intervals is None else "    95 % interval"),
     ]
-    for key, title in MEASURES.items():
+    for key, title in METRICS.items():
         line = f"{title:<{width}}  {100 * report[key]:>6.1f}"
         if intervals is not None:
             line += f"    {100 * intervals[key].low:>5.1f} to {100 * intervals[key].high:>5.1f}"
         lines.append(line)
-    among = "gallery items" if evaluation.task.search is None else "gallery frames a query"
+    among = "gallery items" if evaluation.eval_set.search is None else "gallery frames a query"
     lines += ["", f"{report['valid_queries']:,} of {report['queries']:,} queries, {report['gallery']:,} {among}"]
     if intervals is not None:
         lines.append(f"intervals: bootstrap over the {evaluation.people:,} people of the queries")

@@ -1,4 +1,4 @@
-"""Scores a task's vectors, and keeps what a report shows of them."""
+"""Embeds and scores an evaluation set, and keeps what a report shows of it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,30 +8,30 @@ from typing import Any
 import numpy as np
 
 from reid_runtime.embedder import Embedder
-from reid_runtime.evaluation.embedding import embed_task
-from reid_runtime.evaluation.saved import rows_of
-from reid_runtime.evaluation.tasks import RULES, Task, task_of
+from reid_runtime.evaluation.embedding import embed_eval_set
+from reid_runtime.evaluation.eval_set import RULES, EvalSet, eval_set_of
+from reid_runtime.evaluation.saved import vectors_by_split
 from reid_runtime.jobs import Embeddings
-from reid_runtime.scoring import reranking
-from reid_runtime.scoring.bootstrap import Interval, intervals
+from reid_runtime.scoring.bootstrap import Interval, bootstrap_intervals
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import Integers, Mask
 from reid_runtime.scoring.layouts.datasets import Splits
 from reid_runtime.scoring.person_search import least_overlap, overlaps, score_search
 from reid_runtime.scoring.ranking import DotProducts, Scores, Similarities, ranked_list, score_similarities
+from reid_runtime.scoring.reranking import RerankSettings, rerank
 from reid_runtime.scoring.tracklets import Pooling, multi_query
-from reid_runtime.scoring.vectors import checked
+from reid_runtime.scoring.vectors import unit_vectors
 from reid_runtime.vectors import Vectors
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a task's vectors are scored."""
+class EvalSettings:
+    """How a set's vectors are scored."""
 
     multi_query: bool = False
-    """Each query is the mean of all crops of its person under its camera."""
-    rerank: reranking.Settings | None = None
-    """k-reciprocal re-ranking, where it is asked for."""
+    """Whether each query is the mean of all crops of its identity under its camera."""
+    rerank: RerankSettings | None = None
+    """k-reciprocal re-ranking; None for none."""
     pooling: Pooling | None = "mean"
     """How tracklets' frames became one vector; None where that is not known."""
 
@@ -40,8 +40,8 @@ class Settings:
 class Evaluation:
     """One model on one data set: what was compared, and how it scored."""
 
-    task: Task
-    settings: Settings
+    eval_set: EvalSet
+    settings: EvalSettings
     model: str
     contract_id: str
     query_vectors: Vectors
@@ -55,19 +55,18 @@ class Evaluation:
     @property
     def protocol(self) -> str:
         """The rules of these scores, without the re-ranking."""
-        if self.task.search is not None:
-            return f"{self.task.method}; boxes that people drew; AP scaled by recall; ties in gallery order"
-        if self.task.tracklets:
-            pooled = (
-                "pooled tracklets" if self.settings.pooling is None else f"{self.settings.pooling}-pooled tracklets"
-            )
-            return f"{self.task.method}; {pooled}; {RULES}"
-        return f"{'multi-query' if self.settings.multi_query else self.task.method}; {RULES}"
+        method = self.eval_set.method
+        if self.eval_set.search is not None:
+            return f"{method}; boxes that people drew; AP scaled by recall; ties in gallery order"
+        if self.eval_set.tracklets:
+            pooling = "" if self.settings.pooling is None else f"{self.settings.pooling}-"
+            return f"{method}; {pooling}pooled tracklets; {RULES}"
+        return f"{'multi-query' if self.settings.multi_query else method}; {RULES}"
 
     def report(self) -> dict[str, Any]:
         """Plain values for JSON; scores are fractions."""
         facts = {
-            "dataset": self.task.dataset,
+            "dataset": self.eval_set.dataset,
             "protocol": self.protocol,
             "model": self.model,
             "contract_id": self.contract_id,
@@ -75,10 +74,8 @@ class Evaluation:
         return facts | dataclasses.asdict(self.scores.summary()) | {"reranked": self.settings.rerank is not None}
 
     def intervals(self) -> dict[str, Interval] | None:
-        """The interval of each measure; None where all valid queries are of one person, whom nothing varies with."""
-        if self.people < 2:
-            return None
-        return intervals(self.scores)
+        """The interval of each metric; None where all valid queries are of one identity, which leaves none."""
+        return None if self.people < 2 else bootstrap_intervals(self.scores)
 
     @property
     def people(self) -> int:
@@ -86,61 +83,82 @@ class Evaluation:
         return int(np.unique(self.scores.identities[self.scores.valid]).size)
 
     def ranked(self, row: int, length: int) -> tuple[Integers, Mask]:
-        """The gallery rows that query `row` finds first, at most `length` of them, and which of them are right."""
+        """The gallery rows that rank first for query `row`, at most `length` of them, and which of them are right."""
         similarity = self.similarities(row, row + 1)[0]
-        query, gallery = self.task.query, self.task.gallery
-        if self.task.search is None:
-            found = ranked_list(similarity, int(query.identities[row]), int(query.cameras[row]), gallery, length)
-            return found, gallery.identities[found] == query.identities[row]
-        boxes, task = self.task.search.boxes, self.task.search.tasks[row]
+        query, gallery = self.eval_set.query, self.eval_set.gallery
+        if self.eval_set.search is None:
+            ranked = ranked_list(similarity, int(query.identities[row]), int(query.cameras[row]), gallery, length)
+            return ranked, gallery.identities[ranked] == query.identities[row]
+        boxes, task = self.eval_set.search.boxes, self.eval_set.search.tasks[row]
         searched = np.flatnonzero(task.gallery[boxes.frames])
-        found = searched[np.argsort(-similarity[searched], kind="stable")[:length]]
-        right = np.zeros(len(found), dtype=np.bool_)
+        ranked = searched[np.argsort(-similarity[searched], kind="stable")[:length]]
+        right = np.zeros(len(ranked), dtype=np.bool_)
         for frame, person in zip(task.answers, task.answer_xyxy, strict=True):
-            over = overlaps(boxes.xyxy[found], person) >= least_overlap(person)
+            overlapping = overlaps(boxes.xyxy[ranked], person) >= least_overlap(person)
             # Only the first box about the person counts; further ones in that frame are wrong.
-            places = np.flatnonzero((boxes.frames[found] == frame) & over)
-            right[places[:1]] = True
-        return found, right
+            right[np.flatnonzero((boxes.frames[ranked] == frame) & overlapping)[:1]] = True
+        return ranked, right
 
 
 def evaluate(
     embedder: Embedder,
-    data: Splits | Task,
+    data: Splits | EvalSet,
     advance: Callable[[], None] = lambda: None,
-    settings: Settings | None = None,
+    settings: EvalSettings | None = None,
 ) -> Evaluation:
-    """Embed queries and gallery, and score them; `advance` is called once a picture.
+    """Embed the queries and the gallery of a data set, and score them.
 
-    Raises DatasetError, with the first and the count, where pictures cannot be used: a score that leaves some out
-    means nothing; and ScoringError where no query has a right answer, before anything is embedded.
+    Args:
+        embedder: The model.
+        data: A data set as `read_dataset` or `read_layout` gives it, or a set that is ready already.
+        advance: Called once an image, for a progress bar.
+        settings: How to score; None for single queries without re-ranking.
+
+    Returns:
+        The scores, with what was compared.
+
+    Raises:
+        DatasetError: With the first and the count, where images cannot be used: a score that leaves some out means
+            nothing.
+        ScoringError: Where no query has a right answer, before anything is embedded.
     """
-    settings = settings or Settings()
-    task = data if isinstance(data, Task) else task_of(data, multi_query=settings.multi_query)
-    rows = embed_task(embedder, task, advance, settings.pooling or "mean")
-    return score_rows(task, rows, embedder.path.name, settings)
+    settings = settings or EvalSettings()
+    eval_set = data if isinstance(data, EvalSet) else eval_set_of(data, multi_query=settings.multi_query)
+    rows = embed_eval_set(embedder, eval_set, advance, settings.pooling or "mean")
+    return score_rows(eval_set, rows, embedder.path.name, settings)
 
 
-def score_rows(task: Task, rows: Embeddings, model: str, settings: Settings | None = None) -> Evaluation:
-    """The evaluation of a task's rows, as `embed_task` gives or a file keeps them; `model` is what to call theirs.
+def score_rows(eval_set: EvalSet, rows: Embeddings, model: str, settings: EvalSettings | None = None) -> Evaluation:
+    """Score vectors that are there already.
 
-    Raises ScoringError for vectors that no score may rest on, and StorageError for rows that are not the task's.
+    Args:
+        eval_set: What was embedded.
+        rows: Its rows, as `embed_eval_set` gives them or a file keeps them.
+        model: What to call their model.
+        settings: How to score; None for single queries without re-ranking.
+
+    Returns:
+        The scores, with what was compared.
+
+    Raises:
+        ScoringError: For vectors that no score may rest on, or settings that the set does not take.
+        StorageError: For rows that are not of the set's entries.
     """
-    settings = settings or Settings()
-    if settings.rerank is not None and task.search is not None:
+    settings = settings or EvalSettings()
+    if settings.rerank is not None and eval_set.search is not None:
         raise ScoringError("re-ranking takes one gallery for all queries; in a person search each has its own")
-    parts = rows_of(task, rows)
-    query, gallery = parts["query"], checked(parts["gallery"], len(task.gallery), "gallery")
+    vectors = vectors_by_split(eval_set, rows)
+    query, gallery = vectors["query"], unit_vectors(vectors["gallery"], len(eval_set.gallery), "gallery")
     if settings.multi_query:
-        if task.multi_query is None:
+        if eval_set.multi_query is None:
             raise ScoringError("multi-query needs the further crops of each query's person; these vectors have none")
-        query = multi_query(parts["multi_query"], task.multi_query, task.query)
-    query = checked(query, len(task.query), "query")
+        query = multi_query(vectors["multi_query"], eval_set.multi_query, eval_set.query)
+    query = unit_vectors(query, len(eval_set.query), "query")
     similarities: Similarities = DotProducts(query, gallery)
-    if task.search is not None:
-        scores = score_search(task.search, query, task.search.boxes, gallery)
+    if eval_set.search is not None:
+        scores = score_search(eval_set.search, query, eval_set.search.boxes, gallery)
     else:
         if settings.rerank is not None:
-            similarities = reranking.rerank(query, gallery, settings.rerank)
-        scores = score_similarities(similarities, task.query, task.gallery)
-    return Evaluation(task, settings, model, rows.contract_id, query, gallery, similarities, scores)
+            similarities = rerank(query, gallery, settings.rerank)
+        scores = score_similarities(similarities, eval_set.query, eval_set.gallery)
+    return Evaluation(eval_set, settings, model, rows.contract_id, query, gallery, similarities, scores)

@@ -1,4 +1,4 @@
-"""Files of `evaluate --save`: back into a task, matched with a data set's folder, or with each other."""
+"""Files of `evaluate --save`: read back as a set, matched with a data set's folder, or with each other."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from reid_runtime.errors import StorageError
-from reid_runtime.evaluation.tasks import Items, Task
+from reid_runtime.evaluation.eval_set import Entries, EvalSet
 from reid_runtime.jobs import Embeddings, read_embeddings
 from reid_runtime.jobs.table import one_backend
 from reid_runtime.vectors import Vectors
 
-_PARTS = ("query", "gallery", "multi_query")
+_SPLITS = ("query", "gallery", "multi_query")
 
 
 def read_saved(paths: Sequence[Path]) -> Embeddings:
@@ -21,15 +21,15 @@ def read_saved(paths: Sequence[Path]) -> Embeddings:
     files = [read_embeddings(path) for path in paths]
     for path, rows in zip(paths, files, strict=True):
         _check_labelled(path, rows)
-    others = [place for place, rows in enumerate(files) if rows.contract_id != files[0].contract_id]
-    if others:
+    first = files[0]
+    differing = [row for row, rows in enumerate(files) if rows.contract_id != first.contract_id]
+    if differing:
         raise StorageError(
-            f"{len(others)} of {len(files)} files have another contract id than {paths[0]} ({files[0].contract_id}), "
-            f"the first is {paths[others[0]]} ({files[others[0]].contract_id}): vectors of two embedding spaces "
+            f"{len(differing)} of {len(files)} files have another contract id than {paths[0]} ({first.contract_id}), "
+            f"the first is {paths[differing[0]]} ({files[differing[0]].contract_id}): vectors of two embedding spaces "
             "cannot be compared; embed all with one model"
         )
     columns = {name: np.concatenate([rows.columns()[name] for rows in files]) for name in _columns(files)}
-    first = files[0]
     return Embeddings(
         **columns,
         contract=first.contract,
@@ -39,45 +39,47 @@ def read_saved(paths: Sequence[Path]) -> Embeddings:
     )
 
 
-def task_of_rows(rows: Embeddings, dataset: str) -> Task:
-    """The task that saved rows are of, without its pictures; raises StorageError where that takes the folder.
+def eval_set_of_rows(rows: Embeddings, name: str) -> EvalSet:
+    """The set that saved rows are of, without its images; raises StorageError where that takes the folder.
 
     A file does not say by which protocol its set chose the queries and the gallery, nor whether a vector is of a
-    picture or of a tracklet; the task's method therefore says only where they come from.
+    crop or of a tracklet; the set's method therefore says only where they come from.
     """
-    parts = {name: _items(rows, name) for name in _PARTS}
-    empty = [name for name in ("query", "gallery") if not len(parts[name])]
+    splits = {split: _entries(rows, split) for split in _SPLITS}
+    empty = [split for split in ("query", "gallery") if not len(splits[split])]
     if empty:
         raise StorageError(f"no row is of the split {' or '.join(empty)}; `evaluate --save` keeps both")
-    if any("#xywh=" in name for name in parts["gallery"].ids[:1]):
+    if any("#xywh=" in entry for entry in splits["gallery"].ids[:1]):
         raise StorageError(
             "these are the boxes of a person search, where each query has its own gallery; name the folder of the set"
         )
-    more = parts["multi_query"] if len(parts["multi_query"]) else None
-    task = Task(dataset, "query and gallery as saved", parts["query"], parts["gallery"], more)
-    task.check()
-    return task
+    more = splits["multi_query"] if len(splits["multi_query"]) else None
+    eval_set = EvalSet(name, "query and gallery as saved", splits["query"], splits["gallery"], more)
+    eval_set.check()
+    return eval_set
 
 
-def rows_of(task: Task, rows: Embeddings) -> dict[str, Vectors]:
-    """The vectors of each split of the task; raises StorageError where the rows are not of its items."""
-    for name, items in task.parts.items():
-        _check_equal(name, _lines(items), _lines(_items(rows, name)), task.dataset, "the vectors")
-    return {name: rows.embedding[rows.split == name] for name in task.parts}
+def vectors_by_split(eval_set: EvalSet, rows: Embeddings) -> dict[str, Vectors]:
+    """The vectors of each split of the set; raises StorageError where the rows are not of its entries."""
+    for split, entries in eval_set.splits.items():
+        _check_equal(split, _lines(entries), _lines(_entries(rows, split)), eval_set.dataset, "the vectors")
+    return {split: rows.embedding[rows.split == split] for split in eval_set.splits}
 
 
 def check_same_data(before: Embeddings, after: Embeddings, names: tuple[str, str]) -> None:
-    """Raises StorageError unless two files are of one data set, row for row; their models may be two."""
+    """Raises StorageError unless two files are of one data set, row for row; their models may differ."""
     for split in ("query", "gallery"):
-        one, other = (_lines(_items(rows, split)) for rows in (before, after))
+        one, other = (_lines(_entries(rows, split)) for rows in (before, after))
         _check_equal(split, one, other, *names)
 
 
-def _lines(items: Items) -> list[str]:
+def _lines(entries: Entries) -> list[str]:
     """One line a row, as messages name it."""
     return [
         f"{name!r}, identity {identity} of camera {camera}"
-        for name, identity, camera in zip(items.ids, items.identities.tolist(), items.cameras.tolist(), strict=True)
+        for name, identity, camera in zip(
+            entries.ids, entries.identities.tolist(), entries.cameras.tolist(), strict=True
+        )
     ]
 
 
@@ -85,8 +87,8 @@ def _check_equal(split: str, one: list[str], other: list[str], first: str, secon
     if one == other:
         return
     for here, there, inside, outside in ((one, other, first, second), (other, one, second, first)):
-        known = set(there)
-        absent = [line for line in here if line not in known]
+        there_too = set(there)
+        absent = [line for line in here if line not in there_too]
         if absent:
             raise StorageError(
                 f"{len(absent)} of {len(here)} {split} rows of {inside} are not in {outside}, the first is "
@@ -95,13 +97,13 @@ def _check_equal(split: str, one: list[str], other: list[str], first: str, secon
     raise StorageError(f"{first} and {second} have the same {split} rows in another order, or some of them twice")
 
 
-def _items(rows: Embeddings, split: str) -> Items:
-    """The items of one split, without pictures."""
+def _entries(rows: Embeddings, split: str) -> Entries:
+    """The entries of one split, without images."""
     if rows.split is None or rows.identity is None or rows.camera is None:
         raise StorageError("the rows have no split, identity or camera; `evaluate --save` keeps them")
     part = rows.split == split
     ids = tuple(rows.id[part].tolist())
-    return Items(ids, rows.identity[part], rows.camera[part], ((),) * len(ids))
+    return Entries(ids, rows.identity[part], rows.camera[part], ((),) * len(ids))
 
 
 def _check_labelled(path: Path, rows: Embeddings) -> None:

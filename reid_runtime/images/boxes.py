@@ -116,13 +116,22 @@ def read_frames(frames: Any, boxes: Any, channel_order: ChannelOrder) -> list[Fr
 
 def pixel_corners(boxes: npt.ArrayLike, height: int, width: int) -> npt.NDArray[np.int64]:
     """(N, 4) int64 x1, y1, x2, y2 inside the frame; a box with a NaN or infinity becomes empty."""
+    inside: npt.NDArray[np.int64] = np.clip(round_boxes(boxes), 0, [width, height, width, height]).astype(np.int64)
+    return inside
+
+
+def round_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """(N, 4) boxes with each edge on the nearest line between two pixels, not clipped to a frame.
+
+    A box with a NaN or infinity becomes empty. Raises ImageError for what is not (N, 4) numbers.
+    """
     try:
-        given = np.asarray(boxes)
+        array = np.asarray(boxes)
     except (TypeError, ValueError) as error:  # rows of several lengths, or an array that stays on its device
         raise ImageError(f"expected boxes as (N, 4) numbers: x1, y1, x2, y2 in pixels; {error}") from error
-    if given.size and given.dtype.kind not in "iuf":  # numpy would read numbers from text, dates and None
-        raise ImageError(f"expected boxes as (N, 4) numbers: x1, y1, x2, y2 in pixels; found values of {given.dtype}")
-    values = given.astype(np.float64)
+    if array.size and array.dtype.kind not in "iuf":  # numpy would read numbers from text, dates and None
+        raise ImageError(f"expected boxes as (N, 4) numbers: x1, y1, x2, y2 in pixels; found values of {array.dtype}")
+    values = array.astype(np.float64)
     if values.shape == (0,):
         values = values.reshape(0, 4)  # an empty list
     if values.ndim != 2 or values.shape[1] != 4:
@@ -130,6 +139,11 @@ def pixel_corners(boxes: npt.ArrayLike, height: int, width: int) -> npt.NDArray[
     values = np.where(np.isfinite(values).all(axis=1, keepdims=True), values, 0.0)
     below = np.floor(values)
     # Not floor(value + 0.5), whose sum is itself rounded: 0.49999999999999994 would go to 1.
-    rounded = below + (values - below >= 0.5)
-    inside: npt.NDArray[np.int64] = np.clip(rounded, 0, [width, height, width, height]).astype(np.int64)
-    return inside
+    rounded: npt.NDArray[np.float64] = below + (values - below >= 0.5)
+    return rounded
+
+
+def crop_box(image: Pixels, box: Sequence[float]) -> Pixels:
+    """The part of an image within one box, (H, W, 3), a view; without pixels where the box lies outside."""
+    left, top, right, bottom = pixel_corners([box], image.shape[0], image.shape[1])[0].tolist()
+    return image[top:bottom, left:right]

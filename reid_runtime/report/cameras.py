@@ -9,7 +9,7 @@ from reid_runtime.scoring.camera_pairs import score_camera_pairs
 
 def camera_pairs(evaluation: Evaluation) -> str:
     """The table, or a sentence on why there is none."""
-    task = evaluation.task
+    task = evaluation.eval_set
     if task.search is not None:
         return "<p>A person search does not look at cameras.</p>"
     pairs = score_camera_pairs(evaluation.query_vectors, task.query, evaluation.gallery_vectors, task.gallery)

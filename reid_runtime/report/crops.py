@@ -6,14 +6,14 @@ import io
 from PIL import Image
 
 from reid_runtime.errors import ImageError
-from reid_runtime.evaluation.tasks import Items
+from reid_runtime.evaluation.eval_set import Entries
 from reid_runtime.report.markup import escaped
 
 _BOX = (104, 208)
 """The largest width and height of a kept crop: twice what the page shows, for dense displays."""
 
 
-def crop_image(items: Items, row: int, text: str) -> str:
+def crop_image(items: Entries, row: int, text: str) -> str:
     """An `img` of an item, a tracklet's middle frame; without pixels a box that says so. `text` is its `alt`."""
     pictures = items.pictures[row]
     if not pictures:

@@ -10,7 +10,7 @@ from reid_runtime.report.cameras import camera_pairs
 from reid_runtime.report.charts import cmc_curve, precision_histogram
 from reid_runtime.report.markup import escaped, percent
 from reid_runtime.report.ranked import ranked_lists
-from reid_runtime.scoring.bootstrap import MEASURES, Draws, Interval
+from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Interval
 
 _HEADLINE = "map_finite_sum"
 """The measure whose tile comes first."""
@@ -36,7 +36,7 @@ def write_report(path: Path, evaluation: Evaluation, force: bool = False) -> Non
 
 def page(evaluation: Evaluation) -> str:
     """The HTML of an evaluation; the same evaluation gives the same text."""
-    task, scores = evaluation.task, evaluation.scores
+    task, scores = evaluation.eval_set, evaluation.scores
     style = resources.files("reid_runtime.report").joinpath("style.css").read_text(encoding="utf-8")
     left_out = scores.describe_without_answer(task.query.ids)
     return f"""<!DOCTYPE html>
@@ -94,7 +94,7 @@ def _facts(evaluation: Evaluation) -> str:
         "Model": evaluation.model,
         "Contract": evaluation.contract_id,
         "Queries": f"{valid:,} of {len(scores):,}, of {evaluation.people:,} people",
-        "Gallery": f"{scores.gallery:,} {'frames a query' if evaluation.task.search else 'items'}",
+        "Gallery": f"{scores.gallery:,} {'frames a query' if evaluation.eval_set.search else 'items'}",
         "Protocol": evaluation.protocol.split(";")[0] + (", re-ranked" if evaluation.settings.rerank else ""),
     }
     return f'<dl class="facts">{"".join(_fact(name, value) for name, value in facts.items())}</dl>'
@@ -107,13 +107,13 @@ def _fact(name: str, value: str) -> str:
 def _tiles(evaluation: Evaluation) -> str:
     report, intervals = evaluation.report(), evaluation.intervals()
     tiles = "".join(
-        _tile(MEASURES[key], report[key], None if intervals is None else intervals[key])
-        for key in sorted(MEASURES, key=lambda key: key != _HEADLINE)
+        _tile(METRICS[key], report[key], None if intervals is None else intervals[key])
+        for key in sorted(METRICS, key=lambda key: key != _HEADLINE)
     )
     told = (
         "All queries are of one person: there are no intervals."
         if intervals is None
-        else f"Bars are {100 * Draws().level:.0f} % intervals, drawn {Draws().count:,} times over the "
+        else f"Bars are {100 * Bootstrap().level:.0f} % intervals, drawn {Bootstrap().count:,} times over the "
         f"{evaluation.people:,} people."
     )
     return f'<ul class="tiles">{tiles}</ul><p class="aside">{told}</p>'

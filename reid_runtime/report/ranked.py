@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reid_runtime.evaluation.eval_set import Entries, EvalSet
 from reid_runtime.evaluation.evaluate import Evaluation
-from reid_runtime.evaluation.tasks import Items, Task
 from reid_runtime.report.crops import crop_image
 from reid_runtime.report.markup import escaped, percent
 from reid_runtime.scoring.labels import DISTRACTOR, Integers
@@ -41,7 +41,7 @@ def choose(scores: Scores, answers: Integers) -> Choice:
     return Choice(best, sorted(median, key=order.tolist().index), worst)
 
 
-def _answers(task: Task) -> Integers:
+def _answers(task: EvalSet) -> Integers:
     """(Q,) how many right answers each query has."""
     if task.search is not None:
         return np.array([one.answers.size for one in task.search.tasks], dtype=np.int64)
@@ -65,7 +65,7 @@ def _spread(rows: Integers, identities: Integers, count: int) -> list[int]:
 
 def ranked_lists(evaluation: Evaluation) -> str:
     """The three groups of queries, each with the items that it found first."""
-    chosen = choose(evaluation.scores, _answers(evaluation.task))
+    chosen = choose(evaluation.scores, _answers(evaluation.eval_set))
     groups = (("Best", chosen.best), ("Median", chosen.median), ("Worst", chosen.worst))
     return "".join(
         f'<section class="group"><h3>{title} queries</h3>{"".join(_query(evaluation, row) for row in rows)}</section>'
@@ -75,7 +75,7 @@ def ranked_lists(evaluation: Evaluation) -> str:
 
 
 def _query(evaluation: Evaluation, row: int) -> str:
-    task, scores = evaluation.task, evaluation.scores
+    task, scores = evaluation.eval_set, evaluation.scores
     found, right = evaluation.ranked(row, _FOUND)
     hit = int(scores.first_hit[row])
     facts = f"AP {percent(float(scores.ap_finite_sum[row]))} %, " + (
@@ -94,7 +94,7 @@ def _query(evaluation: Evaluation, row: int) -> str:
     )
 
 
-def _item(gallery: Items, row: int, rank: int, right: bool) -> str:
+def _item(gallery: Entries, row: int, rank: int, right: bool) -> str:
     word, sign = ("right", "✓") if right else ("wrong", "✗")
     alt = _alt(gallery, row, f"rank {rank}, {word}")
     return (
@@ -104,14 +104,14 @@ def _item(gallery: Items, row: int, rank: int, right: bool) -> str:
     )
 
 
-def _labels(items: Items, row: int) -> str:
+def _labels(items: Entries, row: int) -> str:
     return f'<span class="who">{_who(items, row)}</span><span>camera {int(items.cameras[row])}</span>'
 
 
-def _who(items: Items, row: int) -> str:
+def _who(items: Entries, row: int) -> str:
     identity = int(items.identities[row])
     return "distractor" if identity == DISTRACTOR else f"identity {identity}"
 
 
-def _alt(items: Items, row: int, begin: str) -> str:
+def _alt(items: Entries, row: int, begin: str) -> str:
     return f"{begin}: {_who(items, row)}, camera {int(items.cameras[row])}"

@@ -1,8 +1,8 @@
 """How sure a score is: bootstrap intervals, and whether the change between two evaluations is more than noise.
 
-What is drawn again, with replacement, is identities and not queries: a person's queries succeed and fail
-together, and intervals over single queries would be too narrow. The two evaluations of a comparison are drawn
-alike, so that what is hard for both cancels out. Intervals are percentiles (Efron, 1979) of seeded draws: the
+Identities are drawn with replacement, not queries: a person's queries succeed and fail
+together, and intervals over single queries would be too narrow. Two evaluations are compared on the same draws,
+so that what is hard for both cancels out. Intervals are percentiles (Efron, 1979) of seeded draws: the
 same scores give the same interval.
 """
 
@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import Integers, Mask
 from reid_runtime.scoring.ranking import Fractions, Scores, Summary
 
-MEASURES = {
+METRICS = {
     "rank_1": "rank-1",
     "rank_5": "rank-5",
     "rank_10": "rank-10",
@@ -24,14 +23,15 @@ MEASURES = {
     "map_trapezoid": "mAP (trapezoid)",
     "minp": "mINP",
 }
-"""The measures of `Summary` that are means over queries, in its order, and what people read for each."""
+"""The metrics of `Summary` that are means over queries, in its order, and the title of each."""
 
 
 @dataclass(frozen=True)
-class Draws:
+class Bootstrap:
     """How intervals are drawn."""
 
     count: int = 2000
+    """How many times the identities are drawn."""
     level: float = 0.95
     """The share of draws that lie within the interval."""
     seed: int = 0
@@ -43,7 +43,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Interval:
-    """A score, or the change of one, and between which values it lies at the level of its draws."""
+    """A score, or the change of one, and between which values it lies at the bootstrap's level."""
 
     value: float
     low: float
@@ -62,7 +62,7 @@ class Comparison:
     before: Summary
     after: Summary
     changes: Mapping[str, Interval]
-    """After less before, for each of MEASURES, over the queries that are valid in both."""
+    """After less before, for each of METRICS, over the queries that are valid in both."""
     paired_queries: int
     identities: int
     """How many people these queries are of."""
@@ -73,15 +73,36 @@ class Comparison:
         return self.changes["map_finite_sum"].excludes_zero
 
 
-def intervals(scores: Scores, draws: Draws | None = None) -> dict[str, Interval]:
-    """The interval of each of MEASURES. Raises ScoringError where the valid queries are of one person only."""
-    return _intervals(_per_query(scores, scores.valid), scores.identities[scores.valid], draws or Draws())
+def bootstrap_intervals(scores: Scores, bootstrap: Bootstrap | None = None) -> dict[str, Interval]:
+    """Intervals of the scores of one evaluation, drawn over identities.
+
+    Args:
+        scores: What `score` returned.
+        bootstrap: Draws, level and seed; None for 2,000 draws at 95 %.
+
+    Returns:
+        The interval of each of METRICS, in fractions.
+
+    Raises:
+        ScoringError: Where the valid queries are of one identity only.
+    """
+    values, identities = _per_query(scores, scores.valid), scores.identities[scores.valid]
+    return _intervals(values, identities, bootstrap or Bootstrap())
 
 
-def compare(before: Scores, after: Scores, draws: Draws | None = None) -> Comparison:
-    """What changed from one evaluation to another, row i of both being the same query.
+def compare_scores(before: Scores, after: Scores, bootstrap: Bootstrap | None = None) -> Comparison:
+    """What changed from one evaluation to another, and whether it is more than noise: a paired bootstrap.
 
-    Raises ScoringError where they are not of the same queries, or where those are of one person only.
+    Args:
+        before: The scores of one evaluation.
+        after: Those of the other; row i of both is the same query.
+        bootstrap: Draws, level and seed; None for 2,000 draws at 95 %.
+
+    Returns:
+        Both summaries, and the change of each of METRICS with its interval.
+
+    Raises:
+        ScoringError: Where the two are not of the same queries, or where those are of one identity only.
     """
     if len(before) != len(after):
         raise ScoringError(
@@ -98,37 +119,33 @@ def compare(before: Scores, after: Scores, draws: Draws | None = None) -> Compar
     paired = before.valid & after.valid
     if not paired.any():
         raise ScoringError("no query has a right answer in both evaluations")
-    differences = _per_query(after, paired) - _per_query(before, paired)
     identities = before.identities[paired]
-    changes = _intervals(differences, identities, draws or Draws())
-    people = np.unique(identities).size
-    return Comparison(before.summary(), after.summary(), changes, int(np.count_nonzero(paired)), people)
+    differences = _per_query(after, paired) - _per_query(before, paired)
+    changes = _intervals(differences, identities, bootstrap or Bootstrap())
+    count = int(np.count_nonzero(paired))
+    return Comparison(before.summary(), after.summary(), changes, count, np.unique(identities).size)
 
 
 def _per_query(scores: Scores, rows: Mask) -> Fractions:
-    """(Q', M) each query's part in each of MEASURES, for the rows that are asked for."""
+    """(Q', M) each query's share in each of METRICS, for the rows of the mask."""
     hit = scores.first_hit[rows]
     ranks = [(hit > 0) & (hit <= rank) for rank in (1, 5, 10)]
     precisions = [scores.ap_finite_sum[rows], scores.ap_trapezoid[rows], scores.inp[rows]]
     return np.stack([*ranks, *precisions], axis=1).astype(np.float64)
 
 
-def _intervals(values: Fractions, identities: Integers, draws: Draws) -> dict[str, Interval]:
+def _intervals(values: Fractions, identities: Integers, bootstrap: Bootstrap) -> dict[str, Interval]:
     """The interval of the mean of each column of (Q', M) values."""
     people, person = np.unique(identities, return_inverse=True)
     if people.size < 2:
         raise ScoringError("the valid queries are of one person only; an interval takes at least two")
     sums = np.zeros((people.size, values.shape[1]))
     np.add.at(sums, person, values)
-    sizes = np.bincount(person)
-    generator = np.random.default_rng(draws.seed)
-    drawn: npt.NDArray[np.int64] = generator.multinomial(
-        people.size, np.full(people.size, 1 / people.size), draws.count
-    )
-    means = (drawn @ sums) / (drawn @ sizes)[:, None]
-    tail = (1 - draws.level) / 2
+    generator = np.random.default_rng(bootstrap.seed)
+    shares = np.full(people.size, 1 / people.size)
+    draws: Integers = generator.multinomial(people.size, shares, bootstrap.count)
+    means = (draws @ sums) / (draws @ np.bincount(person))[:, None]
+    tail = (1 - bootstrap.level) / 2
     low, high = np.quantile(means, (tail, 1 - tail), axis=0)
-    return {
-        name: Interval(float(value), float(least), float(most))
-        for name, value, least, most in zip(MEASURES, values.mean(axis=0), low, high, strict=True)
-    }
+    columns = zip(METRICS, values.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
+    return {name: Interval(value, least, most) for name, value, least, most in columns}

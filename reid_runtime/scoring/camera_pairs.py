@@ -26,9 +26,21 @@ class CameraPairs:
 def score_camera_pairs(
     query_vectors: Vectors, query: Labelled, gallery_vectors: Vectors, gallery: Labelled
 ) -> CameraPairs:
-    """Scores (Q, D) query vectors against the part of the (G, D) gallery vectors that each camera saw.
+    """Score each camera's queries against the part of the gallery that each camera saw.
 
     A camera against itself has no valid query: the same person under the same camera is ignored.
+
+    Args:
+        query_vectors: (Q, D) float32 of unit length.
+        query: Identity and camera of each query.
+        gallery_vectors: (G, D) float32 of unit length.
+        gallery: Identity and camera of each gallery row.
+
+    Returns:
+        mAP (finite-sum) and the number of valid queries for each pair of cameras.
+
+    Raises:
+        ScoringError: As `score` does.
     """
     query_cameras = np.unique(query.cameras)
     gallery_cameras = np.unique(gallery.cameras[gallery.identities != JUNK])
@@ -40,9 +52,9 @@ def score_camera_pairs(
         if not has_answer(query, part).any():
             continue
         scores = score(query_vectors, query, gallery_vectors[seen], part)
-        for row, asked in enumerate(query_cameras):
-            found = scores.ap_finite_sum[scores.valid & (query.cameras == asked)]
-            counts[row, column] = found.size
-            if found.size:
-                means[row, column] = found.mean()
+        for row, query_camera in enumerate(query_cameras):
+            precisions = scores.ap_finite_sum[scores.valid & (query.cameras == query_camera)]
+            counts[row, column] = precisions.size
+            if precisions.size:
+                means[row, column] = precisions.mean()
     return CameraPairs(query_cameras, gallery_cameras, means, counts)

@@ -16,7 +16,7 @@ from reid_runtime.scoring import average_precision
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import Integers, Mask
 from reid_runtime.scoring.ranking import Block, DotProducts, Scores, ranks_of, similarity_rows
-from reid_runtime.scoring.vectors import checked
+from reid_runtime.scoring.vectors import unit_vectors
 from reid_runtime.vectors import Vectors
 
 Coordinates = npt.NDArray[np.float32]
@@ -82,14 +82,25 @@ def check_findable(search: SearchSet) -> None:
 
 
 def score_search(search: SearchSet, query_vectors: Vectors, detections: Boxes, vectors: Vectors) -> Scores:
-    """The scores of (Q, D) query vectors against the (N, D) vectors of N detections.
+    """Score queries against the boxes found in whole frames, by the rules published with CUHK-SYSU.
 
-    Detections come from a detector, whose threshold is the caller's, or are `search.boxes`; their identities are
-    not read. A query that is nowhere found counts with AP 0 and no hit; INP is 0 unless all its frames are
-    found. Raises ScoringError for vectors that are not unit vectors, and where no query has a right answer.
+    A query that is found in no frame counts with AP 0 and no hit; INP is 0 unless it is found in all its frames.
+
+    Args:
+        search: The frames, the queries and where their people are.
+        query_vectors: (Q, D) float32 of unit length.
+        detections: N boxes of a detector, whose threshold is the caller's, or `search.boxes`; their identities are
+            not read.
+        vectors: (N, D) float32 of unit length, row i for detection i.
+
+    Returns:
+        The scores of each query, AP scaled by recall.
+
+    Raises:
+        ScoringError: For vectors that are not unit vectors, and where no query has a right answer.
     """
-    queries = checked(query_vectors, len(search.queries), "query")
-    items = checked(vectors, len(detections), "detection")
+    queries = unit_vectors(query_vectors, len(search.queries), "query")
+    items = unit_vectors(vectors, len(detections), "detection")
     if queries.shape[1] != items.shape[1]:
         raise ScoringError(f"query vectors have {queries.shape[1]} dimensions, detections {items.shape[1]}")
     check_findable(search)
@@ -102,10 +113,10 @@ def score_search(search: SearchSet, query_vectors: Vectors, detections: Boxes, v
         if not task.answers.size:
             continue
         ranked = np.where(task.gallery[detections.frames], similarity, -np.inf)
-        found = _found(task, by_frame, detections, ranked)
+        right = _right_detections(task, by_frame, detections, ranked)
         finite_sum[row] = trapezoid[row] = inp[row] = 0
-        if found.size:
-            ranks = ranks_of(ranked, found)
+        if right.size:
+            ranks = ranks_of(ranked, right)
             recall = ranks.size / task.answers.size
             finite_sum[row] = recall * average_precision.finite_sum(ranks)
             trapezoid[row] = recall * average_precision.trapezoid(ranks)
@@ -135,15 +146,15 @@ class _ByFrame:
         return self.order[self.starts[frame] : self.starts[frame + 1]]
 
 
-def _found(task: SearchTask, by_frame: _ByFrame, detections: Boxes, similarity: Block) -> Integers:
-    """The detections that count as right: in each frame the best-ranked of those that overlap the person."""
-    found = []
+def _right_detections(task: SearchTask, by_frame: _ByFrame, detections: Boxes, similarity: Block) -> Integers:
+    """In each frame the best-ranked of the detections that overlap the person."""
+    right = []
     for frame, person in zip(task.answers, task.answer_xyxy, strict=True):
         rows = by_frame.rows(frame)
         rows = rows[np.argsort(-similarity[rows], kind="stable")]
         overlapping = rows[overlaps(detections.xyxy[rows], person) >= least_overlap(person)]
-        found.extend(overlapping[:1].tolist())
-    return np.array(found, dtype=np.int64)
+        right.extend(overlapping[:1].tolist())
+    return np.array(right, dtype=np.int64)
 
 
 def least_overlap(person: Coordinates) -> float:

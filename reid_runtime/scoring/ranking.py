@@ -19,7 +19,7 @@ import numpy.typing as npt
 from reid_runtime.scoring import average_precision
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers, Labelled, Mask, check_labels
-from reid_runtime.scoring.vectors import checked
+from reid_runtime.scoring.vectors import unit_vectors
 from reid_runtime.vectors import Vectors
 
 Block = npt.NDArray[np.float32]
@@ -128,13 +128,24 @@ class Scores:
 
 
 def score(query_vectors: Vectors, query: Labelled, gallery_vectors: Vectors, gallery: Labelled) -> Scores:
-    """The scores of (Q, D) query vectors against (G, D) gallery vectors, by their float32 dot products.
+    """Score queries against a gallery by the cosine of their vectors.
 
-    Raises ScoringError for vectors that are not finite, not of unit length or not as many as their labels,
-    and when no query has a right answer.
+    Args:
+        query_vectors: (Q, D) float32 of unit length.
+        query: Identity and camera of each query.
+        gallery_vectors: (G, D) float32 of unit length, junk included or not.
+        gallery: Identity and camera of each gallery row.
+
+    Returns:
+        CMC, both average precisions and INP (Ye et al., Deep Learning for Person Re-identification: A Survey and
+        Outlook, 2021) of each query; `.summary()` for their means.
+
+    Raises:
+        ScoringError: For vectors that are not finite, not of unit length or not as many as their labels, and where no
+            query has a right answer.
     """
-    queries = checked(query_vectors, len(query.identities), "query")
-    items = checked(gallery_vectors, len(gallery.identities), "gallery")
+    queries = unit_vectors(query_vectors, len(query.identities), "query")
+    items = unit_vectors(gallery_vectors, len(gallery.identities), "gallery")
     if queries.shape[1] != items.shape[1]:
         raise ScoringError(
             f"query vectors have {queries.shape[1]} dimensions, gallery vectors {items.shape[1]}; "
@@ -144,9 +155,18 @@ def score(query_vectors: Vectors, query: Labelled, gallery_vectors: Vectors, gal
 
 
 def score_similarities(similarities: Similarities, query: Labelled, gallery: Labelled) -> Scores:
-    """The scores of Q queries against G gallery items by any similarities; their blocks are not written to.
+    """Score Q queries against G gallery rows by any similarities, whose blocks are not written to.
 
-    Raises ScoringError for similarities that are not finite, and when no query has a right answer.
+    Args:
+        similarities: Called as `similarities(start, stop)` for (stop - start, G) float32, larger is closer.
+        query: Identity and camera of each query.
+        gallery: Identity and camera of each gallery row.
+
+    Returns:
+        The scores, as `score` gives them.
+
+    Raises:
+        ScoringError: For similarities that are not finite, and where no query has a right answer.
     """
     check_answerable(query, gallery)
     count = len(query.identities)
@@ -185,9 +205,17 @@ def has_answer(query: Labelled, gallery: Labelled) -> Mask:
 
 
 def ranked_list(similarity: Block, identity: int, camera: int, gallery: Labelled, length: int) -> Integers:
-    """The gallery rows that a query of this person and camera finds first, best first, at most `length` of them.
+    """Rank the gallery for one query, leaving out what the scores ignore.
 
-    `similarity` is (G,), the query's row. What the scores ignore is left out here too.
+    Args:
+        similarity: (G,) float32, the query's to each gallery row.
+        identity: The query's.
+        camera: The query's.
+        gallery: Identity and camera of each gallery row.
+        length: How many rows to return at most.
+
+    Returns:
+        (length,) gallery rows, the most similar first.
     """
     same = (gallery.identities == identity) & (gallery.cameras == camera)
     kept = np.flatnonzero(~same & (gallery.identities != JUNK))
@@ -244,14 +272,14 @@ def ranks_of(similarity: Block, right: Integers) -> Integers:
 
     Equal similarities rank in the gallery's order; rows to be ignored have -inf.
     """
-    wanted = similarity[right]
-    ahead = np.sort(similarity[similarity >= wanted.min()])
-    below = np.searchsorted(ahead, wanted, side="left")
-    above = ahead.size - np.searchsorted(ahead, wanted, side="right")
+    levels = similarity[right]
+    candidates = np.sort(similarity[similarity >= levels.min()])
+    below = np.searchsorted(candidates, levels, side="left")
+    above = candidates.size - np.searchsorted(candidates, levels, side="right")
     ranks = above + 1
     # Where others are exactly as close, those of them that come earlier in the gallery go first.
-    for tied in np.flatnonzero(below + above < ahead.size - 1):
-        ranks[tied] += np.count_nonzero(similarity[: right[tied]] == wanted[tied])
+    for tied in np.flatnonzero(below + above < candidates.size - 1):
+        ranks[tied] += np.count_nonzero(similarity[: right[tied]] == levels[tied])
     return np.sort(ranks)
 
 

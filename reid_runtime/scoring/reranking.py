@@ -1,15 +1,14 @@
-"""k-reciprocal re-ranking: two pictures are close when they have the same neighbours.
+"""k-reciprocal re-ranking: two images are close when they have the same neighbours.
 
 Zhong, Zheng, Cao, Li: Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017. The distance it
-starts from is the squared Euclidean one of unit vectors, each picture's distances divided by its largest (the
+starts from is the squared Euclidean one of unit vectors, each image's distances divided by its largest (the
 column's maximum; some codes square twice).
 
-Written over Q + G pictures at once the method takes several (Q + G)^2 matrices. But a picture's encoding is not
+Written over Q + G images at once the method takes several (Q + G)^2 matrices. But an image's encoding is not
 zero at a few dozen others only, so here distances exist one block of rows at a time, neighbours are index
 arrays, and encodings are sparse rows.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,18 +17,18 @@ import numpy.typing as npt
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import JUNK, Integers, Labelled, Labels, check_labels
 from reid_runtime.scoring.ranking import Block, Scores, score_similarities, similarity_rows
-from reid_runtime.scoring.vectors import checked
+from reid_runtime.scoring.vectors import unit_vectors
 from reid_runtime.vectors import Vectors
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Settings:
+class RerankSettings:
     """The method's three numbers, by default those of its authors."""
 
     k1: int = 20
-    """How many neighbours are looked at."""
+    """How many nearest neighbours count."""
     k2: int = 6
     """How many neighbours' encodings are averaged; 1 leaves them as they are."""
     weight: float = 0.3
@@ -64,11 +63,11 @@ class Reranked:
     query: Vectors
     gallery: Vectors
     largest: Floats
-    """(Q,) each query's largest distance to any picture."""
+    """(Q,) each query's largest distance to any image."""
     encodings: Sparse
-    """Q rows over all Q + G pictures."""
-    gallery_by_picture: Sparse
-    """Q + G rows over the gallery: its encodings, turned around."""
+    """Q rows over all Q + G images."""
+    gallery_by_column: Sparse
+    """Q + G rows over the gallery: its encodings, transposed."""
     weight: float
 
     def __call__(self, start: int, stop: int) -> Block:
@@ -85,34 +84,44 @@ class Reranked:
 
     def _jaccard(self, query: int) -> Floats:
         """(G,) one less the share of encoding that the query has in common with each gallery item."""
-        pictures, values = self.encodings.row(query)
-        places, lengths = _spans(self.gallery_by_picture.starts, pictures)
-        shared = np.minimum(self.gallery_by_picture.values[places], np.repeat(values, lengths))
-        common = np.bincount(self.gallery_by_picture.columns[places], shared, minlength=len(self.gallery))
+        columns, values = self.encodings.row(query)
+        entries, lengths = _spans(self.gallery_by_column.starts, columns)
+        shared = np.minimum(self.gallery_by_column.values[entries], np.repeat(values, lengths))
+        common = np.bincount(self.gallery_by_column.columns[entries], shared, minlength=len(self.gallery))
         distances: Floats = (1 - common / (2 - common)).astype(np.float32)
         return distances
 
 
-def rerank(query_vectors: Vectors, gallery_vectors: Vectors, settings: Settings | None = None) -> Reranked:
-    """Re-ranks (Q, D) query against (G, D) gallery vectors, from which junk must be gone: it is a neighbour too.
+def rerank(query_vectors: Vectors, gallery_vectors: Vectors, settings: RerankSettings | None = None) -> Reranked:
+    """Re-rank a gallery by k-reciprocal encoding (Zhong et al., CVPR 2017).
 
-    Raises ScoringError for vectors that are not finite or not of unit length.
+    Args:
+        query_vectors: (Q, D) float32 of unit length.
+        gallery_vectors: (G, D) float32 of unit length, from which junk must be gone: it would be a neighbour too.
+        settings: k1, k2 and lambda; None for the authors' 20, 6 and 0.3.
+
+    Returns:
+        Distances of queries to the gallery, computed as they are asked for; takes the place of similarities in
+        `score_similarities`.
+
+    Raises:
+        ScoringError: For vectors that are not finite or not of unit length.
     """
-    settings = settings or Settings()
-    query = checked(query_vectors, len(query_vectors), "query")
-    gallery = checked(gallery_vectors, len(gallery_vectors), "gallery")
+    settings = settings or RerankSettings()
+    query = unit_vectors(query_vectors, len(query_vectors), "query")
+    gallery = unit_vectors(gallery_vectors, len(gallery_vectors), "gallery")
     if query.shape[1] != gallery.shape[1]:
         raise ScoringError(f"query vectors have {query.shape[1]} dimensions, gallery vectors {gallery.shape[1]}")
-    pictures = np.concatenate([query, gallery])
-    neighbours, largest = _neighbours(pictures, max(settings.k1 + 1, settings.k2))
-    encodings = _encode(pictures, neighbours, largest, settings.k1)
+    vectors = np.concatenate([query, gallery])
+    neighbours, largest = _neighbours(vectors, max(settings.k1 + 1, settings.k2))
+    encodings = _encode(vectors, neighbours, largest, settings.k1)
     if settings.k2 > 1:
         encodings = _average(encodings, neighbours[:, : settings.k2])
     split = encodings.starts[len(query)]
     of_queries = Sparse(encodings.starts[: len(query) + 1], encodings.columns[:split], encodings.values[:split])
     of_gallery = Sparse(encodings.starts[len(query) :] - split, encodings.columns[split:], encodings.values[split:])
-    turned = _turn(of_gallery, len(pictures))
-    return Reranked(query, gallery, largest[: len(query)], of_queries, turned, settings.weight)
+    by_column = _transpose(of_gallery, len(vectors))
+    return Reranked(query, gallery, largest[: len(query)], of_queries, by_column, settings.weight)
 
 
 def score_reranked(
@@ -120,11 +129,25 @@ def score_reranked(
     query: Labelled,
     gallery_vectors: Vectors,
     gallery: Labelled,
-    settings: Settings | None = None,
+    settings: RerankSettings | None = None,
 ) -> Scores:
-    """The scores after re-ranking, which the gallery's junk takes no part in."""
+    """Score queries against a gallery after re-ranking, in which the gallery's junk takes no part.
+
+    Args:
+        query_vectors: (Q, D) float32 of unit length.
+        query: Identity and camera of each query.
+        gallery_vectors: (G, D) float32 of unit length.
+        gallery: Identity and camera of each gallery row.
+        settings: k1, k2 and lambda; None for the authors' 20, 6 and 0.3.
+
+    Returns:
+        The scores, as `score` gives them.
+
+    Raises:
+        ScoringError: As `score` does.
+    """
     check_labels(gallery, "gallery")
-    items = checked(gallery_vectors, len(gallery.identities), "gallery")
+    items = unit_vectors(gallery_vectors, len(gallery.identities), "gallery")
     kept = np.flatnonzero(gallery.identities != JUNK)
     reranked = rerank(query_vectors, items[kept], settings)
     return score_similarities(reranked, query, Labels(gallery.identities[kept], gallery.cameras[kept]))
@@ -139,14 +162,18 @@ def _distances(left: Vectors, right: Vectors) -> Block:
     return distances
 
 
-def _neighbours(pictures: Vectors, count: int) -> tuple[Integers, Floats]:
-    """(N, count) the nearest pictures to each, itself among them, nearest first, in order where equally near;
+def _neighbours(vectors: Vectors, count: int) -> tuple[Integers, Floats]:
+    """(N, count) the nearest rows to each, itself among them, nearest first, in order where equally near;
     and (N,) the largest distances.
     """
-    count = min(count, len(pictures))
-    neighbours = np.empty((len(pictures), count), dtype=np.int64)
-    largest = np.empty(len(pictures), dtype=np.float32)
-    for row, distances in _distance_rows(pictures):
+
+    def block(start: int, stop: int) -> Block:
+        return _distances(vectors[start:stop], vectors)
+
+    count = min(count, len(vectors))
+    neighbours = np.empty((len(vectors), count), dtype=np.int64)
+    largest = np.empty(len(vectors), dtype=np.float32)
+    for row, distances in similarity_rows(block, len(vectors), len(vectors)):
         largest[row] = distances.max() or 1
         distances = distances / largest[row]
         farthest = np.partition(distances, count - 1)[count - 1]
@@ -155,47 +182,34 @@ def _neighbours(pictures: Vectors, count: int) -> tuple[Integers, Floats]:
     return neighbours, largest
 
 
-def _distance_rows(pictures: Vectors) -> Iterator[tuple[int, Block]]:
-    def block(start: int, stop: int) -> Block:
-        return _distances(pictures[start:stop], pictures)
-
-    return similarity_rows(block, len(pictures), len(pictures))
-
-
 def _reciprocal(neighbours: Integers) -> list[Integers]:
-    """For each picture, those of its K neighbours, (N, K), that have it as one of theirs."""
-    found: list[Integers] = []
-    for row, forward in enumerate(neighbours):
-        found.append(forward[(neighbours[forward] == row).any(axis=1)])
-    return found
+    """For each row, those of its K neighbours, (N, K), that have it as one of theirs."""
+    return [forward[(neighbours[forward] == row).any(axis=1)] for row, forward in enumerate(neighbours)]
 
 
-def _encode(pictures: Vectors, neighbours: Integers, largest: Floats, k1: int) -> Sparse:
-    """Each picture's encoding: how near its k-reciprocal neighbours are, and theirs where the two sets agree."""
-    own = _reciprocal(neighbours[:, : k1 + 1])
-    half = [frozenset(found.tolist()) for found in _reciprocal(neighbours[:, : round(k1 / 2) + 1])]
-    rows = []
-    for row, reciprocal in enumerate(own):
+def _encode(vectors: Vectors, neighbours: Integers, largest: Floats, k1: int) -> Sparse:
+    """Each row's encoding: how near its k-reciprocal neighbours are, and theirs where the two sets agree."""
+    half = [frozenset(rows.tolist()) for rows in _reciprocal(neighbours[:, : round(k1 / 2) + 1])]
+    encodings = []
+    for row, reciprocal in enumerate(_reciprocal(neighbours[:, : k1 + 1])):
         first = set(reciprocal.tolist())
         expanded = set(first)
         for candidate in reciprocal.tolist():
-            theirs = half[candidate]
-            if len(theirs & first) > 2 / 3 * len(theirs):
-                expanded |= theirs
+            if len(half[candidate] & first) > 2 / 3 * len(half[candidate]):
+                expanded |= half[candidate]
         columns = np.array(sorted(expanded), dtype=np.int64)
-        distances = _distances(pictures[row : row + 1], pictures[columns])[0] / largest[row]
-        weights = np.exp(-distances)
-        rows.append((columns, weights / weights.sum()))
-    return _stack(rows)
+        weights = np.exp(-_distances(vectors[row : row + 1], vectors[columns])[0] / largest[row])
+        encodings.append((columns, weights / weights.sum()))
+    return _stack(encodings)
 
 
 def _average(encodings: Sparse, neighbours: Integers) -> Sparse:
-    """Each picture's encoding averaged over its (N, K) nearest neighbours'."""
+    """Each row's encoding averaged over those of its (N, K) nearest neighbours."""
     rows = []
     for nearest in neighbours:
-        places, _ = _spans(encodings.starts, nearest)
-        columns, inverse = np.unique(encodings.columns[places], return_inverse=True)
-        sums = np.bincount(inverse, encodings.values[places])
+        entries, _ = _spans(encodings.starts, nearest)
+        columns, inverse = np.unique(encodings.columns[entries], return_inverse=True)
+        sums = np.bincount(inverse, encodings.values[entries])
         rows.append((columns, (sums / len(nearest)).astype(np.float32)))
     return _stack(rows)
 
@@ -205,8 +219,8 @@ def _stack(rows: list[tuple[Integers, Floats]]) -> Sparse:
     return Sparse(starts, np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows]))
 
 
-def _turn(sparse: Sparse, width: int) -> Sparse:
-    """The same numbers by column: `width` rows over what were the rows."""
+def _transpose(sparse: Sparse, width: int) -> Sparse:
+    """The same numbers by column, in `width` rows."""
     owners = np.repeat(np.arange(len(sparse.starts) - 1), np.diff(sparse.starts))
     order = np.argsort(sparse.columns, kind="stable")
     starts = np.searchsorted(sparse.columns[order], np.arange(width + 1))
@@ -214,8 +228,8 @@ def _turn(sparse: Sparse, width: int) -> Sparse:
 
 
 def _spans(starts: Integers, rows: Integers) -> tuple[Integers, Integers]:
-    """The places of all entries of these rows, one row after the other, and how many each row has."""
+    """The indices of all entries of these rows, one row after the other, and how many each row has."""
     lengths = starts[rows + 1] - starts[rows]
     ends = np.cumsum(lengths)
-    places: Integers = np.arange(lengths.sum()) + np.repeat(starts[rows] - (ends - lengths), lengths)
-    return places, lengths
+    entries: Integers = np.arange(lengths.sum()) + np.repeat(starts[rows] - (ends - lengths), lengths)
+    return entries, lengths

@@ -12,7 +12,7 @@ import numpy as np
 
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import Integers, Labelled
-from reid_runtime.scoring.vectors import checked, unit
+from reid_runtime.scoring.vectors import normalise, unit_vectors
 from reid_runtime.vectors import Vectors
 
 Pooling = Literal["mean", "max"]
@@ -50,11 +50,21 @@ class Tracklets:
 
 
 def pool(vectors: Vectors, starts: Integers, stops: Integers, pooling: Pooling = "mean") -> Vectors:
-    """One unit vector, (N, D), for each run of rows of the (F, D) frame vectors.
+    """One vector for each tracklet: its frames' vectors pooled, then normalised.
 
-    Raises ScoringError for a run that is empty or leaves the frames, and for frames that are not unit vectors.
+    Args:
+        vectors: (F, D) float32 of unit length, one row a frame.
+        starts: (N,) the row of each tracklet's first frame.
+        stops: (N,) the row after its last.
+        pooling: "mean" or "max", for each dimension.
+
+    Returns:
+        (N, D) float32 of unit length.
+
+    Raises:
+        ScoringError: For a tracklet that is empty or leaves the frames, and for frames that are not unit vectors.
     """
-    frames = checked(vectors, len(vectors), "frame")
+    frames = unit_vectors(vectors, len(vectors), "frame")
     wrong = np.flatnonzero((starts < 0) | (starts >= stops) | (stops > len(frames)))
     if wrong.size:
         raise ScoringError(
@@ -65,33 +75,37 @@ def pool(vectors: Vectors, starts: Integers, stops: Integers, pooling: Pooling =
     for row, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         run = frames[start:stop]
         pooled[row] = run.mean(axis=0) if pooling == "mean" else run.max(axis=0)
-    return unit(pooled, f"{pooling}-pooled")
+    return normalise(pooled, f"{pooling}-pooled")
 
 
 def multi_query(vectors: Vectors, crops: Labelled, query: Labelled) -> Vectors:
-    """For each of Q queries, the (D,) mean of all N crops of its person under its camera, of unit length again.
+    """Market-1501's multi-query: each query becomes the mean of all crops of its identity under its camera.
 
-    Market-1501's multi-query; `vectors` is (N, D), one row for each of `crops`. Raises ScoringError for a query
-    of which there is no crop.
+    Args:
+        vectors: (N, D) float32 of unit length, one row a crop.
+        crops: Identity and camera of each crop.
+        query: Identity and camera of each of Q queries.
+
+    Returns:
+        (Q, D) float32 of unit length.
+
+    Raises:
+        ScoringError: For a query of which there is no crop.
     """
-    crop_keys = _keys(crops)
-    order = np.lexsort(crop_keys)
-    ordered = np.stack(crop_keys, axis=1)[order]
+    keys = np.stack([crops.identities, crops.cameras], axis=1)
+    order = np.lexsort(keys.T)
+    ordered = keys[order]
     changes = np.flatnonzero((ordered[1:] != ordered[:-1]).any(axis=1)) + 1
     starts = np.concatenate([[0], changes]).astype(np.int64)
     stops = np.append(changes, len(order)).astype(np.int64)
-    places = {tuple(key): place for place, key in enumerate(ordered[starts].tolist())}
-    wanted = [places.get(tuple(key)) for key in np.stack(_keys(query), axis=1).tolist()]
-    absent = [row for row, place in enumerate(wanted) if place is None]
+    runs = {tuple(key): run for run, key in enumerate(ordered[starts].tolist())}
+    chosen = [runs.get(key) for key in zip(query.identities.tolist(), query.cameras.tolist(), strict=True)]
+    absent = [row for row, run in enumerate(chosen) if run is None]
     if absent:
         raise ScoringError(
-            f"{len(absent)} of {len(wanted)} queries have no crop to average, the first is row {absent[0]}: "
+            f"{len(absent)} of {len(chosen)} queries have no crop to average, the first is row {absent[0]}: "
             f"identity {query.identities[absent[0]]} of camera {query.cameras[absent[0]]}"
         )
-    means = pool(checked(vectors, len(order), "multi-query")[order], starts, stops)
-    chosen: Vectors = means[np.array(wanted, dtype=np.int64)]
-    return chosen
-
-
-def _keys(labels: Labelled) -> tuple[Integers, Integers]:
-    return labels.identities, labels.cameras
+    means = pool(unit_vectors(vectors, len(order), "multi-query")[order], starts, stops)
+    rows: Vectors = means[np.array(chosen, dtype=np.int64)]
+    return rows

@@ -7,10 +7,10 @@ from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.vectors import Vectors
 
 UNIT_TOLERANCE = 1e-2
-"""How far a length may be from 1: room for vectors stored in float16, none for those that nobody normalised."""
+"""How far a length may be from 1: room for vectors stored in float16, none for those that were not normalised."""
 
 
-def checked(vectors: npt.NDArray[np.floating], count: int, name: str) -> Vectors:
+def unit_vectors(vectors: npt.NDArray[np.floating], count: int, name: str) -> Vectors:
     """The (count, D) vectors as float32; raises ScoringError unless each is finite and of unit length."""
     if vectors.ndim != 2 or vectors.shape[0] != count or vectors.shape[1] == 0:
         raise ScoringError(f"{name} vectors have the shape {vectors.shape}; expected ({count}, D), one row a label")
@@ -19,12 +19,12 @@ def checked(vectors: npt.NDArray[np.floating], count: int, name: str) -> Vectors
     if wrong.size:
         raise ScoringError(
             f"{wrong.size} of {count} {name} vectors are not of unit length, the first is row {wrong[0]} with "
-            f"length {lengths[wrong[0]]:.4g}; normalise them, and leave out rows without a picture"
+            f"length {lengths[wrong[0]]:.4g}; normalise them, and leave out rows without an image"
         )
     return rows
 
 
-def unit(vectors: npt.NDArray[np.floating], name: str) -> Vectors:
+def normalise(vectors: npt.NDArray[np.floating], name: str) -> Vectors:
     """The (N, D) vectors divided by their lengths, float32; raises ScoringError for NaN, infinity or a zero row."""
     rows, lengths = _finite(vectors, name)
     zero = np.flatnonzero(lengths == 0)

@@ -31,13 +31,13 @@ def drawn(tmp_path_factory):
 def saved(drawn, tmp_path_factory):
     """What `evaluate --save` keeps of them, by the embedded model."""
     from reid_runtime import Embedder
-    from reid_runtime.evaluation import task_of
-    from reid_runtime.evaluation.embedding import embed_task
+    from reid_runtime.evaluation import eval_set_of
+    from reid_runtime.evaluation.embedding import embed_eval_set
     from reid_runtime.jobs import write_embeddings
     from reid_runtime.scoring.layouts import read_market
 
     path = tmp_path_factory.mktemp("saved") / "saved.npz"
-    write_embeddings(path, embed_task(Embedder.load(), task_of(read_market(drawn))))
+    write_embeddings(path, embed_eval_set(Embedder.load(), eval_set_of(read_market(drawn))))
     return path
 
 
@@ -124,7 +124,7 @@ def test_pictures_that_cannot_be_used_are_told(evaluate, tmp_path):
     miniatures.market(tmp_path)
     run = evaluate(tmp_path, "--save", tmp_path / "x.npz", "--report", tmp_path / "x.html")
     assert run.code == 1
-    assert "6 of 6 pictures cannot be used, the first is" in run.err
+    assert "6 of 6 images cannot be used, the first is" in run.err
     assert "0001_c1s1_001051_00.jpg: the file is empty" in run.err
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
@@ -239,7 +239,7 @@ def test_a_csv_that_is_not_utf_8_is_told(evaluate, tmp_path):
 )
 def test_errors_are_said_before_the_work(evaluate, drawn, saved, tmp_path, monkeypatch, arguments, code, said):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reid_runtime.cli.evaluate.embed_task", lambda *_: pytest.fail("pictures were embedded"))
+    monkeypatch.setattr("reid_runtime.cli.evaluate.embed_eval_set", lambda *_: pytest.fail("pictures were embedded"))
     run = evaluate(*(word.format(drawn=drawn, saved=saved) for word in arguments))
     assert (run.code, run.out) == (code, "")
     assert said in run.err

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from reid_runtime.errors import DatasetError
-from reid_runtime.evaluation import Settings, evaluate, task_of
-from reid_runtime.evaluation.embedding import embed_task
+from reid_runtime.evaluation import EvalSettings, eval_set_of, evaluate
+from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.images.decode import load_image
 from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.mars import read_mars
@@ -20,7 +20,7 @@ from ..scoring.layouts import miniatures
 
 def test_rows_carry_what_a_file_keeps(tiny, market):
     (market / "query/0003_c6s3_079642_00.jpg").write_bytes(encode(picture(50, 20), "JPEG"))
-    rows = embed_task(tiny, task_of(read_market(market)))
+    rows = embed_eval_set(tiny, eval_set_of(read_market(market)))
     assert rows.split.tolist() == ["query"] * 2 + ["gallery"] * 4
     assert rows.identity.tolist() == [1, 3, 0, 1, 1, 3]
     assert rows.camera.tolist() == [1, 6, 2, 1, 2, 5]
@@ -42,15 +42,13 @@ def test_pictures_that_cannot_be_used_are_counted_and_the_first_is_named(tiny, m
     evaluate(tiny, read_market(market))
     (market / "bounding_box_test/0001_c2s1_000776_01.jpg").write_bytes(b"")
     (market / "query/0003_c6s3_079642_00.jpg").write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match=r"2 of 6 pictures cannot be used, the first is .*query/0003_c6s3.*: not a"):
+    with pytest.raises(DatasetError, match=r"2 of 6 images cannot be used, the first is .*query/0003_c6s3.*: not a"):
         evaluate(tiny, read_market(market))
 
 
 def test_frames_that_cannot_be_used_are_told(tiny, mars):
     (mars / "bbox_test/0002/0002C3T0001F002.jpg").write_bytes(b"")
-    with pytest.raises(
-        DatasetError, match=r"1 of 10 pictures cannot be used, the first is .*0002C3T0001F002\.jpg: the"
-    ):
+    with pytest.raises(DatasetError, match=r"1 of 10 images cannot be used, the first is .*0002C3T0001F002\.jpg: the"):
         evaluate(tiny, read_mars(mars))
 
 
@@ -79,9 +77,7 @@ def test_boxes_of_a_person_search_are_embedded_as_boxes_always_are(tiny, search,
 
 def test_a_frame_that_cannot_be_read_is_told_with_its_boxes(tiny, search):
     search.paths[0].write_bytes(b"")
-    with pytest.raises(
-        DatasetError, match=r"2 of \d+ pictures cannot be used, the first is .*, box \(10, 10, 50, 90\)"
-    ):
+    with pytest.raises(DatasetError, match=r"2 of \d+ images cannot be used, the first is .*, box \(10, 10, 50, 90\)"):
         evaluate(tiny, search)
 
 
@@ -89,7 +85,7 @@ def test_a_frame_that_cannot_be_read_is_told_with_its_boxes(tiny, search):
 def test_tracklets_are_pooled_and_then_normalised(tiny, mars, pooling, monkeypatch):
     monkeypatch.setattr("reid_runtime.evaluation.embedding._POOLED", 2)
     data = read_mars(mars)
-    evaluation = evaluate(tiny, data, settings=Settings(pooling=pooling))
+    evaluation = evaluate(tiny, data, settings=EvalSettings(pooling=pooling))
     frames = tiny.embed(data.query.paths)
     query = pool(frames, data.query.starts, data.query.stops, pooling)
     assert np.allclose(evaluation.query_vectors, query, atol=1e-6)

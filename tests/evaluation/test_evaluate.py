@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from reid_runtime.evaluation import PROTOCOL, Settings, evaluate, task_of
-from reid_runtime.scoring import reranking
+from reid_runtime.evaluation import PROTOCOL, EvalSettings, eval_set_of, evaluate
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.mars import read_mars, read_mars_torchreid
 from reid_runtime.scoring.layouts.registry import dataset
 from reid_runtime.scoring.ranking import score
-from reid_runtime.scoring.vectors import unit
+from reid_runtime.scoring.reranking import RerankSettings, score_reranked
+from reid_runtime.scoring.vectors import normalise
 
 from ..pictures import paint
 from ..scoring.layouts import miniatures
@@ -30,10 +30,10 @@ def test_scores_are_those_of_the_vectors(tiny, market):
 
 
 def test_reranking_is_that_of_the_scorer(tiny, market):
-    evaluation = evaluate(tiny, read_market(market), settings=Settings(rerank=reranking.Settings(3, 2, 0.3)))
-    expected = reranking.score_reranked(
-        evaluation.query_vectors, evaluation.task.query, evaluation.gallery_vectors, evaluation.task.gallery,
-        reranking.Settings(3, 2, 0.3),
+    evaluation = evaluate(tiny, read_market(market), settings=EvalSettings(rerank=RerankSettings(3, 2, 0.3)))
+    expected = score_reranked(
+        evaluation.query_vectors, evaluation.eval_set.query, evaluation.gallery_vectors, evaluation.eval_set.gallery,
+        RerankSettings(3, 2, 0.3),
     )  # fmt: skip
     assert evaluation.scores.summary() == expected.summary()
     assert evaluation.report()["reranked"] is True
@@ -44,17 +44,17 @@ def test_multi_query_averages_the_further_crops(tiny, market):
     other, elsewhere = "gt_bbox/0003_c6s3_001_00.jpg", "gt_bbox/0001_c2s1_003_00.jpg"
     miniatures.touch(market, *names, other, elsewhere)
     paint(market)
-    evaluation = evaluate(tiny, read_market(market), settings=Settings(multi_query=True))
-    expected = unit(tiny.embed([market / name for name in names]).mean(axis=0, keepdims=True), "mean")[0]
+    evaluation = evaluate(tiny, read_market(market), settings=EvalSettings(multi_query=True))
+    expected = normalise(tiny.embed([market / name for name in names]).mean(axis=0, keepdims=True), "mean")[0]
     assert np.allclose(evaluation.query_vectors[0], expected, atol=1e-6)
     assert np.allclose(evaluation.query_vectors[1], tiny.embed([market / other])[0], atol=1e-6)
     assert evaluation.protocol.startswith("multi-query; ")
-    assert "multi_query" not in evaluate(tiny, read_market(market)).task.parts, "nobody asked for them"
+    assert "multi_query" not in evaluate(tiny, read_market(market)).eval_set.splits, "nobody asked for them"
 
 
 def test_both_protocols_of_mars(tiny, mars):
-    official = evaluate(tiny, task_of(read_mars(mars), None, dataset("mars")))
-    torchreid = evaluate(tiny, task_of(read_mars_torchreid(mars), None, dataset("mars-torchreid")))
+    official = evaluate(tiny, eval_set_of(read_mars(mars), None, dataset("mars")))
+    torchreid = evaluate(tiny, eval_set_of(read_mars_torchreid(mars), None, dataset("mars-torchreid")))
     assert (official.scores.gallery, torchreid.scores.gallery) == (6, 3)
     assert official.protocol.startswith("official: ")
     assert torchreid.protocol.startswith("torchreid's: ")
@@ -71,7 +71,7 @@ def test_ranked_boxes_agree_with_the_scores(tiny, search):
 
 def test_reranking_a_person_search_is_refused(tiny, search):
     with pytest.raises(ScoringError, match="in a person search each has its own"):
-        evaluate(tiny, search, settings=Settings(rerank=reranking.Settings()))
+        evaluate(tiny, search, settings=EvalSettings(rerank=RerankSettings()))
 
 
 def test_ranked_crops_agree_with_the_scores(tiny, market):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from reid_runtime.errors import StorageError
-from reid_runtime.evaluation import PROTOCOL, Settings, evaluate, score_rows, task_of
-from reid_runtime.evaluation.embedding import embed_task
-from reid_runtime.evaluation.saved import check_same_data, read_saved, task_of_rows
+from reid_runtime.evaluation import PROTOCOL, EvalSettings, eval_set_of, evaluate, score_rows
+from reid_runtime.evaluation.embedding import embed_eval_set
+from reid_runtime.evaluation.saved import check_same_data, eval_set_of_rows, read_saved
 from reid_runtime.jobs import write_embeddings
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.scoring.layouts import read_market
@@ -25,17 +25,17 @@ def another_space(rows):
 
 
 def test_a_saved_file_scores_the_same(tiny, market, tmp_path):
-    task = task_of(read_market(market))
-    rows = embed_task(tiny, task)
+    task = eval_set_of(read_market(market))
+    rows = embed_eval_set(tiny, task)
     write_embeddings(tmp_path / "x.npz", rows)
     read = read_saved([tmp_path / "x.npz"])
     expected = score_rows(task, rows, "m").scores.summary()
-    assert score_rows(task_of_rows(read, "x"), read, "m").scores.summary() == expected
+    assert score_rows(eval_set_of_rows(read, "x"), read, "m").scores.summary() == expected
     assert score_rows(task, read, "m").scores.summary() == expected
 
 
 def test_query_and_gallery_may_lie_in_two_files(tiny, market, tmp_path):
-    rows = embed_task(tiny, task_of(read_market(market)))
+    rows = embed_eval_set(tiny, eval_set_of(read_market(market)))
     for name in ("query", "gallery"):
         part = rows.split == name
         columns = {key: values[part] for key, values in rows.columns().items()}
@@ -43,11 +43,11 @@ def test_query_and_gallery_may_lie_in_two_files(tiny, market, tmp_path):
     read = read_saved([tmp_path / "query.npz", tmp_path / "gallery.npz"])
     assert np.array_equal(read.embedding, rows.embedding)
     with pytest.raises(StorageError, match="no row is of the split gallery"):
-        task_of_rows(read_saved([tmp_path / "query.npz"]), "x")
+        eval_set_of_rows(read_saved([tmp_path / "query.npz"]), "x")
 
 
 def test_two_contract_ids_are_told(tiny, market, tmp_path):
-    rows = embed_task(tiny, task_of(read_market(market)))
+    rows = embed_eval_set(tiny, eval_set_of(read_market(market)))
     other = another_space(rows)
     for name, part in (("a", rows), ("b", rows), ("c", other)):
         write_embeddings(tmp_path / f"{name}.npz", part)
@@ -60,7 +60,7 @@ def test_two_contract_ids_are_told(tiny, market, tmp_path):
 
 
 def test_rows_without_a_sound_vector_are_told(tiny, market, tmp_path):
-    rows = embed_task(tiny, task_of(read_market(market)))
+    rows = embed_eval_set(tiny, eval_set_of(read_market(market)))
     broken = rows.embedding.copy()
     broken[[2, 4], 1] = np.nan
     write_embeddings(tmp_path / "nan.npz", dataclasses.replace(rows, embedding=broken))
@@ -76,8 +76,8 @@ def test_rows_without_a_sound_vector_are_told(tiny, market, tmp_path):
 
 
 def test_rows_of_another_set_are_refused(tiny, market):
-    task = task_of(read_market(market))
-    rows = embed_task(tiny, task)
+    task = eval_set_of(read_market(market))
+    rows = embed_eval_set(tiny, task)
     check_same_data(rows, another_space(rows), ("a", "b"))
     cameras = rows.camera.copy()
     cameras[-1] = 9
@@ -94,17 +94,17 @@ def test_rows_of_another_set_are_refused(tiny, market):
 
 
 def test_saved_boxes_need_their_folder(tiny, search):
-    rows = embed_task(tiny, task_of(search))
+    rows = embed_eval_set(tiny, eval_set_of(search))
     assert rows.id[0].endswith("#xywh=10,10,40,80")
     with pytest.raises(StorageError, match="name the folder"):
-        task_of_rows(rows, "x")
-    assert score_rows(task_of(search), rows, "m").scores.summary() == evaluate(tiny, search).scores.summary()
+        eval_set_of_rows(rows, "x")
+    assert score_rows(eval_set_of(search), rows, "m").scores.summary() == evaluate(tiny, search).scores.summary()
 
 
 def test_rows_without_labels_are_told(tiny, market):
-    task = task_of(read_market(market))
-    bare = dataclasses.replace(embed_task(tiny, task), camera=None)
-    for use in (lambda: score_rows(task, bare, "m"), lambda: task_of_rows(bare, "x")):
+    task = eval_set_of(read_market(market))
+    bare = dataclasses.replace(embed_eval_set(tiny, task), camera=None)
+    for use in (lambda: score_rows(task, bare, "m"), lambda: eval_set_of_rows(bare, "x")):
         with pytest.raises(StorageError, match="the rows have no split, identity or camera"):
             use()
 
@@ -112,6 +112,6 @@ def test_rows_without_labels_are_told(tiny, market):
 def test_without_the_folder_the_protocol_is_not_known(tiny, mars, tmp_path):
     miniatures.touch(tmp_path / "plain", "ann/1/a.jpg", "ann/2/b.jpg")
     for splits in (read_plain(paint(tmp_path / "plain")), read_mars(mars)):
-        rows = embed_task(tiny, task_of(splits))
-        said = score_rows(task_of_rows(rows, "x"), rows, "m", Settings(pooling=None)).protocol
+        rows = embed_eval_set(tiny, eval_set_of(splits))
+        said = score_rows(eval_set_of_rows(rows, "x"), rows, "m", EvalSettings(pooling=None)).protocol
         assert said == PROTOCOL.replace("single query", "query and gallery as saved")

@@ -11,19 +11,19 @@ import pytest
 from PIL import Image
 
 from reid_runtime.errors import StorageError
-from reid_runtime.evaluation import Settings, evaluate, score_rows, task_of
-from reid_runtime.evaluation.embedding import embed_task
-from reid_runtime.evaluation.saved import task_of_rows
+from reid_runtime.evaluation import EvalSettings, eval_set_of, evaluate, score_rows
+from reid_runtime.evaluation.embedding import embed_eval_set
+from reid_runtime.evaluation.saved import eval_set_of_rows
 from reid_runtime.report import check_report, write_report
 from reid_runtime.report.page import page
 from reid_runtime.report.ranked import choose
-from reid_runtime.scoring import reranking
-from reid_runtime.scoring.bootstrap import MEASURES
+from reid_runtime.scoring.bootstrap import METRICS
 from reid_runtime.scoring.camera_pairs import score_camera_pairs
 from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.plain import read_plain
 from reid_runtime.scoring.layouts.prw import read_prw
 from reid_runtime.scoring.ranking import Scores
+from reid_runtime.scoring.reranking import RerankSettings
 
 from ..pictures import encode, paint, picture
 from ..scoring.layouts import miniatures
@@ -124,7 +124,7 @@ def test_scores_and_intervals_are_those_of_the_evaluation(parsed, evaluation):
 
 def test_tiles_have_the_titles_that_the_command_prints(parsed):
     tiles = [one["text"] for one in parsed.all("span", "title")]
-    printed = [title.replace("(", "").replace(")", "") for title in MEASURES.values()]
+    printed = [title.replace("(", "").replace(")", "") for title in METRICS.values()]
     assert sorted(tile.strip() for tile in tiles) == sorted(printed)
     assert tiles[0] == "mAP finite-sum", "the headline comes first"
 
@@ -146,7 +146,7 @@ def test_ranked_lists_are_those_of_the_evaluation(parsed, evaluation, folder):
     articles = parsed.all("article", "query")
     assert [one["text"] for one in parsed.all("h3")] == ["Best queries", "Median queries", "Worst queries"]
     assert len(articles) == 12
-    names = {name: row for row, name in enumerate(evaluation.task.query.ids)}
+    names = {name: row for row, name in enumerate(evaluation.eval_set.query.ids)}
     shown = [names[one["text"]] for one in parsed.all("p", "name")]
     assert len(set(shown)) == 12, "no query is shown twice"
     precision = evaluation.scores.ap_finite_sum
@@ -156,7 +156,7 @@ def test_ranked_lists_are_those_of_the_evaluation(parsed, evaluation, folder):
     assert len(items) == 12 * 10
     for row, found in zip(shown, np.split(np.array(items), 12), strict=True):
         rows, right = evaluation.ranked(row, 10)
-        assert [one["title"] for one in found] == [evaluation.task.gallery.ids[item] for item in rows]
+        assert [one["title"] for one in found] == [evaluation.eval_set.gallery.ids[item] for item in rows]
         assert [one["class"] == "right" for one in found] == right.tolist()
 
 
@@ -184,7 +184,7 @@ def test_crops_are_small_pictures_with_words(parsed):
 
 
 def test_camera_pairs_are_those_of_the_scorer(parsed, evaluation):
-    task = evaluation.task
+    task = evaluation.eval_set
     pairs = score_camera_pairs(evaluation.query_vectors, task.query, evaluation.gallery_vectors, task.gallery)
     cells = [one for one in parsed.all("td") if "details" not in one["within"]]
     expected = [
@@ -206,7 +206,7 @@ def test_names_cannot_become_markup(tiny, tmp_path):
             path = tmp_path / "set" / person / str(camera) / f"{bad}.png"
             path.parent.mkdir(parents=True)
             path.write_bytes(encode(picture(seed=camera), "PNG"))
-    task = dataclasses.replace(task_of(read_plain(tmp_path / "set")), dataset=bad, method=bad)
+    task = dataclasses.replace(eval_set_of(read_plain(tmp_path / "set")), dataset=bad, method=bad)
     parsed = Page(page(dataclasses.replace(evaluate(tiny, task), model=bad, contract_id=bad)))
     assert parsed.all("script") == []
     assert not [one for one in parsed.all("i") if "a" in one]
@@ -219,8 +219,8 @@ def test_the_same_evaluation_gives_the_same_page(evaluation):
 
 
 def test_vectors_without_pictures_have_a_page(tiny, folder):
-    rows = embed_task(tiny, task_of(read_market(folder)))
-    parsed = Page(page(score_rows(task_of_rows(rows, "saved"), rows, "m")))
+    rows = embed_eval_set(tiny, eval_set_of(read_market(folder)))
+    parsed = Page(page(score_rows(eval_set_of_rows(rows, "saved"), rows, "m")))
     assert parsed.all("img") == []
     assert {one["text"] for one in parsed.all("div", "absent")} == {"no picture"}
 
@@ -248,7 +248,7 @@ def test_a_person_search_has_a_page(tiny, tmp_path):
 
 
 def test_reranked_pages_say_so(tiny, folder):
-    evaluation = evaluate(tiny, read_market(folder), settings=Settings(rerank=reranking.Settings(3, 2)))
+    evaluation = evaluate(tiny, read_market(folder), settings=EvalSettings(rerank=RerankSettings(3, 2)))
     text = Page(page(evaluation)).text
     assert "single query, re-ranked" in text
     assert "these are the numbers before it" in text

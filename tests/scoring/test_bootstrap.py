@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from reid_runtime.scoring.bootstrap import MEASURES, Draws, compare, intervals
+from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, bootstrap_intervals, compare_scores
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.ranking import Scores, Summary
 
@@ -27,7 +27,7 @@ def simulated(rng, people=60, queries=4, spread=0.2, shift=0.0):
 
 
 def test_measures_are_those_of_the_summary():
-    assert tuple(field.name for field in fields(Summary))[: len(MEASURES)] == tuple(MEASURES)
+    assert tuple(field.name for field in fields(Summary))[: len(METRICS)] == tuple(METRICS)
 
 
 def test_values_are_those_of_the_summary():
@@ -35,7 +35,7 @@ def test_values_are_those_of_the_summary():
     valid = rng.random(240) < 0.9
     scores = scores_of(*simulated(rng), valid)
     summary = scores.summary()
-    for name, interval in intervals(scores).items():
+    for name, interval in bootstrap_intervals(scores).items():
         assert interval.value == pytest.approx(getattr(summary, name))
         assert interval.low <= interval.value <= interval.high
 
@@ -43,7 +43,7 @@ def test_values_are_those_of_the_summary():
 def test_with_a_query_a_person_the_width_is_that_of_the_mean():
     rng = np.random.default_rng(1)
     precisions = rng.uniform(0, 1, 2000)
-    found = intervals(scores_of(precisions, np.arange(2000)))["map_finite_sum"]
+    found = bootstrap_intervals(scores_of(precisions, np.arange(2000)))["map_finite_sum"]
     expected = 2 * 1.96 * precisions.std() / np.sqrt(2000)
     assert found.high - found.low == pytest.approx(expected, rel=0.08)
 
@@ -51,21 +51,24 @@ def test_with_a_query_a_person_the_width_is_that_of_the_mean():
 def test_queries_of_one_person_do_not_count_as_independent():
     rng = np.random.default_rng(2)
     precisions = rng.uniform(0, 1, 200)
-    once = intervals(scores_of(precisions, np.arange(200)))["map_finite_sum"]
-    repeated = intervals(scores_of(np.repeat(precisions, 9), np.repeat(np.arange(200), 9)))["map_finite_sum"]
+    once = bootstrap_intervals(scores_of(precisions, np.arange(200)))["map_finite_sum"]
+    repeated = bootstrap_intervals(scores_of(np.repeat(precisions, 9), np.repeat(np.arange(200), 9)))["map_finite_sum"]
     assert (repeated.low, repeated.high) == pytest.approx((once.low, once.high))
 
 
 def test_the_same_seed_gives_the_same_interval():
     scores = scores_of(*simulated(np.random.default_rng(3)))
-    assert intervals(scores) == intervals(scores)
-    assert intervals(scores) != intervals(scores, Draws(seed=1))
+    assert bootstrap_intervals(scores) == bootstrap_intervals(scores)
+    assert bootstrap_intervals(scores) != bootstrap_intervals(scores, Bootstrap(seed=1))
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     rng = np.random.default_rng(4)
     truth = 0.6
-    found = [intervals(scores_of(*simulated(rng, spread=0.1)), Draws(400))["map_finite_sum"] for _ in range(300)]
+    found = [
+        bootstrap_intervals(scores_of(*simulated(rng, spread=0.1)), Bootstrap(400))["map_finite_sum"]
+        for _ in range(300)
+    ]
     held = np.mean([interval.low <= truth <= interval.high for interval in found])
     assert 0.9 <= held <= 0.98
 
@@ -76,7 +79,9 @@ def test_noise_is_seldom_taken_for_a_change():
     for _ in range(300):
         precisions, identities = simulated(rng)
         other = np.clip(precisions + rng.normal(0, 0.05, len(precisions)), 0, None)
-        alarms += compare(scores_of(precisions, identities), scores_of(other, identities), Draws(400)).more_than_noise
+        alarms += compare_scores(
+            scores_of(precisions, identities), scores_of(other, identities), Bootstrap(400)
+        ).more_than_noise
     assert 0.01 <= alarms / 300 <= 0.1
 
 
@@ -85,22 +90,22 @@ def test_a_small_change_of_everyone_is_seen_though_people_differ_widely():
     precisions, identities = simulated(rng)
     after = np.clip(precisions + rng.normal(0.01, 0.02, len(precisions)), 0, 1)
     before_scores, after_scores = scores_of(precisions, identities), scores_of(after, identities)
-    comparison = compare(before_scores, after_scores)
+    comparison = compare_scores(before_scores, after_scores)
     assert comparison.more_than_noise
     change = comparison.changes["map_finite_sum"]
     assert change.value == pytest.approx(after.mean() - precisions.mean())
     assert 0 < change.low < change.value < change.high
-    alone = intervals(before_scores)["map_finite_sum"]
+    alone = bootstrap_intervals(before_scores)["map_finite_sum"]
     assert alone.high - alone.low > 5 * (change.high - change.low), "pairing takes out how people differ"
-    assert compare(after_scores, before_scores).more_than_noise
-    back = compare(after_scores, before_scores).changes["map_finite_sum"]
+    assert compare_scores(after_scores, before_scores).more_than_noise
+    back = compare_scores(after_scores, before_scores).changes["map_finite_sum"]
     assert (back.low, back.high) == pytest.approx((-change.high, -change.low))
     assert (comparison.before, comparison.after) == (before_scores.summary(), after_scores.summary())
 
 
 def test_no_change_is_no_change():
     scores = scores_of(*simulated(np.random.default_rng(7)))
-    comparison = compare(scores, scores)
+    comparison = compare_scores(scores, scores)
     assert not comparison.more_than_noise
     assert comparison.changes["rank_1"].value == 0
     assert (comparison.paired_queries, comparison.identities) == (240, 60)
@@ -111,7 +116,7 @@ def test_only_queries_that_are_valid_in_both_are_paired():
     after = precisions.copy()
     after[:4] = 1
     valid = np.arange(240) >= 4
-    comparison = compare(scores_of(precisions, identities, valid), scores_of(after, identities))
+    comparison = compare_scores(scores_of(precisions, identities, valid), scores_of(after, identities))
     assert comparison.paired_queries == 236
     assert comparison.identities == 59
     assert comparison.changes["map_finite_sum"].value == 0
@@ -120,19 +125,19 @@ def test_only_queries_that_are_valid_in_both_are_paired():
 def test_a_query_that_is_nowhere_found_is_no_hit():
     scores = scores_of([0.9, 0.9, 0.9, 0.9], [1, 2, 3, 4])
     missed = replace(scores, first_hit=np.zeros(4, dtype=np.int64))
-    assert intervals(missed)["rank_10"].value == 0
+    assert bootstrap_intervals(missed)["rank_10"].value == 0
 
 
 def test_what_cannot_be_compared_is_told():
     one = scores_of([0.5, 0.6, 0.7], [1, 2, 3])
     with pytest.raises(ScoringError, match="3 queries, the other 2"):
-        compare(one, scores_of([0.5, 0.6], [1, 2]))
+        compare_scores(one, scores_of([0.5, 0.6], [1, 2]))
     with pytest.raises(ScoringError, match="1 of 3 queries differ, the first is row 1: identity 2 of camera 1"):
-        compare(one, scores_of([0.5, 0.6, 0.7], [1, 9, 3]))
+        compare_scores(one, scores_of([0.5, 0.6, 0.7], [1, 9, 3]))
     with pytest.raises(ScoringError, match="no query has a right answer in both"):
-        compare(one, scores_of([0.5, 0.6, 0.7], [1, 2, 3], [False] * 3))
+        compare_scores(one, scores_of([0.5, 0.6, 0.7], [1, 2, 3], [False] * 3))
     with pytest.raises(ScoringError, match="one person only"):
-        intervals(scores_of([0.5, 0.6], [1, 1]))
+        bootstrap_intervals(scores_of([0.5, 0.6], [1, 1]))
     for wrong in ({"count": 5}, {"level": 1.0}):
         with pytest.raises(ScoringError, match="intervals take"):
-            Draws(**wrong)
+            Bootstrap(**wrong)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.labels import Labels
 from reid_runtime.scoring.ranking import score, score_similarities
-from reid_runtime.scoring.reranking import Settings, rerank, score_reranked
+from reid_runtime.scoring.reranking import RerankSettings, rerank, score_reranked
 
 from .brute_force import unit_rows
 
@@ -67,7 +67,7 @@ def people(seed, count, dimensions, identities):
 def test_as_the_definition_says(seed, queries, items, k1, k2, weight):
     vectors = people(seed, queries + items, 16, 5)
     query, gallery = vectors[:queries], vectors[queries:]
-    found = rerank(query, gallery, Settings(k1, k2, weight)).distances(0, queries)
+    found = rerank(query, gallery, RerankSettings(k1, k2, weight)).distances(0, queries)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, by_definition(query, gallery, k1, k2, weight), atol=1e-5)
 
@@ -90,7 +90,7 @@ def test_equal_pictures_do_no_harm():
     found = rerank(vectors[:5], vectors[5:]).distances(0, 5)
     assert np.isfinite(found).all()
     # The last of 30 equal pictures is no neighbour of any, not even of itself: its encoding is empty.
-    assert np.isfinite(rerank(vectors, vectors[:5], Settings(k2=1)).distances(0, 90)).all()
+    assert np.isfinite(rerank(vectors, vectors[:5], RerankSettings(k2=1)).distances(0, 90)).all()
     same = np.ones((4, 16), dtype=np.float32) / 4
     assert np.isfinite(rerank(same[:2], same[2:]).distances(0, 2)).all()
 
@@ -126,7 +126,7 @@ def test_re_ranking_raises_the_map_where_neighbours_agree():
 def test_impossible_settings_and_vectors_are_refused():
     for wrong in ({"k1": 0}, {"k2": 0}, {"weight": 1.5}):
         with pytest.raises(ScoringError, match="re-ranking takes"):
-            Settings(**wrong)
+            RerankSettings(**wrong)
     vectors = people(9, 10, 16, 2)
     with pytest.raises(ScoringError, match="16 dimensions, gallery vectors 8"):
         rerank(vectors, unit_rows(np.random.default_rng(0), 4, 8))

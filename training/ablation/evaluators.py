@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from reid_runtime.errors import DatasetError
-from reid_runtime.evaluation import Task, task_of
-from reid_runtime.evaluation.tasks import Items
+from reid_runtime.evaluation import EvalSet, eval_set_of
+from reid_runtime.evaluation.eval_set import Entries
 from reid_runtime.images.resize import ResizeRule
 from reid_runtime.scoring.layouts.crops import CropSplits
 from reid_runtime.scoring.layouts.registry import dataset, read_layout
@@ -62,7 +62,7 @@ class HeldOut:
 class QueryAndGallery:
     """The query and the gallery of a data set."""
 
-    task: Task
+    task: EvalSet
     name: str = "test"
 
     def score(self, network: EmbeddingNetwork, rule: ResizeRule) -> Scores:
@@ -76,11 +76,11 @@ class QueryAndGallery:
         return f"{task.dataset}'s own {len(task.query):,} queries and gallery of {len(task.gallery):,}; {task.method}"
 
 
-def _embedded(network: EmbeddingNetwork, items: Items, rule: ResizeRule) -> Vectors:
+def _embedded(network: EmbeddingNetwork, items: Entries, rule: ResizeRule) -> Vectors:
     device = next(network.parameters()).device
     parts = []
     for start in range(0, len(items), _AT_ONCE):
-        images = [pictures[0].load() for pictures in items.pictures[start : start + _AT_ONCE]]
+        images = [pictures[0].load() for pictures in items.images[start : start + _AT_ONCE]]
         parts.append(embed_images(network, images, rule, device, "float32"))
     return np.concatenate(parts)
 
@@ -106,4 +106,4 @@ def query_and_gallery(root: Path, layout: str | None) -> QueryAndGallery:
             f"{root} ({known.name}) has no query and gallery besides what is trained on; leave out --on test, and "
             "people are held out of training"
         )
-    return QueryAndGallery(task_of(splits, known=known))
+    return QueryAndGallery(eval_set_of(splits, dataset=known))

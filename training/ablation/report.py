@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reid_runtime.io.atomic import atomic_write
-from reid_runtime.scoring.bootstrap import Draws, Interval
+from reid_runtime.scoring.bootstrap import Bootstrap, Interval
 from reid_runtime.scoring.ranking import Summary
 from training.ablation.factors import EQUAL, Direction, Measured, Practice, Setting
 from training.ablation.plot import Mark, write_plot
@@ -140,10 +140,10 @@ def _method(seeds: Sequence[int]) -> list[str]:
         "",
         "mAP and rank-1 in percent: the mean over seeds ± their standard deviation. A difference is the setting less "
         "the baseline in points of mAP (finite-sum), runs of one seed and the same queries paired. Its 95 % interval "
-        f"is over people (bootstrap, {Draws().count:,} draws) and over seeds (Student's t), the lengths to each side "
-        "added by their squares; of one seed it is over people alone. A difference is real, **bold**, where there are "
-        f"{FEWEST_SEEDS} seeds or more and the interval leaves out zero.{few} Each interval stands for itself: of 20 "
-        "differences that are nothing, one is expected to look real.",
+        f"is over people (bootstrap, {Bootstrap().count:,} draws) and over seeds (Student's t), the lengths to each "
+        "side added by their squares; of one seed it is over people alone. A difference is real, **bold**, where there "
+        f"are {FEWEST_SEEDS} seeds or more and the interval leaves out zero.{few} Each interval stands for itself: of "
+        "20 differences that are nothing, one is expected to look real.",
         "",
         "The paper's numbers are percent mAP on Market-1501 and DukeMTMC-reID with its own network and budget, "
         "ResNet-101 at 416 pixels, from arXiv 1801.05339; its difference is to what is the baseline here. By the mean "
@@ -225,7 +225,7 @@ def _raw(
         "scored_on": ablation.judge.name,
         "scored": ablation.judge.describe(),
         "test_scorings": ablation.scored if ablation.judge.name == "test" else 0,
-        "level": Draws().level,
+        "level": Bootstrap().level,
         "code": code_version(),
         "practices": {practice.name: [_raw_row(practice, row) for row in rows] for practice, rows in tables.items()},
     }

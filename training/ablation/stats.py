@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from reid_runtime.scoring.bootstrap import MEASURES, Draws, Interval, compare
+from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Interval, compare_scores
 from reid_runtime.scoring.ranking import Scores
 
 FEWEST_SEEDS = 3
@@ -51,20 +51,22 @@ class Difference:
         return self.count >= FEWEST_SEEDS and -margin < self.both.low and self.both.high < margin
 
 
-def differences(before: Sequence[Scores], after: Sequence[Scores], draws: Draws | None = None) -> dict[str, Difference]:
+def differences(
+    before: Sequence[Scores], after: Sequence[Scores], bootstrap: Bootstrap | None = None
+) -> dict[str, Difference]:
     """After less before, by measure; place i of both is one seed's run, and all runs are of the same queries.
 
     Raises ScoringError where they are not, or where those are of one person only.
     """
-    draws = draws or Draws()
-    people = compare(_together(before), _together(after), draws).changes
+    bootstrap = bootstrap or Bootstrap()
+    people = compare_scores(_together(before), _together(after), bootstrap).changes
     found = {}
-    for name in MEASURES:
+    for name in METRICS:
         of_seeds = [
             getattr(one.summary(), name) - getattr(other.summary(), name)
             for one, other in zip(after, before, strict=True)
         ]
-        found[name] = Difference(people[name], _over_seeds(of_seeds, draws.level), len(of_seeds))
+        found[name] = Difference(people[name], _over_seeds(of_seeds, bootstrap.level), len(of_seeds))
     return found
 
 

@@ -3,12 +3,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
-from reid_runtime.scoring.bootstrap import Draws, Interval
+from reid_runtime.scoring.bootstrap import Bootstrap, Interval
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.ranking import Scores
 from training.ablation.stats import Difference, differences, t_quantile
 
-DRAWS = Draws(count=200)
+DRAWS = Bootstrap(count=200)
 
 
 def scores(precisions, people):

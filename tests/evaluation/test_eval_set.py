@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from reid_runtime.errors import DatasetError
-from reid_runtime.evaluation import Settings, evaluate
+from reid_runtime.evaluation import EvalSettings, evaluate
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.plain import read_plain
@@ -23,12 +23,12 @@ from ..scoring.layouts import miniatures
 def test_what_cannot_be_scored_is_not_embedded(tiny, tmp_path, names, said):
     miniatures.touch(tmp_path, *names)
     with pytest.raises(ScoringError, match=said):
-        evaluate(tiny, read_plain(tmp_path), lambda: pytest.fail("a picture was embedded"))
+        evaluate(tiny, read_plain(tmp_path), lambda: pytest.fail("an image was embedded"))
 
 
 def test_multi_query_without_further_crops_is_told(tiny, market):
     with pytest.raises(DatasetError, match=r"multi-query needs further crops.*gt_bbox"):
-        evaluate(tiny, read_market(market), settings=Settings(multi_query=True))
+        evaluate(tiny, read_market(market), settings=EvalSettings(multi_query=True))
 
 
 def test_a_person_search_without_answers_is_not_embedded(tiny, search):
