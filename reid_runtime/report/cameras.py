@@ -9,10 +9,10 @@ from reid_runtime.scoring.camera_pairs import score_camera_pairs
 
 def camera_pairs(evaluation: Evaluation) -> str:
     """The table, or a sentence on why there is none."""
-    task = evaluation.eval_set
-    if task.search is not None:
-        return "<p>A person search does not look at cameras.</p>"
-    pairs = score_camera_pairs(evaluation.query_vectors, task.query, evaluation.gallery_vectors, task.gallery)
+    eval_set = evaluation.eval_set
+    if eval_set.search is not None:
+        return "<p>Person search ignores cameras.</p>"
+    pairs = score_camera_pairs(evaluation.query_vectors, eval_set.query, evaluation.gallery_vectors, eval_set.gallery)
     head = "".join(f'<th scope="col">camera {camera}</th>' for camera in pairs.gallery_cameras.tolist())
     lines = []
     for camera, means, counts in zip(
@@ -20,12 +20,12 @@ def camera_pairs(evaluation: Evaluation) -> str:
     ):
         cells = "".join(_cell(float(mean), int(count)) for mean, count in zip(means, counts, strict=True))
         lines.append(f'<tr><th scope="row">camera {camera}</th>{cells}</tr>')
-    before = " Re-ranking looks at the whole gallery at once: these are the numbers before it." * (
+    rerank = " These numbers are before re-ranking, which takes the gallery of all cameras." * (
         evaluation.settings.rerank is not None
     )
     return (
-        "<p>mAP (finite-sum) in % of one camera's queries among what another camera saw, and below it how many "
-        f"queries these are. A camera has no right answers to its own queries that count.{before}</p>"
+        "<p>mAP (finite-sum) in % of one camera's queries against the gallery of another camera, with the number of "
+        f"queries below. The protocol ignores right answers under the query's own camera.{rerank}</p>"
         '<div class="scroll"><table class="pairs"><thead>'
         f'<tr><th class="corner" scope="col"><span>query</span> <span>gallery</span></th>{head}</tr>'
         f"</thead><tbody>{''.join(lines)}</tbody></table></div>"

@@ -46,14 +46,8 @@ def cmc_curve(scores: Scores) -> str:
         )
     numbers = table(["rank", "%"], [[str(rank), percent(curve[rank - 1])] for rank in range(1, length + 1)])
     summary = "; ".join(f"rank {rank}: {percent(curve[rank - 1])} %" for rank in marked)
-    return (
-        _figure(
-            parts,
-            f"CMC curve. {summary}",
-            "CMC: queries with a right answer up to a rank, in %.",
-        )
-        + f"<details><summary>The numbers of the curve</summary>{numbers}</details>"
-    )
+    figure = _figure(parts, f"CMC curve. {summary}", "CMC: share of queries with a right answer up to a rank, in %.")
+    return f"{figure}<details><summary>The curve as a table</summary>{numbers}</details>"
 
 
 def precision_histogram(scores: Scores) -> str:
@@ -63,17 +57,17 @@ def precision_histogram(scores: Scores) -> str:
     slot = (_WIDTH - _LEFT - _RIGHT) / 10
     base = _HEIGHT - _BOTTOM
     parts = [_line(_LEFT, base, _WIDTH - _RIGHT, base, "grid")]
-    for place, count in enumerate(counts.tolist()):
+    for decile, count in enumerate(counts.tolist()):
         height = count / most * (base - _TOP - 14)
-        left = _LEFT + place * slot
-        place_and_size = f'x="{left + 3:.1f}" y="{base - height:.1f}" width="{slot - 6:.1f}" height="{height:.1f}"'
-        parts.append(f'<rect class="bar" {place_and_size}/>')
+        left = _LEFT + decile * slot
+        box = f'x="{left + 3:.1f}" y="{base - height:.1f}" width="{slot - 6:.1f}" height="{height:.1f}"'
+        parts.append(f'<rect class="bar" {box}/>')
         parts.append(_text(left + slot / 2, base - height - 6, f"{count:,}", "middle", "value" if count else ""))
-        parts.append(_text(left, base + 20, f"{place * 10}", "middle"))
+        parts.append(_text(left, base + 20, f"{decile * 10}", "middle"))
     parts.append(_text(_WIDTH - _RIGHT, base + 20, "100", "middle"))
     parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, "average precision, %", "middle"))
-    told = "; ".join(f"{10 * place} to {10 * place + 10} %: {count}" for place, count in enumerate(counts.tolist()))
-    return _figure(parts, f"Queries by average precision. {told}", "Queries by their average precision (finite-sum).")
+    summary = "; ".join(f"{10 * decile} to {10 * decile + 10} %: {n}" for decile, n in enumerate(counts.tolist()))
+    return _figure(parts, f"Queries by average precision. {summary}", "Queries by average precision (finite-sum).")
 
 
 def _figure(parts: list[str], label: str, caption: str) -> str:

@@ -13,13 +13,13 @@ _BOX = (104, 208)
 """The largest width and height of a kept crop: twice what the page shows, for dense displays."""
 
 
-def crop_image(items: Entries, row: int, text: str) -> str:
-    """An `img` of an item, a tracklet's middle frame; without pixels a box that says so. `text` is its `alt`."""
-    pictures = items.pictures[row]
-    if not pictures:
-        return f'<div class="absent" role="img" aria-label="{escaped(text)}">no picture</div>'
+def crop_image(entries: Entries, row: int, text: str) -> str:
+    """An `img` of an entry, of a tracklet its middle frame; without pixels a box that says so. `text` is its `alt`."""
+    images = entries.images[row]
+    if not images:
+        return f'<div class="absent" role="img" aria-label="{escaped(text)}">no image</div>'
     try:
-        pixels = pictures[len(pictures) // 2].load()
+        pixels = images[len(images) // 2].load()
         image = Image.fromarray(pixels)
     except (ImageError, ValueError):  # gone since it was embedded
         return f'<div class="absent" role="img" aria-label="{escaped(text)}">not readable</div>'

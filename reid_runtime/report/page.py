@@ -1,4 +1,4 @@
-"""The page itself: its parts in their order, and the writing of the file."""
+"""The page of an evaluation: its sections in their order, and the writing of the file."""
 
 from importlib import resources
 from pathlib import Path
@@ -13,47 +13,47 @@ from reid_runtime.report.ranked import ranked_lists
 from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Interval
 
 _HEADLINE = "map_finite_sum"
-"""The measure whose tile comes first."""
+"""The metric whose tile comes first."""
 
 
 def check_report(path: Path, force: bool) -> None:
-    """Find out before the work starts whether the page can be written; raises StorageError."""
+    """Raises StorageError, before the work starts, where the page cannot be written."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise StorageError(f"{path}: expected a name that ends in .html")
     ensure_writable(path, force)
 
 
 def write_report(path: Path, evaluation: Evaluation, force: bool = False) -> None:
-    """Write the page of an evaluation, whole or not at all; raises StorageError."""
+    """Write the page of an evaluation, all of it or nothing; raises StorageError."""
     check_report(path, force)
     text = page(evaluation)
     try:
-        with atomic_write(path) as beside:
-            beside.write_text(text, encoding="utf-8")
+        with atomic_write(path) as tmp_path:
+            tmp_path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error}") from error
 
 
 def page(evaluation: Evaluation) -> str:
     """The HTML of an evaluation; the same evaluation gives the same text."""
-    task, scores = evaluation.eval_set, evaluation.scores
+    eval_set, scores = evaluation.eval_set, evaluation.scores
     style = resources.files("reid_runtime.report").joinpath("style.css").read_text(encoding="utf-8")
-    left_out = scores.describe_without_answer(task.query.ids)
+    left_out = scores.describe_without_answer(eval_set.query.ids)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escaped(task.dataset)}: {escaped(evaluation.model)}</title>
+<title>{escaped(eval_set.dataset)}: {escaped(evaluation.model)}</title>
 <link rel="icon" href="data:,">
 <style>
 {style}</style>
 </head>
 <body>
 <header class="top">
-<p class="kind">Person re-identification, evaluated</p>
-<h1>{escaped(task.dataset)}</h1>
+<p class="kind">Person re-identification: evaluation</p>
+<h1>{escaped(eval_set.dataset)}</h1>
 {_facts(evaluation)}
 </header>
 <main>
@@ -63,24 +63,24 @@ def page(evaluation: Evaluation) -> str:
 {"" if left_out is None else f'<p class="notice"><b>Left out:</b> {escaped(left_out)}.</p>'}
 </section>
 <section aria-labelledby="curves">
-<h2 id="curves">How far down the right answers are</h2>
+<h2 id="curves">Ranks and precision</h2>
 <div class="charts"><div>{cmc_curve(scores)}</div><div>{precision_histogram(scores)}</div></div>
 </section>
 <section aria-labelledby="queries">
-<h2 id="queries">What queries found</h2>
-<p>By average precision, of different people where there are enough. A right answer is marked ✓ in a solid
-frame, a wrong one ✗ in a broken frame; what the protocol ignores is not in the lists.</p>
+<h2 id="queries">Ranked lists</h2>
+<p>Queries are chosen by average precision, each of another person where there are enough people. A right answer has
+a ✓ and a solid frame, a wrong one a ✗ and a dashed frame. Entries that the protocol ignores are not listed.</p>
 {ranked_lists(evaluation)}
 </section>
 <section aria-labelledby="cameras">
-<h2 id="cameras">From camera to camera</h2>
+<h2 id="cameras">Pairs of cameras</h2>
 {camera_pairs(evaluation)}
 </section>
 </main>
 <footer>
 <p>{escaped(evaluation.protocol)}.</p>
-<p>mAP (finite-sum) is the mean of the precision at each right answer; mAP (trapezoid) the area under the
-precision-recall curve, as Market-1501's own code measures it. The two do not compare.</p>
+<p>mAP (finite-sum) is the mean of the precision at each right answer. mAP (trapezoid) is the area under the
+precision-recall curve, as Market-1501's own code measures it. Do not compare one with the other.</p>
 </footer>
 </body>
 </html>
@@ -110,22 +110,22 @@ def _tiles(evaluation: Evaluation) -> str:
         _tile(METRICS[key], report[key], None if intervals is None else intervals[key])
         for key in sorted(METRICS, key=lambda key: key != _HEADLINE)
     )
-    told = (
-        "All queries are of one person: there are no intervals."
+    note = (
+        "There are no intervals: all queries are of one person."
         if intervals is None
-        else f"Bars are {100 * Bootstrap().level:.0f} % intervals, drawn {Bootstrap().count:,} times over the "
-        f"{evaluation.people:,} people."
+        else f"The bars are {100 * Bootstrap().level:.0f} % intervals of a bootstrap over {evaluation.people:,} people "
+        f"({Bootstrap().count:,} draws)."
     )
-    return f'<ul class="tiles">{tiles}</ul><p class="aside">{told}</p>'
+    return f'<ul class="tiles">{tiles}</ul><p class="aside">{note}</p>'
 
 
-def _tile(measure: str, value: float, interval: Interval | None) -> str:
-    title, _, kind = measure.rstrip(")").partition(" (")
+def _tile(metric: str, value: float, interval: Interval | None) -> str:
+    title, _, kind = metric.rstrip(")").partition(" (")
     bar = ""
     if interval is not None:
-        places = f"--low:{interval.low:.4f};--high:{interval.high:.4f};--at:{value:.4f}"
+        style = f"--low:{interval.low:.4f};--high:{interval.high:.4f};--at:{value:.4f}"
         bar = (
-            f'<span class="range" style="{places}" aria-hidden="true"><i></i><b></b></span>'
+            f'<span class="range" style="{style}" aria-hidden="true"><i></i><b></b></span>'
             f'<span class="between">{percent(interval.low)} to {percent(interval.high)}</span>'
         )
     return (

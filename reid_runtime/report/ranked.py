@@ -1,4 +1,4 @@
-"""What the best, the median and the worst queries found."""
+"""The ranked lists of the best, the median and the worst queries."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from reid_runtime.scoring.ranking import Scores
 
 _QUERIES = 4
 """How many of each kind are shown, at most."""
-_FOUND = 10
-"""How many gallery items of each."""
+_LENGTH = 10
+"""How many gallery entries of each query are shown."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Rows of queries, none of them twice."""
+    """Rows of queries, each at most once."""
 
     best: list[int]
     median: list[int]
@@ -41,22 +41,22 @@ def choose(scores: Scores, answers: Integers) -> Choice:
     return Choice(best, sorted(median, key=order.tolist().index), worst)
 
 
-def _answers(task: EvalSet) -> Integers:
+def _answers(eval_set: EvalSet) -> Integers:
     """(Q,) how many right answers each query has."""
-    if task.search is not None:
-        return np.array([one.answers.size for one in task.search.tasks], dtype=np.int64)
-    people, cameras = task.gallery.identities, task.gallery.cameras
-    pairs = zip(task.query.identities, task.query.cameras, strict=True)
-    counts = [np.count_nonzero((people == identity) & (cameras != camera)) for identity, camera in pairs]
+    if eval_set.search is not None:
+        return np.array([task.answers.size for task in eval_set.search.tasks], dtype=np.int64)
+    identities, cameras = eval_set.gallery.identities, eval_set.gallery.cameras
+    pairs = zip(eval_set.query.identities, eval_set.query.cameras, strict=True)
+    counts = [np.count_nonzero((identities == identity) & (cameras != camera)) for identity, camera in pairs]
     return np.array(counts, dtype=np.int64)
 
 
-def _without(rows: Integers, others: list[int]) -> Integers:
-    return rows[~np.isin(rows, others)]
+def _without(rows: Integers, excluded: list[int]) -> Integers:
+    return rows[~np.isin(rows, excluded)]
 
 
 def _spread(rows: Integers, identities: Integers, count: int) -> list[int]:
-    """The first rows of different people; then, where there are too few people, the first of the others."""
+    """The first row of each person, up to `count`; where there are fewer people, the first further rows too."""
     _, first = np.unique(identities[rows], return_index=True)
     different = rows[np.sort(first)][:count]
     spread: list[int] = np.concatenate([different, _without(rows, different.tolist())])[:count].tolist()
@@ -64,7 +64,7 @@ def _spread(rows: Integers, identities: Integers, count: int) -> list[int]:
 
 
 def ranked_lists(evaluation: Evaluation) -> str:
-    """The three groups of queries, each with the items that it found first."""
+    """The three groups of queries, each with the gallery entries that rank first."""
     chosen = choose(evaluation.scores, _answers(evaluation.eval_set))
     groups = (("Best", chosen.best), ("Median", chosen.median), ("Worst", chosen.worst))
     return "".join(
@@ -75,26 +75,26 @@ def ranked_lists(evaluation: Evaluation) -> str:
 
 
 def _query(evaluation: Evaluation, row: int) -> str:
-    task, scores = evaluation.eval_set, evaluation.scores
-    found, right = evaluation.ranked(row, _FOUND)
+    query, gallery, scores = evaluation.eval_set.query, evaluation.eval_set.gallery, evaluation.scores
+    ranked, right = evaluation.ranked(row, _LENGTH)
     hit = int(scores.first_hit[row])
     facts = f"AP {percent(float(scores.ap_finite_sum[row]))} %, " + (
         f"first right answer at rank {hit:,}" if hit else "no right answer found"
     )
-    items = "".join(
-        _item(task.gallery, int(item), rank, bool(is_right))
-        for rank, (item, is_right) in enumerate(zip(found, right, strict=True), 1)
+    entries = "".join(
+        _entry(gallery, int(entry), rank, bool(is_right))
+        for rank, (entry, is_right) in enumerate(zip(ranked, right, strict=True), 1)
     )
     return (
-        f'<article class="query"><header><h4>{_who(task.query, row)}</h4><p>{facts}</p>'
-        f'<p class="name">{escaped(task.query.ids[row])}</p></header>'
-        f'<div class="row"><figure class="crop asked">{crop_image(task.query, row, _alt(task.query, row, "query"))}'
-        f'<figcaption><span class="mark">query</span>{_labels(task.query, row)}</figcaption></figure>'
-        f'<ol class="found">{items}</ol></div></article>'
+        f'<article class="query"><header><h4>{_identity(query, row)}</h4><p>{facts}</p>'
+        f'<p class="name">{escaped(query.ids[row])}</p></header>'
+        f'<div class="row"><figure class="crop query-crop">{crop_image(query, row, _alt(query, row, "query"))}'
+        f'<figcaption><span class="mark">query</span>{_labels(query, row)}</figcaption></figure>'
+        f'<ol class="ranked">{entries}</ol></div></article>'
     )
 
 
-def _item(gallery: Entries, row: int, rank: int, right: bool) -> str:
+def _entry(gallery: Entries, row: int, rank: int, right: bool) -> str:
     word, sign = ("right", "✓") if right else ("wrong", "✗")
     alt = _alt(gallery, row, f"rank {rank}, {word}")
     return (
@@ -104,14 +104,15 @@ def _item(gallery: Entries, row: int, rank: int, right: bool) -> str:
     )
 
 
-def _labels(items: Entries, row: int) -> str:
-    return f'<span class="who">{_who(items, row)}</span><span>camera {int(items.cameras[row])}</span>'
+def _labels(entries: Entries, row: int) -> str:
+    camera = int(entries.cameras[row])
+    return f'<span class="identity">{_identity(entries, row)}</span><span>camera {camera}</span>'
 
 
-def _who(items: Entries, row: int) -> str:
-    identity = int(items.identities[row])
+def _identity(entries: Entries, row: int) -> str:
+    identity = int(entries.identities[row])
     return "distractor" if identity == DISTRACTOR else f"identity {identity}"
 
 
-def _alt(items: Entries, row: int, begin: str) -> str:
-    return f"{begin}: {_who(items, row)}, camera {int(items.cameras[row])}"
+def _alt(entries: Entries, row: int, prefix: str) -> str:
+    return f"{prefix}: {_identity(entries, row)}, camera {int(entries.cameras[row])}"

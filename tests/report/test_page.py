@@ -1,4 +1,4 @@
-"""The page as a reader's browser sees it: its structure by the standard library's parser, its words and its numbers."""
+"""The page of an evaluation as the standard library's parser reads it: structure, words and numbers."""
 
 import base64
 import dataclasses
@@ -90,7 +90,7 @@ def parsed(evaluation):
     return Page(page(evaluation))
 
 
-def test_nothing_comes_from_outside_and_nothing_is_a_script(evaluation, parsed):
+def test_no_external_resource_and_no_script(evaluation, parsed):
     for element in parsed.elements:
         assert element["tag"] not in ("script", "iframe", "object", "embed", "base")
         assert not [name for name in element if name.startswith("on")]
@@ -102,12 +102,12 @@ def test_nothing_comes_from_outside_and_nothing_is_a_script(evaluation, parsed):
     assert "http" not in page(evaluation)
 
 
-def test_the_page_says_what_it_is(parsed, evaluation):
+def test_title_headings_and_facts(parsed, evaluation):
     assert parsed.all("html")[0]["lang"] == "en"
     assert parsed.all("h1")[0]["text"] == "street <&> square"
     assert parsed.all("title")[0]["text"] == "street <&> square: tiny.onnx"
     assert [one["text"] for one in parsed.all("h2")] == [
-        "Scores", "How far down the right answers are", "What queries found", "From camera to camera",
+        "Scores", "Ranks and precision", "Ranked lists", "Pairs of cameras",
     ]  # fmt: skip
     assert evaluation.contract_id in parsed.text
     assert "15 of 16, of 5 people" in parsed.text
@@ -160,7 +160,7 @@ def test_ranked_lists_are_those_of_the_evaluation(parsed, evaluation, folder):
         assert [one["class"] == "right" for one in found] == right.tolist()
 
 
-def test_right_and_wrong_are_told_in_words_signs_and_frames(parsed):
+def test_right_and_wrong_differ_in_word_sign_and_frame(parsed):
     for item in (one for one in parsed.all("li") if one.get("class") in ("right", "wrong")):
         sign = {"right": "✓", "wrong": "✗"}[item["class"]]
         assert re.match(rf"{sign} \d+ {item['class']}(identity \d+|distractor)camera \d", item["text"])
@@ -169,7 +169,7 @@ def test_right_and_wrong_are_told_in_words_signs_and_frames(parsed):
     assert not re.search(r"\.right img[^}]*dashed", style)
 
 
-def test_crops_are_small_pictures_with_words(parsed):
+def test_crops_are_small_and_have_alt_texts(parsed):
     images = parsed.all("img")
     assert len(images) == 12 * 11
     sizes = set()
@@ -218,14 +218,14 @@ def test_the_same_evaluation_gives_the_same_page(evaluation):
     assert page(evaluation) == page(evaluation)
 
 
-def test_vectors_without_pictures_have_a_page(tiny, folder):
+def test_vectors_without_images_have_a_page(tiny, folder):
     rows = embed_eval_set(tiny, eval_set_of(read_market(folder)))
     parsed = Page(page(score_rows(eval_set_of_rows(rows, "saved"), rows, "m")))
     assert parsed.all("img") == []
-    assert {one["text"] for one in parsed.all("div", "absent")} == {"no picture"}
+    assert {one["text"] for one in parsed.all("div", "absent")} == {"no image"}
 
 
-def test_a_picture_that_is_gone_leaves_the_page_whole(tiny, folder, tmp_path):
+def test_missing_images_leave_gaps_in_the_page(tiny, folder, tmp_path):
     for split in ("query", "bounding_box_test"):
         (tmp_path / split).mkdir()
         for path in (folder / split).iterdir():
@@ -242,7 +242,7 @@ def test_a_person_search_has_a_page(tiny, tmp_path):
     pytest.importorskip("scipy.io", reason="the miniature holds MATLAB files")
     miniatures.prw(tmp_path)
     parsed = Page(page(evaluate(tiny, read_prw(paint(tmp_path, 140, 300)))))
-    assert "A person search does not look at cameras." in parsed.text
+    assert "Person search ignores cameras." in parsed.text
     assert all(one["height"] == "80" for one in parsed.all("img")[:1]), "the box and not the frame"
     assert {one["class"] for one in parsed.all("li") if "class" in one} == {"right", "wrong"}
 
@@ -251,7 +251,7 @@ def test_reranked_pages_say_so(tiny, folder):
     evaluation = evaluate(tiny, read_market(folder), settings=EvalSettings(rerank=RerankSettings(3, 2)))
     text = Page(page(evaluation)).text
     assert "single query, re-ranked" in text
-    assert "these are the numbers before it" in text
+    assert "These numbers are before re-ranking" in text
 
 
 def scores_of(precisions, identities, valid=None):
@@ -279,7 +279,7 @@ def test_few_queries_are_shown_once_each(count):
     assert len(shown) == len(set(shown)) == min(count, 3 * max(1, count // 3))
 
 
-def test_the_file_is_whole_or_not_there(evaluation, tmp_path, monkeypatch):
+def test_page_is_written_atomically(evaluation, tmp_path, monkeypatch):
     write_report(tmp_path / "a.html", evaluation)
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == page(evaluation)
     with pytest.raises(StorageError, match="exists and is not overwritten"):
@@ -294,7 +294,7 @@ def test_the_file_is_whole_or_not_there(evaluation, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
 
 
-def test_where_no_page_can_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+def test_check_report_refuses_what_cannot_be_written(tmp_path, monkeypatch):
     check_report(tmp_path / "a.html", force=False)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "x.html").mkdir()
