@@ -1,4 +1,4 @@
-"""Embedder: the one door. Pictures of people go in, unit vectors come out, row i for input i."""
+"""Embedder: images of people go in, unit vectors come out, row i for input i."""
 
 from __future__ import annotations  # help() and editors show the aliases by name, not what they stand for
 
@@ -36,28 +36,29 @@ from reid_runtime.vectors import UNIT_TOLERANCE, Vectors
 _LOG = logging.getLogger(__name__)
 
 _BOXES = 1024
-"""Boxes that `embed_boxes` cuts out and resizes before they are embedded: what a long list of frames costs."""
+"""Boxes that are cut out and resized before they are embedded: the memory that a long list of frames takes."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one image of a stream: a unit vector, or the error that kept it from having one."""
+    """One image of a stream: its unit vector, or the error why it has none."""
 
     index: int
-    """Its place in the input, from 0."""
+    """The image's number in the input, from 0."""
     source: Any
-    """The input itself where it is a path, else None: a stream does not keep its pictures alive."""
+    """The input itself where it is a path, else None: a stream does not keep its images alive."""
     vector: Vectors | None
-    """(D,) float32 of unit length."""
+    """(D,) float32 of unit length; None where there is an error."""
     error: ImageError | None
+    """Why the image cannot be used; None where it has a vector."""
     width: int = 0
     height: int = 0
-    """Pixels of the picture as it was read, after its EXIF orientation; 0 where it could not be."""
+    """Pixels of the image as it was read, after its EXIF orientation; 0 where it could not be read."""
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A picture that is ready for its batch, or its error."""
+    """An image that is resized for its batch, or its error."""
 
     source: Any
     pixels: Pixels | None
@@ -77,18 +78,24 @@ def default_model() -> Path:
 
 
 class Embedder:
-    """A model, ready to embed. Threads may share one; it keeps no state between calls but a count."""
+    """A model, ready to embed. Threads may share one; between calls it keeps nothing but the count of empty boxes.
+
+    Attributes:
+        contract: What the model promises; `contract.contract_id` names the embedding space of its vectors.
+        artefact_id: Digest of the model file, or of the TensorRT engine that was built from it: `sha256:…`.
+        backend: The engine and its device; `backend.name` says which.
+        path: The model file.
+        drift: How far the vectors are from float32's, as `load` measured it; None on devices that compute in float32.
+        empty_boxes: How many boxes without pixels `embed_boxes` and `embed_frames` have met.
+    """
 
     def __init__(self, backend: Backend, contract: Contract, path: Path, threads: int | None = None) -> None:
-        """Use `Embedder.load`; this is for a Backend of your own, whose pictures `threads` threads decode."""
+        """Use `Embedder.load`; this is for a Backend of your own, for which `threads` threads decode images."""
         self.backend, self.contract, self.path = backend, contract, path
         self._threads = threads or os.cpu_count() or 1
         self.artefact_id: str = getattr(backend, "artefact_id", None) or artefact_digest(path)
-        """The model file's `artefact_digest`; of a TensorRT engine that was built from it, the engine's own."""
         self.drift: Agreement | None = None
-        """What separates its vectors from float32's, as `load` measured it; None on devices that compute in that."""
         self.empty_boxes = 0
-        """How many boxes without pixels `embed_boxes` has met; each gave a zero row."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -103,25 +110,31 @@ class Embedder:
         cuda_graphs: int = 0,
         fallback: str | os.PathLike[str] | None = None,
     ) -> Embedder:
-        """Load a model: an ONNX file with its contract inside, or the embedded default.
+        """Load a model, which takes seconds; TensorRT's first engine of a model takes minutes.
 
-        device: "cpu" and "cuda" (in float32: TF32 is off) are ONNX Runtime's. "openvino" runs ONNX and OpenVINO's own
-        .xml on the CPU; "openvino-bf16" does so in bfloat16, for a second load's time in which it measures `drift`
-        and logs it as a warning. "auto" chooses what the file and the machine allow; `backend.name` and the log of
-        `reid_runtime` say which, and why not CUDA where that was installed and failed.
-        "tensorrt" builds an engine of the ONNX file, which takes minutes, or finds the one that it built before; it
-        takes engines (.engine) as well.
-        contract: a JSON file that states the contract of a model that carries none.
-        threads: CPU threads of an inference call, and as many that decode and resize meanwhile; None uses every core.
-        trust_engine: run a TensorRT engine that nothing vouches for; an engine is code, and whoever made it decides
-        what this process does.
-        cuda_graphs: how many CUDA graphs TensorRT keeps for each thread, one a shape; worth it for small batches of few
-        shapes.
-        fallback: an ONNX file of the same model, run by ONNX Runtime CUDA where no profile of a TensorRT engine takes
-        a shape; without it that is a BackendError.
+        Args:
+            model: An ONNX file with its contract inside, OpenVINO's .xml, or a TensorRT engine; None for the default
+                model.
+            device: "cpu" and "cuda" (in float32: TF32 is off) run in ONNX Runtime. "openvino" runs on the CPU, and
+                "openvino-bf16" does so in bfloat16, which takes a second load to measure and log `drift`. "tensorrt"
+                builds an engine of the ONNX file, or finds the one that it built before. "auto" chooses what the file
+                and the machine allow; `backend.name` and the log of `reid_runtime` say which and why.
+            contract: A JSON file that states the contract of a model that carries none.
+            threads: CPU threads of an inference call, and as many that decode and resize meanwhile; None for all
+                cores.
+            trust_engine: Run a TensorRT engine that was not built here. An engine is code: whoever made it decides
+                what this process does.
+            cuda_graphs: How many CUDA graphs TensorRT keeps for each thread, one a shape; worth it for small batches
+                of few shapes.
+            fallback: An ONNX file of the same model, which ONNX Runtime CUDA runs for shapes that no profile of a
+                TensorRT engine takes; without it such a shape is a BackendError.
 
-        Raises BackendError for a device, package or file that cannot be used (it never falls back in silence)
-        and ContractError for a missing, damaged or doubly stated contract.
+        Returns:
+            The embedder.
+
+        Raises:
+            BackendError: For a device, package or file that cannot be used; another device is never taken silently.
+            ContractError: For a missing, damaged or doubly stated contract.
         """
         path = default_model() if model is None else Path(model)
         if not os.path.isfile(path):  # False where Path.is_file would raise: a name too long, a folder out of bounds
@@ -155,10 +168,18 @@ class Embedder:
         return self.contract.dimension
 
     def embed(self, images: Iterable[ImageSource], channel_order: ChannelOrder | None = None) -> Vectors:
-        """(N, D) float32, row i the unit vector of image i.
+        """Embed images of any sizes.
 
-        images: paths, bytes of files, Pillow images, or (H, W, 3) uint8 arrays with `channel_order` "rgb" or "bgr".
-        Raises ImageError with the place and name of the first picture that cannot be used; `stream` goes on instead.
+        Args:
+            images: Paths, bytes of files, Pillow images, or (H, W, 3) uint8 arrays.
+            channel_order: "rgb" or "bgr"; required for arrays, of no effect on other images.
+
+        Returns:
+            (N, D) float32 of unit length, row i for image i.
+
+        Raises:
+            ImageError: With the number and name of the first image that cannot be used; `stream` skips it instead.
+            BackendError: Where the model fails or gives what its contract does not promise.
         """
         rows = []
         for result in self.stream(images, channel_order, low_latency=False):
@@ -170,17 +191,24 @@ class Embedder:
     def stream(
         self, images: Iterable[ImageSource], channel_order: ChannelOrder | None = None, *, low_latency: bool = True
     ) -> Iterator[Result]:
-        """A Result for every image, in order, over an input of any length, in bounded memory.
+        """Embed an input of any length in bounded memory; at most two windows of 512 images are held.
 
-        Results come while the input goes on: the first after at most 24 images, and at most two windows of 512
-        images are held. A picture that cannot be used gives a Result with its error, and the stream goes on. An
-        array is copied when it is taken from the input, so a camera may fill one buffer again and again.
+        An array is copied when it is taken from the input, so a camera may fill one buffer again and again.
 
-        With low_latency=False the first results wait for a whole window as all others do. Batches then follow from
-        the images' places counted from any multiple of 512: a job that goes on at one gives the same bytes.
+        Args:
+            images: As for `embed`; a generator is read while results come.
+            channel_order: "rgb" or "bgr"; required for arrays, of no effect on other images.
+            low_latency: Give the first results after at most 24 images. With False they wait for a whole window, as
+                all others do; the batches, and so the bytes of the vectors, then depend only on the images' numbers
+                counted from any multiple of 512.
 
-        An error that is no picture's, of the input or of the model, ends the stream once the results of all windows
-        before it were given out; a model's says at which image.
+        Yields:
+            A Result for every image, in order; one that cannot be used has an error in place of a vector.
+
+        Raises:
+            ImageError: For a single image in place of several.
+            BackendError: Where the model fails, naming the image, after the results of all windows before it. An
+                error of the input itself passes through likewise.
         """
         if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or (
             isinstance(images, np.ndarray) and images.ndim != 4
@@ -195,23 +223,22 @@ class Embedder:
             index, source = numbered
             name = _path(source)
             try:
-                picture = load_image(source, channel_order)
-                height, width = picture.shape[:2]
-                return _Prepared(name, self._resized(picture), None, width, height)
+                image = load_image(source, channel_order)
+                height, width = image.shape[:2]
+                return _Prepared(name, self._resized(image), None, width, height)
             except ImageError as error:
-                # A new one: the traceback of the first keeps the picture's bytes alive for as long as the Result.
+                # A new one: the traceback of the first keeps the image's bytes alive for as long as the Result.
                 return _Prepared(name, None, ImageError(str(error)))
             except Exception as error:
                 raise ReidRuntimeError(f"{_named(index, name)}: {type(error).__name__}: {error}") from error
 
-        owned = enumerate(map(detach, images))
-        prepared = parallel_map(prepare, owned, threads=self._threads, prefetch=WINDOW)
+        prepared = parallel_map(prepare, enumerate(map(detach, images)), threads=self._threads, prefetch=WINDOW)
         index = 0
         with closing(prepared):
             for window in chunked(prepared, WINDOW, FIRST if low_latency else WINDOW):
-                pictures = [item.pixels for item in window if item.pixels is not None]
+                pixels = [item.pixels for item in window if item.pixels is not None]
                 names = [_named(index + row, item.source) for row, item in enumerate(window) if item.pixels is not None]
-                vectors = iter(self._infer(pictures, names))
+                vectors = iter(self._infer(pixels, names))
                 for item in window:
                     vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
                     yield Result(index, item.source, vector, item.error, item.width, item.height)
@@ -331,19 +358,19 @@ class Embedder:
         if first:
             warnings.warn(
                 f"{boxes} boxes have no pixels in their frame and gave zero rows; counted in Embedder.empty_boxes, "
-                "return_valid=True tells which, and this is said once",
+                "return_valid=True tells which; this warning comes once",
                 stacklevel=4,
             )
 
-    def _resized(self, picture: Pixels) -> Pixels:
-        return resize(np.ascontiguousarray(picture), self.contract.resize.shape(*picture.shape[:2]))
+    def _resized(self, image: Pixels) -> Pixels:
+        return resize(np.ascontiguousarray(image), self.contract.resize.shape(*image.shape[:2]))
 
-    def _infer(self, pictures: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
-        """Vectors of resized pictures, in their order, in batches of one shape; `names` say in errors whose."""
-        vectors = np.empty((len(pictures), self.dimension), np.float32)
-        shapes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+    def _infer(self, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
+        """Vectors of resized images, in their order, in batches of one shape; errors say which of `names`."""
+        vectors = np.empty((len(images), self.dimension), np.float32)
+        shapes = [(image.shape[0], image.shape[1]) for image in images]
         for rows in same_shape_batches(shapes, self.backend.max_batch_pixels):
-            batch = np.stack([pictures[row] for row in rows])
+            batch = np.stack([images[row] for row in rows])
             try:
                 vectors[rows] = self._checked(self.backend.run(to_model_input(batch, self.contract.input)), batch.shape)
             except BackendError as error:

@@ -29,7 +29,7 @@ Frame = Pixels | Any
 class FrameBoxes:
     """A frame, seen as RGB, and its boxes."""
 
-    picture: Pixels
+    image: Pixels
     corners: npt.NDArray[np.int64]
     """(N, 4) x1, y1, x2, y2 in pixels, inside the frame."""
     valid: Mask
@@ -38,20 +38,20 @@ class FrameBoxes:
     @classmethod
     def of(cls, frame: Pixels, boxes: npt.ArrayLike, channel_order: ChannelOrder) -> "FrameBoxes":
         """Raises ImageError for a frame or boxes of another shape or kind."""
-        picture = rgb_view(frame, channel_order)
-        corners = pixel_corners(boxes, picture.shape[0], picture.shape[1])
+        image = rgb_view(frame, channel_order)
+        corners = pixel_corners(boxes, image.shape[0], image.shape[1])
         left, top, right, bottom = corners.T
-        return cls(picture, corners, (right > left) & (bottom > top))
+        return cls(image, corners, (right > left) & (bottom > top))
 
     def crop(self, box: int) -> Pixels:
         """The pixels in a valid box, (H, W, 3), a view into the frame."""
         left, top, right, bottom = self.corners[box].tolist()
-        return self.picture[top:bottom, left:right]
+        return self.image[top:bottom, left:right]
 
 
 @dataclass(frozen=True)
 class FrameOnGpu:
-    """A frame that lies on the GPU, and its boxes; `FrameBoxes` is one on the host."""
+    """A frame in the memory of a GPU, and its boxes; `FrameBoxes` is one in the host's."""
 
     frame: Any
     channel_order: ChannelOrder
@@ -65,8 +65,8 @@ class FrameOnGpu:
         rows = np.flatnonzero(self.valid)
         left, top, right, bottom = self.corners[rows].T.tolist()
         shapes = [rule.shape(*sides) for sides in zip(np.subtract(bottom, top), np.subtract(right, left), strict=True)]
-        for places in same_shape_batches(shapes, max_pixels):
-            yield rows[places], shapes[places[0]]
+        for batch in same_shape_batches(shapes, max_pixels):
+            yield rows[batch], shapes[batch[0]]
 
 
 def is_on_gpu(value: Any) -> bool:
@@ -92,8 +92,8 @@ def read_frame(frame: Any, boxes: npt.ArrayLike, channel_order: ChannelOrder) ->
         )
     if not is_on_gpu(frame):
         return FrameBoxes.of(np.asarray(frame), boxes, channel_order)
-    seen = FrameBoxes.of(np.broadcast_to(np.uint8(0), tuple(frame.shape)), boxes, channel_order)  # no pixels of its own
-    return FrameOnGpu(frame, channel_order, seen.corners, seen.valid)
+    on_host = FrameBoxes.of(np.broadcast_to(np.uint8(0), tuple(frame.shape)), boxes, channel_order)  # no pixels
+    return FrameOnGpu(frame, channel_order, on_host.corners, on_host.valid)
 
 
 def read_frames(frames: Any, boxes: Any, channel_order: ChannelOrder) -> list[FrameBoxes | FrameOnGpu]:

@@ -1,15 +1,15 @@
-"""Anything a picture may come as, to (height, width, 3) uint8 RGB; and what happens to a bad one.
+"""Decode an image from whatever it comes as to (height, width, 3) uint8 RGB, or refuse it.
 
-Decided here, once, for every caller:
+The rules, for every caller:
 
 - JPEG, PNG, BMP and WebP are read, by what the bytes say and not by the name; anything else is refused.
-- A camera's EXIF orientation is applied; EXIF that is damaged says nothing about the pixels and is passed over.
-- Palette, greyscale, bilevel and CMYK pictures become RGB. 16-bit channels keep their upper 8 bits.
+- A camera's EXIF orientation is applied; damaged EXIF says nothing about the pixels and is ignored.
+- Palette, greyscale, bilevel and CMYK images become RGB. 16-bit channels keep their upper 8 bits.
 - Transparent pixels are laid over mid-grey, which is near the mean that networks subtract.
-- Of an animation, or of a phone's JPEG with more pictures behind the first, the first frame is taken.
+- Of an animation, or of a phone's JPEG with more images behind the first, the first frame is taken.
 - More than 64 million pixels are refused before they are decoded: no crop of a person is that large.
-- A truncated, corrupt or empty file is an error and never a partly grey picture. PNG's checksums are checked;
-  JPEG, BMP and WebP have none, so damage that leaves their structure whole cannot be seen by anyone.
+- A truncated, corrupt or empty file is an error and never a partly grey image. PNG's checksums are checked;
+  JPEG, BMP and WebP have none, so damage that leaves their structure intact cannot be detected.
 """
 
 import io
@@ -37,7 +37,7 @@ ChannelOrder = Literal["rgb", "bgr"]
 
 @dataclass(frozen=True)
 class RemoteImage:
-    """A file of a store that is no disk: its bytes, or why it could not be read."""
+    """A file of a remote store: its bytes, or why it could not be read."""
 
     name: str
     content: bytes | None
@@ -45,13 +45,13 @@ class RemoteImage:
 
 
 ImageSource = str | os.PathLike[str] | bytes | RemoteImage | Image.Image | npt.NDArray[np.uint8]
-"""A path, the bytes of a file, a fetched file, a Pillow image, or an (H, W, 3) uint8 array, which must come with its
-channel order.
+"""A path, the bytes of a file, a remote file, a Pillow image, or an (H, W, 3) uint8 array, whose channel order must be
+stated.
 """
 
 MAX_PIXELS = 64_000_000
 _BACKDROP = (128, 128, 128)
-_TURNS = {
+_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -60,14 +60,21 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What stands a picture upright, by its EXIF orientation; the others need nothing."""
+"""The transposition that makes an image upright, by its EXIF orientation; the others need none."""
 
 
 def load_image(source: ImageSource, channel_order: ChannelOrder | None = None) -> Pixels:
-    """The picture as (height, width, 3) uint8 RGB.
+    """Decode an image.
 
-    `channel_order` is the channel order of an array ("rgb" or "bgr"); it is never guessed, so an array without it is an
-    ImageError, as is any picture that cannot be used. Other sources know their own order.
+    Args:
+        source: A path, the bytes of a file, a Pillow image, or an (H, W, 3) uint8 array.
+        channel_order: "rgb" or "bgr", of an array, where it is never guessed; other sources state their own.
+
+    Returns:
+        (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        ImageError: For an image that cannot be used, with the reason.
     """
     if isinstance(source, np.ndarray):
         return np.ascontiguousarray(rgb_view(source, channel_order))
@@ -106,7 +113,7 @@ def detach(source: ImageSource) -> ImageSource:
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
     if isinstance(source, Image.Image):
-        with suppress(Exception):  # its damage is told when its turn comes
+        with suppress(Exception):  # its damage is reported when it is decoded
             source.load()
     return source
 
@@ -129,7 +136,7 @@ def rgb_view(array: npt.NDArray[np.uint8], channel_order: ChannelOrder | None) -
 
 @contextmanager
 def _damage_as_image_error() -> Iterator[None]:
-    """Pillow reports damage as whatever its decoders stumble over, so all of that is this one picture's error."""
+    """Pillow reports damage as whatever its decoders stumble over, so all of that is this one image's error."""
     try:
         yield
     except ImageError:
@@ -144,12 +151,12 @@ def _damage_as_image_error() -> Iterator[None]:
 
 def _decode(file: BinaryIO) -> Pixels:
     with _damage_as_image_error():
-        start = file.read(16)
-        if not start:
+        head = file.read(16)
+        if not head:
             raise ImageError("the file is empty (0 bytes)")
-        reader = _reader(start)
+        reader = _reader(head)
         if reader is None:
-            raise ImageError("not a JPEG, PNG, BMP or WebP picture")
+            raise ImageError("not a JPEG, PNG, BMP or WebP image")
         file.seek(0)
         if reader is PngImageFile:
             with reader(file) as image:
@@ -164,7 +171,7 @@ def _decode(file: BinaryIO) -> Pixels:
 def _reader(start: bytes) -> type[ImageFile] | None:
     """Pillow's class for a file's first bytes; None where it is no format that is read here.
 
-    Called directly, because Image.open sets its own, process-wide limit on pixels and warns of pictures near it.
+    Called directly, because Image.open sets its own, process-wide limit on pixels and warns of images near it.
     """
     if start.startswith(b"\xff\xd8\xff"):
         return JpegImageFile
@@ -178,7 +185,7 @@ def _reader(start: bytes) -> type[ImageFile] | None:
 
 
 def _check_end(file: BinaryIO) -> None:
-    """Whether a JPEG comes to its end marker, looked for behind its headers, where a thumbnail has one of its own.
+    """Raises ImageError for a JPEG without its end marker, behind the headers, where a thumbnail has one of its own.
 
     That finds a file whose tail is zeros, as an interrupted download leaves it; zeros decode as pixels.
     """
@@ -193,11 +200,11 @@ def _to_rgb(image: Image.Image) -> Pixels:
     if width == 0 or height == 0:
         raise ImageError(f"expected at least one pixel, found {width}x{height}")
     image.load()
-    turn = _TURNS.get(_orientation(image))
-    if turn is not None:
-        image = image.transpose(turn)
+    transposition = _UPRIGHT.get(_orientation(image))
+    if transposition is not None:
+        image = image.transpose(transposition)
     if image.mode.startswith("I;16"):
-        # Pillow's own conversion clips at 255 where a picture needs its upper byte.
+        # Pillow's own conversion clips at 255 where an image needs its upper byte.
         image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise ImageError(f"32-bit greyscale (mode {image.mode}) has no defined range; convert it to 8 bits")
@@ -205,7 +212,7 @@ def _to_rgb(image: Image.Image) -> Pixels:
         layer = image.convert("RGBA")
         image = Image.new("RGB", layer.size, _BACKDROP)
         image.paste(layer, mask=layer.getchannel("A"))
-    # Converting what is RGB already would copy it: of a picture at the limit, 256 MB.
+    # Converting what is RGB already would copy it: of an image at the limit, 256 MB.
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 

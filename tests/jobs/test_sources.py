@@ -252,7 +252,7 @@ def test_a_file_that_a_store_has_no_more_is_that_pictures_error(store, tiny):
     first, second = tiny.stream(found.images(range(2)))
     assert (first.source, second.source) == ("memory:///sources/crops/a/1.JPG", "memory:///sources/crops/b/2.png")
     assert str(first.error).startswith("cannot be read: ")
-    assert str(second.error) == "not a JPEG, PNG, BMP or WebP picture"
+    assert str(second.error) == "not a JPEG, PNG, BMP or WebP image"
 
 
 def test_what_a_store_cannot_give(store, tree, monkeypatch):
