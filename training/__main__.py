@@ -12,6 +12,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.io.atomic import ensure_writable
 from reid_runtime.scoring.layouts.datasets import DATASETS
+from training.ablation.command import ablate
 from training.data.training_set import TrainingCrops, load_training
 from training.models import retail
 from training.postprocess import averaging, whitening
@@ -240,6 +241,8 @@ def _read(
     crops = load_training(data, layout, one_camera)
     return crops, recipe, stages.Job(weights=given, log=LogConfig(checkpoint_minutes), **rest)
 
+
+main.add_command(ablate)
 
 if __name__ == "__main__":
     run(main)

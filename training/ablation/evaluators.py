@@ -22,11 +22,11 @@ from training.run.trainer import TrainingError
 from training.run.validation import hold_out, rank_people
 
 _AT_ONCE = 2048
-"""Pictures of a data set that are in memory together."""
+"""Images of a data set that are in memory together."""
 
 
-class Judge(Protocol):
-    """What every run is scored on after its last update: the same pictures for all of them."""
+class Evaluator(Protocol):
+    """What every run is scored on after its last update: the same images for all of them."""
 
     @property
     def name(self) -> str:
@@ -47,14 +47,14 @@ class HeldOut:
     name: str = "held-out"
 
     def score(self, network: EmbeddingNetwork, rule: ResizeRule) -> Scores:
-        """Each picture a query in turn."""
+        """Each image a query in turn."""
         return rank_people(network, self.crops, rule)
 
     def describe(self) -> str:
         """Whom it scores."""
         return (
-            f"{len(self.crops.images):,} pictures of {self.crops.identities:,} people of the training split on whom "
-            "no run was trained, the same for all runs; each picture a query in turn"
+            f"{len(self.crops.images):,} images of {self.crops.identities:,} people of the training split on whom "
+            "no run was trained, the same for all runs; each image a query in turn"
         )
 
 
@@ -66,7 +66,7 @@ class QueryAndGallery:
     name: str = "test"
 
     def score(self, network: EmbeddingNetwork, rule: ResizeRule) -> Scores:
-        """Single query, by torch; raises ImageError for pictures that cannot be read."""
+        """Single query, by torch; raises ImageError for images that cannot be read."""
         query, gallery = (_embedded(network, items, rule) for items in (self.task.query, self.task.gallery))
         return score(query, self.task.query, gallery, self.task.gallery)
 
@@ -86,7 +86,7 @@ def _embedded(network: EmbeddingNetwork, items: Entries, rule: ResizeRule) -> Ve
 
 
 def hold_out_people(crops: TrainingCrops, share: float, seed: int) -> tuple[TrainingCrops, HeldOut]:
-    """(those to train on, the judge); raises TrainingError where the share makes no two people."""
+    """(those to train on, the evaluator); raises TrainingError where the share makes no two people."""
     kept, out = hold_out(crops, Validation(share=share), seed)
     if out is None:
         raise TrainingError(
@@ -97,7 +97,7 @@ def hold_out_people(crops: TrainingCrops, share: float, seed: int) -> tuple[Trai
 
 
 def query_and_gallery(root: Path, layout: str | None) -> QueryAndGallery:
-    """The judge of a data set's folder; raises DatasetError where that has no query and gallery of its own."""
+    """The evaluator of a data set's folder; raises DatasetError where that has no query and gallery of its own."""
     if layout is None and (root / MARKET_TRAIN).is_dir():
         layout = "market1501"  # as what is trained on is found
     known, splits = (dataset(layout), dataset(layout).read(root)) if layout else read_layout(root)

@@ -1,16 +1,13 @@
-"""The paper's five practices, and mining as a sixth: each a change of one choice of a recipe.
+"""The paper's five factors, and mining as a sixth: each a change of one choice of a recipe; and the paper's scores."""
 
-And what the paper measured of each, in one place.
-"""
-
-import difflib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from reid_runtime.errors import ReidRuntimeError
 from training.models.backbones import backbone
 from training.recipe import Mining, Recipe
+from training.registry import look_up
 
 Direction = Literal["better", "worse", "equal"]
 
@@ -18,15 +15,15 @@ EQUAL = 0.5
 """Points of mAP: a difference below it is called none, the paper's as well as ours."""
 
 CUT_OUT, CROP = 0.5, 0.1
-"""The shares that settings with cut-out or crops have where the recipe has none. The paper states neither."""
+"""The shares that variants with cut-out or crops have where the recipe has none. The paper states neither."""
 
 
-class PracticeError(ReidRuntimeError):
-    """A practice that nobody knows, or that leaves nothing to compare."""
+class FactorError(ReidRuntimeError):
+    """An unknown factor, or one that leaves nothing to compare."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class PaperScore:
     """Percent mAP by the paper: single query, not re-ranked; it does not say by which definition of AP."""
 
     market: float
@@ -34,31 +31,31 @@ class Measured:
     duke: float
     """On DukeMTMC-reID."""
 
-    def __sub__(self, other: "Measured") -> "Measured":
-        return Measured(self.market - other.market, self.duke - other.duke)
+    def __sub__(self, other: "PaperScore") -> "PaperScore":
+        return PaperScore(self.market - other.market, self.duke - other.duke)
 
 
-_CHOSEN = Measured(81.2, 72.9)
+_CHOSEN = PaperScore(81.2, 72.9)
 
-PAPER: dict[str, dict[str, Measured]] = {
+PAPER: dict[str, dict[str, PaperScore]] = {
     "augmentation": {
-        "none": Measured(75.9, 69.6),
-        "flip": Measured(77.2, 69.7),
-        "crop": Measured(76.8, 69.4),
+        "none": PaperScore(75.9, 69.6),
+        "flip": PaperScore(77.2, 69.7),
+        "crop": PaperScore(76.8, 69.4),
         "cut-out": _CHOSEN,
         "all": _CHOSEN,
     },
-    "size": {"256": Measured(78.2, 69.2), "416": _CHOSEN, "640": Measured(81.2, 73.1)},
-    "pooling": {"average": Measured(80.1, 71.4), "max": _CHOSEN},
-    "backbone": {"resnet50": Measured(76.3, 67.6), "resnet101": _CHOSEN, "resnet152": Measured(81.4, 74.0)},
-    "pre-training": {"no": Measured(77.1, 71.1), "yes": _CHOSEN},
+    "size": {"256": PaperScore(78.2, 69.2), "416": _CHOSEN, "640": PaperScore(81.2, 73.1)},
+    "pooling": {"average": PaperScore(80.1, 71.4), "max": _CHOSEN},
+    "backbone": {"resnet50": PaperScore(76.3, 67.6), "resnet101": _CHOSEN, "resnet152": PaperScore(81.4, 74.0)},
+    "pre-training": {"no": PaperScore(77.1, 71.1), "yes": _CHOSEN},
 }
-"""Almazán et al., Re-ID done right, arXiv 1801.05339 (2018): the ablations in its tables, by practice and setting.
+"""Almazán et al., Re-ID done right, arXiv 1801.05339 (2018): the ablations in its tables, by factor and variant.
 The paper calls hard triplets critical and has no number without them."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class Variant:
     """One choice, and the whole recipe with it."""
 
     name: str
@@ -70,54 +67,58 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Practice:
-    """One of the practices: its settings, each of which differs from the recipe in this choice alone."""
+class Factor:
+    """One choice of a recipe, and its variants, which differ in that alone."""
 
     name: str
     title: str
-    baseline: Setting
+    baseline: Variant
     """The recipe's own choice."""
-    settings: tuple[Setting, ...]
+    variants: tuple[Variant, ...]
     """All of them in the paper's order, the baseline among them."""
 
-    def label(self, setting: Setting) -> str:
-        """The setting's name among all practices', fit for a folder; the baseline is one and the same in all."""
-        if setting == self.baseline:
+    def label(self, variant: Variant) -> str:
+        """The variant's name among all factors', fit for a folder; the baseline is one and the same in all."""
+        if variant == self.baseline:
             return "baseline"
-        return f"{self.name}-{setting.name}".replace(" px", "").replace("/", "-").replace(" ", "-")
+        return f"{self.name}-{variant.name}".replace(" px", "").replace("/", "-").replace(" ", "-")
 
-    def without(self, labels: Collection[str]) -> "Practice":
-        """Without the settings of these labels; raises PracticeError where none is left besides the baseline."""
-        left = tuple(setting for setting in self.settings if self.label(setting) not in labels)
+    def without(self, labels: Collection[str]) -> "Factor":
+        """Without the variants of these labels; raises FactorError where none is left besides the baseline."""
+        left = tuple(variant for variant in self.variants if self.label(variant) not in labels)
         if len(left) < 2:
-            raise PracticeError(f"{self.name}: nothing is left to compare {self.baseline.name} with; leave out less")
-        return replace(self, settings=left)
+            raise FactorError(f"{self.name}: nothing is left to compare {self.baseline.name} with; leave out less")
+        return replace(self, variants=left)
 
-    def measured(self, setting: Setting) -> Measured | None:
-        """The paper's scores with a setting."""
-        return PAPER.get(self.name, {}).get(setting.paper)
+    def paper_score(self, variant: Variant) -> PaperScore | None:
+        """The paper's scores with a variant."""
+        return PAPER.get(self.name, {}).get(variant.paper)
 
-    def paper_difference(self, setting: Setting) -> Measured | None:
-        """By the paper: the setting less what is the baseline here; None where it has not both."""
-        own, other = self.measured(setting), self.measured(self.baseline)
+    def paper_difference(self, variant: Variant) -> PaperScore | None:
+        """By the paper: the variant less what is the baseline here; None where it has not both."""
+        own, other = self.paper_score(variant), self.paper_score(self.baseline)
         return None if own is None or other is None else own - other
 
-    def claim(self, setting: Setting) -> Direction | None:
-        """What the paper says of the setting against what is the baseline here: by both its data sets' mean."""
-        if self.name == "mining" and setting != self.baseline:
-            return "worse" if setting.recipe.ranking.mining.hardest == 0 else "better"
-        difference = self.paper_difference(setting)
+    def claim(self, variant: Variant) -> Direction | None:
+        """What the paper says of the variant against what is the baseline here: by both its data sets' mean."""
+        if self.name == "mining" and variant != self.baseline:
+            return "worse" if variant.recipe.ranking.mining.hardest == 0 else "better"
+        difference = self.paper_difference(variant)
         if difference is None:
             return None
         mean = (difference.market + difference.duke) / 2
         return "equal" if abs(mean) < EQUAL else "better" if mean > 0 else "worse"
 
 
-Make = Callable[[Recipe, Sequence[int], Sequence[str]], tuple[Setting, list[Setting]]]
-"""(recipe, sizes, backbones) to the recipe's own setting and the practice's."""
+Make = Callable[[Recipe, Sequence[int], Sequence[str]], list[Variant]]
+"""(recipe, sizes, backbones) to the factor's variants; the first is the recipe's own choice where none of them is."""
 
 
-def _augmentation(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> tuple[Setting, list[Setting]]:
+def _change(recipe: Recipe, table: str, **choices: Any) -> Recipe:
+    return replace(recipe, **{table: replace(getattr(recipe, table), **choices)})
+
+
+def _augmentation(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> list[Variant]:
     own = recipe.augmentation
     cut_out, crop = own.cut_out or CUT_OUT, own.crop or CROP
     choices = {
@@ -127,67 +128,60 @@ def _augmentation(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]
         "cut-out": (cut_out, False, 0.0),
         "all": (cut_out, True, crop),
     }
-    settings = [
-        Setting(name, replace(recipe, augmentation=replace(own, cut_out=noise, flip=flip, crop=moved)), paper=name)
-        for name, (noise, flip, moved) in choices.items()
-    ]
     used = [name for name, on in (("flip", own.flip), ("crop", own.crop), ("cut-out", own.cut_out)) if on]
-    return Setting(" and ".join(used), recipe), settings
+    return [
+        Variant(" and ".join(used), recipe),
+        *(
+            Variant(name, _change(recipe, "augmentation", cut_out=noise, flip=flip, crop=share), paper=name)
+            for name, (noise, flip, share) in choices.items()
+        ),
+    ]
 
 
-def _size(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> tuple[Setting, list[Setting]]:
+def _size(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> list[Variant]:
     own = recipe.network.size
     papers = {max(1, round(own * int(side) / 416)): side for side in PAPER["size"]}
-    settings = [
-        Setting(f"{size} px", _resized(recipe, size), paper=papers.get(size, ""))
-        for size in dict.fromkeys(sizes or papers)
+
+    def resized(size: int) -> Recipe:
+        grown = tuple(max(1, round(size / own * side)) for side in recipe.classification.sizes)
+        return _change(_change(recipe, "network", size=size), "classification", sizes=grown)
+
+    return [
+        Variant(f"{own} px", recipe, paper="416"),
+        *(Variant(f"{size} px", resized(size), paper=papers.get(size, "")) for size in dict.fromkeys(sizes or papers)),
     ]
-    return Setting(f"{own} px", recipe, paper="416"), settings
 
 
-def _resized(recipe: Recipe, size: int) -> Recipe:
-    share = size / recipe.network.size
-    grown = tuple(max(1, round(share * side)) for side in recipe.classification.sizes)
-    return replace(
-        recipe,
-        network=replace(recipe.network, size=size),
-        classification=replace(recipe.classification, sizes=grown),
-    )
-
-
-def _pooling(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> tuple[Setting, list[Setting]]:
-    settings = [
-        Setting("average", replace(recipe, network=replace(recipe.network, pooling="average")), paper="average"),
-        Setting("max", replace(recipe, network=replace(recipe.network, pooling="max")), paper="max"),
+def _pooling(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> list[Variant]:
+    return [
+        Variant(recipe.network.pooling, recipe),
+        *(Variant(name, _change(recipe, "network", pooling=name), paper=name) for name in PAPER["pooling"]),
     ]
-    return Setting(recipe.network.pooling, recipe), settings
 
 
-def _backbone(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> tuple[Setting, list[Setting]]:
-    def setting(name: str) -> Setting:
-        network = replace(recipe.network, backbone=backbone(name).name)
-        # He et al.'s own layout is a ResNet-50 too, and so is the paper's.
-        return Setting(name, replace(recipe, network=network), paper=name.removesuffix("-original"))
-
-    names = dict.fromkeys(backbones or PAPER["backbone"])
-    return setting(recipe.network.backbone), [setting(name) for name in names]
-
-
-def _pre_training(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> tuple[Setting, list[Setting]]:
-    own = Setting("yes", recipe, paper="yes")
-    return own, [Setting("no", recipe, classified=False, paper="no"), own]
+def _backbone(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> list[Variant]:
+    names = [recipe.network.backbone, *dict.fromkeys(backbones or PAPER["backbone"])]
+    # He et al.'s own layout is a ResNet-50 too, and so is the paper's.
+    return [
+        Variant(name, _change(recipe, "network", backbone=backbone(name).name), paper=name.removesuffix("-original"))
+        for name in names
+    ]
 
 
-def _mining(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> tuple[Setting, list[Setting]]:
-    def setting(name: str, hardest: int) -> Setting:
-        mining = replace(recipe.ranking.mining, hardest=hardest)
-        return Setting(name, replace(recipe, ranking=replace(recipe.ranking, mining=mining)))
-
-    settings = [setting("random", 0), setting("hard", recipe.ranking.mining.hardest or Mining().hardest)]
-    return next(one for one in settings if one.recipe == recipe), settings
+def _pre_training(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> list[Variant]:
+    own = Variant("yes", recipe, paper="yes")
+    return [own, Variant("no", recipe, classified=False, paper="no"), own]
 
 
-_PRACTICES: dict[str, tuple[str, Make]] = {
+def _mining(recipe: Recipe, sizes: Sequence[int], backbones: Sequence[str]) -> list[Variant]:
+    def variant(name: str, hardest: int) -> Variant:
+        return Variant(name, _change(recipe, "ranking", mining=replace(recipe.ranking.mining, hardest=hardest)))
+
+    own = recipe.ranking.mining.hardest
+    return [variant("hard" if own else "random", own), variant("random", 0), variant("hard", own or Mining().hardest)]
+
+
+_FACTORS: dict[str, tuple[str, Make]] = {
     "augmentation": ("Data augmentation", _augmentation),
     "size": ("Input size: the longest side", _size),
     "pooling": ("Global pooling", _pooling),
@@ -195,24 +189,27 @@ _PRACTICES: dict[str, tuple[str, Make]] = {
     "pre-training": ("Identity classification before ranking", _pre_training),
     "mining": ("Triplets", _mining),
 }
-NAMES = tuple(_PRACTICES)
+NAMES = tuple(_FACTORS)
 
 
-def practice(name: str, recipe: Recipe, sizes: Sequence[int] = (), backbones: Sequence[str] = ()) -> Practice:
-    """The practice of that name, around a recipe; raises PracticeError with the nearest name for an unknown one.
+def factor(name: str, recipe: Recipe, sizes: Sequence[int] = (), backbones: Sequence[str] = ()) -> Factor:
+    """The factor of that name, around a recipe.
 
-    `sizes` (longest sides in pixels) and `backbones` replace the paper's, which for sizes are 256/416, 1 and 640/416
-    of the recipe's. Also raises PracticeError where they leave nothing but the recipe's own choice, and BackboneError
-    for an unknown backbone.
+    Args:
+        name: One of NAMES.
+        recipe: The baseline.
+        sizes: Longest sides in pixels; empty: 256/416, 1 and 640/416 of the recipe's.
+        backbones: Names of backbones; empty: the paper's.
+
+    Raises:
+        FactorError: With the nearest name for an unknown one, and where only the recipe's own choice is left.
+        BackboneError: For an unknown backbone.
     """
-    if name not in _PRACTICES:
-        nearest = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(NAMES)}"
-        raise PracticeError(f"no practice is called {name!r}; {hint}")
-    title, make = _PRACTICES[name]
-    own, settings = make(recipe, sizes, backbones)
-    named = [setting for setting in settings if (setting.recipe, setting.classified) == (recipe, True)]
-    found = Practice(name, title, named[0], tuple(settings)) if named else Practice(name, title, own, (own, *settings))
-    if len(found.settings) < 2:
-        raise PracticeError(f"{name}: {found.baseline.name} is the recipe's own; name something to compare it with")
-    return found
+    title, make = look_up(_FACTORS, name, "factor", FactorError)
+    own, *variants = make(recipe, sizes, backbones)
+    baseline = next((one for one in variants if (one.recipe, one.classified) == (recipe, True)), None)
+    if baseline is None:
+        baseline, variants = own, [own, *variants]
+    if len(variants) < 2:
+        raise FactorError(f"{name}: {baseline.name} is the recipe's own; name something to compare it with")
+    return Factor(name, title, baseline, tuple(variants))

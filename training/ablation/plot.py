@@ -1,49 +1,41 @@
-"""differences.png: each setting's difference from the baseline with its interval, and the paper's as marks."""
+"""differences.png: each variant's difference from the baseline with its interval, and the paper's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from reid_runtime.io.atomic import atomic_write
-from reid_runtime.scoring.bootstrap import Interval
+from training.ablation.factors import Factor
+from training.ablation.results import MAP, Row
 
 _REAL, _OPEN, _PAPER = "#1f4e8c", "#7f8fa6", "#c0392b"
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A line of the plot."""
-
-    name: str
-    difference: Interval
-    """In points of mAP."""
-    real: bool
-    paper: tuple[float, float] | None
-    """The paper's points, on Market-1501 and DukeMTMC-reID."""
-
-
-def write_plot(path: Path, practices: Mapping[str, Sequence[Mark]], title: str) -> None:
-    """Draw a panel a practice, by its title, over one axis of points."""
+def write_plot(path: Path, tables: Mapping[Factor, Sequence[Row]], title: str) -> None:
+    """Draw a panel a factor over one axis of points of mAP."""
     # The figure itself, without pyplot: no window, no state that other figures of the process share.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    heights = [len(marks) + 0.8 for marks in practices.values()]
+    compared = {
+        factor: [(row, row.differences[MAP]) for row in rows if row.differences] for factor, rows in tables.items()
+    }
+    heights = [len(lines) + 0.8 for lines in compared.values()]
     figure = Figure(figsize=(8, 1.6 + 0.36 * sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(practices), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (name, marks) in zip(panels, practices.items(), strict=True):
+    panels = figure.subplots(len(compared), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (factor, lines) in zip(panels, compared.items(), strict=True):
         axes.axvline(0, color="black", linewidth=0.8)
-        for place, mark in enumerate(marks):
-            found, colour = mark.difference, _REAL if mark.real else _OPEN
-            axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
-            axes.plot(found.value, place, "o", color=colour, markersize=6)
+        for position, (row, difference) in enumerate(lines):
+            both, colour = difference.both, _REAL if difference.is_real else _OPEN
+            axes.plot([100 * both.low, 100 * both.high], [position] * 2, color=colour, lw=2.2, solid_capstyle="butt")
+            axes.plot(100 * both.value, position, "o", color=colour, markersize=6)
+            paper = row.paper_difference
             # The paper's a little below, where the interval does not hide them.
-            for value, shape in zip(mark.paper or (), "Ds", strict=False):
-                axes.plot(value, place + 0.27, shape, color=_PAPER, markerfacecolor="none", markersize=5)
-        axes.set_yticks(range(len(marks)), [mark.name for mark in marks])
-        axes.set_ylim(len(marks) - 0.4, -0.6)
-        axes.set_title(name, loc="left", fontsize=10)
+            for value, shape in zip((paper.market, paper.duke) if paper else (), "Ds", strict=False):
+                axes.plot(value, position + 0.27, shape, color=_PAPER, markerfacecolor="none", markersize=5)
+        axes.set_yticks(range(len(lines)), [row.variant.name for row, _ in lines])
+        axes.set_ylim(len(lines) - 0.4, -0.6)
+        axes.set_title(f"{factor.title}; baseline: {factor.baseline.name}", loc="left", fontsize=10)
         axes.grid(axis="x", alpha=0.3)
     panels[-1].set_xlabel("points of mAP (finite-sum) from the baseline")
     legend = [

@@ -1,4 +1,4 @@
-"""The difference between two settings that were trained with several seeds: how sure it is, and of what.
+"""The difference between two variants that were trained with several seeds: how sure it is, and of what.
 
 Two things vary: the people who are scored, and what training makes of a seed. Each has its own interval. Over people:
 percentiles of the bootstrap of `reid_runtime.scoring.bootstrap`, each person's queries of all seeds together, paired.
@@ -10,9 +10,9 @@ Construction of confidence limits about effect measures, 2008).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Interval, compare_scores
 from reid_runtime.scoring.ranking import Scores
@@ -23,7 +23,7 @@ FEWEST_SEEDS = 3
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one measure between two settings, and its interval: over people, over seeds, and over both."""
+    """Of one measure between two variants, and its interval: over people, over seeds, and over both."""
 
     people: Interval
     seeds: Interval | None
@@ -74,18 +74,8 @@ def _over_seeds(values: Sequence[float], level: float) -> Interval | None:
     if len(values) < 2:
         return None
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    reach = error * t_quantile(len(values) - 1, level)
+    reach = error * float(student_t.ppf((1 + level) / 2, len(values) - 1))
     return Interval(mean, mean - reach, mean + reach)
-
-
-@cache
-def t_quantile(freedom: int, level: float) -> float:
-    """What the size of Student's t with so many degrees of freedom stays below with probability `level`."""
-    # With t = sqrt(freedom) tan(angle) the density becomes cos(angle) ** (freedom - 1), and its range finite.
-    angles = np.linspace(0, math.pi / 2, 20_001)
-    density = np.cos(angles) ** (freedom - 1)
-    mass = np.cumsum(density) - (density + density[0]) / 2
-    return math.sqrt(freedom) * math.tan(float(np.interp(level * mass[-1], mass, angles)))
 
 
 def _together(runs: Sequence[Scores]) -> Scores:

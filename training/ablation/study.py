@@ -1,4 +1,4 @@
-"""An ablation's runs: every setting with every seed, each in a folder of its own, and what each scored.
+"""An ablation's runs: every variant with every seed, each in a folder of its own, and what each scored.
 
     FOLDER/ablation.json                        what it is an ablation of; another is refused
     FOLDER/seed-1/classified/baseline/          a run of identity classification
@@ -23,8 +23,8 @@ import torch
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write
 from reid_runtime.scoring.ranking import Scores
-from training.ablation.evaluators import Judge
-from training.ablation.factors import Practice, Setting
+from training.ablation.evaluators import Evaluator
+from training.ablation.factors import Factor, Variant
 from training.config import differing
 from training.data.training_set import TrainingCrops
 from training.models.backbones import backbone
@@ -53,10 +53,10 @@ class Ablation:
     """What every run is trained on."""
     recipe: Recipe
     """The baseline's, with the budget in it; its seed is the first."""
-    practices: tuple[Practice, ...]
+    factors: tuple[Factor, ...]
     seeds: int
     """How many, from the recipe's own on."""
-    judge: Judge
+    evaluator: Evaluator
     weights: dict[str, Weights]
     """ImageNet weights by backbone."""
     terms: str
@@ -64,13 +64,13 @@ class Ablation:
     log: LogConfig = field(default_factory=LogConfig)
 
     @property
-    def settings(self) -> dict[str, Setting]:
-        """All settings by label, the baseline once and first."""
-        labelled = {"baseline": Setting("baseline", self.recipe)}
-        for practice in self.practices:
-            for setting in practice.settings:
-                if setting != practice.baseline:
-                    labelled[practice.label(setting)] = setting
+    def variants(self) -> dict[str, Variant]:
+        """All variants by label, the baseline once and first."""
+        labelled = {"baseline": Variant("baseline", self.recipe)}
+        for factor in self.factors:
+            for variant in factor.variants:
+                if variant != factor.baseline:
+                    labelled[factor.label(variant)] = variant
         return labelled
 
     @property
@@ -80,11 +80,11 @@ class Ablation:
 
     @property
     def scored(self) -> int:
-        """How many runs in the folder have been scored, of whatever setting."""
+        """How many runs in the folder have been scored, of whatever variant."""
         return len(list(self.folder.glob(f"seed-*/ranked/*/{SCORES}")))
 
     def run(self, report: Callable[[Sequence[int]], None]) -> None:
-        """Make every run that is not there; after each seed `report` gets those for which all settings are done.
+        """Make every run that is not there; after each seed `report` gets those for which all variants are done.
 
         Before anything is trained it raises AblationError for a backbone without weights and for a folder with
         another ablation, and BackboneError for weights that do not fit; later, what the stages raise.
@@ -92,8 +92,8 @@ class Ablation:
         self._check_weights()
         self._take_folder()
         for seed in self.all_seeds:
-            for label, setting in self.settings.items():
-                self._measure(label, setting, seed)
+            for label, variant in self.variants.items():
+                self._measure(label, variant, seed)
             report(range(self.recipe.seed, seed + 1))
 
     def scores(self, label: str, seed: int) -> Scores:
@@ -109,26 +109,26 @@ class Ablation:
     def _ranked(self, label: str, seed: int) -> Path:
         return self.folder / f"seed-{seed}" / "ranked" / label
 
-    def _measure(self, label: str, setting: Setting, seed: int) -> None:
+    def _measure(self, label: str, variant: Variant, seed: int) -> None:
         folder = self._ranked(label, seed)
         if (folder / SCORES).exists():
             return
-        start = self._classified(label, setting, seed) if setting.classified else None
-        recipe = replace(setting.recipe, seed=seed)
+        start = self._classified(label, variant, seed) if variant.classified else None
+        recipe = replace(variant.recipe, seed=seed)
         weights = self.weights[recipe.network.backbone] if start is None else None
         if not (folder / FINAL).exists():
             click.echo(f"seed {seed}, {label}: ranking", err=True)
             stages.rank(self.crops, recipe, self._job(folder, weights, start))
         network = read_checkpoint(folder / FINAL).network().to(torch.device(self.device))
-        scores = self.judge.score(network, recipe.network.rule)
+        scores = self.evaluator.score(network, recipe.network.rule)
         with atomic_write(folder / SCORES) as beside, open(beside, "wb") as file:
             np.savez(file, **vars(scores))
         # Of no more use, and with the optimiser's memory two to three times the model.
         (folder / LAST).unlink(missing_ok=True)
 
-    def _classified(self, label: str, setting: Setting, seed: int) -> Path:
+    def _classified(self, label: str, variant: Variant, seed: int) -> Path:
         """The model of identity classification that this ranking starts from: the baseline's, where it is the same."""
-        recipe = _of_classification(setting.recipe)
+        recipe = _of_classification(variant.recipe)
         if recipe == _of_classification(self.recipe):
             label = "baseline"
         folder = self.folder / f"seed-{seed}" / "classified" / label
@@ -145,7 +145,7 @@ class Ablation:
     def _check_weights(self) -> None:
         """Raises AblationError for a backbone without weights, BackboneError for weights that are not its own, and
         FixedPartError where the recipe's fixed parts are another backbone's."""
-        for name in dict.fromkeys(setting.recipe.network.backbone for setting in self.settings.values()):
+        for name in dict.fromkeys(variant.recipe.network.backbone for variant in self.variants.values()):
             if name not in self.weights:
                 raise AblationError(
                     f"there are no weights for {name!r}: pass --weights {name}=FILE, or --weights imagenet for the "
@@ -162,7 +162,7 @@ class Ablation:
         plan = self._plan()
         if found is not None:
             other = differing({key: plan[key] for key in ("recipe", "scored_on", "data")}, found)
-            # More seeds, settings and backbones go on: each run depends on its own alone.
+            # More seeds, variants and backbones go on: each run depends on its own alone.
             known = found["weights"]
             other += [
                 f"weights.{name}" for name, digest in plan["weights"].items() if known.get(name, digest) != digest
@@ -184,7 +184,7 @@ class Ablation:
             "format": FORMAT,
             "recipe": self.recipe.as_dict(),
             "seeds": self.seeds,
-            "scored_on": {self.judge.name: self.judge.describe()},
+            "scored_on": {self.evaluator.name: self.evaluator.describe()},
             "data": self.crops.digest,
             "weights": {name: _digest(weights) for name, weights in self.weights.items()},
         }

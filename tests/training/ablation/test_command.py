@@ -20,8 +20,8 @@ from reid_runtime.errors import DatasetError, ReidRuntimeError
 from reid_runtime.images.resize import LongestSide, resize
 from reid_runtime.scoring.labels import Labels
 from reid_runtime.scoring.ranking import score
-from training.ablation.command import main
-from training.ablation.factors import PracticeError
+from training.ablation.command import ablate as main
+from training.ablation.factors import FactorError
 from training.ablation.study import AblationError
 from training.models.backbones import BACKBONES
 from training.models.base import BackboneError
@@ -52,7 +52,7 @@ learning_rate = 0.3
 triplets_together = 4
 mining = { pool = 20, hardest = 5 }
 """
-CHOICES = ("--practice", "pooling", "--practice", "pre-training", "--practice", "mining")
+CHOICES = ("--factor", "pooling", "--factor", "pre-training", "--factor", "mining")
 BUDGET = ("--updates", 2, "--classification-epochs", 2, "--seeds", 2, "--held-out", 0.375)
 
 
@@ -90,7 +90,7 @@ def prepared(tmp_path_factory):
 def quiet(monkeypatch, tiny_backbone):
     """The tiny backbone; no plots, which take longer than the training; one thread, so that sums have one order."""
     monkeypatch.setattr("training.run.trainer.write_plots", lambda folder: None)
-    monkeypatch.setattr("training.ablation.study.report.write_plot", lambda path, marks, title: None)
+    monkeypatch.setattr("training.ablation.report.write_plot", lambda path, tables, title: None)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -184,7 +184,7 @@ def test_the_report_is_of_the_scores_that_were_kept(whole):
             with np.load(whole / f"seed-{seed}" / "ranked" / label / "scores.npz") as file:
                 assert len(np.unique(file["identities"])) == 3
                 kept[label, seed] = file["ap_finite_sum"].mean()
-    random = next(row for row in raw["practices"]["mining"] if row["setting"] == "random")
+    random = next(row for row in raw["factors"]["mining"] if row["variant"] == "random")
     assert [run["map_finite_sum"] for run in random["runs"]] == [kept["mining-random", seed] for seed in (5, 6)]
     expected = np.mean([kept["mining-random", seed] - kept["baseline", seed] for seed in (5, 6)])
     difference = random["differences"]["map_finite_sum"]
@@ -198,7 +198,7 @@ def test_the_report_is_of_the_scores_that_were_kept(whole):
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     assert cells[5:] == ["80.1 / 71.4", "-1.1 / -1.5, worse", "not resolved"]
     assert cells[1].startswith(
-        f"{100 * np.mean([run['map_finite_sum'] for run in raw['practices']['pooling'][0]['runs']]):.1f} ± "
+        f"{100 * np.mean([run['map_finite_sum'] for run in raw['factors']['pooling'][0]['runs']]):.1f} ± "
     )
     assert "| max (baseline) |" in text
     assert "3 people of the training split on whom no run was trained" in text
@@ -244,13 +244,13 @@ def test_a_killed_ablation_goes_on_and_repeats_nothing(whole, people, prepared, 
     assert not list(tmp_path.glob("seed-*/*/*/last.safetensors")), "what is done is not kept twice"
 
 
-def test_it_grows_by_seeds_and_practices_and_nothing_else(people, prepared, tmp_path, quiet):
+def test_it_grows_by_seeds_and_factors_and_nothing_else(people, prepared, tmp_path, quiet):
     one = (*BUDGET[:4], "--seeds", 1, *BUDGET[6:])
-    mining, flip = ("--practice", "mining"), ("--practice", "augmentation")
+    mining, flip = ("--factor", "mining"), ("--factor", "augmentation")
     ablate(prepared, people, tmp_path, budget=one, choices=mining)
     first = sorted(tmp_path.glob("seed-*/ranked/*/scores.npz"))
     made = [path.stat().st_mtime_ns for path in first]
-    ablate(prepared, people, tmp_path, budget=BUDGET, choices=(*mining, "--practice", "pooling"))
+    ablate(prepared, people, tmp_path, budget=BUDGET, choices=(*mining, "--factor", "pooling"))
     assert [path.stat().st_mtime_ns for path in first] == made
     assert len(list(tmp_path.glob("seed-*/ranked/*/scores.npz"))) == 6
     for other, budget in (
@@ -274,7 +274,7 @@ def test_on_test_everybody_is_trained_on_and_query_and_gallery_are_scored_once_a
     data = tmp_path / "data"
     for split, views in (("train", 2), ("query", 1), ("gallery", 2)):
         write(data / split, 4, views=views)
-    choices = ("--practice", "mining")
+    choices = ("--factor", "mining")
     result = ablate(prepared, data, tmp_path / "out", "--on", "test", choices=choices)
     assert result.exit_code == 0, result.output
     raw = report(tmp_path / "out")
@@ -304,9 +304,9 @@ def test_on_test_everybody_is_trained_on_and_query_and_gallery_are_scored_once_a
 @pytest.mark.parametrize(
     ("more", "error", "said"),
     [
-        (("--practice", "poling"), PracticeError, "did you mean 'pooling'"),
-        (("--practice", "backbone"), AblationError, "no weights for 'resnet50'.*--weights resnet50=FILE"),
-        (("--practice", "backbone", "--backbone", "resnet-18"), BackboneError, "did you mean 'resnet18'"),
+        (("--factor", "poling"), FactorError, "did you mean 'pooling'"),
+        (("--factor", "backbone"), AblationError, "no weights for 'resnet50'.*--weights resnet50=FILE"),
+        (("--factor", "backbone", "--backbone", "resnet-18"), BackboneError, "did you mean 'resnet18'"),
         (("--held-out", "0.1"), TrainingError, "raise --held-out"),
         (("--on", "test"), DatasetError, "no query and gallery besides"),
         (("--weights", "tinny=x"), BackboneError, "no backbone is called 'tinny'; did you mean 'tiny'"),
@@ -319,7 +319,7 @@ def test_what_cannot_be_done_is_told_before_anything_is_trained(more, error, sai
 
 
 def test_weights_that_do_not_fit_are_told_before_the_first_run_and_not_after_hours(people, prepared, tmp_path, quiet):
-    choices = ("--practice", "backbone", "--backbone", "resnet18")
+    choices = ("--factor", "backbone", "--backbone", "resnet18")
     weights = ("--weights", f"resnet18={prepared / 'imagenet.safetensors'}")
     with pytest.raises(BackboneError, match=r"lacks .* of resnet18's tensors"):
         ablate(prepared, people, tmp_path / "out", *weights, choices=choices)
@@ -335,7 +335,7 @@ def test_weights_that_do_not_fit_are_told_before_the_first_run_and_not_after_hou
         (("--size", "0"), "--size"),
         (("--held-out", "0"), "--held-out"),
         (("--without", "pooling-gem"), "expected one of mining-random"),
-        (("--size", "24"), "--size is for the practice size"),
+        (("--size", "24"), "--size is for the factor size"),
         (("--weights", "imagenet.safetensors"), "says twice what tiny begins with"),
     ],
 )
@@ -353,11 +353,11 @@ def test_fixed_parts_of_another_backbone_are_told_before_the_first_run(people, p
 
 
 def test_a_folder_from_before_a_choice_was_there_goes_on(people, prepared, tmp_path, quiet):
-    assert ablate(prepared, people, tmp_path, choices=("--practice", "pooling")).exit_code == 0
+    assert ablate(prepared, people, tmp_path, choices=("--factor", "pooling")).exit_code == 0
     plan = json.loads((tmp_path / "ablation.json").read_text())
     del plan["recipe"]["fixed"]
     (tmp_path / "ablation.json").write_text(json.dumps(plan))
-    assert ablate(prepared, people, tmp_path, choices=("--practice", "pooling")).exit_code == 0
+    assert ablate(prepared, people, tmp_path, choices=("--factor", "pooling")).exit_code == 0
 
 
 def test_a_folder_with_something_else_under_the_plans_name_is_refused(people, prepared, tmp_path, quiet):
@@ -410,8 +410,8 @@ def test_killed_again_and_again_it_ends_with_the_same_report(whole, people, prep
     assert report(tmp_path) == report(whole)
 
 
-def test_the_help_names_every_practice(tiny_backbone):
+def test_the_help_names_every_factor(tiny_backbone):
     told = CliRunner().invoke(main, ["--help"]).output
     for name in ("augmentation", "size", "pooling", "backbone", "pre-training", "mining"):
         assert f"  {name} " in told
-    assert issubclass(PracticeError, ReidRuntimeError)
+    assert issubclass(FactorError, ReidRuntimeError)

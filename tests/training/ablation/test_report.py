@@ -6,8 +6,9 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from reid_runtime.scoring.bootstrap import Interval
 from reid_runtime.scoring.ranking import Summary
-from training.ablation.factors import practice
-from training.ablation.report import Row, _line
+from training.ablation.factors import factor
+from training.ablation.report import _line
+from training.ablation.results import Row
 from training.ablation.stats import Difference
 from training.recipe import Recipe
 
@@ -17,12 +18,12 @@ def row(low, high, claim, seeds=3):
     value = (low + high) / 200
     people = Interval(value, value - 1e-6, value + 1e-6)
     found = Difference(people, Interval(value, low / 100, high / 100), seeds)
-    pooling = practice("pooling", Recipe())
+    pooling = factor("pooling", Recipe())
     summary = Summary(0.9, 0.9, 0.9, 0.7, 0.69, 0.4, 10, 10, 20)
     runs = (summary, replace(summary, map_finite_sum=0.72))
-    setting = pooling.settings[0]
+    variant = pooling.variants[0]
     differences = {"map_finite_sum": found}
-    return Row(setting, runs, differences, pooling.measured(setting), pooling.paper_difference(setting), claim)
+    return Row(variant, runs, differences, pooling.paper_score(variant), pooling.paper_difference(variant), claim)
 
 
 @pytest.mark.parametrize(
