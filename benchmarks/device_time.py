@@ -76,7 +76,7 @@ def _tensorrt(backend: TensorRTBackend, batch: Array, stream: int, stack: ExitSt
     execution = Execution(backend._pool.loaded, cuda, profile, stream)
     stack.callback(execution.release)
     stack.callback(cuda.synchronize, stream)
-    staged, address = lane.staged.at_least(batch.nbytes), lane.input.at_least(batch.nbytes)
+    staged, address = lane.staged.reserve(batch.nbytes), lane.input.reserve(batch.nbytes)
     staged[:] = np.ascontiguousarray(batch).reshape(-1).view(np.uint8)
     cuda.upload(address, staged, stream)
     execution.prepare(lane, batch.shape, address)

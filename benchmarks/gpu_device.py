@@ -47,14 +47,14 @@ class Bench:
         buffer = DeviceBuffer(self.cuda)
         self._stack.callback(buffer.release)
         self._stack.callback(self.cuda.synchronize, self.stream)
-        return buffer.at_least(size)
+        return buffer.reserve(size)
 
     def pinned(self, size: int) -> npt.NDArray[np.uint8]:
         """New page-locked memory."""
         buffer = PinnedBuffer(self.cuda)
         self._stack.callback(buffer.release)
         self._stack.callback(self.cuda.synchronize, self.stream)
-        return buffer.at_least(size)
+        return buffer.reserve(size)
 
     def done(self, queue: Callable[..., None], *arguments: Any) -> None:
         """Queue something on the stream and wait for it."""

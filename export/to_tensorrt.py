@@ -16,8 +16,8 @@ from export.gate import EXAMPLES, FLOAT16_GATE, INT8_GATE, read_crops
 from export.parity import Bounds, Embed, Probe, require_parity
 from reid_runtime.backends.cuda.driver import NoGpuError, find_gpu
 from reid_runtime.backends.onnx import OnnxBackend
-from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, finished, requested, write_engine
-from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, sidecar_path
+from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, plan_build
+from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, sidecar_path, write_engine
 from reid_runtime.backends.tensorrt.module import import_tensorrt
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.backends.tensorrt.progress import Progress
@@ -148,10 +148,10 @@ def export_engine(
     contract = contract_of(onnx, stated)
     bounds_of(contract, onnx)  # minutes of building come before they are needed
     profiles = profiles_for(contract.resize, batches, None if folder is None else shapes_in(folder, contract.resize))
-    request, wanted = requested(trt, onnx, contract, profiles, options)
+    request, planned = plan_build(trt, onnx, contract, profiles, options)
     with progress_bar() as progress:
-        built = EngineCache().build(trt, request, progress)
-    engine = compared(finished(wanted, built), onnx)
+        built = EngineCache().build(trt, request, planned, progress)
+    engine = compared(built, onnx)
     write_engine(path, engine)
     return engine
 

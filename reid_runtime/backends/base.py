@@ -62,7 +62,7 @@ class CropBackend(Backend, Protocol):
         channel_order: ChannelOrder,
         corners: npt.NDArray[np.int64],
         shape: tuple[int, int],
-        wanted: InputFormat,
+        form: InputFormat,
     ) -> npt.NDArray[np.float32]:
         """The crops at `corners`, all resized to `shape`, to (N, D) float32."""
 

@@ -143,7 +143,7 @@ class OnnxBackend:
 def _load_cuda(onnxruntime: ModuleType) -> str:
     """Load the CUDA libraries that came with pip, which ONNX Runtime does not look for by itself.
 
-    Gives what it said of those it did not find, as the end of a message: its own error names no library.
+    Gives its output about those it did not find, as the end of a message: its own error names no library.
     """
     from reid_runtime.backends.cuda.driver import missing_gpu
 
@@ -153,7 +153,7 @@ def _load_cuda(onnxruntime: ModuleType) -> str:
             f"device 'cuda' was asked for, and there is {reason}: install NVIDIA's driver, or in a container pass the "
             "GPU on (docker run --gpus all)"
         )
-    said = io.StringIO()
-    with redirect_stdout(said):
+    output = io.StringIO()
+    with redirect_stdout(output):
         onnxruntime.preload_dlls()
-    return f" ({' '.join(said.getvalue().split())})" if said.getvalue() else ""
+    return f" ({' '.join(output.getvalue().split())})" if output.getvalue() else ""

@@ -130,8 +130,8 @@ def _check_bfloat16(capabilities: list[str]) -> None:
 
 def _carried_contract(model: Any) -> str | None:
     """The contract that an ONNX file carries in its metadata, as OpenVINO hands that on."""
-    place = ["framework", METADATA_KEY]
-    return str(model.get_rt_info(place).value) if model.has_rt_info(place) else None
+    key = ["framework", METADATA_KEY]
+    return str(model.get_rt_info(key).value) if model.has_rt_info(key) else None
 
 
 def _free_batch(openvino: ModuleType, model: Any) -> bool:

@@ -33,7 +33,7 @@ def open_cuda(provider: str | None = None) -> Cuda:
 def _opened(provider: str) -> Cuda:
     """One for the process: it retains the primary context and keeps the kernels that it compiled."""
     if provider == "pycuda":
-        from reid_runtime.backends.cuda.with_pycuda import PyCuda
+        from reid_runtime.backends.cuda.pycuda import PyCuda
 
         return PyCuda()
     from reid_runtime.backends.cuda.bindings import CudaBindings

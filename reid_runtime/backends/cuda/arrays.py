@@ -1,4 +1,4 @@
-"""Arrays that others made on the GPU (torch, CuPy, JAX, PyCUDA), read where they lie, in the order of their streams.
+"""Arrays on the GPU of other libraries (torch, CuPy, JAX, PyCUDA), read without a copy, in the order of their streams.
 
 DLPack comes first where an object speaks both: its producer makes our stream wait for the work that fills the array
 (https://dmlc.github.io/dlpack/latest/python_spec.html). Through the CUDA array interface, version 3, we wait for the

@@ -17,13 +17,13 @@ MAX_SHARED = 48 * 1024
 class Cuda(Protocol):
     """The primary context of one GPU: the one that torch, CuPy and TensorRT use too.
 
-    All calls but `current` need the context to be current in the calling thread; any failure is a BackendError in
-    CUDA's own words. Addresses and handles come from this object and go back to it; nothing is freed by itself.
+    All calls but `current` need the context to be current in the calling thread; any failure is a BackendError with
+    CUDA's own reason. Addresses and handles come from this object and go back to it; nothing is freed by itself.
     """
 
     name: str
     """Provider and GPU, for people."""
-    captures: bool
+    captures_graphs: bool
     """Whether CUDA graphs can be captured; where not, the five methods of graphs raise BackendError."""
 
     def current(self) -> AbstractContextManager[None]:
@@ -36,7 +36,7 @@ class Cuda(Protocol):
         """Give back what `allocate` gave; nothing that is queued may use it."""
 
     def allocate_pinned(self, size: int) -> Bytes:
-        """`size` bytes of page-locked host memory, which copies need to run beside the host."""
+        """`size` bytes of page-locked host memory, which copies need to run while the host works."""
 
     def free_pinned(self, memory: Bytes) -> None:
         """Give back what `allocate_pinned` gave; the array must not be touched after."""
@@ -74,7 +74,7 @@ class Cuda(Protocol):
     def wait(self, stream: int, event: int) -> None:
         """What is queued on `stream` from here on waits for the mark."""
 
-    def wait_here(self, event: int) -> None:
+    def synchronize_event(self, event: int) -> None:
         """Wait on the host for the mark; returns at once where it was never set."""
 
     def begin_capture(self, stream: int) -> None:

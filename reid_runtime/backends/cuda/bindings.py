@@ -18,7 +18,7 @@ from reid_runtime.errors import BackendError, MissingBackendError
 class CudaBindings:
     """`Cuda` through the driver's API; NVRTC compiles the kernels."""
 
-    captures = True
+    captures_graphs = True
 
     def __init__(self) -> None:
         """GPU 0; raises MissingBackendError where the package, the driver or the GPU is missing."""
@@ -32,7 +32,7 @@ class CudaBindings:
         try:
             _checked(driver, driver.cuInit(0))
             self._device = _checked(driver, driver.cuDeviceGet(0))
-        except Exception as error:  # a library that cannot be loaded is told by an error of the bindings' own
+        except Exception as error:  # the bindings have an error of their own for a library that cannot be loaded
             raise MissingBackendError(f"cuda-bindings finds no usable NVIDIA driver and GPU: {error}") from error
         self._context = self._call(driver.cuDevicePrimaryCtxRetain, self._device)
         gpu = self._call(driver.cuDeviceGetName, 256, self._device).split(b"\0")[0].decode()
@@ -105,7 +105,7 @@ class CudaBindings:
     def wait(self, stream: int, event: int) -> None:
         self._call(self._driver.cuStreamWaitEvent, stream, event, 0)
 
-    def wait_here(self, event: int) -> None:
+    def synchronize_event(self, event: int) -> None:
         self._call(self._driver.cuEventSynchronize, event)
 
     def begin_capture(self, stream: int) -> None:
@@ -135,19 +135,19 @@ class CudaBindings:
     def compile(self, source: str, function: str) -> int:
         with self._lock:
             if (source, function) not in self._kernels:
-                module = self._call(self._driver.cuModuleLoadData, compiled(source, self._architecture()))
-                found = self._call(self._driver.cuModuleGetFunction, module, function.encode())
-                self._kernels[source, function] = found
+                module = self._call(self._driver.cuModuleLoadData, compile_kernel(source, self._architecture()))
+                kernel = self._call(self._driver.cuModuleGetFunction, module, function.encode())
+                self._kernels[source, function] = kernel
             return int(self._kernels[source, function])
 
     def _architecture(self) -> int:
         """The GPU's compute capability: 86 for 8.6."""
-        wanted = self._driver.CUdevice_attribute
+        attributes = self._driver.CUdevice_attribute
         major, minor = (
             self._call(self._driver.cuDeviceGetAttribute, attribute, self._device)
             for attribute in (
-                wanted.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-                wanted.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+                attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
             )
         )
         return 10 * int(major) + int(minor)
@@ -168,7 +168,7 @@ class CudaBindings:
 
 
 def _checked(driver: Any, answer: tuple[Any, ...]) -> Any:
-    """What a call of the driver gives beside its status; RuntimeError in CUDA's words where that is a failure."""
+    """What a call of the driver gives after its status; RuntimeError with CUDA's reason where that is a failure."""
     status, *values = answer
     if status != driver.CUresult.CUDA_SUCCESS:
         words = [driver.cuGetErrorName(status)[1], driver.cuGetErrorString(status)[1]]
@@ -176,23 +176,23 @@ def _checked(driver: Any, answer: tuple[Any, ...]) -> Any:
     return values[0] if values else None
 
 
-def compiled(source: str, architecture: int) -> bytes:
+def compile_kernel(source: str, architecture: int) -> bytes:
     """A CUDA C++ source as machine code for one compute capability (86 stands for 8.6); needs no GPU.
 
     Where NVRTC is older than the GPU it is PTX of the newest that NVRTC knows, which the driver translates as it loads.
-    Raises BackendError with the compiler's own words.
+    Raises BackendError with the compiler's log.
     """
     try:
         from cuda.bindings import nvrtc
 
-        known = _ok(nvrtc, nvrtc.nvrtcGetSupportedArchs())
+        supported = _ok(nvrtc, nvrtc.nvrtcGetSupportedArchs())
         program = _ok(nvrtc, nvrtc.nvrtcCreateProgram(source.encode(), b"kernel.cu", 0, [], []))
     except Exception as error:  # the library cannot be found or loaded
         raise MissingBackendError(
             f"kernels are compiled with NVRTC, which is missing: {error}: pip install nvidia-cuda-nvrtc"
         ) from error
-    newest = max(known)
-    target = f"sm_{architecture}" if architecture in known else f"compute_{newest}"
+    newest = max(supported)
+    target = f"sm_{architecture}" if architecture in supported else f"compute_{newest}"
     options = [f"--gpu-architecture={target}".encode(), b"--fmad=false"]
     try:
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)

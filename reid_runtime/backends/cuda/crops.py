@@ -36,10 +36,10 @@ def launch_crops(
     corners: npt.NDArray[np.int32],
     boxes: int,
     shape: tuple[int, int],
-    wanted: InputFormat,
+    form: InputFormat,
     output: int,
 ) -> None:
-    """Queue the kernel: the crops of `frame` at `corners`, all resized to `shape`, as `wanted` into `output`.
+    """Queue the kernel: the crops of `frame` at `corners`, all resized to `shape`, in that form into `output`.
 
     corners: (N, 4) x1, y1, x2, y2 inside the frame, at least one pixel each; `boxes` is where they lie on the device.
     Raises ImageError for a crop that shrinks so much that its weights do not fit into a block's shared memory.
@@ -54,13 +54,13 @@ def launch_crops(
         block_x, block_y = max(1, block_x // 2), max(1, block_y // 2)
     row, column, channel = frame.strides
     first = frame.address
-    if channel_order != wanted.colour:  # the channels are read backwards
+    if channel_order != form.colour:  # the channels are read backwards
         first, channel = first + 2 * channel, -channel
     arguments: list[np.generic] = [
         *(np.uintp(first), np.int64(row), np.int64(column), np.int64(channel), np.uintp(boxes)),
         *(np.int32(height), np.int32(width), np.int32(taps_x), np.int32(taps_y), np.uintp(output)),
-        *(np.int32(wanted.layout == "NCHW"), np.int32(wanted.dtype == "float32")),
-        *(np.float32(value) for value in (wanted.scale, *wanted.mean, *wanted.deviation)),
+        *(np.int32(form.layout == "NCHW"), np.int32(form.dtype == "float32")),
+        *(np.float32(value) for value in (form.scale, *form.mean, *form.deviation)),
     ]
     grid = (math.ceil(width / block_x), math.ceil(height / block_y), len(corners))
     cuda.launch(kernel, grid, (block_x, block_y, 1), shared, stream, arguments)

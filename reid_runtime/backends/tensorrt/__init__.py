@@ -1,1 +1,1 @@
-"""TensorRT engines: cut to the shapes of real crops, built, described, kept, and not taken from strangers."""
+"""TensorRT: engines built for the shapes of real crops, cached, self-tested, trusted only where built, and run."""

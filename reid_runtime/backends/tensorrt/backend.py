@@ -20,7 +20,7 @@ from reid_runtime.backends.cuda import Cuda, open_cuda
 from reid_runtime.backends.cuda.arrays import device_array
 from reid_runtime.backends.cuda.crops import check_frame, compile_crops, launch_crops
 from reid_runtime.backends.tensorrt.engine import Engine
-from reid_runtime.backends.tensorrt.module import described, import_tensorrt
+from reid_runtime.backends.tensorrt.module import import_tensorrt, version_string
 from reid_runtime.backends.tensorrt.pool import Pool
 from reid_runtime.backends.tensorrt.profiles import Profile, Shape
 from reid_runtime.backends.tensorrt.runner import ALIGNMENT, Fill, Lane, Runner
@@ -50,18 +50,18 @@ class TensorRTBackend:
         fallback: another Backend of the same model, ONNX Runtime CUDA say, for shapes outside every profile; without
         it they are a BackendError.
 
-        Raises BackendError where there is no TensorRT, driver or GPU, and in TensorRT's words for an engine that it
-        will not load; ContractError for a fallback whose contract is another model's.
+        Raises BackendError where there is no TensorRT, driver or GPU, and, with TensorRT's reason, for an engine that
+        it will not load; ContractError for a fallback whose contract is another model's.
         """
         if fallback is not None:
             _require_one_model(engine.contract_text, fallback)
         trt = import_tensorrt()
         self._cuda = open_cuda() if cuda is None else cuda  # before any Runtime: without a driver that may crash
-        if cuda_graphs and not self._cuda.captures:
+        if cuda_graphs and not self._cuda.captures_graphs:
             raise BackendError(f"{self._cuda.name} cannot capture CUDA graphs: use cuda-bindings, or cuda_graphs=0")
         self.contract_text: str | None = engine.contract_text
         self.artefact_id = engine.digest
-        self.name = f"{described(trt)} with {self._cuda.name}"
+        self.name = f"{version_string(trt)} with {self._cuda.name}"
         self._fallback = fallback
         self._pool = Pool(trt, engine.blob, self._cuda, cuda_graphs)
         self._release = weakref.finalize(self, self._pool.close)
@@ -85,7 +85,7 @@ class TensorRTBackend:
         it lies once its own stream has filled it. Raises BackendError for a shape that no profile takes.
         """
         shape = tuple(images.shape)
-        batch, height, width = self._measured(shape)
+        batch, height, width = self._shape_of(shape)
         profile = self._profile(batch, height, width)
         if profile is None:
             if self._fallback is not None and not is_on_gpu(images):
@@ -103,15 +103,15 @@ class TensorRTBackend:
         channel_order: ChannelOrder,
         corners: npt.NDArray[np.int64],
         shape: tuple[int, int],
-        wanted: InputFormat,
+        form: InputFormat,
     ) -> Vectors:
         """The vectors, (N, D) float32, of crops of a frame on the GPU, cut and resized there.
 
         frame: (H, W, 3) uint8 in `channel_order`. corners: (N, 4) x1, y1, x2, y2 within it, N at least 1,
-        all to be resized to `shape` (height, width); `wanted` is the contract's input format.
+        all to be resized to `shape` (height, width); `form` is the contract's input format.
         """
-        if (wanted.layout == "NCHW", np.dtype(wanted.dtype)) != (self._planes, self._dtype):
-            raise BackendError(f"the contract's input is {wanted.layout} of {wanted.dtype}, the engine's another")
+        if (form.layout == "NCHW", np.dtype(form.dtype)) != (self._planes, self._dtype):
+            raise BackendError(f"the contract's input is {form.layout} of {form.dtype}, the engine's another")
         profile = self._profile(len(corners), *shape)
         if profile is None:
             raise BackendError(self._outside(len(corners), *shape))
@@ -122,7 +122,7 @@ class TensorRTBackend:
         return self._run(
             profile,
             len(corners),
-            lambda runner: self._from_frame(runner, kernel, frame, channel_order, boxes, shape, wanted),
+            lambda runner: self._from_frame(runner, kernel, frame, channel_order, boxes, shape, form),
         )
 
     def _run(self, profile: int, batch: int, source: Callable[[Runner], Fill]) -> Vectors:
@@ -134,8 +134,8 @@ class TensorRTBackend:
     def _from_host(self, runner: Runner, images: npt.NDArray[Any]) -> Fill:
         def fill(lane: Lane, part: slice) -> tuple[tuple[int, ...], int]:
             rows = images[part]
-            address = lane.input.at_least(rows.nbytes)
-            self._upload(lane, rows, address, runner.copies)  # beside the computation of the batch before
+            address = lane.input.reserve(rows.nbytes)
+            self._upload(lane, rows, address, runner.copies)  # while the batch before is computed
             self._cuda.record(lane.ready, runner.copies)
             self._cuda.wait(runner.compute, lane.ready)
             return rows.shape, address
@@ -155,7 +155,7 @@ class TensorRTBackend:
             count = part.stop - part.start
             address = array.address + part.start * image
             if address % ALIGNMENT:  # TensorRT would read it wrongly, or slowly
-                aligned = lane.input.at_least(count * image)
+                aligned = lane.input.reserve(count * image)
                 self._cuda.copy(aligned, address, count * image, runner.compute)
                 address = aligned
             return (count, *array.shape[1:]), address
@@ -170,7 +170,7 @@ class TensorRTBackend:
         channel_order: ChannelOrder,
         corners: npt.NDArray[np.int32],
         shape: tuple[int, int],
-        wanted: InputFormat,
+        form: InputFormat,
     ) -> Fill:
         array = device_array(frame, self._cuda, runner.compute)
         check_frame(array)
@@ -178,22 +178,22 @@ class TensorRTBackend:
 
         def fill(lane: Lane, part: slice) -> tuple[tuple[int, ...], int]:
             some = corners[part]
-            boxes = lane.boxes.at_least(some.nbytes)
+            boxes = lane.boxes.reserve(some.nbytes)
             self._upload(lane, some, boxes, runner.compute)
             rows = (len(some), *image)
-            address = lane.input.at_least(math.prod(rows) * self._dtype.itemsize)
-            launch_crops(self._cuda, kernel, runner.compute, array, channel_order, some, boxes, shape, wanted, address)
+            address = lane.input.reserve(math.prod(rows) * self._dtype.itemsize)
+            launch_crops(self._cuda, kernel, runner.compute, array, channel_order, some, boxes, shape, form, address)
             return rows, address
 
         return fill
 
     def _upload(self, lane: Lane, values: npt.NDArray[Any], address: int, stream: int) -> None:
         """By way of the lane's pinned memory, which is free: its last batch was waited for."""
-        staged = lane.staged.at_least(values.nbytes)
+        staged = lane.staged.reserve(values.nbytes)
         np.copyto(staged.view(values.dtype).reshape(values.shape), values)
         self._cuda.upload(address, staged, stream)
 
-    def _measured(self, shape: tuple[int, ...]) -> Shape:
+    def _shape_of(self, shape: tuple[int, ...]) -> Shape:
         if len(shape) != 4 or shape[1 if self._planes else 3] != 3 or shape[0] < 1:
             layout = "(N, 3, H, W)" if self._planes else "(N, H, W, 3)"
             raise BackendError(f"{self.name} takes batches {layout} of at least one image, found {shape}")
@@ -208,7 +208,7 @@ class TensorRTBackend:
             and profile.minimum[2] <= width <= profile.maximum[2]
             and _parts(batch, profile.minimum[0], profile.maximum[0])
         ]
-        return min(fitting, key=lambda index: _apart(self._profiles[index].optimum, height, width), default=None)
+        return min(fitting, key=lambda index: _log_ratio(self._profiles[index].optimum, height, width), default=None)
 
     def _outside(self, batch: int, height: int, width: int) -> str:
         def gap(profile: Profile) -> float:
@@ -249,7 +249,7 @@ class TensorRTBackend:
         loaded = self._pool.loaded
         return tuple(
             Profile(
-                *(self._measured(tuple(end)) for end in loaded.engine.get_tensor_profile_shape(loaded.input, index))
+                *(self._shape_of(tuple(end)) for end in loaded.engine.get_tensor_profile_shape(loaded.input, index))
             )
             for index in range(loaded.engine.num_optimization_profiles)
         )
@@ -273,5 +273,5 @@ def _parts(batch: int, smallest: int, largest: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
-def _apart(optimum: Shape, height: int, width: int) -> float:
+def _log_ratio(optimum: Shape, height: int, width: int) -> float:
     return abs(math.log(height * width / (optimum[1] * optimum[2])))

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reid_runtime.backends.cuda.driver import current_context, find_gpu, use_context
 from reid_runtime.backends.tensorrt.engine import BuildOptions
-from reid_runtime.backends.tensorrt.module import described, in_its_words, is_rtx, listening, tensorrt_log
+from reid_runtime.backends.tensorrt.module import capture_errors, format_errors, is_rtx, tensorrt_log, version_string
 from reid_runtime.backends.tensorrt.onnx_check import check_graph
 from reid_runtime.backends.tensorrt.profiles import Profile, Shape
-from reid_runtime.backends.tensorrt.progress import Progress, Watch, monitor, nothing
+from reid_runtime.backends.tensorrt.progress import BuildProgress, Progress, no_progress, progress_monitor
 from reid_runtime.errors import BackendError
 from reid_runtime.images.model_input import InputFormat
 
@@ -29,7 +29,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class Request:
+class BuildRequest:
     """What is to be built."""
 
     source: str
@@ -43,8 +43,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Built:
-    """What TensorRT made of it."""
+class BuildResult:
+    """What TensorRT built."""
 
     blob: bytes = field(repr=False)
     profiles: tuple[Profile, ...]
@@ -53,8 +53,10 @@ class Built:
     """The timing cache after the build; TensorRT-RTX keeps none."""
 
 
-def build(trt: ModuleType, request: Request, progress: Progress = nothing, timings: bytes = b"") -> Built:
-    """Build an engine, in minutes; BackendError with TensorRT's own words where it cannot.
+def build(
+    trt: ModuleType, request: BuildRequest, progress: Progress = no_progress, timings: bytes = b""
+) -> BuildResult:
+    """Build an engine, in minutes; BackendError with TensorRT's own errors where it cannot.
 
     timings: the timing cache of an earlier build, with the same TensorRT on the same kind of GPU; another is ignored.
     A KeyboardInterrupt stops the build at its next step, and so does whatever else is raised in the calling thread.
@@ -64,85 +66,86 @@ def build(trt: ModuleType, request: Request, progress: Progress = nothing, timin
         find_gpu()  # TensorRT measures kernels on the GPU that it builds for; without one its builder can crash
         if request.options.compute_capabilities:
             raise BackendError(
-                f"{described(trt)} builds for the GPU that it runs on and no other: only TensorRT-RTX takes compute "
-                "capabilities"
+                f"{version_string(trt)} builds for the GPU that it runs on and no other: only TensorRT-RTX takes "
+                "compute capabilities"
             )
-    watch = Watch(progress)
-    return _interruptible(lambda: _build(trt, request, watch, timings), watch)
+    state = BuildProgress(progress)
+    return _interruptible(lambda: _build(trt, request, state, timings), state)
 
 
-def _build(trt: ModuleType, request: Request, watch: Watch, timings: bytes) -> Built:
-    who = f"{request.source}: {described(trt)}"
-    with listening(trt) as said:
+def _build(trt: ModuleType, request: BuildRequest, state: BuildProgress, timings: bytes) -> BuildResult:
+    who = f"{request.source}: {version_string(trt)}"
+    with capture_errors(trt) as errors:
         try:
             builder = trt.Builder(tensorrt_log(trt))
             flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
             network = builder.create_network(flags)
             _parse(trt, network, request)
-            profiles = _fitted(network, request, trt)
+            profiles = _fit_profiles(network, request, trt)
             config = builder.create_builder_config()
             _set_options(trt, config, request.options)
             for profile in profiles:
                 _add_profile(builder, config, network.get_input(0), profile, request)
             if not is_rtx(trt):
                 _set_timings(config, timings)
-            progress = monitor(trt, watch)
+            progress = progress_monitor(trt, state)
             config.progress_monitor = progress
             plan = builder.build_serialized_network(network, config)
             measured = b"" if is_rtx(trt) else bytes(config.get_timing_cache().serialize())
         except BackendError:
             raise
         except Exception as error:  # the bindings raise TypeError and RuntimeError, with little in them
-            raise BackendError(f"{who} failed: {error}; {in_its_words(said)}") from error
-        if watch.failure is not None:
-            raise watch.failure
+            raise BackendError(f"{who} failed: {error}; {format_errors(errors)}") from error
+        if state.failure is not None:
+            raise state.failure
         if plan is None:
-            raise BackendError(f"{who} cannot build an engine: {in_its_words(said)}")
-        return Built(bytes(plan), profiles, measured)
+            raise BackendError(f"{who} cannot build an engine: {format_errors(errors)}")
+        return BuildResult(bytes(plan), profiles, measured)
 
 
-def _parse(trt: ModuleType, network: "tensorrt.INetworkDefinition", request: Request) -> None:
+def _parse(trt: ModuleType, network: "tensorrt.INetworkDefinition", request: BuildRequest) -> None:
     parser = trt.OnnxParser(network, tensorrt_log(trt))
     if parser.parse(request.content):
         return
-    problems = [_told(parser.get_error(index)) for index in range(parser.num_errors)]
-    raise BackendError(
-        f"{request.source}: {described(trt)} cannot take this graph: {'; '.join(problems) or 'it does not say why'}"
-    )
+    problems = [_error_text(parser.get_error(index)) for index in range(parser.num_errors)]
+    reason = "; ".join(problems) or "it does not say why"
+    raise BackendError(f"{request.source}: {version_string(trt)} cannot take this graph: {reason}")
 
 
-def _told(error: "tensorrt.ParserError") -> str:
+def _error_text(error: "tensorrt.ParserError") -> str:
     where = f"node {error.node_name()!r} ({error.node_operator()}): " if error.node_operator() else ""
-    return where + in_its_words([error.desc()])
+    return where + format_errors([error.desc()])
 
 
-def _fitted(network: "tensorrt.INetworkDefinition", request: Request, trt: ModuleType) -> tuple[Profile, ...]:
+def _fit_profiles(
+    network: "tensorrt.INetworkDefinition", request: BuildRequest, trt: ModuleType
+) -> tuple[Profile, ...]:
     """The profiles within what the graph leaves free; BackendError where the graph is not the contract's."""
-    path, wanted = request.source, request.input
+    path, form = request.source, request.input
     if network.num_inputs != 1 or network.num_outputs != 1:
         raise BackendError(
             f"{path}: expected one input and one output, found {network.num_inputs} and {network.num_outputs}"
         )
     images, vectors = network.get_input(0), network.get_output(0)
     shape = tuple(images.shape)
-    kind = {"uint8": trt.DataType.UINT8, "float32": trt.DataType.FLOAT}[wanted.dtype]
-    channels = 3 if wanted.layout == "NHWC" else 1
+    kind = {"uint8": trt.DataType.UINT8, "float32": trt.DataType.FLOAT}[form.dtype]
+    channels = 3 if form.layout == "NHWC" else 1
     if len(shape) != 4 or shape[channels] != 3 or images.dtype != kind:
         raise BackendError(
-            f"{path}: its contract says {wanted.dtype} {wanted.layout}, its graph takes {images.dtype} {shape}"
+            f"{path}: its contract says {form.dtype} {form.layout}, its graph takes {images.dtype} {shape}"
         )
     if vectors.dtype != trt.DataType.FLOAT:
         raise BackendError(f"{path}: expected vectors of float32, its graph gives {vectors.dtype}")
-    batch, height, width = (axis for place, axis in enumerate(shape) if place != channels)
+    batch, height, width = (size for axis, size in enumerate(shape) if axis != channels)
     fitted = []
     for profile in request.profiles:
         if batch != _DYNAMIC:
             profile = _with_batch(profile, batch)
         ends = (profile.minimum, profile.maximum)
-        for place, axis, name in ((1, height, "height"), (2, width, "width")):
-            if axis != _DYNAMIC and {end[place] for end in ends} != {axis}:
+        for axis, size, name in ((1, height, "height"), (2, width, "width")):
+            if size != _DYNAMIC and {end[axis] for end in ends} != {size}:
                 raise BackendError(
-                    f"{path}: its graph takes {name} {axis} and no other, the profile {profile} asks for more: the "
+                    f"{path}: its graph takes {name} {size} and no other, the profile {profile} asks for more: the "
                     "contract's resize rule must be that fixed size"
                 )
         fitted.append(profile)
@@ -171,21 +174,21 @@ def _set_options(trt: ModuleType, config: "tensorrt.IBuilderConfig", options: Bu
 
 def _set_targets(rtx: ModuleType, config: "tensorrt_rtx.IBuilderConfig", targets: Sequence[str]) -> None:
     """https://docs.nvidia.com/deeplearning/tensorrt-rtx/latest/inference-library/cpu-engines.html."""
-    known = {
+    supported = {
         f"{name[2:-1]}.{name[-1]}": capability
         for name, capability in rtx.ComputeCapability.__members__.items()
         if name.startswith("SM")
     }
-    unknown = [target for target in targets if target not in known]
+    unknown = [target for target in targets if target not in supported]
     if unknown:
         raise BackendError(
-            f"{described(rtx)} does not build for compute capability {', '.join(unknown)}: it does for "
-            f"{', '.join(known)}"
+            f"{version_string(rtx)} does not build for compute capability {', '.join(unknown)}: it does for "
+            f"{', '.join(supported)}"
         )
     config.num_compute_capabilities = len(targets)
     for index, target in enumerate(targets):
-        if not config.set_compute_capability(known[target], index):
-            raise BackendError(f"{described(rtx)} refuses compute capability {target} beside {', '.join(targets)}")
+        if not config.set_compute_capability(supported[target], index):
+            raise BackendError(f"{version_string(rtx)} refuses compute capability {target} beside {', '.join(targets)}")
 
 
 def _add_profile(
@@ -193,7 +196,7 @@ def _add_profile(
     config: "tensorrt.IBuilderConfig",
     images: "tensorrt.ITensor",
     profile: Profile,
-    request: Request,
+    request: BuildRequest,
 ) -> None:
     def axes(shape: Shape) -> tuple[int, ...]:
         return (*shape, 3) if request.input.layout == "NHWC" else (shape[0], 3, *shape[1:])
@@ -210,12 +213,12 @@ def _set_timings(config: "tensorrt.IBuilderConfig", timings: bytes) -> None:
     TensorRT-RTX has no use for it, and would look for a GPU
     (https://docs.nvidia.com/deeplearning/tensorrt-rtx/latest/getting-started/release-notes-1/1.1.html).
     """
-    known = config.create_timing_cache(timings)
-    if known is None or not config.set_timing_cache(known, ignore_mismatch=False):
+    earlier = config.create_timing_cache(timings)
+    if earlier is None or not config.set_timing_cache(earlier, ignore_mismatch=False):
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
 
-def _interruptible(work: Callable[[], _Result], watch: Watch) -> _Result:
+def _interruptible(work: Callable[[], _Result], state: BuildProgress) -> _Result:
     """The result of `work`, done in a thread of its own; what interrupts the caller cancels it.
 
     Python delivers Ctrl-C to the main thread between two instructions of Python. Inside TensorRT that would be one
@@ -229,7 +232,7 @@ def _interruptible(work: Callable[[], _Result], watch: Watch) -> _Result:
     def run() -> None:
         try:
             with working:
-                if not watch.cancelled.is_set():
+                if not state.cancelled.is_set():
                     use_context(context)
                     results.append(work())
         except BaseException as error:
@@ -241,7 +244,7 @@ def _interruptible(work: Callable[[], _Result], watch: Watch) -> _Result:
         threading.Thread(target=run, name="TensorRT build", daemon=True).start()
         ended.wait()  # not join: once interrupted, a second join would not wait
     except BaseException:
-        watch.cancelled.set()
+        state.cancelled.set()
         with working:  # whether the interrupt came before the thread's first step, or during its last
             raise
     if errors:

@@ -2,7 +2,7 @@
 
 Where no folder can be written the engine is built for this process alone, with a warning. Builds wait for each other,
 in this process and across processes: TensorRT picks kernels by measuring them, and two builds on one GPU would measure
-each other. What was built is held to the vectors that are pinned in its ONNX file before it is kept.
+each other. An engine that fails the self-test of its ONNX file is not kept.
 """
 
 import hashlib
@@ -13,29 +13,29 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
 from reid_runtime.backends.cuda.driver import NoGpuError, find_gpu
-from reid_runtime.backends.tensorrt.build import Built, Request, build
-from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, Origin, read_entry, sidecar_path, sidecar_text
+from reid_runtime.backends.tensorrt.build import BuildRequest, build
+from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, Origin, read_entry, write_engine
 from reid_runtime.backends.tensorrt.module import import_tensorrt, is_rtx
 from reid_runtime.backends.tensorrt.profiles import Batches, Profile, profiles_for
-from reid_runtime.backends.tensorrt.progress import Progress, nothing
-from reid_runtime.backends.tensorrt.selftest import proved
-from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder, note_built, require_private
+from reid_runtime.backends.tensorrt.progress import Progress, no_progress
+from reid_runtime.backends.tensorrt.selftest import check_engine
+from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder, require_private
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.io.atomic import atomic_write
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.selftest import Pinned, whole_record
 
-_NOT_YET = "not run yet"
 _LOG = logging.getLogger(__name__)
-USUAL_BATCHES, USUAL_OPTIONS = Batches(), BuildOptions()
-_one_build = threading.Lock()
+_NOT_CHECKED = "not run yet"
+DEFAULT_BATCHES, DEFAULT_OPTIONS = Batches(), BuildOptions()
+_BUILD_LOCK = threading.Lock()
 
 
 class EngineCache:
@@ -50,62 +50,67 @@ class EngineCache:
         onnx: Path,
         *,
         contract: Contract | None = None,
-        batches: Batches = USUAL_BATCHES,
+        batches: Batches = DEFAULT_BATCHES,
         shapes: Mapping[tuple[int, int], int] | None = None,
-        options: BuildOptions = USUAL_OPTIONS,
-        progress: Progress = nothing,
+        options: BuildOptions = DEFAULT_OPTIONS,
+        progress: Progress = no_progress,
         fresh: bool = False,
     ) -> Engine:
-        """The engine of an ONNX file for the TensorRT and the GPU that are here: found, or built, which takes minutes.
+        """The engine of an ONNX file for the TensorRT and the GPU that are here: read, or built, which takes minutes.
 
-        contract: stated for a file that carries none. batches, shapes: as `profiles_for` takes them.
-        fresh: build it whatever the folder has; for an engine that TensorRT itself would not deserialise.
+        An entry that is damaged, or is another's under this key, is built once more.
 
-        An entry that is damaged, or is another's under this key, is built once more. Raises BackendError for what
-        cannot be built or kept, or does not give the vectors that are pinned in the file; ContractError for a missing
-        contract.
+        Args:
+            onnx: The model file.
+            contract: Stated for a file that carries none.
+            batches: As `profiles_for` takes them.
+            shapes: As `profiles_for` takes them.
+            options: What the builder may choose.
+            progress: Told how far a build has come.
+            fresh: Build it whatever the folder has; for an engine that TensorRT itself would not deserialise.
+
+        Raises:
+            BackendError: For what cannot be built or kept, or fails the file's self-test.
+            ContractError: For a missing or doubly stated contract.
         """
         trt = import_tensorrt()
-        promised, pinned = _promises(onnx, contract)
-        request, wanted = requested(trt, onnx, promised, profiles_for(promised.resize, batches, shapes), options)
-        path = self.folder / f"{_key(trt, wanted)}.engine"
-        found = None if fresh else _stored(path, wanted)
-        if found is not None:
-            return found
-        if not self._writable():
-            return proved(finished(wanted, build_alone(trt, request, progress)), promised, pinned, onnx)
-        with self._building():
-            found = None if fresh else _stored(path, wanted)  # another process may have built it meanwhile
-            if found is not None:
-                return found
-            _LOG.info("building the TensorRT engine of %s, which takes minutes; it is kept in %s", onnx, self.folder)
-            engine = proved(finished(wanted, self._build(trt, request, progress)), promised, pinned, onnx)
-            try:
-                write_engine(path, engine)
-            except BackendError as error:  # minutes of work are not thrown away for a full disk
-                warnings.warn(f"{error}: the engine serves this process alone", stacklevel=2)
+        contract, golden = resolve_contract(onnx, contract)
+        request, planned = plan_build(trt, onnx, contract, profiles_for(contract.resize, batches, shapes), options)
+        path = self.folder / f"{_key(trt, planned)}.engine"
+        engine = None if fresh else _read_valid(path, planned)
+        if engine is not None:
+            return engine
+        writable = self._writable()
+        with self._building(writable):
+            engine = None if fresh else _read_valid(path, planned)  # another process may have built it meanwhile
+            if engine is not None:
                 return engine
-            try:
-                return read_entry(path)
-            except BackendError as error:
-                raise BackendError(f"{path} was just written and cannot be used: {error}") from error
+            where = f"it is kept in {self.folder}" if writable else "it is not kept"
+            _LOG.info("building the TensorRT engine of %s, which takes minutes; %s", onnx, where)
+            engine = self._build(trt, request, planned, progress, writable)
+            engine = check_engine(engine, contract, golden, onnx)
+            return _keep(path, engine) if writable else engine
 
-    def build(self, trt: ModuleType, request: Request, progress: Progress = nothing) -> Built:
+    def build(
+        self, trt: ModuleType, request: BuildRequest, planned: Engine, progress: Progress = no_progress
+    ) -> Engine:
         """Build one that is kept elsewhere: under the folder's lock and with its timings, if there can be a folder."""
-        if not self._writable():
-            return build_alone(trt, request, progress)
-        with self._building():
-            return self._build(trt, request, progress)
+        writable = self._writable()
+        with self._building(writable):
+            return self._build(trt, request, planned, progress, writable)
 
-    def _build(self, trt: ModuleType, request: Request, progress: Progress) -> Built:
-        if is_rtx(trt):
-            return build(trt, request, progress)
-        of_what = f"{trt.__name__}-{trt.__version__}-{find_gpu().name}"
-        path = self.folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', of_what)}.timings"
-        built = build(trt, request, progress, path.read_bytes() if path.is_file() else b"")
-        with suppress(OSError), atomic_write(path) as beside:  # without them the next build takes longer, no more
-            beside.write_bytes(built.timings)
-        return built
+    def _build(
+        self, trt: ModuleType, request: BuildRequest, planned: Engine, progress: Progress, writable: bool
+    ) -> Engine:
+        if is_rtx(trt) or not writable:
+            built = build(trt, request, progress)
+        else:
+            name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{trt.__name__}-{trt.__version__}-{find_gpu().name}")
+            path = self.folder / f"{name}.timings"
+            built = build(trt, request, progress, path.read_bytes() if path.is_file() else b"")
+            with suppress(OSError), atomic_write(path) as temporary:  # without them the next build takes longer
+                temporary.write_bytes(built.timings)
+        return replace(planned, blob=built.blob, profiles=built.profiles)
 
     def _writable(self) -> bool:
         """Make the folder; False, with a warning, where it cannot be. BackendError where others write to it."""
@@ -123,17 +128,18 @@ class EngineCache:
             return False
 
     @contextmanager
-    def _building(self) -> Iterator[None]:
-        with _one_build, _locked(self.folder / "build.lock"):
+    def _building(self, writable: bool) -> Iterator[None]:
+        """One build at a time: in this process, and among those that share the folder."""
+        with _BUILD_LOCK, _locked(self.folder / "build.lock") if writable else nullcontext():
             yield
 
 
 def contract_of(onnx: Path, stated: Contract | None = None) -> Contract:
     """The contract that an ONNX file carries, or the one stated for a file that carries none; ContractError else."""
-    return _promises(onnx, stated)[0]
+    return resolve_contract(onnx, stated)[0]
 
 
-def _promises(onnx: Path, stated: Contract | None) -> tuple[Contract, Pinned | None]:
+def resolve_contract(onnx: Path, stated: Contract | None) -> tuple[Contract, Pinned | None]:
     """The contract, and what is pinned in the file."""
     file = read_onnx_file(onnx)
     pinned = whole_record(file, onnx)
@@ -147,9 +153,9 @@ def _promises(onnx: Path, stated: Contract | None) -> tuple[Contract, Pinned | N
     return stated, pinned
 
 
-def requested(
+def plan_build(
     trt: ModuleType, onnx: Path, contract: Contract, profiles: tuple[Profile, ...], options: BuildOptions
-) -> tuple[Request, Engine]:
+) -> tuple[BuildRequest, Engine]:
     """What to ask of TensorRT here, and the engine that shall come of it, still without its bytes."""
     try:
         content = onnx.read_bytes()
@@ -163,48 +169,22 @@ def requested(
             raise
         gpu = None
     # Its scores were measured through the parent's graph, not through this engine.
-    promised = replace(contract, parent=digest, scores=(), drift=None).to_json()
-    origin = Origin(digest, trt.__name__, trt.__version__, gpu, options, _NOT_YET)
-    return Request(str(onnx), content, contract.input, profiles, options), Engine(b"", promised, profiles, origin)
+    derived = replace(contract, parent=digest, scores=(), drift=None).to_json()
+    origin = Origin(digest, trt.__name__, trt.__version__, gpu, options, _NOT_CHECKED)
+    return BuildRequest(str(onnx), content, contract.input, profiles, options), Engine(b"", derived, profiles, origin)
 
 
-def finished(wanted: Engine, built: Built) -> Engine:
-    """The engine that was wanted, now that it is built."""
-    return replace(wanted, blob=built.blob, profiles=built.profiles)
-
-
-def build_alone(trt: ModuleType, request: Request, progress: Progress) -> Built:
-    """Build with nothing kept; one at a time in this process."""
-    with _one_build:
-        return build(trt, request, progress)
-
-
-def write_engine(path: Path, engine: Engine) -> None:
-    """The engine and its sidecar, each whole, and a note that they were built here; BackendError if that fails.
-
-    A process killed between the two leaves an engine that its sidecar does not fit, which is refused.
-    """
-    text = sidecar_text(engine)
-    try:
-        with atomic_write(path) as blob, atomic_write(sidecar_path(path)) as sidecar:
-            blob.write_bytes(engine.blob)
-            sidecar.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise BackendError(f"{path} cannot be written: {error.strerror}") from error
-    note_built(text)
-
-
-def _stored(path: Path, wanted: Engine) -> Engine | None:
+def _read_valid(path: Path, planned: Engine) -> Engine | None:
     """The entry, None where there is none that can be used."""
     if not path.exists():
         return None
     require_private(path.parent)
     try:
-        found = read_entry(path)
-        assert found.origin is not None
-        assert wanted.origin is not None
-        if (found.contract_text, replace(found.origin, parity=_NOT_YET)) == (wanted.contract_text, wanted.origin):
-            return found
+        engine = read_entry(path)
+        assert engine.origin is not None
+        unchecked = replace(engine.origin, parity=_NOT_CHECKED)
+        if (engine.contract_text, unchecked) == (planned.contract_text, planned.origin):
+            return engine
         reason = f"{path} was built from something else than its name says"
     except BackendError as error:
         reason = str(error)
@@ -212,13 +192,26 @@ def _stored(path: Path, wanted: Engine) -> Engine | None:
     return None
 
 
-def _key(trt: ModuleType, wanted: Engine) -> str:
+def _keep(path: Path, engine: Engine) -> Engine:
+    """Write the entry and read it back."""
+    try:
+        write_engine(path, engine)
+    except BackendError as error:  # minutes of work are not thrown away for a full disk
+        warnings.warn(f"{error}: the engine serves this process alone", stacklevel=3)
+        return engine
+    try:
+        return read_entry(path)
+    except BackendError as error:
+        raise BackendError(f"{path} was just written and cannot be used: {error}") from error
+
+
+def _key(trt: ModuleType, planned: Engine) -> str:
     """32 hexadecimal digits of everything that the engine depends on."""
-    assert wanted.origin is not None
+    assert planned.origin is not None
     facts = {
-        "contract": wanted.contract_text,
-        "origin": asdict(wanted.origin),
-        "profiles": [asdict(profile) for profile in wanted.profiles],
+        "contract": planned.contract_text,
+        "origin": asdict(planned.origin),
+        "profiles": [asdict(profile) for profile in planned.profiles],
         "packages": _packages(trt),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
@@ -226,8 +219,8 @@ def _key(trt: ModuleType, wanted: Engine) -> str:
 
 def _packages(trt: ModuleType) -> list[str]:
     """TensorRT's distributions: their names say for which CUDA they are made (`tensorrt_cu13-11.4.0.106.dist-info`)."""
-    place = getattr(trt, "__file__", None)
-    return [] if place is None else sorted(path.name for path in Path(place).parents[1].glob("tensorrt*.dist-info"))
+    file = getattr(trt, "__file__", None)
+    return [] if file is None else sorted(path.name for path in Path(file).parents[1].glob("tensorrt*.dist-info"))
 
 
 @contextmanager

@@ -1,21 +1,22 @@
 """An engine: TensorRT's compiled bytes, and the JSON beside them that says what they are and where they belong.
 
 An engine is native code for one kind of GPU and one version of TensorRT, and TensorRT runs what it is given, tampered
-with or not (https://docs.nvidia.com/deeplearning/tensorrt/11.4.0/reference/security.html). So a file is taken only if
-this user built it on this machine, by a note in the private folder of engines, and it still is, bit for bit, what its
-sidecar says. `trust_engine=True` is the caller's word in the place of the note.
+with or not (https://docs.nvidia.com/deeplearning/tensorrt/11.4.0/reference/security.html). So a file is loaded only if
+this user built it on this machine, by a record in the private folder of engines, and it still is, bit for bit, what
+its sidecar says. `trust_engine=True` is the caller's word instead of the record.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
 from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt.profiles import Profile
-from reid_runtime.backends.tensorrt.trust import was_built_here
+from reid_runtime.backends.tensorrt.trust import is_trusted, record_trust
 from reid_runtime.errors import BackendError, ContractError
+from reid_runtime.io.atomic import atomic_write
 from reid_runtime.model_file.contract import Contract, typed
 
 VERSION = 1
@@ -48,7 +49,7 @@ class Origin:
     """The GPU that it was built on; None where TensorRT-RTX built it without one."""
     options: BuildOptions
     parity: str
-    """What came of the comparison with ONNX Runtime."""
+    """The result of the comparison with ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,25 @@ def sidecar_text(engine: Engine) -> str:
     return json.dumps({"version": VERSION, "contract": contract, **values}, sort_keys=True, indent=1)
 
 
-def read_engine(path: Path, trust_engine: bool = False) -> Engine:
-    """The engine at `path`, held to its sidecar and to the notes of what was built here, before it is deserialised.
+def write_engine(path: Path, engine: Engine) -> None:
+    """Write an engine and its sidecar, each atomically, and record that they were built here; BackendError if it fails.
 
-    trust_engine: take an engine that nothing says this user built here. It is code: whoever made it decides what
+    A process killed between the two leaves an engine that its sidecar does not fit, which is refused.
+    """
+    text = sidecar_text(engine)
+    try:
+        with atomic_write(path) as blob, atomic_write(sidecar_path(path)) as sidecar:
+            blob.write_bytes(engine.blob)
+            sidecar.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise BackendError(f"{path} cannot be written: {error.strerror}") from error
+    record_trust(text)
+
+
+def read_engine(path: Path, trust_engine: bool = False) -> Engine:
+    """The engine at `path`, compared with its sidecar and the record of what was built here, before it is deserialised.
+
+    trust_engine: load an engine that nothing says this user built here. It is code: whoever made it decides what
     this process does. One that is not what its sidecar says is refused all the same: that is damage.
     """
     blob, sidecar = _read(path)
@@ -106,8 +122,8 @@ def read_engine(path: Path, trust_engine: bool = False) -> Engine:
             f"{path} has no {sidecar_path(path).name} beside it, so nothing says what it is, and an engine is code: "
             f"build it here with python -m export.to_tensorrt, or {_TRUST}"
         )
-    engine = _described(blob, sidecar, path)
-    if not trust_engine and not was_built_here(sidecar):
+    engine = _parse_sidecar(blob, sidecar, path)
+    if not trust_engine and not is_trusted(sidecar):
         raise BackendError(
             f"{path} was not built here by this user, or its sidecar was changed since, and an engine is code: build "
             f"it here with python -m export.to_tensorrt, or {_TRUST}"
@@ -116,40 +132,40 @@ def read_engine(path: Path, trust_engine: bool = False) -> Engine:
 
 
 def read_entry(path: Path) -> Engine:
-    """The same for an engine in a private folder, where its place says who built it."""
+    """The same for an engine in a private folder, where its path says who built it."""
     blob, sidecar = _read(path)
     if sidecar is None:
         raise BackendError(f"{path} has no {sidecar_path(path).name} beside it")
-    return _described(blob, sidecar, path)
+    return _parse_sidecar(blob, sidecar, path)
 
 
 def _read(path: Path) -> tuple[bytes, str | None]:
     """The two files; None for a sidecar that is not there."""
-    beside = sidecar_path(path)
+    sidecar = sidecar_path(path)
     try:
-        return path.read_bytes(), beside.read_text(encoding="utf-8") if beside.is_file() else None
+        return path.read_bytes(), sidecar.read_text(encoding="utf-8") if sidecar.is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         raise BackendError(f"{path}: the engine, or its sidecar, cannot be read: {error}") from error
 
 
-def _described(blob: bytes, text: str, path: Path) -> Engine:
-    place = sidecar_path(path)
+def _parse_sidecar(blob: bytes, text: str, path: Path) -> Engine:
+    source = sidecar_path(path)
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BackendError(f"{place} is not JSON: {error}; build the engine again") from error
+        raise BackendError(f"{source} is not JSON: {error}; build the engine again") from error
     if not isinstance(values, dict) or values.pop("version", None) != VERSION:
-        raise BackendError(f"{place}: expected an engine's sidecar of version {VERSION}; build the engine again")
+        raise BackendError(f"{source}: expected an engine's sidecar of version {VERSION}; build the engine again")
     contract = json.dumps(values.pop("contract", None), sort_keys=True, ensure_ascii=False)
     try:
-        sidecar: _Sidecar = typed(_Sidecar, values, f"{place}: engine")
-        Contract.from_json(contract, str(place))
+        sidecar: _Sidecar = typed(_Sidecar, values, f"{source}: engine")
+        Contract.from_json(contract, str(source))
     except ContractError as error:
         raise BackendError(f"{error}; build the engine again") from error
     engine = Engine(blob, contract, sidecar.profiles, sidecar.origin)
     if engine.digest != sidecar.digest:
         raise BackendError(
-            f"{path} is not the file that {place.name} describes: expected {sidecar.digest}, found {engine.digest}; "
+            f"{path} is not the file that {source.name} describes: expected {sidecar.digest}, found {engine.digest}; "
             "build it again"
         )
     return engine
@@ -163,17 +179,15 @@ def require_fit(engine: Engine, trt: ModuleType, here: Gpu) -> None:
     if engine.origin is None:
         return
     origin = engine.origin
-    found = f"{trt.__name__} {trt.__version__}"
-    if f"{origin.package} {origin.version}" != found:
-        raise BackendError(
-            f"the engine was built by {origin.package} {origin.version}, here is {found}: build it again here"
-        )
+    built_by, installed = f"{origin.package} {origin.version}", f"{trt.__name__} {trt.__version__}"
+    if built_by != installed:
+        raise BackendError(f"the engine was built by {built_by}, here is {installed}: build it again here")
     targets = origin.options.compute_capabilities
     if targets and here.compute_capability not in targets:
         raise BackendError(
             f"the engine was built for compute capability {', '.join(targets)}, {here.name} has "
             f"{here.compute_capability}: build it again here"
         )
-    bound = origin.gpu is not None and origin.package == "tensorrt"
-    if bound and (origin.gpu.name, origin.gpu.compute_capability) != (here.name, here.compute_capability):  # type: ignore[union-attr]  # bound says so
+    # TensorRT-RTX picks its kernels where the engine is loaded.
+    if origin.gpu is not None and origin.package == "tensorrt" and replace(origin.gpu, cuda=here.cuda) != here:
         raise BackendError(f"the engine was built for {origin.gpu}, here is {here}: build it again here")

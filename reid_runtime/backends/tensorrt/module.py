@@ -1,4 +1,4 @@
-"""TensorRT's Python package, 10, 11 or TensorRT-RTX (one API), and what it says while it works.
+"""TensorRT's Python package, 10, 11 or TensorRT-RTX (one API), and the errors that it logs while it works.
 
 Nothing here touches a GPU: `import tensorrt` is safe without a driver, creating its Runtime is not.
 """
@@ -52,7 +52,7 @@ def is_rtx(trt: ModuleType) -> bool:
     return trt.__name__ == "tensorrt_rtx"
 
 
-def described(trt: ModuleType) -> str:
+def version_string(trt: ModuleType) -> str:
     """The package and its version, for people: `TensorRT 11.4.0.106`."""
     return f"{'TensorRT-RTX' if is_rtx(trt) else 'TensorRT'} {trt.__version__}"
 
@@ -63,7 +63,7 @@ def tensorrt_log(trt: ModuleType) -> "tensorrt.ILogger":
 
     https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/infer/Core/Logger.html
     """
-    grave = (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR)
+    severe = (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR)
 
     class Log(trt.ILogger):  # type: ignore[misc,name-defined]  # known only at run time
         def __init__(self) -> None:
@@ -71,7 +71,7 @@ def tensorrt_log(trt: ModuleType) -> "tensorrt.ILogger":
 
         def log(self, severity: Any, message: str) -> None:
             """Called by TensorRT, from threads of its own as well."""
-            if severity in grave:
+            if severity in severe:
                 for listener in list(_listeners.values()):
                     listener.append(message)
 
@@ -79,22 +79,22 @@ def tensorrt_log(trt: ModuleType) -> "tensorrt.ILogger":
 
 
 @contextmanager
-def listening(trt: ModuleType) -> Iterator[list[str]]:
+def capture_errors(trt: ModuleType) -> Iterator[list[str]]:
     """The errors that TensorRT logs while the block runs, in any thread."""
     tensorrt_log(trt)
-    said: list[str] = []
-    _listeners[id(said)] = said
+    errors: list[str] = []
+    _listeners[id(errors)] = errors
     try:
-        yield said
+        yield errors
     finally:
-        del _listeners[id(said)]
+        del _listeners[id(errors)]
 
 
-def in_its_words(said: Sequence[str]) -> str:
-    """What TensorRT said, on one line, each thing once.
+def format_errors(errors: Sequence[str]) -> str:
+    """TensorRT's errors on one line, each once.
 
-    Where there is no driver, TensorRT-RTX notes so beside every other error: that is left out.
+    Where there is no driver, TensorRT-RTX adds that to every other error: that is left out.
     """
-    lines = [line.strip() for message in said for line in message.splitlines()]
-    told = dict.fromkeys(line for line in lines if line and "catchCudaError" not in line)
-    return "; ".join(told) or "; ".join(dict.fromkeys(filter(None, lines))) or "TensorRT gave no reason"
+    lines = [line.strip() for message in errors for line in message.splitlines()]
+    relevant = dict.fromkeys(line for line in lines if line and "catchCudaError" not in line)
+    return "; ".join(relevant) or "; ".join(dict.fromkeys(filter(None, lines))) or "TensorRT gave no reason"

@@ -65,28 +65,28 @@ def _message(content: bytes) -> _Fields:
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
-    place = 0
-    while place < len(content):
-        tag, place = _varint(content, place)
+    offset = 0
+    while offset < len(content):
+        tag, offset = _varint(content, offset)
         wire = tag & 7
         if wire == 0:
-            value, place = _varint(content, place)
+            value, offset = _varint(content, offset)
             yield tag >> 3, value
             continue
-        length, place = _varint(content, place) if wire == 2 else (_FIXED.get(wire, -1), place)
-        if length < 0 or place + length > len(content):
+        length, offset = _varint(content, offset) if wire == 2 else (_FIXED.get(wire, -1), offset)
+        if length < 0 or offset + length > len(content):
             raise ValueError("no protobuf message")
-        yield tag >> 3, content[place : place + length]
-        place += length
+        yield tag >> 3, content[offset : offset + length]
+        offset += length
 
 
-def _varint(content: bytes, place: int) -> tuple[int, int]:
+def _varint(content: bytes, offset: int) -> tuple[int, int]:
     """Seven bits a byte, the lowest first, and where the next field begins."""
     value = shift = 0
-    while content[place] & 0x80:
-        value |= (content[place] & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-    return value | content[place] << shift, place + 1
+    while content[offset] & 0x80:
+        value |= (content[offset] & 0x7F) << shift
+        offset, shift = offset + 1, shift + 7
+    return value | content[offset] << shift, offset + 1
 
 
 def _only_bytes(values: list[int | bytes]) -> list[bytes]:

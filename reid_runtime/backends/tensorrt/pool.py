@@ -1,4 +1,4 @@
-"""A deserialised engine and the pool of those that run it; what was made is released in the reverse order."""
+"""A deserialised engine and a pool of runners on it, released in the reverse order of their creation."""
 
 import threading
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from reid_runtime.backends.cuda import Cuda
-from reid_runtime.backends.tensorrt.module import described, in_its_words, listening, tensorrt_log
-from reid_runtime.backends.tensorrt.runner import Loaded, Runner
+from reid_runtime.backends.tensorrt.module import capture_errors, format_errors, tensorrt_log, version_string
+from reid_runtime.backends.tensorrt.runner import LoadedEngine, Runner
 from reid_runtime.errors import BackendError
 
 
@@ -19,18 +19,18 @@ class Pool:
     """The engine and its idle runners by profile. Threads may share it."""
 
     def __init__(self, trt: Any, blob: bytes, cuda: Cuda, cuda_graphs: int) -> None:
-        """Deserialise `blob`; BackendError, RefusedEngineError among them, in TensorRT's words where it will not."""
+        """Deserialise `blob`; BackendError, RefusedEngineError among them, with TensorRT's reason where it will not."""
         self._cuda, self._cuda_graphs = cuda, cuda_graphs
         self._lock = threading.Lock()
         self._idle: dict[int, list[Runner]] = {}
-        with cuda.current(), listening(trt) as said:
+        with cuda.current(), capture_errors(trt) as errors:
             try:
                 runtime = trt.Runtime(tensorrt_log(trt))
             except (RuntimeError, TypeError) as error:  # what the bindings make of a null pointer
-                raise BackendError(f"{described(trt)} gave no runtime: {in_its_words(said)}") from error
+                raise BackendError(f"{version_string(trt)} gave no runtime: {format_errors(errors)}") from error
             engine = runtime.deserialize_cuda_engine(blob)
         if engine is None:
-            raise RefusedEngineError(f"{described(trt)} will not load the engine: {in_its_words(said)}")
+            raise RefusedEngineError(f"{version_string(trt)} will not load the engine: {format_errors(errors)}")
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         inputs, outputs = (
             [name for name in names if engine.get_tensor_mode(name) == mode]
@@ -38,10 +38,10 @@ class Pool:
         )
         if len(inputs) != 1 or len(outputs) != 1:
             raise BackendError(f"expected an engine with one input and one output, found {inputs} and {outputs}")
-        self._loaded: Loaded | None = Loaded(trt, engine, runtime, inputs[0], outputs[0])
+        self._loaded: LoadedEngine | None = LoadedEngine(trt, engine, runtime, inputs[0], outputs[0])
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedEngine:
         """The engine; BackendError after `close`."""
         if self._loaded is None:
             raise BackendError("this TensorRT backend is closed")
@@ -49,7 +49,7 @@ class Pool:
 
     @contextmanager
     def runner(self, profile: int) -> Iterator[Runner]:
-        """A runner for this thread alone; after a failure it is released, whatever it was in the middle of."""
+        """A runner for this thread alone; after a failure it is released, never used again."""
         with self._lock:
             loaded, idle = self.loaded, self._idle.setdefault(profile, [])
             runner = idle.pop() if idle else None
@@ -58,7 +58,7 @@ class Pool:
         try:
             yield runner
         except BaseException:
-            with suppress(BackendError):  # the first failure is the one to tell
+            with suppress(BackendError):  # the first failure is the one to report
                 runner.release()
             raise
         with self._lock:
@@ -68,7 +68,7 @@ class Pool:
         runner.release()
 
     def close(self) -> None:
-        """Release what is idle; runners at work release themselves when they end, and the last one the engine."""
+        """Release what is idle; runners in use release themselves when they end, and the last one the engine."""
         with self._lock:
             self._loaded = None
             idle = [runner for runners in self._idle.values() for runner in runners]

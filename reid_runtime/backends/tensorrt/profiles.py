@@ -20,7 +20,7 @@ Shape = tuple[int, int, int]
 """(batch, height, width)"""
 
 _USUAL = 1 / 4, 5 / 8
-"""Between these parts of the longest side lies the other side of a person's box; taken where no pictures say."""
+"""Between these parts of the longest side lies the other side of a person's box; taken where no images say."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def profiles_for(
     """Profiles that hold whatever `rule` gives: four or five for the longest side, one for a fixed size, and one an
     octave of heights for an area.
 
-    shapes: how many pictures have which (height, width) after the resize. They decide where one profile ends and the
-    next begins, so that each serves as many pictures, and each optimum, the middle one of its pictures. Without them
+    shapes: how many images have which (height, width) after the resize. They decide where one profile ends and the
+    next begins, so that each serves as many images, and each optimum, the middle one of its images. Without them
     the usual shapes of people stand in.
     """
     if isinstance(rule, FixedSize):
@@ -131,7 +131,7 @@ _Range = tuple[int, int, int]
 
 
 def _ranges(upright: Counter[int], lying: Counter[int], longest: int) -> tuple[list[_Range], list[_Range]]:
-    """Three ranges for the orientation that has more pictures, two for the other where it has a fifth of them."""
+    """Three ranges for the orientation that has more images, two for the other where it has a fifth of them."""
     total = upright.total() + lying.total()
     if total == 0:
         usual = Counter(range(max(1, int(_USUAL[0] * longest)), int(_USUAL[1] * longest) + 1))
@@ -142,8 +142,8 @@ def _ranges(upright: Counter[int], lying: Counter[int], longest: int) -> tuple[l
 
 
 def _cut(sides: Counter[int], longest: int, pieces: int) -> list[_Range]:
-    """1 to `longest` in ranges of equally many pictures; a length that fills more than one has a range of its own."""
-    ends = {_quantile(sides, place / pieces) for place in range(1, pieces)} if sides else set()
+    """1 to `longest` in ranges of equally many images; a length that fills more than one has a range of its own."""
+    ends = {_quantile(sides, piece / pieces) for piece in range(1, pieces)} if sides else set()
     if len(ends) < pieces - 1:
         ends |= {end - 1 for end in ends}
     ranges = []
@@ -156,7 +156,7 @@ def _cut(sides: Counter[int], longest: int, pieces: int) -> list[_Range]:
 
 
 def _quantile(sides: Counter[int], part: float) -> int:
-    """The smallest side that at least this part of the pictures does not exceed."""
+    """The smallest side that at least this part of the images does not exceed."""
     lengths = sorted(sides)
     seen = accumulate(sides[length] for length in lengths)
     return next(length for length, count in zip(lengths, seen, strict=True) if count >= part * sides.total())

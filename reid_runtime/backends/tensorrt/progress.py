@@ -13,12 +13,12 @@ Progress = Callable[[float, str], None]
 """Called with the part that is done, 0 to 1 and never less than before, and the name of the phase; from any thread."""
 
 
-def nothing(part: float, phase: str) -> None:
+def no_progress(part: float, phase: str) -> None:
     """The Progress of a build that nobody watches."""
 
 
-class Watch:
-    """What a build's monitor tells, and whether the build shall go on."""
+class BuildProgress:
+    """How far a build has come by its phases, and whether it shall go on."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._lock = progress, threading.Lock()
@@ -32,27 +32,27 @@ class Watch:
         """A phase of so many steps begins, inside the current step of its parent."""
         with self._lock:
             above = None if parent is None else self._phases.get(parent)
-            done, whole = (0.0, 1.0) if above is None else (above.done, above.step)
-            self._phases[phase] = _Phase(done, whole / max(1, steps), done + whole)
-            self._tell(done, phase)
+            done, total = (0.0, 1.0) if above is None else (above.done, above.step)
+            self._phases[phase] = _Phase(done, total / max(1, steps), done + total)
+            self._report(done, phase)
 
     def step(self, phase: str) -> bool:
         """A step of it is done; says whether to go on."""
         with self._lock:
-            known = self._phases.get(phase)
-            if known is not None:
-                known.done = min(known.end, known.done + known.step)
-                self._tell(known.done, phase)
+            current = self._phases.get(phase)
+            if current is not None:
+                current.done = min(current.end, current.done + current.step)
+                self._report(current.done, phase)
         return not self.cancelled.is_set()
 
     def finish(self, phase: str) -> None:
         """It is over, with or without all of its steps."""
         with self._lock:
-            known = self._phases.pop(phase, None)
-            if known is not None and not self.cancelled.is_set():
-                self._tell(known.end, phase)
+            ended = self._phases.pop(phase, None)
+            if ended is not None and not self.cancelled.is_set():
+                self._report(ended.end, phase)
 
-    def _tell(self, done: float, phase: str) -> None:
+    def _report(self, done: float, phase: str) -> None:
         self._furthest = max(self._furthest, done)
         try:
             self._progress(self._furthest, phase)
@@ -70,7 +70,7 @@ class _Phase:
     end: float
 
 
-def monitor(trt: ModuleType, watch: Watch) -> "tensorrt.IProgressMonitor":
+def progress_monitor(trt: ModuleType, state: BuildProgress) -> "tensorrt.IProgressMonitor":
     """TensorRT's monitor for a Watch. It must outlive the build; its methods are called from TensorRT's own threads.
 
     https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/infer/Core/ProgressMonitor.html
@@ -81,12 +81,12 @@ def monitor(trt: ModuleType, watch: Watch) -> "tensorrt.IProgressMonitor":
             trt.IProgressMonitor.__init__(self)
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            watch.start(phase_name, parent_phase, num_steps)
+            state.start(phase_name, parent_phase, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            return watch.step(phase_name)  # False cancels the build
+            return state.step(phase_name)  # False cancels the build
 
         def phase_finish(self, phase_name: str) -> None:
-            watch.finish(phase_name)
+            state.finish(phase_name)
 
     return Monitor()

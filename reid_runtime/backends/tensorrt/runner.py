@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from reid_runtime.backends.cuda import Bytes, Cuda
-from reid_runtime.backends.tensorrt.module import in_its_words, listening
+from reid_runtime.backends.tensorrt.module import capture_errors, format_errors
 from reid_runtime.errors import BackendError
 from reid_runtime.vectors import Vectors
 
@@ -23,7 +23,7 @@ ALIGNMENT = 256
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedEngine:
     """A deserialised engine and the names of its one input and one output.
 
     Whoever works with the engine holds this; the engine goes before the runtime, in the order of the fields.
@@ -43,7 +43,7 @@ class DeviceBuffer:
         """Of no size."""
         self._cuda, self.address, self._size = cuda, 0, 0
 
-    def at_least(self, size: int) -> int:
+    def reserve(self, size: int) -> int:
         """The address of `size` bytes or more; what they held is lost when they grow."""
         if size > self._size:
             self.release()
@@ -65,7 +65,7 @@ class PinnedBuffer:
         self._cuda = cuda
         self._memory: Bytes | None = None
 
-    def at_least(self, size: int) -> Bytes:
+    def reserve(self, size: int) -> Bytes:
         """The first `size` bytes."""
         if self._memory is None or size > self._memory.nbytes:
             self.release()
@@ -99,13 +99,13 @@ class Lane:
 class Execution:
     """An execution context on one profile, bound to one stream for good."""
 
-    def __init__(self, loaded: Loaded, cuda: Cuda, profile: int, stream: int) -> None:
-        """Create the context and select its profile; BackendError in TensorRT's words where it will not."""
+    def __init__(self, loaded: LoadedEngine, cuda: Cuda, profile: int, stream: int) -> None:
+        """Create the context and select its profile; BackendError with TensorRT's reason where it will not."""
         self._loaded, self._stream = loaded, stream
-        with listening(loaded.trt) as said:
+        with capture_errors(loaded.trt) as errors:
             self._context = loaded.engine.create_execution_context()
         if self._context is None:
-            raise BackendError(f"TensorRT gave no execution context: {in_its_words(said)}")
+            raise BackendError(f"TensorRT gave no execution context: {format_errors(errors)}")
         self._output = _output_allocator(loaded.trt)
         try:
             self._do("set_optimization_profile_async", profile, stream)
@@ -116,7 +116,7 @@ class Execution:
             raise
 
     def prepare(self, lane: Lane, shape: tuple[int, ...], address: int) -> None:
-        """State the input's shape and place, and the lane whose output buffer takes the vectors."""
+        """Set the input's shape and address, and the lane whose output buffer takes the vectors."""
         self._output.buffer = lane.output
         self._do("set_input_shape", self._loaded.input, shape)
         self._do("set_tensor_address", self._loaded.input, address)
@@ -138,19 +138,19 @@ class Execution:
         self._context = self._output = None
 
     def _do(self, call: str, *arguments: Any) -> None:
-        with listening(self._loaded.trt) as said:
+        with capture_errors(self._loaded.trt) as errors:
             try:
                 done = getattr(self._context, call)(*arguments)
             except RuntimeError as error:  # where the bindings raise instead of giving False
-                said.append(str(error))
+                errors.append(str(error))
                 done = False
         if not done:
-            shown = ", ".join(str(argument) for argument in arguments if isinstance(argument, str | tuple))
-            raise BackendError(f"TensorRT's {call}({shown}) failed: {in_its_words(said)}")
+            text = ", ".join(str(argument) for argument in arguments if isinstance(argument, str | tuple))
+            raise BackendError(f"TensorRT's {call}({text}) failed: {format_errors(errors)}")
 
 
 def _output_allocator(trt: ModuleType) -> Any:
-    """TensorRT asks it for the output's memory, and tells it the output's shape, while it enqueues."""
+    """TensorRT asks it for the output's memory, and gives it the output's shape, while it enqueues."""
 
     class Output(trt.IOutputAllocator):  # type: ignore[misc,name-defined]  # known only at run time
         def __init__(self) -> None:
@@ -163,8 +163,8 @@ def _output_allocator(trt: ModuleType) -> Any:
             try:
                 if alignment > ALIGNMENT:
                     raise BackendError(f"TensorRT wants an output aligned to {alignment}, CUDA gives {ALIGNMENT}")
-                return int(self.buffer.at_least(size))
-            except BackendError as error:  # an exception would only be printed: None and 0 are how TensorRT is told
+                return int(self.buffer.reserve(size))
+            except BackendError as error:  # an exception would only be printed: 0 says that there is no memory
                 self.error = error.with_traceback(None)  # whose frames would keep the context alive
                 return 0
 
@@ -175,7 +175,7 @@ def _output_allocator(trt: ModuleType) -> Any:
 
 
 @dataclass(frozen=True)
-class Captured:
+class CapturedGraph:
     """A CUDA graph, and the context that it was captured from, which must not be touched while the graph lives."""
 
     execution: Execution
@@ -190,11 +190,11 @@ Fill = Callable[[Lane, slice], tuple[tuple[int, ...], int]]
 class Runner:
     """A context for one profile with its streams, lanes and CUDA graphs."""
 
-    def __init__(self, loaded: Loaded, cuda: Cuda, profile: int, cuda_graphs: int) -> None:
+    def __init__(self, loaded: LoadedEngine, cuda: Cuda, profile: int, cuda_graphs: int) -> None:
         """`cuda_graphs` is how many are kept, the least recently used goes first; 0 for none."""
         self.cuda = cuda
         self._loaded, self._profile, self._limit = loaded, profile, cuda_graphs
-        self._graphs: OrderedDict[tuple[Any, ...], Captured] = OrderedDict()
+        self._graphs: OrderedDict[tuple[Any, ...], CapturedGraph] = OrderedDict()
         with ExitStack() as stack:  # released in the reverse order: first what is queued ends, last the streams go
             self.compute = cuda.create_stream()
             stack.callback(cuda.destroy_stream, self.compute)
@@ -214,40 +214,40 @@ class Runner:
 
     def run(self, parts: Sequence[slice], fill: Fill) -> Vectors:
         """The vectors of all parts, one below the other."""
-        found: list[Vectors] = []
+        results: list[Vectors] = []
         for number, part in enumerate(parts):
             lane = self._lanes[number % 2]
-            self._collect(lane, found)
+            self._collect(lane, results)
             shape, address = fill(lane, part)
             vectors = self._queue(lane, shape, address)
             if vectors[0] != shape[0]:
                 raise BackendError(f"expected a vector for each of {shape[0]} images, the engine gives {vectors}")
             size = 4 * vectors[0] * vectors[1]
-            self.cuda.download(lane.fetched.at_least(size), lane.output.address, self.compute)
+            self.cuda.download(lane.fetched.reserve(size), lane.output.address, self.compute)
             self.cuda.record(lane.done, self.compute)
             lane.vectors = vectors
         for number in range(len(parts), len(parts) + 2):
-            self._collect(self._lanes[number % 2], found)
-        return np.concatenate(found)
+            self._collect(self._lanes[number % 2], results)
+        return np.concatenate(results)
 
-    def _collect(self, lane: Lane, found: list[Vectors]) -> None:
+    def _collect(self, lane: Lane, results: list[Vectors]) -> None:
         """Wait for the lane's batch and take its vectors; after this the lane's buffers may be written again."""
         if lane.vectors is not None:
-            self.cuda.wait_here(lane.done)
-            fetched = lane.fetched.at_least(4 * lane.vectors[0] * lane.vectors[1])
-            found.append(fetched.view(np.float32).reshape(lane.vectors).copy())
+            self.cuda.synchronize_event(lane.done)
+            fetched = lane.fetched.reserve(4 * lane.vectors[0] * lane.vectors[1])
+            results.append(fetched.view(np.float32).reshape(lane.vectors).copy())
             lane.vectors = None
 
     def _queue(self, lane: Lane, shape: tuple[int, ...], address: int) -> tuple[int, int]:
-        if not self._limit or address != lane.input.address:  # a caller's own memory is somewhere else every time
+        if not self._limit or address != lane.input.address:  # a caller's own memory is another every time
             self._execution.prepare(lane, shape, address)
             return self._execution.enqueue()
-        known = self._graphs.get((shape, address, lane.output.address))
-        if known is None:
+        captured = self._graphs.get((shape, address, lane.output.address))
+        if captured is None:
             return self._capture(lane, shape, address)
         self._graphs.move_to_end((shape, address, lane.output.address))
-        self.cuda.launch_graph(known.graph, self.compute)
-        return known.vectors
+        self.cuda.launch_graph(captured.graph, self.compute)
+        return captured.vectors
 
     def _capture(self, lane: Lane, shape: tuple[int, ...], address: int) -> tuple[int, int]:
         """Run the batch as it is, then capture the same once more for the next batch of this shape in this lane.
@@ -270,7 +270,7 @@ class Runner:
                     self.cuda.abort_capture(self.compute)
                 raise
             graph = self.cuda.end_capture(self.compute)
-            self._graphs[shape, address, lane.output.address] = Captured(execution, graph, vectors)
+            self._graphs[shape, address, lane.output.address] = CapturedGraph(execution, graph, vectors)
             stack.pop_all()
         return vectors
 

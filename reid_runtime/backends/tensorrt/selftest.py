@@ -20,7 +20,7 @@ from reid_runtime.model_file.selftest import Pinned, least_cosine
 NOT_RUN = "not run: "
 
 
-def proved(engine: Engine, contract: Contract, pinned: Pinned | None, onnx: Path) -> Engine:
+def check_engine(engine: Engine, contract: Contract, pinned: Pinned | None, onnx: Path) -> Engine:
     """The engine with what came of the comparison with its file's pinned vectors, or why there was none.
 
     Each crop goes in as the smallest batch that the profiles take and as the one that they are tuned for. Raises
@@ -28,11 +28,11 @@ def proved(engine: Engine, contract: Contract, pinned: Pinned | None, onnx: Path
     """
     assert engine.origin is not None
     if pinned is None:
-        return _with_parity(engine, f"{NOT_RUN}nothing is pinned in its ONNX file")
+        return _with_check(engine, f"{NOT_RUN}nothing is pinned in its ONNX file")
     try:
         find_gpu()
     except NoGpuError:
-        return _with_parity(engine, f"{NOT_RUN}no GPU")
+        return _with_check(engine, f"{NOT_RUN}no GPU")
     counts = sorted({size[0] for profile in engine.profiles for size in (profile.minimum, profile.optimum)})
     try:
         with closing(TensorRTBackend(engine)) as backend:
@@ -54,9 +54,9 @@ def proved(engine: Engine, contract: Contract, pinned: Pinned | None, onnx: Path
             f"file, and is not kept: expected cosines of at least {least}, found {seen.worst_cosine:.7f}; use another "
             "version of TensorRT, or device 'cuda'"
         )
-    return _with_parity(engine, f"{len(pinned.images)} pinned crops, least cosine {seen.worst_cosine:.7f}")
+    return _with_check(engine, f"{len(pinned.images)} pinned crops, least cosine {seen.worst_cosine:.7f}")
 
 
-def _with_parity(engine: Engine, parity: str) -> Engine:
+def _with_check(engine: Engine, parity: str) -> Engine:
     assert engine.origin is not None
     return replace(engine, origin=replace(engine.origin, parity=parity))

@@ -64,7 +64,7 @@ class FakeCuda:
     """`Cuda` over numpy."""
 
     name = "fake GPU"
-    captures = True
+    captures_graphs = True
 
     def __init__(self):
         self.faults = Faults()
@@ -263,7 +263,7 @@ class FakeCuda:
         if self.events[event] is not None:
             self.queue(stream, Work(after=self.events[event]))
 
-    def wait_here(self, event):
+    def synchronize_event(self, event):
         self._call("cuEventSynchronize")
         self._not_capturing("cuEventSynchronize")
         mark = self.events[event]

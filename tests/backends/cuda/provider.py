@@ -40,7 +40,7 @@ def travel(cuda):
     cuda.follow(down, 1)  # the legacy default stream, which is nobody's here
     cuda.download(back, first, down)
     cuda.record(event, down)
-    cuda.wait_here(event)
+    cuda.synchronize_event(event)
     assert np.array_equal(back, values)
     for address in (first, second):
         cuda.free(address)
@@ -55,7 +55,7 @@ def capture(cuda):
     """A graph of one copy, launched twice; or the refusal of a provider that has none."""
     stream, first, second = cuda.create_stream(), cuda.allocate(256), cuda.allocate(256)
     try:
-        if not cuda.captures:
+        if not cuda.captures_graphs:
             _refused(lambda: cuda.begin_capture(stream), "no CUDA graphs")
             return
         cuda.begin_capture(stream)
@@ -141,7 +141,7 @@ def elsewhere(cuda):
 def main(name, without_nvrtc=False):
     """without_nvrtc: over a driver library that runs no code, and of which NVRTC asks more than it has."""
     if without_nvrtc:
-        bindings.compiled = _uncompiled
+        bindings.compile_kernel = _uncompiled
     cuda = open_cuda(name)
     assert open_cuda(name) is cuda
     elsewhere(cuda)

@@ -103,10 +103,10 @@ def test_a_frame_of_another_kind_is_refused(shape, dtype):
 @pytest.mark.parametrize("architecture", GPUS)
 def test_nvrtc_compiles_it(architecture):
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
-    from reid_runtime.backends.cuda.bindings import compiled
+    from reid_runtime.backends.cuda.bindings import compile_kernel
 
     try:
-        code = compiled(SOURCE.read_text(), architecture)
+        code = compile_kernel(SOURCE.read_text(), architecture)
     except BackendError as error:
         if "NVRTC, which is missing" not in str(error):
             raise
@@ -117,10 +117,10 @@ def test_nvrtc_compiles_it(architecture):
 def test_no_product_is_fused_with_a_sum():
     """A GPU that NVRTC does not know gets PTX, in which one can read it."""
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
-    from reid_runtime.backends.cuda.bindings import compiled
+    from reid_runtime.backends.cuda.bindings import compile_kernel
 
     try:
-        code = compiled(SOURCE.read_text(), 999)
+        code = compile_kernel(SOURCE.read_text(), 999)
     except BackendError as error:
         if "NVRTC, which is missing" not in str(error):
             raise
@@ -132,10 +132,10 @@ def test_no_product_is_fused_with_a_sum():
 
 def test_nvrtc_says_what_is_wrong_with_a_source():
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
-    from reid_runtime.backends.cuda.bindings import compiled
+    from reid_runtime.backends.cuda.bindings import compile_kernel
 
     with pytest.raises(BackendError, match=r"which is missing|cannot compile a kernel for sm_86: .*nothing_such"):
-        compiled('extern "C" __global__ void broken() { nothing_such(); }', 86)
+        compile_kernel('extern "C" __global__ void broken() { nothing_such(); }', 86)
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc here")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt import cache
-from reid_runtime.backends.tensorrt.build import Built
+from reid_runtime.backends.tensorrt.build import BuildResult
 
 GPU = Gpu("NVIDIA Pretended", "8.6", "13.0")
 
@@ -28,7 +28,7 @@ class Bench:
     def build(self, trt, request, progress, timings=b""):
         self.built.append(request)
         self.timings.append(timings)
-        return Built(f"engine {len(self.built)}".encode(), request.profiles, timings + b"+")
+        return BuildResult(f"engine {len(self.built)}".encode(), request.profiles, timings + b"+")
 
 
 def engines(folder):

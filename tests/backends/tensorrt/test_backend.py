@@ -119,7 +119,7 @@ class TestRuns:
     def test_one_part_travels_while_another_is_computed(self, place, monkeypatch):
         """The second part is on its way, on a stream of its own, before the first is waited for."""
         order = []
-        for call, stream in (("upload", 2), ("download", 2), ("wait_here", None)):
+        for call, stream in (("upload", 2), ("download", 2), ("synchronize_event", None)):
             real = getattr(place.cuda, call)
             monkeypatch.setattr(
                 place.cuda,
@@ -133,7 +133,7 @@ class TestRuns:
         backend.run(images(9))
         assert [call for call, _ in order] == [
             *("upload", "download", "upload", "download"),  # both lanes, without a wait
-            *("wait_here", "upload", "download", "wait_here", "wait_here"),
+            *("synchronize_event", "upload", "download", "synchronize_event", "synchronize_event"),
         ]
         copies, compute = ({stream for call, stream in order if call == each} for each in ("upload", "download"))
         assert len(copies) == len(compute) == 1

@@ -18,11 +18,11 @@ from export.quantise import TENSORRT, Wiring, observed, quantised
 from export.to_fp16 import half_graph
 from reid_runtime import BackendError
 from reid_runtime.backends.tensorrt import cache as cache_module
-from reid_runtime.backends.tensorrt.build import Request, build
-from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, requested
+from reid_runtime.backends.tensorrt.build import BuildRequest, build
+from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, plan_build
 from reid_runtime.backends.tensorrt.engine import BuildOptions
 from reid_runtime.backends.tensorrt.profiles import Batches, Profile, profiles_for
-from reid_runtime.backends.tensorrt.progress import nothing
+from reid_runtime.backends.tensorrt.progress import no_progress
 from reid_runtime.embedder import default_model, pinned_crops
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import resize
@@ -45,7 +45,7 @@ FOR_8_6 = BuildOptions(compute_capabilities=("8.6",))
 def request_of(path, *, options=FOR_8_6, profiles=None):
     contract = contract_of(path)
     profiles = profiles_for(contract.resize, Batches(), None) if profiles is None else profiles
-    return requested(trt, path, contract, profiles, options)[0]
+    return plan_build(trt, path, contract, profiles, options)[0]
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
@@ -191,8 +191,8 @@ def test_what_a_progress_raises_comes_out(tmp_path):
 
 def test_bytes_that_are_no_model_are_told():
     contract = contract_of(default_model())
-    request = Request(
+    request = BuildRequest(
         "model.onnx", b"\x3a\x00", contract.input, profiles_for(contract.resize, Batches()), BuildOptions()
     )
     with pytest.raises(BackendError, match=r"model\.onnx"):
-        build(trt, request, nothing)
+        build(trt, request, no_progress)

@@ -15,6 +15,7 @@ import pytest
 from reid_runtime import BackendError, ContractError
 from reid_runtime.backends.cuda.driver import NoGpuError
 from reid_runtime.backends.tensorrt import cache as cache_module
+from reid_runtime.backends.tensorrt import engine as engine_module
 from reid_runtime.backends.tensorrt.cache import EngineCache
 from reid_runtime.backends.tensorrt.engine import BuildOptions, sidecar_path
 from reid_runtime.backends.tensorrt.profiles import Batches
@@ -138,7 +139,8 @@ def test_a_full_disk_does_not_cost_the_engine(cache, tiny_model, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache_module, "atomic_write", full)
+    for module in (cache_module, engine_module):
+        monkeypatch.setattr(module, "atomic_write", full)
     with pytest.warns(UserWarning, match="No space left on device: the engine serves this process alone"):
         assert cache.get_or_build(tiny_model).blob == b"engine 1"
 

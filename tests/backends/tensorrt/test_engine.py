@@ -9,7 +9,6 @@ import pytest
 
 from reid_runtime import BackendError
 from reid_runtime.backends.cuda.driver import Gpu
-from reid_runtime.backends.tensorrt.cache import write_engine
 from reid_runtime.backends.tensorrt.engine import (
     BuildOptions,
     Engine,
@@ -18,6 +17,7 @@ from reid_runtime.backends.tensorrt.engine import (
     require_fit,
     sidecar_path,
     sidecar_text,
+    write_engine,
 )
 from reid_runtime.backends.tensorrt.profiles import Profile
 from reid_runtime.backends.tensorrt.trust import ENVIRONMENT

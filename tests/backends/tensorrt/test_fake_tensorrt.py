@@ -312,13 +312,13 @@ class TestTheGpu:
 
 STEPS = {
     "the upload is not waited for": (FakeCuda, "wait", lambda *_: None),
-    "a lane is used again at once": (FakeCuda, "wait_here", lambda *_: None),
+    "a lane is used again at once": (FakeCuda, "synchronize_event", lambda *_: None),
     "the producer's stream is not followed": (FakeCuda, "follow", lambda *_: None),
     "the context is kept": (trt_runner.Execution, "release", lambda *_: None),
     "the end is not waited for": (FakeCuda, "synchronize", lambda *_: None),
     "what is not aligned is passed on": (backend_module, "ALIGNMENT", 1),
     "graphs are kept": (trt_runner.Runner, "_drop_graphs", lambda *_: None),
-    "buffers never grow": (trt_runner.DeviceBuffer, "at_least", lambda self, size: self.address or _only(self)),
+    "buffers never grow": (trt_runner.DeviceBuffer, "reserve", lambda self, size: self.address or _only(self)),
 }
 
 

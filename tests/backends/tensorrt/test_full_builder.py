@@ -9,7 +9,7 @@ import pytest
 from reid_runtime import BackendError
 from reid_runtime.backends.cuda.driver import NoGpuError
 from reid_runtime.backends.tensorrt import build as build_module
-from reid_runtime.backends.tensorrt.build import Request, build
+from reid_runtime.backends.tensorrt.build import BuildRequest, build
 from reid_runtime.backends.tensorrt.engine import BuildOptions
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.images.model_input import InputFormat
@@ -29,7 +29,7 @@ def gpu(monkeypatch):
 @pytest.fixture
 def request_for(tiny_model):
     def make(*, options=None, wanted=None):
-        return Request(
+        return BuildRequest(
             "tiny.onnx", tiny_model.read_bytes(), wanted or InputFormat(), PROFILES, options or BuildOptions()
         )
 

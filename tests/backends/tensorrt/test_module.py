@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from reid_runtime import BackendError
-from reid_runtime.backends.tensorrt.module import described, import_tensorrt, in_its_words, is_rtx, listening
+from reid_runtime.backends.tensorrt.module import capture_errors, format_errors, import_tensorrt, is_rtx, version_string
 
 _GOOD = "class Builder: pass\n__version__ = {!r}\n"
 _SPEAKING = (
@@ -38,14 +38,14 @@ def installed(tmp_path, monkeypatch):
 def test_tensorrt_comes_before_tensorrt_rtx(installed):
     installed(tensorrt=_GOOD.format("10.16.1.11"), tensorrt_rtx=_GOOD.format("1.7.1.116"))
     trt = import_tensorrt()
-    assert (described(trt), is_rtx(trt)) == ("TensorRT 10.16.1.11", False)
+    assert (version_string(trt), is_rtx(trt)) == ("TensorRT 10.16.1.11", False)
 
 
 def test_tensorrt_rtx_serves_where_the_other_is_missing_or_broken(installed):
     for broken in ({}, {"tensorrt": "raise ImportError('libnvinfer.so.11: cannot open shared object file')"}):
         installed(tensorrt_rtx=_GOOD.format("1.7.1.116"), **broken)
         trt = import_tensorrt()
-        assert (described(trt), is_rtx(trt)) == ("TensorRT-RTX 1.7.1.116", True)
+        assert (version_string(trt), is_rtx(trt)) == ("TensorRT-RTX 1.7.1.116", True)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_only_those_who_listen_hear_errors_and_nothing_else(installed):
     log = tensorrt_log(trt)
     assert log is tensorrt_log(trt)
     log.log(trt.ILogger.Severity.ERROR, "before")
-    with listening(trt) as outer, listening(trt) as inner:
+    with capture_errors(trt) as outer, capture_errors(trt) as inner:
         assert outer == inner == []
         log.log(trt.ILogger.Severity.WARNING, "a warning")
         log.log(trt.ILogger.Severity.ERROR, "an error")
@@ -87,6 +87,6 @@ def test_only_those_who_listen_hear_errors_and_nothing_else(installed):
 
 def test_its_words_come_once_on_one_line_without_the_missing_driver():
     noise = "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (cudaError 35)"
-    assert in_its_words(["no such node\n", "no such node", noise, "\n at line 3"]) == "no such node; at line 3"
-    assert in_its_words([noise]) == noise
-    assert in_its_words([]) == "TensorRT gave no reason"
+    assert format_errors(["no such node\n", "no such node", noise, "\n at line 3"]) == "no such node; at line 3"
+    assert format_errors([noise]) == noise
+    assert format_errors([]) == "TensorRT gave no reason"

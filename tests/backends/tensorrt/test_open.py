@@ -11,8 +11,7 @@ from reid_runtime.backends import open_backend
 from reid_runtime.backends.base import Options
 from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt import open as open_module
-from reid_runtime.backends.tensorrt.cache import write_engine
-from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, Origin
+from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, Origin, write_engine
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.model_file.contract import Contract
 
@@ -209,6 +208,6 @@ def test_what_is_tensorrts_alone_is_refused_elsewhere(tiny_model, option):
 
 
 def test_graphs_need_a_provider_that_captures(place, tiny_model, monkeypatch):
-    monkeypatch.setattr(place.cuda, "captures", False, raising=False)
+    monkeypatch.setattr(place.cuda, "captures_graphs", False, raising=False)
     with pytest.raises(BackendError, match="cannot capture CUDA graphs: use cuda-bindings, or cuda_graphs=0"):
         open_module.open_tensorrt(tiny_model, Options(cuda_graphs=2))

@@ -4,20 +4,20 @@ import threading
 
 import pytest
 
-from reid_runtime.backends.tensorrt.progress import Watch
+from reid_runtime.backends.tensorrt.progress import BuildProgress
 
 
 def test_phases_inside_phases_are_parts_of_their_step():
     seen = []
-    watch = Watch(lambda part, phase: seen.append((round(part, 3), phase)))
-    watch.start("build", None, 2)
-    watch.step("build")
-    watch.start("timing", "build", 5)
+    state = BuildProgress(lambda part, phase: seen.append((round(part, 3), phase)))
+    state.start("build", None, 2)
+    state.step("build")
+    state.start("timing", "build", 5)
     for _ in range(5):
-        assert watch.step("timing")
-    watch.finish("timing")
-    watch.step("build")
-    watch.finish("build")
+        assert state.step("timing")
+    state.finish("timing")
+    state.step("build")
+    state.finish("build")
     parts = [part for part, _ in seen]
     assert parts == sorted(parts)
     assert seen[:4] == [(0, "build"), (0.5, "build"), (0.5, "timing"), (0.6, "timing")]
@@ -26,41 +26,41 @@ def test_phases_inside_phases_are_parts_of_their_step():
 
 def test_steps_that_were_left_out_and_phases_that_nobody_started_do_no_harm():
     seen = []
-    watch = Watch(lambda part, phase: seen.append(part))
-    watch.start("build", None, 2)
-    watch.step("build")
-    watch.start("inner", "build that was not told", 3)
-    watch.finish("inner")
-    assert watch.step("inner")
-    watch.finish("never begun")
+    state = BuildProgress(lambda part, phase: seen.append(part))
+    state.start("build", None, 2)
+    state.step("build")
+    state.start("inner", "build that was not told", 3)
+    state.finish("inner")
+    assert state.step("inner")
+    state.finish("never begun")
     assert seen == sorted(seen)
     assert seen[-1] == 1  # the inner phase had no parent, so it was all that there is
 
 
 def test_it_stops_the_build_once_cancelled():
-    watch = Watch(lambda part, phase: None)
-    watch.start("build", None, 3)
-    assert watch.step("build")
-    watch.cancelled.set()
-    assert not watch.step("build")
+    state = BuildProgress(lambda part, phase: None)
+    state.start("build", None, 3)
+    assert state.step("build")
+    state.cancelled.set()
+    assert not state.step("build")
 
 
 def test_what_the_progress_raises_stops_the_build_and_is_kept():
     def fail(part, phase):
         raise ValueError("no terminal")
 
-    watch = Watch(fail)
-    watch.start("build", None, 3)
-    assert not watch.step("build")
+    state = BuildProgress(fail)
+    state.start("build", None, 3)
+    assert not state.step("build")
     with pytest.raises(ValueError, match="no terminal"):
-        raise watch.failure
+        raise state.failure
 
 
 def test_threads_may_tell_at_once():
     seen = []
-    watch = Watch(lambda part, phase: seen.append(part))
-    watch.start("build", None, 400)
-    threads = [threading.Thread(target=lambda: [watch.step("build") for _ in range(100)]) for _ in range(4)]
+    state = BuildProgress(lambda part, phase: seen.append(part))
+    state.start("build", None, 400)
+    threads = [threading.Thread(target=lambda: [state.step("build") for _ in range(100)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

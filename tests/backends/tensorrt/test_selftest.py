@@ -14,7 +14,7 @@ from reid_runtime.backends.cuda.driver import NoGpuError
 from reid_runtime.backends.tensorrt import backend as backend_module
 from reid_runtime.backends.tensorrt import cache as cache_module
 from reid_runtime.backends.tensorrt import selftest as proof
-from reid_runtime.backends.tensorrt.build import Built
+from reid_runtime.backends.tensorrt.build import BuildResult
 from reid_runtime.backends.tensorrt.cache import EngineCache
 
 from ...models import CONTRACT
@@ -43,7 +43,7 @@ class Here:
 
     def build(self, trt, request, progress, timings=b""):
         self.built += 1
-        return Built(self.blob, request.profiles, b"")
+        return BuildResult(self.blob, request.profiles, b"")
 
     def change(self, change):
         """What the engine computes from here on."""

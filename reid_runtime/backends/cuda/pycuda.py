@@ -17,10 +17,10 @@ class PyCuda:
     """`Cuda` on PyCUDA's objects, which it keeps by their handle: they free themselves when they are dropped.
 
     The primary context is retained; `pycuda.autoinit` would make another one, in which torch's memory is not valid.
-    PyCUDA wraps neither graphs nor the streams of others: the first are refused, the second are waited for by the host.
+    PyCUDA wraps neither graphs nor other libraries' streams: graphs are refused, and the host waits for such a stream.
     """
 
-    captures = False
+    captures_graphs = False
 
     def __init__(self) -> None:
         """GPU 0; raises MissingBackendError where the package, the driver or the GPU is missing."""
@@ -44,8 +44,8 @@ class PyCuda:
         self._kernels: dict[tuple[str, str], int] = {}
 
     @contextmanager
-    def _words(self) -> Iterator[None]:
-        """PyCUDA's errors as ours."""
+    def _cuda_errors(self) -> Iterator[None]:
+        """PyCUDA's errors as BackendError."""
         try:
             yield
         except self._driver.Error as error:
@@ -62,7 +62,7 @@ class PyCuda:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        with self._words():
+        with self._cuda_errors():
             self._context.push()
         try:
             yield
@@ -70,38 +70,38 @@ class PyCuda:
             self._driver.Context.pop()
 
     def allocate(self, size: int) -> int:
-        with self._words():
+        with self._cuda_errors():
             memory = self._driver.mem_alloc(size)
         return self._keep(int(memory), memory)
 
     def free(self, address: int) -> None:
-        with self._words():
+        with self._cuda_errors():
             self._drop(address).free()
 
     def allocate_pinned(self, size: int) -> Bytes:
-        with self._words():
+        with self._cuda_errors():
             memory = self._driver.pagelocked_empty(size, np.uint8)
         self._keep(memory.ctypes.data, memory.base)
         return memory  # type: ignore[no-any-return]  # the package has no types
 
     def free_pinned(self, memory: Bytes) -> None:
-        with self._words():
+        with self._cuda_errors():
             self._drop(memory.ctypes.data).free()
 
     def upload(self, target: int, source: Bytes, stream: int) -> None:
-        with self._words():
+        with self._cuda_errors():
             self._driver.memcpy_htod_async(target, source, self._kept[stream])
 
     def download(self, target: Bytes, source: int, stream: int) -> None:
-        with self._words():
+        with self._cuda_errors():
             self._driver.memcpy_dtoh_async(target, source, self._kept[stream])
 
     def copy(self, target: int, source: int, size: int, stream: int) -> None:
-        with self._words():
+        with self._cuda_errors():
             self._driver.memcpy_dtod_async(target, source, size, self._kept[stream])
 
     def create_stream(self) -> int:
-        with self._words():
+        with self._cuda_errors():
             stream = self._driver.Stream(1)  # CU_STREAM_NON_BLOCKING, for which PyCUDA has no name
         return self._keep(stream.handle, stream)
 
@@ -109,7 +109,7 @@ class PyCuda:
         self._drop(stream)
 
     def synchronize(self, stream: int) -> None:
-        with self._words():
+        with self._cuda_errors():
             self._kept[stream].synchronize()
 
     def follow(self, stream: int, leader: int) -> None:
@@ -121,11 +121,11 @@ class PyCuda:
             finally:
                 self.destroy_event(event)
         else:
-            with self._words():
+            with self._cuda_errors():
                 self._driver.Context.synchronize()
 
     def create_event(self) -> int:
-        with self._words():
+        with self._cuda_errors():
             event = self._driver.Event(self._driver.event_flags.DISABLE_TIMING)
         return self._keep(id(event), event)
 
@@ -133,15 +133,15 @@ class PyCuda:
         self._drop(event)
 
     def record(self, event: int, stream: int) -> None:
-        with self._words():
+        with self._cuda_errors():
             self._kept[event].record(self._kept[stream])
 
     def wait(self, stream: int, event: int) -> None:
-        with self._words():
+        with self._cuda_errors():
             self._kept[stream].wait_for_event(self._kept[event])
 
-    def wait_here(self, event: int) -> None:
-        with self._words():
+    def synchronize_event(self, event: int) -> None:
+        with self._cuda_errors():
             self._kept[event].synchronize()
 
     def begin_capture(self, stream: int) -> None:
@@ -163,14 +163,14 @@ class PyCuda:
         raise BackendError("PyCUDA has no CUDA graphs: use the provider 'cuda-bindings', or no graphs")
 
     def compile(self, source: str, function: str) -> int:
-        from pycuda.compiler import compile as compiled
+        from pycuda.compiler import compile as compile_kernel
 
         if (source, function) not in self._kernels:
             try:
                 # No cache: the runtime needs no writable home.
-                code = compiled(source, options=["-fmad=false"], no_extern_c=True, cache_dir=False)
+                code = compile_kernel(source, options=["-fmad=false"], no_extern_c=True, cache_dir=False)
                 kernel = self._driver.module_from_buffer(code).get_function(function)
-            except (OSError, self._driver.Error) as error:  # no nvcc, or its words
+            except (OSError, self._driver.Error) as error:  # no nvcc, or its errors
                 raise BackendError(f"pycuda cannot compile a kernel with nvcc: {error}") from error
             self._kernels[source, function] = self._keep(id(kernel), kernel)
         return self._kernels[source, function]
@@ -184,5 +184,5 @@ class PyCuda:
         stream: int,
         arguments: Sequence[np.generic],
     ) -> None:
-        with self._words():
+        with self._cuda_errors():
             self._kept[kernel](*arguments, grid=grid, block=block, shared=shared, stream=self._kept[stream])
