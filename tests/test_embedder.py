@@ -67,7 +67,7 @@ def test_arrays_without_channel_order(tiny):
 
 
 def test_repr_names_model_size_device_and_terms(tiny):
-    assert repr(tiny) == "<Embedder tiny, LongestSide(size=16), onnxruntime cpu, terms: free>"
+    assert repr(tiny) == "<Embedder tiny, longest side 16, aspect ratio kept, onnxruntime cpu, terms: free>"
 
 
 def test_embed_names_the_first_picture_that_cannot_be_used(tiny, tmp_path):
