@@ -15,6 +15,7 @@ from reid_runtime.scoring.layouts.datasets import DATASETS
 from training.ablation.command import ablate
 from training.data.training_set import TrainingCrops, load_training
 from training.models import retail
+from training.people.command import people
 from training.postprocess import averaging, whitening
 from training.postprocess import bn_calibration as statistics
 from training.recipe import Recipe, read_recipe
@@ -243,6 +244,7 @@ def _read(
 
 
 main.add_command(ablate)
+main.add_command(people)
 
 if __name__ == "__main__":
     run(main)
