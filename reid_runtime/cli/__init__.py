@@ -11,19 +11,19 @@ import click
 from reid_runtime.errors import ReidRuntimeError
 
 _VERBS = {
-    "embed": "Embed folders, files and lists of pictures.",
-    "merge": "Make one file of several files and folders of embeddings.",
+    "embed": "Embed folders, files and lists of images.",
+    "merge": "Merge files and folders of embeddings into one file.",
     "evaluate": "Score a model on a labelled folder.",
-    "compare": "Tell whether two saved evaluations differ by more than noise.",
-    "verify": "Tell whether a model file is whole and gives its vectors on this machine.",
+    "compare": "Compare two saved evaluations: is the change more than noise?",
+    "verify": "Check that a model file is intact and gives its vectors on this machine.",
     "describe": "Print a model's contract, or draft one for a model that has none.",
-    "doctor": "Tell what is installed, what is missing and why.",
+    "doctor": "Report what is installed, what is missing and why.",
     "datasets": "List the data sets and layouts that can be scored.",
 }
 
 
 class _Verbs(click.Group):
-    """Finds a verb's module by its name, so that `embed` does not pay for the imports of the others."""
+    """Imports a verb's module when it is called, so that `embed` does not pay for the imports of all verbs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_VERBS)
@@ -62,7 +62,7 @@ def run(command: click.Command) -> None:
     """Run a command to its exit: errors in one line on standard error, exit codes as documented."""
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminate)
-    # What Pillow finds odd in a picture's metadata changes nothing here; what is wrong with pixels is an ImageError.
+    # Pillow's warnings are of an image's metadata, which change nothing here; bad pixels are an ImageError.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         code = command.main(standalone_mode=False)

@@ -1,4 +1,4 @@
-"""reid-runtime datasets: what can be scored, and how it must lie on disk."""
+"""reid-runtime datasets: the data sets that can be scored, and their layouts on disk."""
 
 import json
 import textwrap
@@ -14,38 +14,36 @@ from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset
 def command(as_json: bool) -> None:
     """List the data sets and layouts that `evaluate` reads, what each needs on disk, and its published counts.
 
-    `evaluate FOLDER` recognises the layout, whatever the counts; `evaluate FOLDER --dataset NAME` takes nothing but
-    a whole copy of that set.
+    `evaluate FOLDER` recognises the layout, whatever the counts; `evaluate FOLDER --dataset NAME` requires a complete
+    copy of that set.
     """
     if as_json:
-        click.echo(json.dumps([_facts(known) for known in DATASETS], indent=2))
+        click.echo(json.dumps([_report(dataset) for dataset in DATASETS], indent=2))
         return
-    width = max(len(known.name) for known in DATASETS)
-    click.echo("\n\n".join(_text(known, width) for known in DATASETS))
+    width = max(len(dataset.name) for dataset in DATASETS)
+    click.echo("\n\n".join(_text(dataset, width) for dataset in DATASETS))
 
 
-def _facts(known: Dataset) -> dict[str, Any]:
+def _report(dataset: Dataset) -> dict[str, Any]:
     return {
-        "name": known.name,
-        "protocol": known.protocol,
-        "needs": [list(names) for names in known.layout],
-        "optional": list(known.optional),
-        "counts": dict(known.counts),
+        "name": dataset.name,
+        "protocol": dataset.protocol,
+        "needs": [list(paths) for paths in dataset.layout],
+        "optional": list(dataset.optional),
+        "counts": dict(dataset.counts),
     }
 
 
-def _text(known: Dataset, width: int) -> str:
-    """A block of lines: the name beside the protocol, the rest below it."""
+def _text(dataset: Dataset, width: int) -> str:
+    """A block of lines: the protocol behind the name, the rest below it."""
     facts = {
-        "needs": [" or ".join(names) for names in known.layout],
-        "may have": known.optional,
-        "counts": [f"{name.replace('_', ' ')} {number:,}" for name, number in known.counts.items()],
+        "needs": [" or ".join(paths) for paths in dataset.layout],
+        "may have": dataset.optional,
+        "counts": [f"{name.replace('_', ' ')} {number:,}" for name, number in dataset.counts.items()],
     }
-    first, *others = textwrap.wrap(known.protocol, 90)
-    lines = [f"{known.name:<{width}}  {first}", *(f"{'':<{width}}  {line}" for line in others)]
-    for title, words in facts.items():
-        # One word a line where they are paths too long to stand side by side.
-        joined = [", ".join(words)] if sum(map(len, words)) <= 80 else list(words)
-        for place, line in enumerate(joined if words else []):
-            lines.append(f"{'':<{width}}  {title if place == 0 else '':<8}  {line}")
-    return "\n".join(lines)
+    lines = textwrap.wrap(dataset.protocol, 90)
+    for title, values in facts.items():
+        # One value a line where they are too long for one line together.
+        rows = [", ".join(values)] if sum(map(len, values)) <= 80 else values
+        lines += [f"{'' if row else title:<8}  {line}" for row, line in enumerate(rows) if line]
+    return "\n".join(f"{'' if row else dataset.name:<{width}}  {line}" for row, line in enumerate(lines))

@@ -1,4 +1,4 @@
-"""reid-runtime evaluate: a model's scores on a labelled folder, through the very bytes that are deployed."""
+"""reid-runtime evaluate: the scores of a model file on a labelled folder."""
 
 import json
 import sys
@@ -19,70 +19,71 @@ from reid_runtime.report import check_report, write_report
 from reid_runtime.scoring.bootstrap import METRICS
 from reid_runtime.scoring.layouts.cuhk_sysu import GALLERY_SIZES, read_cuhk_sysu
 from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
-from reid_runtime.scoring.layouts.registry import dataset as known_dataset
-from reid_runtime.scoring.layouts.registry import missing, read_dataset, read_layout
+from reid_runtime.scoring.layouts.registry import find_dataset, missing_paths, read_dataset, read_layout
 from reid_runtime.scoring.reranking import RerankSettings
 from reid_runtime.scoring.tracklets import Pooling
 
 
-def reading_options(command: Command) -> Command:
+def layout_options(command: Command) -> Command:
     """--dataset, --layout and --gallery-size: how a folder is read."""
-    names = click.Choice([known.name for known in DATASETS])
+    names = click.Choice([dataset.name for dataset in DATASETS])
     for option in (
         click.option(
             "--gallery-size", type=click.Choice([str(size) for size in GALLERY_SIZES]),
-            help="Gallery frames a query, in CUHK-SYSU.  [100]",
+            help="Gallery frames for each query, in CUHK-SYSU.  [100]",
         ),
         click.option(
             "--layout", type=names, metavar="NAME",
-            help="Read the folder as that set lies, where it would be taken for another; nothing is counted.",
+            help="Read the folder in the layout of that set, in place of the recognised one; counts are not checked.",
         ),
         click.option(
             "--dataset", type=names, metavar="NAME",
-            help="The published set that the folder must be all of; `reid-runtime datasets` lists them.",
+            help="Require a complete copy of that published set; `reid-runtime datasets` lists them.",
         ),
     ):  # fmt: skip
         command = option(command)
     return command
 
 
-def check_reading(ctx: click.Context, folder: Path | None, word: str) -> None:
-    """Raises UsageError for options on how to read a folder that contradict, or that have none; `word` names it."""
-    named = [name for name in ("dataset", "layout", "gallery_size") if ctx.params[name] is not None]
-    if folder is None and named:
-        raise click.UsageError(f"--{named[0].replace('_', '-')} says how to read {word}; name that too")
-    if "dataset" in named and "layout" in named:
+def check_layout_options(ctx: click.Context, folder: Path | None, argument: str) -> None:
+    """Raises UsageError for layout options that contradict, or that come without the folder that `argument` names."""
+    given = [name for name in ("dataset", "layout", "gallery_size") if ctx.params[name] is not None]
+    if folder is None and given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} says how to read {argument}; name that too")
+    if "dataset" in given and "layout" in given:
         raise click.UsageError("--dataset names a layout too; state one of --dataset and --layout")
 
 
-def read_task(
+def read_eval_set(
     folder: Path, dataset: str | None, layout: str | None, gallery_size: str | None, *, multi_query: bool = False
 ) -> EvalSet:
-    """The task of a folder, read as the options say."""
-    known, splits = _read(folder, dataset, layout)
+    """The queries and gallery of a folder, read as the layout options say."""
+    found, splits = _read(folder, dataset, layout)
     if gallery_size is None:
-        return eval_set_of(splits, dataset, known, multi_query=multi_query)
-    if known.name != "cuhk-sysu":
-        raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {known.name}")
-    task = eval_set_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, known, multi_query=multi_query)
-    return replace(task, method=f"person search, {gallery_size} gallery frames a query")
+        return eval_set_of(splits, dataset, found, multi_query=multi_query)
+    if found.name != "cuhk-sysu":
+        raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {found.name}")
+    eval_set = eval_set_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, found, multi_query=multi_query)
+    return replace(eval_set, method=f"person search, {gallery_size} gallery frames a query")
 
 
 @click.command("evaluate")
 @click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
-@reading_options
-@click.option("--multi-query", is_flag=True, help="Average all crops of a query's person under its camera (gt_bbox).")
+@layout_options
+@click.option("--multi-query", is_flag=True, help="Average all crops of a query's identity under its camera (gt_bbox).")
 @click.option("--rerank", is_flag=True, help="k-reciprocal re-ranking (20, 6, 0.3).")
-@click.option("--pooling", type=click.Choice(["mean", "max"]), help="How a tracklet's frames become one.  [mean]")
+@click.option("--pooling", type=click.Choice(["mean", "max"]), help="How the frames of a tracklet are pooled.  [mean]")
 @click.option(
     "--from", "saved", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-    help="Score the vectors of a file of --save; no model runs. May be repeated.",
+    help="Score the vectors of a file that --save wrote; no model runs. May be repeated.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with fractions.")
 @click.option(
-    "--save", type=click.Path(path_type=Path), help="Keep the vectors with identity, camera and split (.npz, .parquet)."
+    "--save", type=click.Path(path_type=Path), help="Save the vectors with identity, camera and split (.npz, .parquet)."
 )
-@click.option("--report", type=click.Path(path_type=Path), help="Write one HTML page with curves, lists and pictures.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Write an HTML page with curves, ranked lists and crops."
+)
 @click.option("--force", is_flag=True, help="Overwrite the files of --save and --report.")
 @model_options
 @click.pass_context
@@ -119,35 +120,35 @@ def command(
         check_report(report, force)
     rows = read_saved(saved) if saved else None
     if folder is not None:
-        task = read_task(folder, dataset, layout, gallery_size, multi_query=multi_query)
+        eval_set = read_eval_set(folder, dataset, layout, gallery_size, multi_query=multi_query)
     elif rows is not None:
-        task = eval_set_of_rows(rows, saved[0].stem)
+        eval_set = eval_set_of_rows(rows, saved[0].stem)
     else:
         raise click.UsageError("Missing argument 'FOLDER'; only --from FILE does without it.")
-    if pooling and not (task.tracklets and rows is None):
+    if pooling and not (eval_set.tracklets and rows is None):
         raise click.UsageError("--pooling is for tracklets that are embedded here; this set has none")
-    if rerank and task.search is not None:
+    if rerank and eval_set.search is not None:
         raise click.UsageError("--rerank takes one gallery for all queries; in a person search each has its own")
     frames: Pooling = "max" if pooling == "max" else "mean"
     settings = EvalSettings(multi_query, RerankSettings() if rerank else None, frames if rows is None else None)
     if rows is None:
         embedder = load_model(model, contract, device, trust_engine=trust_engine)
-        rows, name = _embed(task, frames, embedder), embedder.path.name
+        rows, name = _embed(eval_set, frames, embedder), embedder.path.name
     else:
         name = Contract.from_json(rows.contract, str(saved[0])).name
     if save is not None:
         write_embeddings(save, rows, force)
-    evaluation = score_rows(task, rows, name, settings)
+    evaluation = score_rows(eval_set, rows, name, settings)
     if report is not None:
         write_report(report, evaluation, force)
     click.echo(json.dumps(evaluation.report(), indent=2) if as_json else _text(evaluation))
-    left_out = evaluation.scores.describe_without_answer(task.query.ids)
+    left_out = evaluation.scores.describe_without_answer(eval_set.query.ids)
     if left_out is not None:
         click.echo(left_out, err=True)
 
 
 def _check_usage(ctx: click.Context, folder: Path | None, saved: tuple[Path, ...]) -> None:
-    check_reading(ctx, folder, "FOLDER")
+    check_layout_options(ctx, folder, "FOLDER")
     if saved:
         given = [f"--{name}" for name in ("model", "contract") if ctx.params[name] is not None]
         if given:
@@ -156,24 +157,24 @@ def _check_usage(ctx: click.Context, folder: Path | None, saved: tuple[Path, ...
 
 def _read(folder: Path, dataset: str | None, layout: str | None) -> tuple[Dataset, Splits]:
     if dataset is not None:
-        return known_dataset(dataset), read_dataset(dataset, folder)
+        return find_dataset(dataset), read_dataset(dataset, folder)
     if layout is None:
         return read_layout(folder)
-    known = known_dataset(layout)
-    absent = missing(known, folder)
-    if absent:
-        raise DatasetError(f"{folder} does not lie as {layout} does: missing {', '.join(absent)}")
-    return known, known.read(folder)
+    found = find_dataset(layout)
+    missing = missing_paths(found, folder)
+    if missing:
+        raise DatasetError(f"{folder} does not lie as {layout} does: missing {', '.join(missing)}")
+    return found, found.read(folder)
 
 
-def _embed(task: EvalSet, pooling: Pooling, embedder: Embedder) -> Embeddings:
+def _embed(eval_set: EvalSet, pooling: Pooling, embedder: Embedder) -> Embeddings:
     hidden = not sys.stderr.isatty()
-    with click.progressbar(length=len(task.images()), label="embedding", file=sys.stderr, hidden=hidden) as bar:
-        return embed_eval_set(embedder, task, lambda: bar.update(1), pooling)
+    with click.progressbar(length=len(eval_set.images()), label="embedding", file=sys.stderr, hidden=hidden) as bar:
+        return embed_eval_set(embedder, eval_set, lambda: bar.update(1), pooling)
 
 
 def _text(evaluation: Evaluation) -> str:
-    """The scores for people: percent with one decimal."""
+    """The scores as a table: percent with one decimal."""
     report, intervals = evaluation.report(), evaluation.intervals()
     width = max(map(len, METRICS.values()))
     lines = [

@@ -1,4 +1,4 @@
-"""The options that several verbs share, and the loading of the model that they name."""
+"""The model options that several verbs share, and the loading of the model."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ def model_options(command: Command) -> Command:
     for option in (
         click.option(
             "--trust-engine", is_flag=True,
-            help="Run a TensorRT engine that was not built here. It is code: whoever made it decides what this does.",
+            help="Run a TensorRT engine that was not built here. It is code: whoever made it decides what it does.",
         ),
         click.option(
             "--device", type=click.Choice(DEVICES), default="auto", show_default=True,
@@ -34,11 +34,11 @@ def model_options(command: Command) -> Command:
 
 
 def load_model(model: str | None, contract: str | None, device: str, *, trust_engine: bool = False) -> Embedder:
-    """The named model, or the default with a line that says what it may be used for."""
+    """The model, with a line of its terms where it is the default."""
     with _log_on_stderr():
         embedder = Embedder.load(model, device=device, contract=contract, trust_engine=trust_engine)
     if model is None:
-        say_terms(embedder.path, embedder.contract)
+        print_terms(embedder.path, embedder.contract)
     return embedder
 
 
@@ -49,7 +49,7 @@ class _OnStderr(logging.Handler):
 
 @contextmanager
 def _log_on_stderr() -> Iterator[None]:
-    """What the runtime logs, which device was chosen and why, for the person at the command."""
+    """Print what the runtime logs meanwhile: which device was chosen and why."""
     log, handler = logging.getLogger("reid_runtime"), _OnStderr()
     level = log.level
     log.addHandler(handler)
@@ -61,7 +61,7 @@ def _log_on_stderr() -> Iterator[None]:
         log.setLevel(level)
 
 
-def say_terms(path: Path, contract: Contract) -> None:
-    """One line, on standard error, of what the default model may be used for."""
-    terms = "; ".join(f"{seen.data} ({seen.terms})" for seen in contract.trained_on)
+def print_terms(path: Path, contract: Contract) -> None:
+    """Print what the default model may be used for, in one line on standard error."""
+    terms = "; ".join(f"{item.data} ({item.terms})" for item in contract.trained_on)
     click.echo(f"default model {path.name}: research use only, trained on {terms}", err=True)

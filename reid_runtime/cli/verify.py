@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from reid_runtime.backends import DEVICES
-from reid_runtime.cli.options import say_terms
+from reid_runtime.cli.options import print_terms
 from reid_runtime.embedder import default_model
 from reid_runtime.verification import BackendCheck, Verification, verify
 
@@ -34,7 +34,7 @@ def command(ctx: click.Context, model: Path | None, device: str, contract: Path 
     """
     found = verify(model or default_model(), device, contract)
     if model is None and found.contract is not None:
-        say_terms(found.path, found.contract)
+        print_terms(found.path, found.contract)
     click.echo(json.dumps(_facts(found), indent=2) if as_json else _text(found))
     ctx.exit(0 if found.ok else 1)
 

@@ -7,7 +7,7 @@ from reid_runtime.evaluation import PROTOCOL, EvalSettings, eval_set_of, evaluat
 from reid_runtime.scoring.errors import ScoringError
 from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.mars import read_mars, read_mars_torchreid
-from reid_runtime.scoring.layouts.registry import dataset
+from reid_runtime.scoring.layouts.registry import find_dataset
 from reid_runtime.scoring.ranking import score
 from reid_runtime.scoring.reranking import RerankSettings, score_reranked
 from reid_runtime.scoring.vectors import normalise
@@ -53,8 +53,8 @@ def test_multi_query_averages_the_further_crops(tiny, market):
 
 
 def test_both_protocols_of_mars(tiny, mars):
-    official = evaluate(tiny, eval_set_of(read_mars(mars), None, dataset("mars")))
-    torchreid = evaluate(tiny, eval_set_of(read_mars_torchreid(mars), None, dataset("mars-torchreid")))
+    official = evaluate(tiny, eval_set_of(read_mars(mars), None, find_dataset("mars")))
+    torchreid = evaluate(tiny, eval_set_of(read_mars_torchreid(mars), None, find_dataset("mars-torchreid")))
     assert (official.scores.gallery, torchreid.scores.gallery) == (6, 3)
     assert official.protocol.startswith("official: ")
     assert torchreid.protocol.startswith("torchreid's: ")

@@ -11,7 +11,7 @@ from reid_runtime.evaluation import EvalSet, eval_set_of
 from reid_runtime.evaluation.eval_set import Entries
 from reid_runtime.images.resize import ResizeRule
 from reid_runtime.scoring.layouts.crops import CropSplits
-from reid_runtime.scoring.layouts.registry import dataset, read_layout
+from reid_runtime.scoring.layouts.registry import find_dataset, read_layout
 from reid_runtime.scoring.ranking import Scores, score
 from reid_runtime.vectors import Vectors
 from training.data.training_set import MARKET_TRAIN, TrainingCrops
@@ -100,7 +100,7 @@ def query_and_gallery(root: Path, layout: str | None) -> QueryAndGallery:
     """The evaluator of a data set's folder; raises DatasetError where that has no query and gallery of its own."""
     if layout is None and (root / MARKET_TRAIN).is_dir():
         layout = "market1501"  # as what is trained on is found
-    known, splits = (dataset(layout), dataset(layout).read(root)) if layout else read_layout(root)
+    known, splits = (find_dataset(layout), find_dataset(layout).read(root)) if layout else read_layout(root)
     if not isinstance(splits, CropSplits) or splits.train is None:
         raise DatasetError(
             f"{root} ({known.name}) has no query and gallery besides what is trained on; leave out --on test, and "

@@ -17,7 +17,7 @@ from reid_runtime.scoring.labels import Integers
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits
 from reid_runtime.scoring.layouts.market1501 import read_split
 from reid_runtime.scoring.layouts.plain import CSV_NAME, read_plain
-from reid_runtime.scoring.layouts.registry import dataset, read_layout
+from reid_runtime.scoring.layouts.registry import find_dataset, read_layout
 
 MARKET_TRAIN = "bounding_box_train"
 AS_TARGETS = "vectors of {} as targets"
@@ -91,7 +91,7 @@ def find_training(root: Path, layout: str | None = None) -> tuple[Crops, str]:
         plain = _plain_train(root / "train")
         if plain is not None:
             return plain, f"{root.name}/train"
-    known, splits = (dataset(layout), dataset(layout).read(root)) if layout else read_layout(root)
+    known, splits = (find_dataset(layout), find_dataset(layout).read(root)) if layout else read_layout(root)
     if not isinstance(splits, CropSplits):
         raise DatasetError(
             f"{root} is {known.name}, whose tracklets or frames are not trained on; expected a set of crops, or write "

@@ -14,25 +14,36 @@ from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
 from reid_runtime.scoring.person_search import SearchSet
 
 
-def dataset(name: str) -> Dataset:
+def find_dataset(name: str) -> Dataset:
     """The data set of this name; raises DatasetError with all names where there is none."""
-    for known in DATASETS:
-        if known.name == name:
-            return known
-    raise DatasetError(f"no data set is named {name!r}; expected one of {', '.join(known.name for known in DATASETS)}")
+    for dataset in DATASETS:
+        if dataset.name == name:
+            return dataset
+    raise DatasetError(f"no data set is named {name!r}; expected one of {', '.join(item.name for item in DATASETS)}")
 
 
 def read_dataset(name: str, root: Path) -> Splits:
-    """The splits of the named set; raises DatasetError for a copy that lacks something, with what it lacks."""
-    named = dataset(name)
-    _check_layout(named, root)
-    splits = named.read(root)
-    found = count(splits)
-    # Training pictures are not needed to score: they are counted only where there are some.
+    """Read a complete copy of a published data set.
+
+    Args:
+        name: As `reid-runtime datasets` lists it: "market1501", "mars", …
+        root: Its folder.
+
+    Returns:
+        The splits, of paths and labels; no image is read.
+
+    Raises:
+        DatasetError: For a folder in another layout or without the published counts, with what it lacks.
+    """
+    dataset = find_dataset(name)
+    _check_layout(dataset, root)
+    splits = dataset.read(root)
+    counts = count_splits(splits)
+    # Training crops are not needed to score: they are counted only where there are some.
     wrong = [
-        f"{key}: expected {number}, found {found[key]}"
-        for key, number in named.counts.items()
-        if key in found and found[key] != number
+        f"{key}: expected {number}, found {counts[key]}"
+        for key, number in dataset.counts.items()
+        if key in counts and counts[key] != number
     ]
     if wrong:
         raise DatasetError(
@@ -43,28 +54,33 @@ def read_dataset(name: str, root: Path) -> Splits:
 
 
 def read_layout(root: Path) -> tuple[Dataset, Splits]:
-    """The splits of any folder, and the first of `DATASETS` that lies as it does, whose counts it need not have."""
-    for known in DATASETS:
-        if known.layout and not missing(known, root):
-            return known, known.read(root)
-    plain = dataset("plain")
+    """Read any folder that lies like one of DATASETS, whatever its counts.
+
+    Args:
+        root: The folder.
+
+    Returns:
+        The first data set whose layout it has, and the splits.
+
+    Raises:
+        DatasetError: For a folder in no layout, with what the nearest one lacks.
+    """
+    for dataset in DATASETS:
+        if dataset.layout and not missing_paths(dataset, root):
+            return dataset, dataset.read(root)
+    plain = find_dataset("plain")
     try:
         return plain, plain.read(root)
     except DatasetError as error:
         raise DatasetError(f"{root} has no known layout. {_nearest(root)}. As the plain layout: {error}") from error
 
 
-def missing(known: Dataset, root: Path) -> list[str]:
+def missing_paths(dataset: Dataset, root: Path) -> list[str]:
     """What the set needs to be scored and `root` does not have."""
-    return [" or ".join(names) for names in known.layout if not any((root / name).exists() for name in names)]
+    return [" or ".join(names) for names in dataset.layout if not any((root / name).exists() for name in names)]
 
 
-def expected(known: Dataset) -> str:
-    """What the set needs to be scored, in one line."""
-    return ", ".join(" or ".join(names) for names in known.layout)
-
-
-def count(splits: Splits) -> dict[str, int]:
+def count_splits(splits: Splits) -> dict[str, int]:
     """How much there is, by the names of `Dataset.counts`; nothing of a training split that is not there."""
     if isinstance(splits, SearchSet):
         return {"query": len(splits.queries), "gallery_frames": splits.gallery_frames}
@@ -78,21 +94,22 @@ def count(splits: Splits) -> dict[str, int]:
 
 def _nearest(root: Path) -> str:
     """What the layout that `root` has most of still lacks; all the layouts where it has nothing of any."""
-    published = [known for known in DATASETS if known.layout]
-    nearest = min(published, key=lambda known: len(missing(known, root)) / len(known.layout))
-    absent = missing(nearest, root)
-    if len(absent) < len(nearest.layout):
-        return f"It has part of that of {nearest.name}, but lacks {', '.join(absent)}"
-    return "Known are " + "; ".join(f"{known.name}: {expected(known)}" for known in published)
+    published = [dataset for dataset in DATASETS if dataset.layout]
+    nearest = min(published, key=lambda dataset: len(missing_paths(dataset, root)) / len(dataset.layout))
+    missing = missing_paths(nearest, root)
+    if len(missing) < len(nearest.layout):
+        return f"It has part of that of {nearest.name}, but lacks {', '.join(missing)}"
+    layouts = (f"{item.name}: {', '.join(' or '.join(names) for names in item.layout)}" for item in published)
+    return f"Known are {'; '.join(layouts)}"
 
 
-def _check_layout(known: Dataset, root: Path) -> None:
+def _check_layout(dataset: Dataset, root: Path) -> None:
     if not root.exists():
         raise DatasetError(f"{root} does not exist")
-    absent = missing(known, root)
-    if not absent:
+    missing = missing_paths(dataset, root)
+    if not missing:
         return
-    message = f"{root} is not {known.name}: missing {', '.join(absent)}"
+    message = f"{root} is not {dataset.name}: missing {', '.join(missing)}"
     inner = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    fitting = [path for path in inner if not missing(known, path)]
+    fitting = [path for path in inner if not missing_paths(dataset, path)]
     raise DatasetError(f"{message}; {fitting[0]} has them all" if fitting else message)

@@ -4,7 +4,7 @@ import pytest
 
 from reid_runtime.errors import DatasetError
 from reid_runtime.scoring.layouts import datasets
-from reid_runtime.scoring.layouts.registry import count, dataset, read_dataset, read_layout
+from reid_runtime.scoring.layouts.registry import count_splits, find_dataset, read_dataset, read_layout
 
 from . import miniatures
 
@@ -41,9 +41,9 @@ def test_a_plain_folder_is_recognised(tmp_path):
 def test_a_copy_with_the_published_counts_is_read_by_name(tmp_path, monkeypatch):
     miniatures.market(tmp_path)
     counts = {"train": 2, "train_identities": 2, "query": 2, "gallery": 4, "junk": 1}
-    small = datasets.Dataset("small", "", datasets.read_market, dataset("market1501").layout, counts)
+    small = datasets.Dataset("small", "", datasets.read_market, find_dataset("market1501").layout, counts)
     monkeypatch.setattr("reid_runtime.scoring.layouts.registry.DATASETS", (small,))
-    assert count(read_dataset("small", tmp_path)) == counts
+    assert count_splits(read_dataset("small", tmp_path)) == counts
     for crop in (tmp_path / "bounding_box_train").iterdir():
         crop.unlink()
     (tmp_path / "bounding_box_train").rmdir()
