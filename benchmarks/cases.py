@@ -21,8 +21,8 @@ from reid_runtime.backends import DEVICES, open_backend
 from reid_runtime.embedder import Embedder, artefact_digest, default_model
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.evaluation import Evaluation, evaluate
+from reid_runtime.images.suffixes import is_image_name
 from reid_runtime.scoring.bootstrap import compare_scores
-from reid_runtime.scoring.layouts.crops import is_picture
 
 CONTRACTS = Path(__file__).parent / "peers"
 """Contracts of models of others, by the stem of their files."""
@@ -374,6 +374,6 @@ def setup_from(
     """The Setup of the options' values; it keeps this process on its cores."""
     cores = pin(threads)
     evidence = read_evidence(crops, data, dataset)
-    files = tuple(sorted(path for path in crops.rglob("*") if is_picture(path)))
+    files = tuple(sorted(path for path in crops.rglob("*") if is_image_name(path)))
     budget = QUICK if quick else FULL
     return Setup(tuple(models) or (default_model(),), tuple(devices), cores, budget, evidence, files, reference)

@@ -17,7 +17,6 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,13 +31,12 @@ from benchmarks.measurements import Report, Row, environment, text_table
 from reid_runtime.backends import Backend
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
 from reid_runtime.cli import run
-from reid_runtime.cli.embed import Work, embed_to_folder
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
-from reid_runtime.jobs.folders import LocalFolder
-from reid_runtime.jobs.parts import check_folder
-from reid_runtime.jobs.sources import Shard, find_sources
+from reid_runtime.io.folder import LocalFolder
+from reid_runtime.jobs.embed_folder import embed_folder
+from reid_runtime.jobs.sources import find_sources
 
 SLOPE = 128.0
 """Bytes a picture: were one vector of the default model kept of every eight, it would be this."""
@@ -132,7 +130,7 @@ class Counted:
 class SlowFolder(LocalFolder):
     """A folder on a disk that takes its time."""
 
-    pause: float
+    pause: float = 0
 
     def write(self, name: str, content: bytes) -> None:
         """Later."""
@@ -185,12 +183,10 @@ def soak(case: Case, pictures: Path) -> Curve:
     backend = Counted(StandIn(model.dimension) if case.stand_in else model.backend)
     embedder = Embedder(backend, model.contract, model.path)
     with tempfile.TemporaryDirectory() as name:
-        folder = SlowFolder(name, case.pause)
-        check_folder(folder, resume=False, force=False)
-        work = Work(embedder, find_sources([str(pictures)], BytesIO()), "raise")
+        sources = find_sources([str(pictures)])
         started = time.perf_counter()
         with Watch(backend, case.pictures) as watch:
-            embed_to_folder(work, folder, Shard())
+            embed_folder(embedder, sources, SlowFolder(name, pause=case.pause), on_error="raise")
         if backend.done != case.pictures:
             raise SoakError(f"{case.name}: expected {case.pictures} pictures to be embedded, found {backend.done}")
         return watch.curve(case, time.perf_counter() - started)

@@ -78,16 +78,8 @@ def stages(embedder: Embedder, files: Sequence[Path], folder: Path) -> dict[str,
     vectors = np.random.default_rng(0).standard_normal((WINDOW, embedder.dimension), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     idle = Embedder(_Idle(embedder.backend.max_batch_pixels, vectors[: len(files)]), embedder.contract, embedder.path)
-    table = Embeddings(
-        id=np.array([f"{number:06}.jpg" for number in range(WINDOW)], dtype=np.str_),
-        embedding=vectors,
-        width=np.zeros(WINDOW, np.int32),
-        height=np.zeros(WINDOW, np.int32),
-        error=np.full(WINDOW, "", dtype=np.str_),
-        contract=embedder.contract.to_json(),
-        contract_id=embedder.contract.contract_id,
-        artefact_id=embedder.artefact_id,
-    )
+    ids = [f"{number:06}.jpg" for number in range(WINDOW)]
+    table = Embeddings.of(embedder, ids, vectors, np.zeros((WINDOW, 2), np.int32))
     return {
         "decode": lambda: [images.load_image(path) for path in files],
         "resize": lambda: [embedder._resized(picture) for picture in decoded],

@@ -23,7 +23,6 @@ from benchmarks.flops import WorkError, multiply_adds
 from benchmarks.inputs import SIZE, mixed_sizes, one_size, write_files
 from benchmarks.measurements import Found, Row, hand_over, in_turn, output_option, shown, text_table
 from benchmarks.roofline import measure_limits, peak
-from reid_runtime import jobs as storage
 from reid_runtime.backends.base import Array
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.cli import run
@@ -31,7 +30,8 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import Pixels, resize
-from reid_runtime.jobs import Embeddings
+from reid_runtime.jobs.embed_folder import embed_folder
+from reid_runtime.jobs.sources import Sources
 
 OFFLINE, MIXED, EIGHT, COLD = "Offline", "mixed sizes", "batch of 8", "cold start"
 FOLDER, ENGINE = "a folder to a file", "the engine alone, same batches"
@@ -106,18 +106,8 @@ def ready_batches(embedder: Embedder, files: list[Path]) -> list[Array]:
 
 def embed_to_file(embedder: Embedder, files: list[Path], output: Path) -> None:
     """What `reid-runtime embed FOLDER` does between its start and its end."""
-    results = list(embedder.stream(files, low_latency=False))
-    rows = Embeddings(
-        id=np.array([path.name for path in files], dtype=np.str_),
-        embedding=np.stack([result.vector for result in results if result.vector is not None]),
-        width=np.array([result.width for result in results], np.int32),
-        height=np.array([result.height for result in results], np.int32),
-        error=np.full(len(files), "", dtype=np.str_),
-        contract=embedder.contract.to_json(),
-        contract_id=embedder.contract.contract_id,
-        artefact_id=embedder.artefact_id,
-    )
-    storage.write_embeddings(output, rows, force=True)
+    sources = Sources(tuple(map(str, files)), tuple(path.name for path in files))
+    embed_folder(embedder, sources, output, on_error="raise", force=True)
 
 
 def _mixed(setup: Setup, subject: Subject) -> list[Row]:

@@ -16,7 +16,8 @@ from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
 from reid_runtime.evaluation import EvalSet
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels, ResizeRule, resize
-from reid_runtime.scoring.layouts.crops import CropSplits, is_picture
+from reid_runtime.images.suffixes import is_image_name
+from reid_runtime.scoring.layouts.crops import CropSplits
 from reid_runtime.scoring.layouts.datasets import DATASETS
 from reid_runtime.scoring.layouts.registry import read_layout
 from training.data.student_view import as_elsewhere
@@ -192,7 +193,7 @@ def _training(folder: Path) -> tuple[list[Path], str]:
                 f"{folder} lies as {known.name} does, and has no training crops; name a folder of some"
             )
         return train.paths, f"{root.name}'s training split"
-    paths = sorted(path for path in root.rglob("*") if is_picture(path))
+    paths = sorted(path for path in root.rglob("*") if is_image_name(path))
     for path in paths:
         judged = sorted(_TEST_FOLDERS & {*path.relative_to(root).parts[:-1], *path.resolve().parts[-3:-1]})
         if judged:

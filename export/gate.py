@@ -28,9 +28,9 @@ from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
 from reid_runtime.evaluation import EvalSet, Evaluation, eval_set_of, evaluate
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels
+from reid_runtime.images.suffixes import is_image_name
 from reid_runtime.model_file.contract import Score
 from reid_runtime.scoring.bootstrap import METRICS, Interval, compare_scores
-from reid_runtime.scoring.layouts.crops import is_picture
 from reid_runtime.scoring.layouts.registry import read_layout
 from reid_runtime.vectors import Vectors
 
@@ -226,7 +226,7 @@ def read_evidence(crops: Path = EXAMPLES, data: Path | None = None, dataset: str
 
 def read_crops(folder: Path) -> tuple[tuple[str, ...], tuple[Pixels, ...]]:
     """The relative names of a folder's pictures, in their order, and their pixels."""
-    paths = sorted(path for path in folder.rglob("*") if is_picture(path))
+    paths = sorted(path for path in folder.rglob("*") if is_image_name(path))
     if len(paths) < 2:
         raise DatasetError(f"{folder}: expected a folder of crops to judge by, two or more, found {len(paths)}")
     names = tuple(path.relative_to(folder).as_posix() for path in paths)

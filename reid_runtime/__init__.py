@@ -12,9 +12,11 @@ if TYPE_CHECKING:
         ContractError,
         DatasetError,
         ImageError,
+        OptionsError,
         ReidRuntimeError,
         StorageError,
     )
+    from reid_runtime.jobs.embed_folder import JobResult, embed_folder
     from reid_runtime.model_file.contract import Contract
 
 __version__ = "0.1.0"
@@ -28,14 +30,18 @@ __all__ = [
     "EmbedBoxes",
     "Embedder",
     "ImageError",
+    "JobResult",
+    "OptionsError",
     "ReidRuntimeError",
     "Result",
     "StorageError",
+    "embed_folder",
 ]
 
 if not TYPE_CHECKING:
     _HOMES = {"EmbedBatch": "adapters", "EmbedBoxes": "adapters", "Contract": "model_file.contract"}
     _HOMES |= dict.fromkeys(("Embedder", "Result"), "embedder")
+    _HOMES |= dict.fromkeys(("JobResult", "embed_folder"), "jobs.embed_folder")
 
     def __getattr__(name: str) -> object:
         """A public name, whose module is imported when it is first asked for.

@@ -1,4 +1,4 @@
-"""What other people's video and batch code calls: one callable for frames, one for batches. No dependency is added."""
+"""What third-party video and batch code calls: one callable for frames, one for batches. No dependency is added."""
 
 import os
 import threading
@@ -7,13 +7,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from reid_runtime.embedder import Embedder, Result
+from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.resize import Pixels
+from reid_runtime.jobs import Embeddings
 from reid_runtime.vectors import Vectors
+
+_ADDED = ("embedding", "width", "height", "error")
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,13 @@ class EmbedBoxes:
 
 @dataclass(frozen=True)
 class EmbedBatch:
-    """Adds `embedding`, `width`, `height` and `error` to a batch of pictures: a callable for engines that scale out.
+    """Adds `embedding`, `width`, `height` and `error` to a batch of images: a callable for engines that scale out.
 
     It holds settings and no model, so it pickles to a few hundred bytes. Each process loads the model once, at its
     first batch. The same class runs in:
 
         # Ray Data: a pool of workers that each keep the model; a worker that dies is replaced, its batch done again.
-        # The cluster needs a CPU more than the workers take, or nobody is left to read the pictures.
+        # The cluster needs a CPU more than the workers take, or nothing is left to read the images.
         dataset.map_batches(EmbedBatch, fn_constructor_kwargs={"column": "bytes", "threads": 1},
                             compute=ray.data.ActorPoolStrategy(size=8), batch_size=512, num_cpus=1)
 
@@ -58,15 +60,15 @@ class EmbedBatch:
         meta = {"path": "object", "embedding": "object", "width": "int32", "height": "int32", "error": "object"}
         frame.map_partitions(EmbedBatch(column="path", threads=1), meta=meta)
 
-    A dict of arrays gets the columns as .npz files have them: `embedding` (N, D) float32 with NaN in the row of a
-    picture that cannot be used, `error` with its reason, else empty. A pandas data frame gets them as .parquet files
+    A dict of arrays gets the columns as .npz files have them: `embedding` (N, D) float32 with NaN in the row of an
+    image that cannot be used, `error` with its reason, else empty. A pandas data frame gets them as .parquet files
     do: lists, and None for what is not there. Rows keep their order, and each is embedded as it would be alone.
     """
 
     model: str | None = None
     """A model file that every worker can read; None for the embedded default."""
     column: str = "path"
-    """The column with the pictures: paths, the bytes of files, or (H, W, 3) uint8 arrays, which need
+    """The column with the images: paths, the bytes of files, or (H, W, 3) uint8 arrays, which need
     `channel_order`.
     """
     device: str = "cpu"
@@ -96,15 +98,21 @@ class EmbedBatch:
             )
         names = list(batch)
         if self.column not in names:
-            raise ReidRuntimeError(f"expected the pictures in the column {self.column!r}, found {names}: pass column=")
-        taken = sorted({"embedding", "width", "height", "error"} & set(names))
+            raise ReidRuntimeError(f"expected the images in the column {self.column!r}, found {names}: pass column=")
+        taken = sorted({*_ADDED} & set(names))
         if taken:
             raise ReidRuntimeError(f"the batch has {taken} already, and would lose them: rename or drop them first")
         embedder = self.embedder
         results = list(embedder.stream(list(batch[self.column]), self.channel_order, low_latency=False))
+        rows = Embeddings.from_results(embedder, map(str, range(len(results))), results)
+        columns: dict[str, Any] = {name: rows.columns()[name] for name in _ADDED}
         if isinstance(batch, dict):
-            return batch | _arrays(results, embedder.dimension)
-        return batch.assign(**_lists(results))
+            return batch | columns
+        objects = np.empty((2, len(results)), dtype=object)
+        for row, result in enumerate(results):
+            objects[0, row] = None if result.vector is None else result.vector.tolist()
+            objects[1, row] = None if result.error is None else str(result.error)
+        return batch.assign(**columns | {"embedding": objects[0], "error": objects[1]})
 
 
 _LOADING = threading.Lock()
@@ -114,29 +122,3 @@ _LOADING = threading.Lock()
 def _load(settings: EmbedBatch, process: int) -> Embedder:
     """`process` keeps a fork from using its parent's session, whose threads did not come along."""
     return Embedder.load(settings.model, device=settings.device, contract=settings.contract, threads=settings.threads)
-
-
-def _arrays(results: list[Result], dimension: int) -> dict[str, npt.NDArray[Any]]:
-    vectors = np.full((len(results), dimension), np.nan, np.float32)
-    for row, result in enumerate(results):
-        if result.vector is not None:
-            vectors[row] = result.vector
-    return {
-        "embedding": vectors,
-        "width": np.array([result.width for result in results], np.int32),
-        "height": np.array([result.height for result in results], np.int32),
-        "error": np.array(["" if result.error is None else str(result.error) for result in results], np.str_),
-    }
-
-
-def _lists(results: list[Result]) -> dict[str, Any]:
-    objects = np.empty((2, len(results)), dtype=object)
-    for row, result in enumerate(results):
-        objects[0, row] = None if result.vector is None else result.vector.tolist()
-        objects[1, row] = None if result.error is None else str(result.error)
-    return {
-        "embedding": objects[0],
-        "width": np.array([result.width for result in results], np.int32),
-        "height": np.array([result.height for result in results], np.int32),
-        "error": objects[1],
-    }

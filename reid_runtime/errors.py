@@ -27,3 +27,7 @@ class DatasetError(ReidRuntimeError):
 
 class StorageError(ReidRuntimeError):
     """A file of embeddings cannot be read or written."""
+
+
+class OptionsError(ReidRuntimeError):
+    """Options of a call contradict each other, or mean nothing."""

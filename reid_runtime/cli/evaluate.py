@@ -13,7 +13,7 @@ from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_of, score_rows
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.evaluation.saved import eval_set_of_rows, read_saved
-from reid_runtime.jobs import Embeddings, check_writable, write_embeddings
+from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, write_embeddings
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.report import check_report, write_report
 from reid_runtime.scoring.bootstrap import METRICS
@@ -115,7 +115,7 @@ def command(
     """
     _check_usage(ctx, folder, saved)
     if save is not None:
-        check_writable(save, force)
+        ensure_embeddings_writable(save, force)
     if report is not None:
         check_report(report, force)
     rows = read_saved(saved) if saved else None

@@ -13,6 +13,7 @@ from reid_runtime.images.boxes import crop_box
 from reid_runtime.images.decode import ImageSource, load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.jobs import Embeddings
+from reid_runtime.jobs.labels import text_labels
 from reid_runtime.scoring.tracklets import Pooling, pool
 from reid_runtime.vectors import Vectors
 
@@ -21,6 +22,7 @@ Sizes = npt.NDArray[np.int32]
 
 _POOLED = 256
 """How many tracklets are pooled at once."""
+_LABELS = ("identities", "cameras")
 
 
 def embed_eval_set(
@@ -36,20 +38,14 @@ def embed_eval_set(
     vectors, sizes = _embed(embedder, images, advance)
     entries = list(eval_set.splits.values())
     parts = [_rows(each, index, vectors, sizes, pooling if eval_set.tracklets else None) for each in entries]
-    size = np.concatenate([size for _, size in parts])
-    return Embeddings(
-        id=np.array([name for each in entries for name in each.ids], dtype=np.str_),
-        embedding=np.concatenate([rows for rows, _ in parts]),
-        width=size[:, 0],
-        height=size[:, 1],
-        error=np.full(len(size), "", dtype=np.str_),
-        contract=embedder.contract.to_json(),
-        contract_id=embedder.contract.contract_id,
-        artefact_id=embedder.artefact_id,
-        backend=embedder.backend.name,
-        identity=np.concatenate([each.identities for each in entries]),
-        camera=np.concatenate([each.cameras for each in entries]),
+    labels = text_labels(*(np.concatenate([getattr(each, name) for each in entries]) for name in _LABELS))
+    return Embeddings.of(
+        embedder,
+        [name for each in entries for name in each.ids],
+        np.concatenate([rows for rows, _ in parts]),
+        np.concatenate([size for _, size in parts]),
         split=np.array([name for name, each in eval_set.splits.items() for _ in each.ids], dtype=np.str_),
+        **labels,
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from reid_runtime.errors import StorageError
 from reid_runtime.evaluation.eval_set import Entries, EvalSet
 from reid_runtime.jobs import Embeddings, read_embeddings
-from reid_runtime.jobs.table import one_backend
+from reid_runtime.jobs.embeddings import one_backend
+from reid_runtime.jobs.labels import integer_labels
 from reid_runtime.vectors import Vectors
 
 _SPLITS = ("query", "gallery", "multi_query")
@@ -101,9 +102,10 @@ def _entries(rows: Embeddings, split: str) -> Entries:
     """The entries of one split, without images."""
     if rows.split is None or rows.identity is None or rows.camera is None:
         raise StorageError("the rows have no split, identity or camera; `evaluate --save` keeps them")
+    identities, cameras = integer_labels(rows.id, rows.identity, rows.camera, rows.role)
     part = rows.split == split
     ids = tuple(rows.id[part].tolist())
-    return Entries(ids, rows.identity[part], rows.camera[part], ((),) * len(ids))
+    return Entries(ids, identities[part], cameras[part], ((),) * len(ids))
 
 
 def _check_labelled(path: Path, rows: Embeddings) -> None:

@@ -1,40 +1,41 @@
-"""A folder that one process has for itself while it runs."""
+"""A folder that one process has for itself while it works in it."""
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reid_runtime.errors import StorageError
 
-if sys.platform != "win32":
-    import fcntl
+_WINDOWS = sys.platform == "win32"
 
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Within the block no other run is in such a block of this folder; StorageError where one is, or no folder.
+    """Within the block no other process is in such a block of this folder; StorageError where one is, or no folder.
 
-    The lock is on the folder itself and ends with the process, however that ends. Windows has none of the kind, and
-    some file systems, of networks above all, have none at all: there nothing keeps two runs apart.
+    The lock is the operating system's and ends with the process, however that ends. POSIX locks the folder itself, so
+    that nothing is left in it; Windows a file in it. Some file systems, of networks above all, have no locks: there
+    nothing keeps two processes apart.
     """
-    if sys.platform == "win32":
-        yield
-        return
+    from filelock import lock_descriptor  # takes 50 ms to import, which most commands need not pay
+
+    path = folder / ".lock" if _WINDOWS else folder
     try:
-        number = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT if _WINDOWS else os.O_RDONLY)
     except OSError as error:
         raise StorageError(f"{folder} cannot be opened: {error.strerror}") from error
     try:
         try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError(
-                f"another run is going on in {folder}: wait for its end, or choose another folder"
-            ) from None
+            is_ours = lock_descriptor(descriptor, blocking=False)
         except OSError:
-            pass  # a file system without locks
+            is_ours = True  # a file system without locks
+        if not is_ours:
+            raise StorageError(f"another run is going on in {folder}: wait for its end, or choose another folder")
         yield
     finally:
-        os.close(number)
+        os.close(descriptor)
+        if _WINDOWS:
+            with suppress(OSError):  # another process has opened it meanwhile
+                os.remove(path)

@@ -6,25 +6,25 @@ from reid_runtime.errors import StorageError
 
 
 def is_url(name: str) -> bool:
-    """Whether a name is that of a place in a store, and not of one on this machine's disks."""
+    """Whether a name is a URL, and not a path on this machine's disks."""
     return "://" in name
 
 
 def open_remote(url: str) -> tuple[Any, str]:
-    """(fsspec's file system, the place in it) of a URL; raises StorageError.
+    """(fsspec's file system, the path in it) of a URL; raises StorageError.
 
-    Credentials and endpoints are those of the store's own client: for S3 `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and
-    the like.
+    Credentials and endpoints are those of the file system's own client: for S3 `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`
+    and the like.
     """
     try:
         import fsspec
     except ImportError as error:
         raise StorageError(f'{url} needs fsspec: pip install "reid-runtime[s3]"') from error
     try:
-        # A listing that is remembered does not show what others have written since.
-        store, place = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        # A cached listing does not show what others have written since.
+        filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise StorageError(f'{url} cannot be reached: {error}; for s3://, pip install "reid-runtime[s3]"') from error
-    except Exception as error:  # every store has errors of its own
+    except Exception as error:  # every file system has errors of its own
         raise StorageError(f"{url} cannot be reached: {error}") from error
-    return store, place.rstrip("/")
+    return filesystem, path.rstrip("/")

@@ -1,10 +1,9 @@
-"""Files of embeddings: npz, and parquet by extra, with the same columns and the same metadata; and folders of parts.
+"""Jobs: images into files of embeddings, or into folders of parts that can be resumed, sharded and merged.
 
-A file is written beside its final name, flushed to disk and renamed: under the final name there is a whole file
-or none. Every file says which embedding space it is in (`contract_id`) and which model file made it (`artefact_id`).
+Every file says which embedding space it is in (`contract_id`) and which model file made it (`artefact_id`).
 """
 
-from reid_runtime.jobs.files import check_writable, read_embeddings, write_embeddings
-from reid_runtime.jobs.table import Embeddings, check_same_space
+from reid_runtime.jobs.embeddings import Embeddings, check_same_space
+from reid_runtime.jobs.formats import ensure_embeddings_writable, read_embeddings, write_embeddings
 
-__all__ = ["Embeddings", "check_same_space", "check_writable", "read_embeddings", "write_embeddings"]
+__all__ = ["Embeddings", "check_same_space", "ensure_embeddings_writable", "read_embeddings", "write_embeddings"]

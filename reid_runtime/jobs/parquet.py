@@ -1,4 +1,4 @@
-"""Embeddings as parquet, by extra: the vectors are lists of a fixed size, null where there is an error."""
+"""Embeddings as Parquet, by extra: the vectors are lists of a fixed size, null where there is an error."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from reid_runtime.errors import StorageError
-from reid_runtime.jobs.table import KINDS, METADATA, Embeddings
+from reid_runtime.jobs.embeddings import COLUMNS, METADATA, Embeddings
 
 GROUP = 4096
 """Rows of a row group: what is read or written at once where a file does not fit into memory."""
@@ -26,18 +26,16 @@ def import_pyarrow() -> tuple[ModuleType, ModuleType]:
     return pyarrow, parquet
 
 
-def write_parquet(file: BinaryIO, rows: Embeddings, facts: Mapping[str, str] = _NOTHING) -> None:
-    """Write one table; `facts` go into the file's metadata beside those of the model."""
-    write_parquet_tables(file, [rows], facts)
+def write_parquet(file: BinaryIO, tables: Iterable[Embeddings], notes: Mapping[str, str] = _NOTHING) -> int:
+    """Write tables of one model, at least one, one after the other, holding one at a time; gives the number of rows.
 
-
-def write_parquet_tables(file: BinaryIO, tables: Iterable[Embeddings], facts: Mapping[str, str] = _NOTHING) -> int:
-    """Write tables of one model, at least one, one after the other, holding one at a time; gives the rows' number."""
+    `notes` go into the file's metadata, next to those of the model.
+    """
     _, parquet = import_pyarrow()
     writer, written = None, 0
     try:
         for rows in tables:
-            table = _to_arrow(rows, facts)
+            table = _to_arrow(rows, notes)
             # The format's checksums, which an npz has anyway: without them an altered vector looks like any other.
             writer = writer or parquet.ParquetWriter(file, table.schema, write_page_checksum=True)
             if len(rows):
@@ -49,7 +47,7 @@ def write_parquet_tables(file: BinaryIO, tables: Iterable[Embeddings], facts: Ma
     return written
 
 
-def _to_arrow(rows: Embeddings, facts: Mapping[str, str]) -> Any:
+def _to_arrow(rows: Embeddings, notes: Mapping[str, str]) -> Any:
     arrow, _ = import_pyarrow()
     failed = rows.error != ""
     columns: dict[str, Any] = {}
@@ -59,26 +57,28 @@ def _to_arrow(rows: Embeddings, facts: Mapping[str, str]) -> Any:
             columns[name] = arrow.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=arrow.array(failed))
         elif name == "error":
             columns[name] = arrow.array(values.tolist(), arrow.string(), mask=~failed)
+        elif COLUMNS[name] == "U":
+            columns[name] = arrow.array(values.tolist(), arrow.string())
         else:
-            columns[name] = arrow.array(values.tolist(), arrow.string()) if KINDS[name] == "U" else arrow.array(values)
-    return arrow.table(columns).replace_schema_metadata(rows.metadata() | dict(facts))
+            columns[name] = arrow.array(values)
+    return arrow.table(columns).replace_schema_metadata(rows.metadata() | dict(notes))
 
 
 def read_parquet(source: Path | BinaryIO, group: int | None = None) -> dict[str, Any]:
     """The columns and metadata of a file, or of one of its row groups."""
     _, parquet = import_pyarrow()
     with parquet.ParquetFile(source, page_checksum_verification=True) as file:
-        return _found(file.read() if group is None else file.read_row_group(group))
+        return _values(file.read() if group is None else file.read_row_group(group))
 
 
-def read_facts(source: Path | BinaryIO) -> dict[str, str]:
+def read_notes(source: Path | BinaryIO) -> dict[str, str]:
     """The metadata of a file, without its rows."""
     _, parquet = import_pyarrow()
     with parquet.ParquetFile(source) as file:
         return _text(file.schema_arrow.metadata)
 
 
-def survey(source: Path | BinaryIO) -> tuple[dict[str, Any], list[tuple[int, str]]]:
+def survey(source: BinaryIO) -> tuple[dict[str, Any], list[tuple[int, str]]]:
     """What `read_parquet` gives of a file, without the rows; and (number, least id) of each row group with rows."""
     _, parquet = import_pyarrow()
     with parquet.ParquetFile(source, page_checksum_verification=True) as file:
@@ -87,12 +87,12 @@ def survey(source: Path | BinaryIO) -> tuple[dict[str, Any], list[tuple[int, str
             for group in range(file.num_row_groups)
             if file.metadata.row_group(group).num_rows
         ]
-        return _found(file.schema_arrow.empty_table()), groups
+        return _values(file.schema_arrow.empty_table()), groups
 
 
-def _found(table: Any) -> dict[str, Any]:
-    facts = _text(table.schema.metadata)
-    return {name: facts[name] for name in METADATA if name in facts} | _from_arrow(table)
+def _values(table: Any) -> dict[str, Any]:
+    metadata = _text(table.schema.metadata)
+    return {name: metadata[name] for name in METADATA if name in metadata} | _from_arrow(table)
 
 
 def _text(metadata: dict[bytes, bytes] | None) -> dict[str, str]:
@@ -101,8 +101,8 @@ def _text(metadata: dict[bytes, bytes] | None) -> dict[str, str]:
 
 def _from_arrow(table: Any) -> dict[str, Any]:
     arrow, _ = import_pyarrow()
-    found: dict[str, Any] = {}
-    for name in KINDS.keys() & set(table.column_names):
+    columns: dict[str, Any] = {}
+    for name in COLUMNS.keys() & set(table.column_names):
         column = table.column(name).combine_chunks()
         if name == "embedding":
             if not arrow.types.is_fixed_size_list(column.type):
@@ -111,9 +111,9 @@ def _from_arrow(table: Any) -> dict[str, Any]:
             vectors = np.full((len(column), dimension), np.nan, np.float32)
             valid = np.asarray(column.is_valid())
             vectors[valid] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
-            found[name] = vectors
-        elif KINDS[name] == "U":
-            found[name] = np.array([value or "" for value in column.to_pylist()], dtype=np.str_)
+            columns[name] = vectors
+        elif COLUMNS[name] == "U" and not arrow.types.is_integer(column.type):
+            columns[name] = np.array([value or "" for value in column.to_pylist()], dtype=np.str_)
         else:
-            found[name] = column.to_numpy(zero_copy_only=False)
-    return found
+            columns[name] = column.to_numpy(zero_copy_only=False)
+    return columns

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from reid_runtime.io.folder import open_folder
 from reid_runtime.jobs import Embeddings, write_embeddings
-from reid_runtime.jobs.folders import open_folder
-from reid_runtime.jobs.parts import Job, Part, begin
+from reid_runtime.jobs.manifest import Manifest
+from reid_runtime.jobs.parts import Part, begin
 
 from ..models import CONTRACT, DIMENSION
 from ..pictures import paint
@@ -34,8 +35,8 @@ def planted(noise, seed=0, weights="sha256:00"):
         contract=contract.to_json(),
         contract_id=contract.contract_id,
         artefact_id=weights,
-        identity=people.astype(np.int64) + 1,
-        camera=np.where(query, 1, 2).astype(np.int64),
+        identity=(people + 1).astype(np.str_),
+        camera=np.where(query, "1", "2"),
         split=np.where(query, "query", "gallery"),
     )
 
@@ -117,7 +118,7 @@ def test_two_data_sets_are_refused(command, files):
     assert "3 of 160 gallery rows of" in run.err
     assert "the first is '100.jpg', identity 6 of camera 2" in run.err
     identities = rows.identity.copy()
-    identities[0] = 7
+    identities[0] = "7"
     run = command("compare", path, files("c.npz", dataclasses.replace(rows, identity=identities)))
     assert run.code == 1
     assert "1 of 80 query rows of" in run.err
@@ -178,10 +179,12 @@ def test_a_folder_of_parts_is_read_as_a_file(command, files, tmp_path):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     rows = planted(0.9)
     folder = open_folder(str(tmp_path / "parts"))
-    job = Job(rows.contract, rows.contract_id, rows.artefact_id, "x", "1/1", "skip", len(rows), "1", part_pictures=100)
+    job = Manifest(
+        rows.contract, rows.contract_id, rows.artefact_id, "x", "1/1", "skip", len(rows), "1", part_images=100
+    )
     begin(folder, job, [])
     for number in range(job.parts):
-        Part(len(job.rows(number)), "", ()).write(folder, number, rows.take([*job.rows(number)]))
+        Part(len(job.images_of(number)), "", ()).write(folder, number, rows.take([*job.images_of(number)]))
     run = command("compare", files("a.npz", rows), folder.name, "--json")
     assert (run.code, run.err) == (0, "")
     assert json.loads(run.out)["changes"]["map_finite_sum"]["change"] == 0

@@ -68,8 +68,8 @@ def test_bad_pictures_are_left_out_and_the_rest_is_embedded(embed, tiny, crops):
     assert (rows.contract_id, rows.artefact_id) == (tiny.contract.contract_id, tiny.artefact_id)
     assert run.out == ""
     lines = run.err.splitlines()
-    assert lines[0] == f"embedded 5 of 10 pictures: {DIMENSION} numbers each, in embeddings.npz"
-    assert lines[1:3] == ["passed over, no pictures by their names: 1", "skipped: 5"]
+    assert lines[0] == f"embedded 5 of 10 images: {DIMENSION} numbers each, in embeddings.npz"
+    assert lines[1:3] == ["skipped, not images by their names: 1", "skipped: 5"]
     for line, (name, reason) in zip(lines[3:], REASONS.items(), strict=True):
         assert line.startswith(f"  {name}: ")
         assert reason in line
@@ -93,7 +93,7 @@ def test_first_error_can_stop_the_run(embed, crops):
     run = embed("crops", "--on-error", "raise")
     assert run.code == 1
     kept, said = run.err.splitlines()
-    assert kept == "ended after 3 of 10 pictures; what was finished is in embeddings.partial.npz"
+    assert kept == "ended after 3 of 10 images; what was finished is in embeddings.partial.npz"
     assert said.startswith("error: b/bomb.bmp: 30000x30000 is more than")
     assert len(read_embeddings(crops.parent / "embeddings.partial.npz")) == 3
     assert not (crops.parent / "embeddings.npz").exists()
@@ -108,7 +108,7 @@ def test_what_an_earlier_run_kept_is_not_overwritten(embed, crops):
 def test_all_good_is_0(embed, crops):
     run = embed("crops/a", "crops/c", "-o", "x.npz")
     assert (run.code, run.out) == (0, "")
-    assert run.err.splitlines()[0] == f"embedded 4 of 4 pictures: {DIMENSION} numbers each, in x.npz"
+    assert run.err.splitlines()[0] == f"embedded 4 of 4 images: {DIMENSION} numbers each, in x.npz"
     assert read_embeddings(crops.parent / "x.npz").id.tolist() == ["a/1.jpg", "a/2.PNG", "c/palette.bmp", "c/w.webp"]
 
 
@@ -168,11 +168,11 @@ def test_json_is_one_object_on_standard_output(embed, tiny, crops):
     assert all(REASONS[failure["id"]] in failure["error"] for failure in found.pop("failed"))
     assert found == {
         "output": "embeddings.npz",
-        "pictures": 10,
+        "images": 10,
         "embedded": 5,
-        "repeated": 1,
-        "others": 1,
-        "links": 1,
+        "duplicates": 1,
+        "skipped_files": 1,
+        "skipped_links": 1,
         "dimension": DIMENSION,
         "contract_id": tiny.contract.contract_id,
         "artefact_id": tiny.artefact_id,

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 from reid_runtime import Embedder
+from reid_runtime.io.folder import open_folder
 from reid_runtime.jobs import read_embeddings
-from reid_runtime.jobs.folders import open_folder
-from reid_runtime.jobs.parts import PART_PICTURES, Part, part_name
+from reid_runtime.jobs.manifest import PART_IMAGES
+from reid_runtime.jobs.parts import Part, part_name
 
 from ..models import DIMENSION, write_model
 from ..pictures import encode, picture
 
 pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
-COUNT = 2 * PART_PICTURES + 100
+COUNT = 2 * PART_IMAGES + 100
 """Pictures of two whole parts and a short one."""
 
 
@@ -60,7 +61,7 @@ def test_a_folder_holds_what_a_file_holds(embed, many, tmp_path, tiny):
     assert found.id.tolist() == expected.id.tolist()
     assert found.embedding.tobytes() == expected.embedding.tobytes()
     said = json.loads(parts.out)
-    assert (said["pictures"], said["embedded"], said["output"]) == (COUNT, len(found), "out/")
+    assert (said["images"], said["embedded"], said["output"]) == (COUNT, len(found), "out/")
     assert len(said["failed"]) == COUNT - len(found) > 3
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert manifest["contract_id"] == tiny.contract.contract_id
@@ -112,14 +113,14 @@ def test_a_complete_job_is_not_done_again(embed, many, tmp_path, monkeypatch):
 
     monkeypatch.setattr("reid_runtime.embedder.load_image", never)
     again = embed("few", "-o", "out", "--resume")
-    assert (again.code, again.err) == (0, f"embedded 1 of 1 pictures: {DIMENSION} numbers each, in out\n")
+    assert (again.code, again.err) == (0, f"embedded 1 of 1 images: {DIMENSION} numbers each, in out\n")
     assert contents(tmp_path / "out") == before
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
 
 
 @pytest.mark.parametrize(
     ("taken", "said"),
-    [(part_name(0), "part-00000.parquet was taken away .* --resume"), ("manifest.json", "has no manifest.json")],
+    [(part_name(0), "part-00000.parquet was removed .* --resume"), ("manifest.json", "has no manifest.json")],
 )
 def test_a_job_whose_files_are_taken_away_does_not_end_well(embed, tmp_path, monkeypatch, taken, said):
     (tmp_path / "few").mkdir()
@@ -154,7 +155,7 @@ def test_what_does_not_belong_together_is_refused_with_both_values(embed, comman
     (tmp_path / "crops/00.bmp").write_bytes(encode(picture(), "BMP"))
     run = embed("crops", "-o", "out/", "--resume")
     assert run.code == 1
-    assert f"the pictures of part-00000.parquet have changed: it was made of {PART_PICTURES}" in run.err
+    assert f"the images of part-00000.parquet have changed: it was made of {PART_IMAGES}" in run.err
     assert part_name(2) not in contents(tmp_path / "out")
     run = embed("crops", "-o", "out/")
     assert run.code == 1
@@ -191,7 +192,7 @@ def test_a_bad_picture_that_stops_the_job_can_be_mended_and_the_job_resumed(embe
     run = embed("crops", "-o", "out/", "--on-error", "raise")
     assert run.code == 1
     ended, error = run.err.splitlines()
-    assert ended.startswith(f"ended after 2 of 3 parts, {2 * PART_PICTURES} of ")
+    assert ended.startswith(f"ended after 2 of 3 parts, {2 * PART_IMAGES} of ")
     assert "to go on: reid-runtime embed --resume crops -o out/ " in ended
     assert error == "error: 9x.bmp: the file is empty (0 bytes)"
     shutil.copyfile(tmp_path / "crops/1.bmp", tmp_path / "crops/9x.bmp")
@@ -204,7 +205,7 @@ def test_a_bad_picture_that_stops_the_job_can_be_mended_and_the_job_resumed(embe
 def test_a_folder_is_one_jobs_at_a_time(embed, tmp_path):
     (tmp_path / "few").mkdir()
     (tmp_path / "few" / "1.png").write_bytes(encode(picture(), "PNG"))
-    with open_folder("out/").alone():
+    with open_folder("out/").locked():
         for options in ([], ["--resume"], ["--force"]):
             run = embed("few", "-o", "out/", *options)
             assert (run.code, run.err) == (
@@ -249,9 +250,7 @@ def test_a_full_disk_ends_the_job_which_goes_on_when_there_is_room(embed, many, 
         run = embed(many, "-o", "out/")
     assert run.code == 1
     ended, error = run.err.splitlines()
-    assert ended.startswith(
-        f"ended after 1 of 3 parts, {PART_PICTURES} of {COUNT} pictures, which are in out/; to go on: "
-    )
+    assert ended.startswith(f"ended after 1 of 3 parts, {PART_IMAGES} of {COUNT} images, which are in out/; to go on: ")
     assert error == "error: out/part-00001.parquet could not be written: [Errno 28] No space left on device"
     assert sorted(contents(tmp_path / "out")) == ["manifest.json", part_name(0)]
     assert embed(many, "-o", "out/", "--resume").code == 3
@@ -261,7 +260,7 @@ def test_a_full_disk_ends_the_job_which_goes_on_when_there_is_room(embed, many, 
 def test_from_a_store_into_a_store(embed, command, many, tmp_path):
     fsspec = pytest.importorskip("fsspec", reason="needs the extra s3")
     store = fsspec.filesystem("memory")
-    for path in sorted(many.iterdir())[: PART_PICTURES + 9]:
+    for path in sorted(many.iterdir())[: PART_IMAGES + 9]:
         store.pipe_file(f"/embed/crops/{path.name}", path.read_bytes())
     try:
         assert embed("memory://embed/crops", "-o", "memory://embed/out").code == 3

@@ -14,7 +14,8 @@ from PIL import Image
 
 from reid_runtime.images.decode import load_image
 from reid_runtime.jobs import read_embeddings
-from reid_runtime.jobs.parts import PART_PICTURES, part_name
+from reid_runtime.jobs.manifest import PART_IMAGES
+from reid_runtime.jobs.parts import part_name
 
 from ..pictures import encode, picture
 
@@ -91,7 +92,7 @@ def test_interrupted_keeps_what_was_finished(start, many, tmp_path, number, code
     kept = read_embeddings(tmp_path / "out.partial.npz")
     assert 0 < len(kept) < COUNT
     assert kept.id.tolist() == sorted(path.name for path in many.iterdir())[: len(kept)]
-    assert f"ended after {len(kept)} of {COUNT} pictures; what was finished is in out.partial.npz" in said
+    assert f"ended after {len(kept)} of {COUNT} images; what was finished is in out.partial.npz" in said
 
 
 def test_killed_leaves_nothing(start, many, tmp_path):
@@ -105,7 +106,7 @@ def test_killed_leaves_nothing(start, many, tmp_path):
 @pytest.fixture(scope="module")
 def several(many):
     """A list of six parts of pictures, the last one short; its path."""
-    names = sorted(path.name for path in many.iterdir())[: 5 * PART_PICTURES + 100]
+    names = sorted(path.name for path in many.iterdir())[: 5 * PART_IMAGES + 100]
     path = many.parent / f"{many.name}.txt"
     path.write_text("".join(f"{many}/{name}\n" for name in names))
     return path
@@ -132,7 +133,7 @@ def test_interrupted_job_keeps_its_parts_and_says_how_to_go_on(start, several, t
     done = len(found) - 1
     assert found == ["manifest.json", *map(part_name, range(done))]
     assert 2 <= done < 6
-    assert f"ended after {done} of 6 parts, {done * PART_PICTURES} of {5 * PART_PICTURES + 100} pictures" in said
+    assert f"ended after {done} of 6 parts, {done * PART_IMAGES} of {5 * PART_IMAGES + 100} images" in said
     assert re.search(rf"to go on: reid-runtime embed --resume {several} -o out/ ", said)
 
 
@@ -208,7 +209,7 @@ def test_progress_is_shown_on_a_terminal_only(start, many, tmp_path, tiny_model)
     assert process.wait(timeout=30) == 0
     assert "embedding  [" in shown
     assert "100%" in shown
-    assert "embedded 300 of 300 pictures" in shown
+    assert "embedded 300 of 300 images" in shown
     # In a pipe there is neither the bar nor what Pillow says of a damaged piece of metadata.
     maker = Image.Exif()
     maker[0x010F] = "a name that is too long to lie within its entry"
@@ -224,4 +225,4 @@ def test_progress_is_shown_on_a_terminal_only(start, many, tmp_path, tiny_model)
     )
     assert piped.returncode == 0
     assert (piped.stdout, len(piped.stderr.splitlines())) == (b"", 1)
-    assert piped.stderr.startswith(b"embedded 300 of 300 pictures")
+    assert piped.stderr.startswith(b"embedded 300 of 300 images")

@@ -1,17 +1,17 @@
-"""Tables of embeddings for the tests, and how two are compared; a job of ten pictures."""
+"""Tables of embeddings for the tests, and how two are compared; a job of ten images."""
 
 import dataclasses
 
 import numpy as np
 
 from reid_runtime.jobs import Embeddings
-from reid_runtime.jobs.parts import Job
+from reid_runtime.jobs.manifest import Manifest
 
 from ..models import CONTRACT
 
-JOB = Job(
-    CONTRACT.to_json(), CONTRACT.contract_id, "sha256:ab", "onnxruntime cpu", "1/1", "skip", pictures=10, version="1.0",
-    part_pictures=4,
+JOB = Manifest(
+    CONTRACT.to_json(), CONTRACT.contract_id, "sha256:ab", "onnxruntime cpu", "1/1", "skip", images=10, version="1.0",
+    part_images=4,
 )  # fmt: skip
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from reid_runtime.errors import StorageError
+from reid_runtime.io.folder import open_folder
 from reid_runtime.jobs import read_embeddings
-from reid_runtime.jobs.folders import open_folder
-from reid_runtime.jobs.parts import MANIFEST, Part, begin, check_folder, clear, part_name, read_job
+from reid_runtime.jobs.manifest import MANIFEST, read_manifest
+from reid_runtime.jobs.parts import Part, begin, check_folder, clear, part_name
 
 from ..models import CONTRACT, FOREIGN
 from .tables import JOB, assert_same, table
@@ -22,7 +23,7 @@ ROWS = table(10)
 
 
 def write(folder, number, rows=ROWS, failed=()):
-    some = JOB.rows(number)
+    some = JOB.images_of(number)
     Part(len(some), DIGESTS[number], failed).write(folder, number, rows.take([*some]))
 
 
@@ -38,14 +39,14 @@ def folder(request, tmp_path):
 
 
 def test_parts_are_the_pictures_in_their_order():
-    assert [JOB.rows(number) for number in range(JOB.parts)] == [range(4), range(4, 8), range(8, 10)]
-    assert dataclasses.replace(JOB, pictures=8).parts == 2
-    assert dataclasses.replace(JOB, pictures=0).parts == 0
+    assert [JOB.images_of(number) for number in range(JOB.parts)] == [range(4), range(4, 8), range(8, 10)]
+    assert dataclasses.replace(JOB, images=8).parts == 2
+    assert dataclasses.replace(JOB, images=0).parts == 0
 
 
 def test_what_was_written_is_what_is_done(folder):
     assert begin(folder, JOB, DIGESTS) == {}
-    assert read_job(folder) == JOB
+    assert read_manifest(folder) == JOB
     write(folder, 0, failed=(("a.jpg", "it is empty"),))
     write(folder, 2)
     assert begin(folder, JOB, DIGESTS) == {
@@ -63,14 +64,14 @@ def test_what_was_written_is_what_is_done(folder):
 
 def test_parts_may_have_labels(folder):
     begin(folder, JOB, DIGESTS)
-    rows = dataclasses.replace(ROWS, identity=np.arange(10), split=np.array(["query", "gallery"] * 5))
+    rows = dataclasses.replace(ROWS, identity=np.arange(10).astype(str), split=np.array(["query", "gallery"] * 5))
     for number in range(3):
         write(folder, number, rows)
     assert_same(read_embeddings(folder.name), rows)
 
 
 def test_a_job_without_pictures_is_complete(folder):
-    begin(folder, dataclasses.replace(JOB, pictures=0), [])
+    begin(folder, dataclasses.replace(JOB, images=0), [])
     assert_same(read_embeddings(folder.name), table(0))
 
 
@@ -82,7 +83,7 @@ def test_a_job_without_pictures_is_complete(folder):
         ({"backend": "openvino cpu, bfloat16"}, "backend onnxruntime cpu, now openvino cpu, bfloat16"),
         ({"shard": "1/2"}, "shard 1/1, now 1/2"),
         ({"on_error": "record"}, "--on-error skip, now record"),
-        ({"part_pictures": 5}, "pictures a part 4, now 5"),
+        ({"part_images": 5}, "images a part 4, now 5"),
     ],
 )
 def test_another_job_does_not_go_on_with_it(folder, changed, said):
@@ -90,19 +91,19 @@ def test_another_job_does_not_go_on_with_it(folder, changed, said):
     write(folder, 0)
     with pytest.raises(StorageError, match=said):
         begin(folder, dataclasses.replace(JOB, **changed), DIGESTS)
-    assert read_job(folder) == JOB
+    assert read_manifest(folder) == JOB
 
 
 def test_pictures_of_finished_parts_must_be_as_they_were(folder):
     begin(folder, JOB, DIGESTS)
     write(folder, 0)
-    with pytest.raises(StorageError, match=r"pictures of part-00000\.parquet have changed.*sha256:0 .*with sha256:new"):
+    with pytest.raises(StorageError, match=r"images of part-00000\.parquet have changed.*sha256:0 .*with sha256:new"):
         begin(folder, JOB, ["sha256:new", *DIGESTS[1:]])
     write(folder, 2)
     with pytest.raises(StorageError, match=r"part-00002\.parquet have changed: it was made of 2 .*now there are 3"):
-        begin(folder, dataclasses.replace(JOB, pictures=11), DIGESTS)
+        begin(folder, dataclasses.replace(JOB, images=11), DIGESTS)
     with pytest.raises(StorageError, match=r"part-00002\.parquet have changed: it was made of 2 .*now there are 0"):
-        begin(folder, dataclasses.replace(JOB, pictures=8), DIGESTS[:2])
+        begin(folder, dataclasses.replace(JOB, images=8), DIGESTS[:2])
     assert begin(folder, JOB, DIGESTS).keys() == {0, 2}
 
 
@@ -110,15 +111,15 @@ def test_pictures_of_parts_to_come_may_change(folder):
     """The result is what an uninterrupted run over the pictures as they are now would give."""
     begin(folder, JOB, DIGESTS)
     write(folder, 0)
-    more = dataclasses.replace(JOB, pictures=13)
+    more = dataclasses.replace(JOB, images=13)
     assert begin(folder, more, ["sha256:0", "sha256:new", "sha256:new", "sha256:new"]).keys() == {0}
-    assert read_job(folder) == more
+    assert read_manifest(folder) == more
 
 
 def test_another_version_may_go_on(folder):
     begin(folder, JOB, DIGESTS)
     assert begin(folder, dataclasses.replace(JOB, version="2.0"), DIGESTS) == {}
-    assert read_job(folder).version == "1.0"
+    assert read_manifest(folder).version == "1.0"
 
 
 def test_a_folder_is_checked_before_the_work(folder):
@@ -180,15 +181,15 @@ def test_damage_is_told_by_name(folder):
     write(folder, 1, dataclasses.replace(ROWS, artefact_id="sha256:cd"))
     with pytest.raises(StorageError, match=r"part-00001\.parquet is of .*sha256:cd, the job of .*sha256:ab"):
         read_embeddings(folder.name)
-    for content in (b"", b"{}", b"[]", json.dumps({"format": 2}).encode(), b'{"format": 1, "shard": "1/1"}'):
+    for content in (b"", b"{}", b"[]", json.dumps({"format": 3}).encode(), b'{"format": 1, "shard": "1/1"}'):
         folder.write(MANIFEST, content)
         with pytest.raises(StorageError, match=r"manifest\.json is no manifest of this version"):
             begin(folder, JOB, DIGESTS)
-    for field, value in (("part_pictures", 0), ("part_pictures", "4"), ("pictures", -1), ("shard", 5)):
-        edited = {"format": 1} | dataclasses.asdict(JOB) | {field: value}
+    for field, value in (("part_images", 0), ("part_images", "4"), ("images", -1), ("shard", 5)):
+        edited = {"format": 2} | dataclasses.asdict(JOB) | {field: value}
         folder.write(MANIFEST, json.dumps(edited).encode())
-        with pytest.raises(StorageError, match=f"manifest.json is no manifest of this version: it.* {value!r}"):
-            read_job(folder)
+        with pytest.raises(StorageError, match=f"manifest.json is no manifest of this version: it.*{value!r}"):
+            read_manifest(folder)
 
 
 def test_a_folder_that_cannot_be_made_or_written(tmp_path, monkeypatch):

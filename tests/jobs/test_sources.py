@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid_runtime.errors import StorageError
-from reid_runtime.jobs.sources import Shard, SourceError, Sources, find_sources
+from reid_runtime.errors import OptionsError, StorageError
+from reid_runtime.jobs.shard import Shard
+from reid_runtime.jobs.sources import SourceError, Sources, find_sources
 
 NOTHING = io.BytesIO()
 
@@ -42,7 +43,7 @@ def test_folder_is_searched_in_the_order_of_its_paths(tree):
     found = find_sources(["."], NOTHING)
     expected = sorted([*(f"a/{name}" for name in A), "a.b/x.webp", "b/9.bmp", "b/9.jpeg"])
     assert list(found.ids) == expected
-    assert (found.others, found.repeated, found.links) == (3, 0, 0)
+    assert (found.skipped_files, found.duplicates, found.skipped_links) == (3, 0, 0)
     assert [os.path.abspath(path) for path in found.paths] == [str(tree / name) for name in expected]
 
 
@@ -55,7 +56,7 @@ def test_equal_names_in_several_folders_stay_apart(tree):
 
 def test_named_twice_is_embedded_once(tree):
     found = find_sources(["a", str(tree / "a"), "a/10.jpg", "a/../a/9.JPG"], NOTHING)
-    assert (list(found.ids), found.repeated) == (A, len(A) + 2)
+    assert (list(found.ids), found.duplicates) == (A, len(A) + 2)
 
 
 def test_a_named_file_may_have_any_name(tree):
@@ -117,7 +118,7 @@ def test_links(tree):
     (tree / "b/circle").symlink_to(tree / "b")
     found = find_sources(["b"], NOTHING)
     assert list(found.ids) == ["9.bmp", "9.jpeg", "broken.jpg", "link.jpg"]
-    assert found.links == 1
+    assert found.skipped_links == 1
     assert ids("b/circle") == list(found.ids)
 
 
@@ -143,9 +144,9 @@ def test_nothing_there(tree):
         (["absent"], "absent: no such file"),
         (["a", "absent.jpg"], r"absent\.jpg: no such file"),
         (["n" * 5000], "no such file"),
-        (["empty"], "no pictures in empty: .*found 0 other files and 0 links"),
-        (["only_a_link"], "no pictures in only_a_link: .*found 0 other files and 1 links to folders"),
-        (["list.txt", "-"], "no pictures in list.txt, -"),
+        (["empty"], "no images in empty: .*found 0 other files and 0 links"),
+        (["only_a_link"], "no images in only_a_link: .*found 0 other files and 1 links to folders"),
+        (["list.txt", "-"], "no images in list.txt, -"),
     ):
         with pytest.raises(SourceError, match=reason):
             find_sources(named, NOTHING)
@@ -175,12 +176,12 @@ def test_names_keep_the_order_of_whole_paths_however_deep(tmp_path):
 
 @given(st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=40), st.integers(1, 9))
 def test_shards_are_disjoint_and_together_the_whole(names, count):
-    whole = Sources(tuple(names), tuple(names), marks=tuple(f"mark of {name}" for name in names))
+    whole = Sources(tuple(names), tuple(names), fingerprints=tuple(f"mark of {name}" for name in names))
     parts = [whole.of(Shard(number, count)) for number in range(1, count + 1)]
     assert sorted(name for part in parts for name in part.ids) == sorted(names)
     for part in parts:
         assert part.paths == part.ids
-        assert part.marks == tuple(f"mark of {name}" for name in part.ids)
+        assert part.fingerprints == tuple(f"mark of {name}" for name in part.ids)
 
 
 def test_a_shard_is_the_same_on_every_machine_and_about_equal():
@@ -195,7 +196,7 @@ def test_a_shard_is_the_same_on_every_machine_and_about_equal():
 
 @pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "-1/4", "1/4/4", "a/b", "1/ 4", "¹/4"])
 def test_what_is_no_shard(text):
-    with pytest.raises(SourceError, match="expected a shard i/n"):
+    with pytest.raises(OptionsError, match="expected a shard i/n"):
         Shard.parse(text)
 
 
@@ -231,7 +232,7 @@ def store():
 def test_a_store_is_listed_and_read(store):
     found = find_sources(["memory://sources/crops/"], NOTHING)
     assert found.ids == ("a/1.JPG", "b/2.png")
-    assert (found.others, found.repeated) == (2, 0)
+    assert (found.skipped_files, found.duplicates) == (2, 0)
     assert [(image.name, image.content) for image in found.images([1, 0])] == [
         ("memory:///sources/crops/b/2.png", b"crops/b/2.png"),
         ("memory:///sources/crops/a/1.JPG", b"crops/a/1.JPG"),
@@ -239,7 +240,7 @@ def test_a_store_is_listed_and_read(store):
     several = find_sources(
         ["memory://sources/other/x.tiff", "memory://sources/crops", "memory://sources/crops/b"], NOTHING
     )
-    assert (several.ids, several.repeated) == (("other/x.tiff", "crops/a/1.JPG", "crops/b/2.png"), 1)
+    assert (several.ids, several.duplicates) == (("other/x.tiff", "crops/a/1.JPG", "crops/b/2.png"), 1)
     before = found.digest(range(2))
     assert find_sources(["memory://sources/crops"], NOTHING).digest(range(2)) == before
     store.pipe_file("/sources/crops/b/2.png", b"longer than before")
@@ -259,7 +260,7 @@ def test_what_a_store_cannot_give(store, tree, monkeypatch):
     for named, reason in (
         (["memory://sources/absent"], "no such file or folder"),
         (["memory://sources/crops", "a"], "name one kind at a time"),
-        (["-"], "standard input, line 1: expected the path of a picture"),
+        (["-"], "standard input, line 1: expected the path of an image"),
     ):
         with pytest.raises(SourceError, match=reason):
             find_sources(named, io.BytesIO(b"memory://sources/crops/b/2.png\n"))

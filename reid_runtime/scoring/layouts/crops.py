@@ -9,8 +9,6 @@ import numpy as np
 from reid_runtime.errors import DatasetError
 from reid_runtime.scoring.labels import Integers, Mask
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-
 
 @dataclass(frozen=True)
 class Crops:
@@ -50,11 +48,6 @@ class CropSplits:
     gallery: Crops
     multi_query: Crops | None = None
     """More crops of the query's people under the same cameras, for multi-query; None where the folder has none."""
-
-
-def is_picture(path: Path) -> bool:
-    """Whether the name is that of a picture, whatever the case; files that hide (`._0001.jpg`) are not."""
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
 
 
 def check_present(root: Path, ids: Iterable[str], source: str) -> None:

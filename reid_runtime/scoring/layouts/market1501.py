@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from reid_runtime.errors import DatasetError
-from reid_runtime.scoring.layouts.crops import PICTURE_SUFFIXES, Crops, CropSplits, is_picture
+from reid_runtime.images.suffixes import IMAGE_SUFFIXES, is_image_name
+from reid_runtime.scoring.layouts.crops import Crops, CropSplits
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 
@@ -23,9 +24,9 @@ def read_split(root: Path, split: str) -> Crops:
     folder = root / split
     if not folder.is_dir():
         raise DatasetError(f"{root} has no folder {split!r}; Market-1501's layout is {', '.join(FOLDERS)}")
-    names = sorted(path.name for path in folder.iterdir() if is_picture(path))
+    names = sorted(path.name for path in folder.iterdir() if is_image_name(path))
     if not names:
-        raise DatasetError(f"{folder} has no pictures; expected {', '.join(sorted(PICTURE_SUFFIXES))}")
+        raise DatasetError(f"{folder} has no pictures; expected {', '.join(IMAGE_SUFFIXES)}")
     matches = [_NAME.match(name) for name in names]
     unread = [name for name, match in zip(names, matches, strict=True) if match is None]
     if unread:

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from reid_runtime.errors import DatasetError
+from reid_runtime.images.suffixes import is_image_name
 from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers
-from reid_runtime.scoring.layouts.crops import Crops, CropSplits, check_present, is_picture
+from reid_runtime.scoring.layouts.crops import Crops, CropSplits, check_present
 from reid_runtime.scoring.layouts.text import read_text
 
 CSV_NAME = "crops.csv"
@@ -75,7 +76,7 @@ def _read_folders(root: Path) -> list[_Row]:
     rows, wrong = [], []
     for split in split_folders or [""]:
         for path in sorted((root / split).rglob("*")):
-            if not is_picture(path) or not path.is_file():
+            if not is_image_name(path) or not path.is_file():
                 continue
             name = path.relative_to(root).as_posix()
             parts = path.relative_to(root / split).parts

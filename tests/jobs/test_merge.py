@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid_runtime.errors import StorageError
-from reid_runtime.jobs import merging, read_embeddings, write_embeddings
-from reid_runtime.jobs.folders import open_folder
-from reid_runtime.jobs.merging import merge
+from reid_runtime.io.folder import open_folder
+from reid_runtime.jobs import merge as merging
+from reid_runtime.jobs import read_embeddings, write_embeddings
+from reid_runtime.jobs.embeddings import join
+from reid_runtime.jobs.merge import merge
 from reid_runtime.jobs.parts import Part, begin, part_name
-from reid_runtime.jobs.table import join
 
 from ..models import CONTRACT, FOREIGN
 from .tables import JOB, assert_same, table
@@ -26,13 +27,11 @@ WHOLE = table(40, id=np.array([f"{row:02}.jpg" for row in range(40)]))
 
 def write_job(folder, rows, shard="1/1", failed=()):
     """A finished job of these rows, in parts of 4."""
-    job = dataclasses.replace(
-        JOB, pictures=len(rows), shard=shard, contract=rows.contract, contract_id=rows.contract_id
-    )
+    job = dataclasses.replace(JOB, images=len(rows), shard=shard, contract=rows.contract, contract_id=rows.contract_id)
     folder = open_folder(str(folder))
     begin(folder, job, [])
     for number in range(job.parts):
-        Part(len(job.rows(number)), "", failed).write(folder, number, rows.take([*job.rows(number)]))
+        Part(len(job.images_of(number)), "", failed).write(folder, number, rows.take([*job.images_of(number)]))
     return folder.name
 
 
@@ -54,7 +53,7 @@ def test_any_order_in_any_files_comes_out_ordered(tmp_path_factory, data, group)
     rows = [WHOLE.take(np.array(some, np.int64)) for some in np.split(np.array(order), cuts)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("reid_runtime.jobs.parquet.GROUP", group)
-        patch.setattr("reid_runtime.jobs.merging.GROUP", group)
+        patch.setattr("reid_runtime.jobs.merge.GROUP", group)
         names = []
         for number, some in enumerate(rows):
             names.append(str(folder / f"{number}{data.draw(st.sampled_from(['.npz', '.parquet']))}"))
@@ -64,7 +63,11 @@ def test_any_order_in_any_files_comes_out_ordered(tmp_path_factory, data, group)
 
 
 def test_labels_come_along(tmp_path):
-    labels = {"identity": np.arange(40), "camera": np.arange(40) % 3, "split": np.array(["query", "gallery"] * 20)}
+    labels = {
+        "identity": np.arange(40).astype(str),
+        "camera": (np.arange(40) % 3).astype(str),
+        "split": np.array(["query", "gallery"] * 20),
+    }
     rows = dataclasses.replace(WHOLE, **labels)
     for number, some in enumerate(np.split(np.arange(40), 4)):
         write_embeddings(tmp_path / f"{number}.parquet", rows.take(some))
@@ -117,13 +120,13 @@ def test_what_is_missing_is_named(tmp_path):
     names = [write_job(tmp_path / f"{n}", WHOLE.take(np.arange(n * 10, n * 10 + 10)), f"{n}/5") for n in (1, 3)]
     with pytest.raises(StorageError, match=r"shards are missing: 2/5, 4/5, 5/5; .*--partial"):
         merge(names, tmp_path / "out.npz")
-    assert merge(names, tmp_path / "out.npz", partial=True) == 20
+    assert merge(names, tmp_path / "out.npz", allow_missing=True) == 20
     (tmp_path / "1" / part_name(1)).unlink()
     with pytest.raises(
         StorageError, match=r"1: 1 of 3 parts are missing, the first is part-00001\.parquet: .*--resume"
     ):
         merge(names, tmp_path / "out.npz", force=True)
-    assert merge(names, tmp_path / "out.npz", force=True, partial=True) == 16
+    assert merge(names, tmp_path / "out.npz", force=True, allow_missing=True) == 16
 
 
 def test_jobs_without_rows(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from reid_runtime.errors import ContractError, StorageError
-from reid_runtime.jobs import check_same_space, check_writable, read_embeddings, write_embeddings
+from reid_runtime.jobs import check_same_space, ensure_embeddings_writable, read_embeddings, write_embeddings
 
 from ..models import CONTRACT, FOREIGN
 from .tables import assert_same, table
@@ -26,10 +26,16 @@ def _parquet(request):
 
 
 LABELS = {
-    "identity": np.array([3, -1, 0, 2**40]),
-    "camera": np.array([1, 2, 3, 4]),
+    "quality": np.array([0.5, 1, np.nan, 0], np.float32),
+    "reasons": np.array(["", "dark,small", "", "blurred"]),
+    "identity": np.array(["3", "", "", "größer"]),
+    "camera": np.array(["1", "2", "", "door"]),
+    "track": np.array(["", "7", "8", ""]),
+    "role": np.array(["", "junk", "distractor", ""]),
     "split": np.array(["query", "gallery", "gallery", "query"]),
     "time": np.array([0.5, 1.5, np.nan, 1e9]),
+    "frame": np.array([1, 2, 2, 2**40]),
+    **{edge: np.array([0.5, -3, 1e4, np.nan], np.float32) for edge in ("x1", "y1", "x2", "y2")},
 }
 
 
@@ -137,8 +143,8 @@ def test_what_cannot_be_written_is_known_before(tmp_path):
         ("n" * 252 + ".npz", "too long"),
     ):
         with pytest.raises(StorageError, match=reason):
-            check_writable(tmp_path / name, force=True)
-    check_writable(tmp_path / "x.npz", force=False)
+            ensure_embeddings_writable(tmp_path / name, force=True)
+    ensure_embeddings_writable(tmp_path / "x.npz", force=False)
     assert not (tmp_path / "x.npz").exists()
 
 
@@ -148,13 +154,13 @@ def test_folder_that_takes_no_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr("reid_runtime.io.atomic.open", refuse, raising=False)
     with pytest.raises(StorageError, match="Read-only file system"):
-        check_writable(tmp_path / "x.npz", force=False)
+        ensure_embeddings_writable(tmp_path / "x.npz", force=False)
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(StorageError, match=r"pip install \"reid-runtime\[parquet\]\""):
-        check_writable(tmp_path / "x.parquet", force=False)
+        ensure_embeddings_writable(tmp_path / "x.parquet", force=False)
 
 
 @EVERY

@@ -1,6 +1,6 @@
 """Several files of embeddings and folders of parts as one file, in the order of the ids.
 
-What is read at once is a run: a row group of a parquet file, or a whole npz. Runs are opened when the order comes to
+What is read at once is a run: a row group of a Parquet file, or all of an npz. Runs are opened when the order comes to
 their first id and let go behind their last, so only those are held that overlap: one a shard, where each shard is of
 a folder, whose parts follow each other in the order of their ids; all of them where a list gave another order.
 """
@@ -10,22 +10,21 @@ import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial as bound
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from reid_runtime.errors import StorageError
+from reid_runtime.io.folder import Folder, LocalFolder, open_folder
 from reid_runtime.io.remote import is_url
-from reid_runtime.jobs.files import check_writable, read_embeddings, write_file
-from reid_runtime.jobs.folders import Folder, LocalFolder, open_folder
-from reid_runtime.jobs.npz import write_npz
-from reid_runtime.jobs.parquet import GROUP, read_parquet, survey, write_parquet_tables
-from reid_runtime.jobs.parts import Job, absent_parts, empty, part_name, read_job
-from reid_runtime.jobs.sources import Shard
-from reid_runtime.jobs.table import Embeddings, check_same_space, checked, join, one_backend
+from reid_runtime.jobs.embeddings import Embeddings, check_same_space, join, one_backend, validated
+from reid_runtime.jobs.formats import ensure_embeddings_writable, format_of, write_tables
+from reid_runtime.jobs.manifest import Manifest, read_manifest
+from reid_runtime.jobs.parquet import GROUP
+from reid_runtime.jobs.parts import missing_parts, no_rows, part_name
+from reid_runtime.jobs.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -49,81 +48,89 @@ class _Input:
     runs: list[_Run]
 
 
-def merge(named: Sequence[str], output: Path, *, force: bool = False, partial: bool = False) -> int:
-    """Write the rows of all that is named into one file, ordered by id; gives their number.
+def merge(inputs: Sequence[str], output: Path, *, force: bool = False, allow_missing: bool = False) -> int:
+    """Write the rows of several inputs into one file, ordered by id, each id once.
 
-    Raises StorageError, and writes nothing, where two embedding spaces or model files would mix, an id comes twice,
-    or, unless `partial`, parts of a job or shards of a set are missing. A parquet output is written as its rows are
-    read; those of an npz are held, as are inputs that are npz.
+    A Parquet output is written as its rows are read; those of an npz are held, as are inputs that are npz.
+
+    Args:
+        inputs: Files of embeddings, and folders of parts or their URLs.
+        output: The file to write; its suffix says in which format.
+        force: Whether to overwrite a file that is there.
+        allow_missing: Whether parts of a job and shards of a set may be missing.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        StorageError: Where two embedding spaces or model files would mix, an id comes twice, something is missing or
+            cannot be read or written; then nothing is written.
     """
-    check_writable(output, force)
-    inputs: list[_Input] = []
-    jobs: list[tuple[Folder, Job]] = []
-    for name in named:
+    ensure_embeddings_writable(output, force)
+    opened: list[_Input] = []
+    jobs: list[Manifest] = []
+    for name in inputs:
         if is_url(name) or os.path.isdir(name):
             folder = open_folder(name)
-            jobs.append((folder, job := read_job(folder)))
-            inputs += _job(folder, job, partial)
+            jobs.append(job := read_manifest(folder))
+            opened += _parts(folder, job, allow_missing)
         else:
-            inputs.append(_file(Path(name)))
-    if not partial:
-        _check_shards([job for _, job in jobs])
-    _check_one_model(inputs)
-    header = replace(inputs[0].header, backend=one_backend([item.header for item in inputs]))
-    tables = _ordered(header, [run for item in inputs for run in item.runs])
-    if output.suffix == ".parquet":
-        return write_file(output, lambda file: write_parquet_tables(file, tables), force)
-    rows = join(list(tables))
-    write_file(output, lambda file: write_npz(file, rows), force)
-    return len(rows)
+            opened.append(_open(LocalFolder(str(Path(name).parent)), Path(name).name))
+    if not allow_missing:
+        _check_shards(jobs)
+    _check_one_model(opened)
+    header = replace(opened[0].header, backend=one_backend([item.header for item in opened]))
+    return write_tables(output, _ordered(header, [run for item in opened for run in item.runs]), force)
 
 
-def _job(folder: Folder, job: Job, partial: bool) -> list[_Input]:
-    absent = absent_parts(folder, job)
-    if absent and not partial:
+def _parts(folder: Folder, job: Manifest, allow_missing: bool) -> list[_Input]:
+    missing = missing_parts(folder, job)
+    if missing and not allow_missing:
         raise StorageError(
-            f"{folder.name}: {len(absent)} of {job.parts} parts are missing, the first is {part_name(absent[0])}: "
+            f"{folder.name}: {len(missing)} of {job.parts} parts are missing, the first is {part_name(missing[0])}: "
             "finish the job with --resume, or pass --partial to merge what is there"
         )
-    there = sorted({*range(job.parts)} - {*absent})
-    return [_parquet(folder, part_name(number)) for number in there] or [_Input(folder.name, empty(job), [])]
+    present = sorted({*range(job.parts)} - {*missing})
+    return [_open(folder, part_name(number)) for number in present] or [_Input(folder.name, no_rows(job), [])]
 
 
-def _file(path: Path) -> _Input:
-    if path.suffix == ".parquet":
-        return _parquet(LocalFolder(str(path.parent)), path.name)
-    rows = read_embeddings(path)
-    runs = [_Run(str(path), min(rows.id.tolist()), lambda: rows)] if len(rows) else []
-    return _Input(str(path), rows.take(np.empty(0, np.int64)), runs)
+def _open(folder: Folder, name: str) -> _Input:
+    path, kind = f"{folder.name.rstrip('/')}/{name}".removeprefix("./"), format_of(Path(name))
 
+    def rows_by(read: Callable[[BinaryIO], dict[str, Any]]) -> Embeddings:
+        def values() -> dict[str, Any]:
+            with folder.open(name) as file:
+                return read(file)
 
-def _parquet(folder: Folder, name: str) -> _Input:
-    path = f"{folder.name.rstrip('/')}/{name}"
+        return validated(path, values)
+
+    if kind.groups is None:
+        rows = rows_by(kind.read)
+        runs = [_Run(path, min(rows.id.tolist()), lambda: rows)] if len(rows) else []
+        return _Input(path, rows.take(np.empty(0, np.int64)), runs)
+    survey, read_group = kind.groups.survey, kind.groups.read
     groups: list[tuple[int, str]] = []
 
-    def header() -> dict[str, Any]:
-        with folder.open(name) as file:
-            found, groups[:] = survey(file)
-        return found
+    def header(file: BinaryIO) -> dict[str, Any]:
+        values, groups[:] = survey(file)
+        return values
 
-    def read(group: int) -> Embeddings:
-        with folder.open(name) as file:
-            return checked(path, lambda: read_parquet(file, group))
+    def run(number: int, first: str) -> _Run:
+        return _Run(path, first, lambda: rows_by(lambda file: read_group(file, number)))
 
-    found = checked(path, header)
-    return _Input(path, found, [_Run(path, first, bound(read, group)) for group, first in groups])
+    return _Input(path, rows_by(header), [run(number, first) for number, first in groups])
 
 
-def _check_shards(jobs: Sequence[Job]) -> None:
-    found: dict[int, set[int]] = {}
+def _check_shards(jobs: Sequence[Manifest]) -> None:
+    sets: dict[int, set[int]] = {}
     for job in jobs:
         shard = Shard.parse(job.shard)
-        found.setdefault(shard.count, set()).add(shard.number)
-    for count, numbers in sorted(found.items()):
-        absent = [str(Shard(number, count)) for number in range(1, count + 1) if number not in numbers]
-        if absent:
+        sets.setdefault(shard.count, set()).add(shard.number)
+    for count, numbers in sorted(sets.items()):
+        missing = [str(Shard(number, count)) for number in range(1, count + 1) if number not in numbers]
+        if missing:
             raise StorageError(
-                f"shards are missing: {', '.join(absent)}; name their folders too, or pass --partial to merge what is "
+                f"shards are missing: {', '.join(missing)}; name their folders too, or pass --partial to merge what is "
                 "there"
             )
 

@@ -1,0 +1,249 @@
+"""Embed images into one file, or into a folder of parts that can be resumed: the job behind `reid-runtime embed`."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, groupby
+from pathlib import Path
+from typing import Literal
+
+from reid_runtime import __version__
+from reid_runtime.embedder import Embedder, Result
+from reid_runtime.errors import ImageError, OptionsError, StorageError
+from reid_runtime.io.concurrency import background_writer
+from reid_runtime.io.folder import Folder, is_folder_name, open_folder
+from reid_runtime.jobs.embeddings import Embeddings
+from reid_runtime.jobs.formats import ensure_embeddings_writable, write_embeddings
+from reid_runtime.jobs.manifest import Manifest, read_manifest
+from reid_runtime.jobs.parts import Part, begin, check_folder, clear, missing_parts, part_name
+from reid_runtime.jobs.shard import Shard
+from reid_runtime.jobs.sources import Sources, find_sources
+
+OnError = Literal["skip", "raise", "record"]
+"""What happens to an image that cannot be used: it is left out, ends the job, or keeps a row with its error."""
+
+Failures = tuple[tuple[str, str], ...]
+"""(id, reason) of images that could not be used."""
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a finished job has done."""
+
+    output: str
+    """The file, or the folder of parts, as it was named."""
+    images: int
+    """How many the job had."""
+    embedded: int
+    """How many of them have a vector."""
+    failed: Failures
+    """(id, reason) of the others."""
+    duplicates: int
+    """How many more times images were named."""
+    skipped_files: int
+    """Files in the folders that are not images by their names."""
+    skipped_links: int
+    """Links to folders in the folders, which are not followed."""
+    dimension: int
+    contract_id: str
+    artefact_id: str
+    backend: str
+
+
+def embed_folder(
+    embedder: Embedder,
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sources,
+    output: str | os.PathLike[str] | Folder,
+    *,
+    on_error: OnError = "skip",
+    shard: Shard | str = "1/1",
+    resume: bool = False,
+    force: bool = False,
+    progress: Callable[[int], object] = lambda images: None,
+) -> JobResult:
+    """Embed the images of folders, files and lists into one file of embeddings, or into a folder of parts.
+
+    A file holds every vector in memory until it is written. A folder is written part by part, in memory that does not
+    grow, is locked while the job runs, and can be resumed: a job that was interrupted gives, after any number of
+    resumptions, the bytes of one that was not. Whatever interrupts the job, what was finished is kept, in the parts or
+    in `NAME.partial.npz`, and a note on the exception says where.
+
+    Args:
+        embedder: The model.
+        sources: A folder, which is searched recursively; an image file; a `.txt` list of paths; URLs of such; several
+            of them; or what `find_sources` found.
+        output: A file, whose suffix `.npz` or `.parquet` says in which format; or a folder: a name with a slash behind
+            it, a Path without a suffix, a folder that is there, or a URL.
+        on_error: What happens to an image that cannot be used: "skip" leaves it out, "raise" ends the job, "record"
+            keeps its row, with the error and a vector of NaN.
+        shard: `i/n` for part i of n, from 1: by a hash of the ids, disjoint and together everything.
+        resume: Whether to go on with the job in a folder, and to begin it where there is none.
+        force: Whether to overwrite the file, or to remove the job that is in the folder.
+        progress: Is called with the number of images that are finished since the last call.
+
+    Returns:
+        How many images were embedded, and which were not.
+
+    Raises:
+        OptionsError: For options that contradict each other.
+        SourceError: For a source that is not there, or when there are no images.
+        StorageError: Where the output cannot be written, is there already, is another job's, or belongs to one with
+            other images, another model or other options.
+        ImageError: For the first image that cannot be used, where `on_error` is "raise".
+        BackendError: Where the model fails.
+    """
+    shard = Shard.parse(shard) if isinstance(shard, str) else shard
+    name, folder = _open_output(output, resume, force)
+    if not isinstance(sources, Sources):
+        names = [sources] if isinstance(sources, str | os.PathLike) else sources
+        sources = find_sources([os.fspath(each) for each in names])
+    work = _Work(embedder, sources.of(shard), on_error, progress)
+    if folder is None:
+        failed = _embed_to_file(work, Path(name), force)
+    else:
+        with folder.locked() as locked:
+            check_folder(locked, resume, force)
+            if force:
+                clear(locked)
+            failed = _embed_to_parts(work, locked, shard)
+    images = len(work.sources)
+    return JobResult(
+        name, images, images - len(failed), failed, sources.duplicates, sources.skipped_files, sources.skipped_links,
+        embedder.dimension, embedder.contract.contract_id, embedder.artefact_id, embedder.backend.name,
+    )  # fmt: skip
+
+
+def check_output(output: str, *, resume: bool = False, force: bool = False) -> None:
+    """Find out, before sources are searched and a model is loaded, whether `embed_folder` may write its output.
+
+    Raises as that does: OptionsError and StorageError.
+    """
+    name, folder = _open_output(output, resume, force)
+    if folder is None:
+        ensure_embeddings_writable(Path(name), force)
+    else:
+        with folder.locked() as locked:
+            check_folder(locked, resume, force)
+
+
+def _open_output(output: str | os.PathLike[str] | Folder, resume: bool, force: bool) -> tuple[str, Folder | None]:
+    """Its name, and the folder where it is one."""
+    if isinstance(output, str | os.PathLike):
+        name = os.fspath(output)
+        # A Path cannot end in a slash.
+        is_folder = is_folder_name(name) or not (isinstance(output, str) or Path(output).suffix)
+        folder = open_folder(name) if is_folder else None
+    else:
+        name, folder = output.name, output
+    if resume and force:
+        raise OptionsError("--resume goes on with what is there and --force removes it: name one")
+    if resume and folder is None:
+        raise OptionsError("--resume is for a folder of parts: name it with a slash behind, -o FOLDER/")
+    return name, folder
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is embedded, by what, and what happens to an image that cannot be used."""
+
+    embedder: Embedder
+    sources: Sources
+    on_error: OnError
+    progress: Callable[[int], object]
+
+    def results(self, indices: Sequence[int]) -> Iterator[Result]:
+        """One for each of these images; raises ImageError for the first bad one where that is asked for."""
+        self.progress(len(self.sources) - len(indices))
+        for result in self.embedder.stream(self.sources.images(indices), low_latency=False):
+            if result.error is not None and self.on_error == "raise":
+                raise ImageError(f"{self.sources.ids[indices[result.index]]}: {result.error}") from result.error
+            yield result
+            self.progress(1)
+
+    def table(self, indices: Sequence[int], results: Sequence[Result]) -> Embeddings:
+        """The results of these images, as they are written."""
+        pairs = [
+            (self.sources.ids[index], result)
+            for index, result in zip(indices, results, strict=True)
+            if result.error is None or self.on_error == "record"
+        ]
+        return Embeddings.from_results(self.embedder, [name for name, _ in pairs], [result for _, result in pairs])
+
+    def failed(self, indices: Sequence[int], results: Sequence[Result]) -> Failures:
+        """Those of these images that could not be used."""
+        return tuple(
+            (self.sources.ids[index], str(result.error))
+            for index, result in zip(indices, results, strict=True)
+            if result.error is not None
+        )
+
+
+def _embed_to_file(work: _Work, output: Path, force: bool) -> Failures:
+    ensure_embeddings_writable(output, force)
+    results: list[Result] = []
+    try:
+        for result in work.results(range(len(work.sources))):
+            results.append(result)
+        write_embeddings(output, work.table(range(len(results)), results), force)
+    except BaseException as error:  # Ctrl-C and SIGTERM too: whatever ends the run, what was finished is kept
+        if results:
+            rows = work.table(range(len(results)), results)
+            error.add_note(f"ended after {len(results)} of {len(work.sources)} images{_keep(rows, output)}")
+        raise
+    return work.failed(range(len(results)), results)
+
+
+def _keep(rows: Embeddings, output: Path) -> str:
+    """Write what a run that ends early has finished; gives the words that say where, or why that failed too."""
+    partial = _partial_name(output)
+    try:
+        write_embeddings(partial, rows)
+    except StorageError as error:
+        return f", and they could not be kept: {error}"
+    return f"; what was finished is in {partial}"
+
+
+def _partial_name(output: Path) -> Path:
+    """The first of `NAME.partial.npz`, `NAME.partial-2.npz`, ... that is not there yet."""
+    names = (f"{output.stem}.partial{f'-{number}' if number > 1 else ''}{output.suffix}" for number in count(1))
+    return next(path for name in names if not os.path.lexists(path := output.with_name(name)))
+
+
+def _embed_to_parts(work: _Work, folder: Folder, shard: Shard) -> Failures:
+    """Begin the job in a folder, or go on with the one there."""
+    contract, sources = work.embedder.contract, work.sources
+    job = Manifest(
+        contract.to_json(), contract.contract_id, work.embedder.artefact_id, work.embedder.backend.name, str(shard),
+        work.on_error, len(sources), __version__,
+    )  # fmt: skip
+    # Taken before the images are read: one that changes in between is then known to have changed.
+    digests = [sources.digest(job.images_of(number)) for number in range(job.parts)]
+    done = begin(folder, job, digests)
+    left = [number for number in range(job.parts) if number not in done]
+
+    def write(finished: tuple[int, list[Result]]) -> None:
+        number, results = finished
+        indices = job.images_of(number)
+        part = Part(len(indices), digests[number], work.failed(indices, results))
+        part.write(folder, number, work.table(indices, results))
+        done[number] = part
+
+    try:
+        with background_writer(write) as submit:
+            numbers = (number for number in left for _ in job.images_of(number))
+            results = work.results([index for number in left for index in job.images_of(number)])
+            for number, of_part in groupby(zip(numbers, results, strict=True), key=lambda pair: pair[0]):
+                submit((number, [result for _, result in of_part]))
+    except BaseException as error:  # Ctrl-C and SIGTERM too
+        finished = sum(part.images for part in done.values())
+        error.add_note(
+            f"ended after {len(done)} of {job.parts} parts, {finished} of {job.images} images, which are in "
+            f"{folder.name}"
+        )
+        raise
+    missing = missing_parts(folder, read_manifest(folder))
+    if missing:
+        raise StorageError(
+            f"{folder.name}: {part_name(missing[0])} was removed while the job ran; with --resume it is made again"
+        )
+    return tuple(failure for number in sorted(done) for failure in done[number].failed)
