@@ -2,11 +2,11 @@
 
 import pytest
 
-from .tensorrt.on_fakes import Place
+from .tensorrt.fake_machine import FakeMachine
 
 
 @pytest.fixture
-def place(monkeypatch, tiny_model):
-    place = Place(monkeypatch, tiny_model)
-    yield place
-    place.check()
+def machine(monkeypatch, tiny_model):
+    machine = FakeMachine(monkeypatch, tiny_model)
+    yield machine
+    machine.check()

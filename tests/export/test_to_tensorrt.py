@@ -23,18 +23,18 @@ from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import Contract
 
 from ..backends.tensorrt.graphs import contract_of, write_network
-from ..backends.tensorrt.stand_in import Bench, stand_in
+from ..backends.tensorrt.stub_builder import StubBuilder, stub_tensorrt
 from ..models import CONTRACT, write_model
 from ..pictures import encode, picture
 
 
 @pytest.fixture
-def bench(monkeypatch, tmp_path):
+def stub(monkeypatch, tmp_path):
     """TensorRT's name and a builder in its place; the machine has no GPU to compare on."""
-    bench = Bench(monkeypatch)
-    monkeypatch.setattr(to_tensorrt, "import_tensorrt", lambda: bench.trt)
+    stub = StubBuilder(monkeypatch)
+    monkeypatch.setattr(to_tensorrt, "import_tensorrt", lambda: stub.trt)
     monkeypatch.setenv("REID_RUNTIME_CACHE", str(tmp_path / "cache"))
-    return bench
+    return stub
 
 
 def export(*arguments):
@@ -45,7 +45,7 @@ def left(folder):
     return sorted(path.name for path in folder.iterdir() if path.name != "cache" and path.suffix != ".onnx")
 
 
-def test_the_engine_lies_beside_its_description(bench, tiny, tiny_model, tmp_path, capsys):
+def test_the_engine_lies_beside_its_description(stub, tiny, tiny_model, tmp_path, capsys):
     export(tiny_model, "-o", tmp_path / "model.engine", "--batch", "2:6", "--tf32", "--level", 4)
     assert left(tmp_path) == ["model.engine", "model.engine.json"]
     engine = read_engine(tmp_path / "model.engine")
@@ -57,7 +57,7 @@ def test_the_engine_lies_beside_its_description(bench, tiny, tiny_model, tmp_pat
     assert "4 profiles, tensorrt 11.4.0.106; comparison not run: no GPU" in capsys.readouterr().out
 
 
-def test_profiles_follow_a_folders_crops_after_the_resize(bench, tiny_model, tmp_path):
+def test_profiles_follow_a_folders_crops_after_the_resize(stub, tiny_model, tmp_path):
     crops = tmp_path / "crops"
     crops.mkdir()
     for seed, size in enumerate([(64, 20), (64, 24), (32, 16), (64, 40), (20, 64)]):
@@ -68,13 +68,13 @@ def test_profiles_follow_a_folders_crops_after_the_resize(bench, tiny_model, tmp
     assert read_engine(tmp_path / "model.engine").profiles == profiles_for(LongestSide(16), Batches(), shapes)
 
 
-def test_a_folder_of_broken_pictures_gives_no_sizes(bench, tiny_model, tmp_path):
+def test_a_folder_of_broken_pictures_gives_no_sizes(stub, tiny_model, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ReidRuntimeError, match="none of its 1 pictures can be read"):
         export(tiny_model, "-o", tmp_path / "model.engine", "--profiles-from", tmp_path)
 
 
-def test_a_stated_contract_serves_a_model_without_one(bench, tmp_path):
+def test_a_stated_contract_serves_a_model_without_one(stub, tmp_path):
     model = write_model(tmp_path / "bare.onnx", None)
     (tmp_path / "stated.json").write_text("\ufeff" + CONTRACT.to_json())
     with pytest.raises(ContractError, match="carries no contract"):
@@ -84,18 +84,18 @@ def test_a_stated_contract_serves_a_model_without_one(bench, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.engine", "model.engine.json"])
-def test_nothing_is_overwritten_without_force(bench, tiny_model, tmp_path, name):
+def test_nothing_is_overwritten_without_force(stub, tiny_model, tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(StorageError, match="exists and is not overwritten"):
         export(tiny_model, "-o", tmp_path / "model.engine")
     assert (tmp_path / name).read_text() == "mine"
-    assert bench.built == []
+    assert stub.built == []
     export(tiny_model, "-o", tmp_path / "model.engine", "--force")
     assert read_engine(tmp_path / "model.engine").blob == b"engine 1"
 
 
 @pytest.mark.parametrize("batch", ["0:4", "8:4", "many", "1:2:3", "-1:4", ""])
-def test_a_batch_that_is_none_is_a_usage_error(bench, tiny_model, tmp_path, batch):
+def test_a_batch_that_is_none_is_a_usage_error(stub, tiny_model, tmp_path, batch):
     with pytest.raises(click.UsageError, match="expected two numbers such as 8:32"):
         export(tiny_model, "-o", tmp_path / "model.engine", "--batch", batch)
 
@@ -104,24 +104,24 @@ def test_a_batch_that_is_none_is_a_usage_error(bench, tiny_model, tmp_path, batc
 
 
 @pytest.fixture
-def gpu(bench, monkeypatch):
+def gpu(stub, monkeypatch):
     """A GPU to compare on; `bench.backend` stands for the running engine."""
     from reid_runtime.backends.onnx import OnnxBackend
     from reid_runtime.backends.tensorrt import backend as tensorrt
 
     monkeypatch.setattr(to_tensorrt, "find_gpu", lambda: Gpu("NVIDIA Pretended", "8.6", "13.0"))
-    bench.change, bench.ran = (lambda vectors: vectors), []
+    stub.change, stub.ran = (lambda vectors: vectors), []
 
     class Running(OnnxBackend):
         def __init__(self, engine):
-            super().__init__(bench.model, "cpu")
+            super().__init__(stub.model, "cpu")
 
         def run(self, images):
-            bench.ran.append(images.shape[:3])
-            return bench.change(super().run(images))
+            stub.ran.append(images.shape[:3])
+            return stub.change(super().run(images))
 
     monkeypatch.setattr(tensorrt, "TensorRTBackend", Running)
-    return bench
+    return stub
 
 
 def test_an_engine_that_gives_the_same_vectors_says_how_well(gpu, tiny_model, tmp_path):
@@ -162,7 +162,7 @@ def test_an_engine_that_gives_other_vectors_leaves_no_file(gpu, tiny_model, tmp_
     assert left(tmp_path) == []
 
 
-def test_a_build_that_fails_leaves_no_file_and_an_old_one_as_it_was(bench, tiny_model, tmp_path, monkeypatch):
+def test_a_build_that_fails_leaves_no_file_and_an_old_one_as_it_was(stub, tiny_model, tmp_path, monkeypatch):
     export(tiny_model, "-o", tmp_path / "model.engine")
     old = read_engine(tmp_path / "model.engine")
 
@@ -197,11 +197,11 @@ def test_the_bounds_go_by_the_first_word_of_the_precision(gpu, tmp_path):
         export(gpu.model, "-o", tmp_path / "model.engine")
 
 
-def test_a_precision_without_bounds_is_told_before_anything_is_built(bench, tmp_path):
+def test_a_precision_without_bounds_is_told_before_anything_is_built(stub, tmp_path):
     path = write_model(tmp_path / "m.onnx", dataclasses.replace(CONTRACT, precision="int3 (odd)"))
     with pytest.raises(ContractError, match="no bounds are defined for precision 'int3'; known: float32, float"):
         export(path, "-o", tmp_path / "model.engine")
-    assert bench.built == []
+    assert stub.built == []
 
 
 # In a process of its own
@@ -260,11 +260,11 @@ def test_the_whole_command_with_tensorrt_rtx(tiny_model, tmp_path, monkeypatch):
     assert len(read_engine(tmp_path / "model.engine").profiles) == 4
 
 
-def test_the_full_tensorrt_takes_no_compute_capabilities(bench, tiny_model, tmp_path, monkeypatch):
+def test_the_full_tensorrt_takes_no_compute_capabilities(stub, tiny_model, tmp_path, monkeypatch):
     from reid_runtime.backends.tensorrt import build
 
     monkeypatch.setattr("reid_runtime.backends.tensorrt.cache.build", build.build)
     monkeypatch.setattr(build, "find_gpu", lambda: None)
-    bench.trt = stand_in()
+    stub.trt = stub_tensorrt()
     with pytest.raises(BackendError, match="builds for the GPU that it runs on and no other"):
         export(tiny_model, "-o", tmp_path / "model.engine", "--compute-capability", "8.6")

@@ -11,7 +11,7 @@ from reid_runtime.errors import BackendError
 
 from ...models import CONTRACT, FOREIGN, write_model
 from ...pictures import picture
-from .on_fakes import Place, embed_like, images, near
+from .fake_machine import FakeMachine, images, near, numpy_model
 
 pytest.importorskip("onnxruntime")
 
@@ -23,28 +23,28 @@ class TestRuns:
 
     @pytest.mark.parametrize("graphs", [0, 3])
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_every_shape_gives_onnx_runtimes_vectors(self, place, tiny, graphs, shape):
-        with_graphs = place.backend(cuda_graphs=graphs)
+    def test_every_shape_gives_onnx_runtimes_vectors(self, machine, tiny, graphs, shape):
+        with_graphs = machine.backend(cuda_graphs=graphs)
         for count in (1, 2, 7, 1, 2):
             batch = images(count, *shape, seed=count)
             near(with_graphs.run(batch), tiny.backend.run(batch))
         with_graphs.close()
 
-    def test_nothing_has_to_be_closed(self, place, tiny):
+    def test_nothing_has_to_be_closed(self, machine, tiny):
         """The fixture finds what would be left: the backend goes with its last reference."""
-        near(place.backend().run(images(2)), tiny.backend.run(images(2)))
+        near(machine.backend().run(images(2)), tiny.backend.run(images(2)))
 
-    def test_closing_twice_and_running_after(self, place):
-        backend = place.backend()
+    def test_closing_twice_and_running_after(self, machine):
+        backend = machine.backend()
         backend.run(images(1))
         backend.close()
-        assert [engine() for engine in place.trt.engines] == [None]  # at once, though the backend is still here
+        assert [engine() for engine in machine.trt.engines] == [None]  # at once, though the backend is still here
         backend.close()
         with pytest.raises(BackendError, match="closed"):
             backend.run(images(1))
 
-    def test_what_it_says_of_itself(self, place):
-        backend = place.backend()
+    def test_what_it_says_of_itself(self, machine):
+        backend = machine.backend()
         assert backend.name == "TensorRT 11.4.0.106 with fake GPU"
         assert backend.contract_text == CONTRACT.to_json()
         assert backend.max_batch_pixels == 4 * 64 * 32
@@ -52,21 +52,21 @@ class TestRuns:
 
     def test_planes_of_floats(self, monkeypatch, tmp_path):
         path = write_model(tmp_path / "m.onnx", FOREIGN, like=FOREIGN)
-        place = Place(monkeypatch, path, shape=(-1, 3, -1, -1), dtype="FLOAT")
+        machine = FakeMachine(monkeypatch, path, shape=(-1, 3, -1, -1), dtype="FLOAT")
         batch = np.random.default_rng(0).normal(size=(7, 3, 16, 8)).astype(np.float32)
-        backend = place.backend()
-        near(backend.run(batch), embed_like(path)(batch))
+        backend = machine.backend()
+        near(backend.run(batch), numpy_model(path)(batch))
         backend.close()
-        place.check()
+        machine.check()
 
-    def test_an_embedder_on_it_gives_every_row_its_vector(self, place, tiny, tiny_model):
+    def test_an_embedder_on_it_gives_every_row_its_vector(self, machine, tiny, tiny_model):
         crops = [picture(40, 20, seed) if seed % 3 else picture(30, 21, seed) for seed in range(30)]
-        embedder = Embedder(place.backend(), CONTRACT, tiny_model)
+        embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
         embedder.backend.close()
 
-    def test_threads_take_a_context_each_and_give_it_back(self, place, tiny):
-        backend = place.backend(cuda_graphs=2)
+    def test_threads_take_a_context_each_and_give_it_back(self, machine, tiny):
+        backend = machine.backend(cuda_graphs=2)
         batches = [images(1 + seed % 6, *SHAPES[seed % len(SHAPES)], seed) for seed in range(48)]
         start = threading.Barrier(4)
 
@@ -82,16 +82,16 @@ class TestRuns:
         assert sum(len(idle) for idle in backend._pool._idle.values()) <= 4 * 2
         backend.close()
 
-    def test_closing_while_another_thread_runs(self, place, tiny):
-        backend = place.backend()
-        embed, started, go_on = place.trt.embed, threading.Event(), threading.Event()
+    def test_closing_while_another_thread_runs(self, machine, tiny):
+        backend = machine.backend()
+        embed, started, go_on = machine.trt.embed, threading.Event(), threading.Event()
 
         def slow(batch):
             started.set()
             go_on.wait(timeout=30)
             return embed(batch)
 
-        place.trt.embed = slow
+        machine.trt.embed = slow
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(backend.run, images(2))
             assert started.wait(timeout=30)
@@ -99,37 +99,37 @@ class TestRuns:
             go_on.set()
             near(running.result(timeout=30), tiny.backend.run(images(2)))
 
-    def test_one_thread_needs_one_context_for_a_profile(self, place):
-        backend = place.backend()
+    def test_one_thread_needs_one_context_for_a_profile(self, machine):
+        backend = machine.backend()
         for _ in range(3):
             backend.run(images(9))
             backend.run(images(2, 40, 24))
-        assert len(place.trt.contexts) == 2
+        assert len(machine.trt.contexts) == 2
         backend.close()
 
-    def test_buffers_only_grow(self, place):
-        backend = place.backend()
+    def test_buffers_only_grow(self, machine):
+        backend = machine.backend()
         backend.run(images(8, 16, 16))
-        before = set(place.cuda.memory), set(place.cuda.pinned)
+        before = set(machine.cuda.memory), set(machine.cuda.pinned)
         backend.run(images(8, 16, 8))
         backend.run(images(2, 9, 5))
-        assert (set(place.cuda.memory), set(place.cuda.pinned)) == before
+        assert (set(machine.cuda.memory), set(machine.cuda.pinned)) == before
         backend.close()
 
-    def test_one_part_travels_while_another_is_computed(self, place, monkeypatch):
+    def test_one_part_travels_while_another_is_computed(self, machine, monkeypatch):
         """The second part is on its way, on a stream of its own, before the first is waited for."""
         order = []
         for call, stream in (("upload", 2), ("download", 2), ("synchronize_event", None)):
-            real = getattr(place.cuda, call)
+            real = getattr(machine.cuda, call)
             monkeypatch.setattr(
-                place.cuda,
+                machine.cuda,
                 call,
                 lambda *arguments, real=real, call=call, stream=stream: (
                     order.append((call, None if stream is None else arguments[stream])),
                     real(*arguments),
                 )[1],
             )
-        backend = place.backend()
+        backend = machine.backend()
         backend.run(images(9))
         assert [call for call, _ in order] == [
             *("upload", "download", "upload", "download"),  # both lanes, without a wait
@@ -140,21 +140,21 @@ class TestRuns:
         assert copies != compute
         backend.close()
 
-    def test_of_the_graphs_those_that_were_used_last_are_kept(self, place):
-        backend = place.backend(cuda_graphs=2)
+    def test_of_the_graphs_those_that_were_used_last_are_kept(self, machine):
+        backend = machine.backend(cuda_graphs=2)
         backend.run(images(4, 16, 16))  # the buffers have their size, and one graph is kept
         launched = []
         for shape in ((16, 8), (16, 16), (9, 5), (16, 16), (16, 8)):
-            place.cuda.faults.arm(None)
+            machine.cuda.faults.arm(None)
             backend.run(images(4, *shape))
-            launched.append(place.cuda.faults.calls.count("cuGraphLaunch"))
+            launched.append(machine.cuda.faults.calls.count("cuGraphLaunch"))
         assert launched == [0, 1, 0, 1, 0]
-        assert len(place.cuda.graphs) == 2
+        assert len(machine.cuda.graphs) == 2
         backend.close()
 
-    def test_a_graph_is_not_launched_once_its_output_has_moved(self, place, tiny):
+    def test_a_graph_is_not_launched_once_its_output_has_moved(self, machine, tiny):
         """The larger batch has smaller images: the input stays where it is, the output grows."""
-        backend = place.backend(cuda_graphs=4)
+        backend = machine.backend(cuda_graphs=4)
         for count, shape in ((2, (16, 16)), (4, (16, 8)), (2, (16, 16)), (4, (16, 8))):
             batch = images(count, *shape, seed=count)
             near(backend.run(batch), tiny.backend.run(batch))
@@ -168,9 +168,9 @@ class TestRuns:
             ((2, 0), "expected vectors of shape"),
         ],
     )
-    def test_vectors_of_another_shape_are_refused(self, place, announced, words):
-        backend = place.backend()
-        place.trt.announced = announced
+    def test_vectors_of_another_shape_are_refused(self, machine, announced, words):
+        backend = machine.backend()
+        machine.trt.announced = announced
         with pytest.raises(BackendError, match=words):
             backend.run(images(2))
         backend.close()
@@ -187,11 +187,11 @@ class TestRuns:
             (images(0), "takes batches"),
         ],
     )
-    def test_a_batch_of_another_kind_is_refused(self, place, batch, words):
-        backend = place.backend()
+    def test_a_batch_of_another_kind_is_refused(self, machine, batch, words):
+        backend = machine.backend()
         with pytest.raises(BackendError, match=words):
             backend.run(batch)
-        assert place.trt.contexts == []
+        assert machine.trt.contexts == []
         backend.close()
 
 
@@ -202,16 +202,16 @@ class TestProfiles:
         ("shape", "parts"),
         [((9, 16, 8), [3, 3, 3]), ((7, 32, 16), [2, 2, 3]), ((5, 64, 32), [2, 3]), ((4, 64, 32), [4])],
     )
-    def test_more_than_a_profiles_maximum_goes_in_even_parts(self, place, tiny, shape, parts):
-        backend = place.backend()
-        seen, embed = [], place.trt.embed
-        place.trt.embed = lambda batch: seen.append(len(batch)) or embed(batch)
+    def test_more_than_a_profiles_maximum_goes_in_even_parts(self, machine, tiny, shape, parts):
+        backend = machine.backend()
+        seen, embed = [], machine.trt.embed
+        machine.trt.embed = lambda batch: seen.append(len(batch)) or embed(batch)
         near(backend.run(images(*shape)), tiny.backend.run(images(*shape)))
         assert [count for count in seen if count > 1] == parts  # the fake asks with one image how wide the output is
         backend.close()
 
-    def test_of_several_the_one_tuned_for_the_nearest_area_is_taken(self, place):
-        backend = place.backend()
+    def test_of_several_the_one_tuned_for_the_nearest_area_is_taken(self, machine):
+        backend = machine.backend()
         assert backend._profile(1, 16, 8) == 0
         assert backend._profile(1, 16, 16) == 0
         assert backend._profile(1, 16, 24) == 1
@@ -228,8 +228,8 @@ class TestProfiles:
             ((2, 7, 4), "batches of 1 to 4, heights of 8 to 16 and widths of 4 to 16"),
         ],
     )
-    def test_a_shape_outside_is_told_with_the_nearest(self, place, shape, nearest):
-        backend = place.backend()
+    def test_a_shape_outside_is_told_with_the_nearest(self, machine, shape, nearest):
+        backend = machine.backend()
         words = (
             f"no profile of this engine takes {shape[0]} images of {shape[1]}x{shape[2]}; the nearest takes {nearest}"
         )
@@ -237,8 +237,8 @@ class TestProfiles:
             backend.run(images(*shape))
         backend.close()
 
-    def test_or_sent_where_the_caller_said(self, place, tiny):
-        backend = place.backend(fallback=tiny.backend)
+    def test_or_sent_where_the_caller_said(self, machine, tiny):
+        backend = machine.backend(fallback=tiny.backend)
         near(backend.run(images(2, 100, 50)), tiny.backend.run(images(2, 100, 50)))
-        assert place.trt.contexts == []
+        assert machine.trt.contexts == []
         backend.close()

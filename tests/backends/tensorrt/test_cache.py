@@ -23,13 +23,13 @@ from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder
 from reid_runtime.model_file.contract import Contract
 
 from ...models import CONTRACT, write_model
-from .stand_in import GPU, Bench, engines, stand_in
+from .stub_builder import GPU, StubBuilder, engines, stub_tensorrt
 
 
 @pytest.fixture
-def bench(monkeypatch, tmp_path):
+def stub(monkeypatch, tmp_path):
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "default"))
-    return Bench(monkeypatch)
+    return StubBuilder(monkeypatch)
 
 
 @pytest.fixture
@@ -38,15 +38,15 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def cache(bench, folder):
+def cache(stub, folder):
     return EngineCache(folder)
 
 
-def test_an_engine_is_built_once_and_found_again(bench, cache, folder, tiny_model):
+def test_an_engine_is_built_once_and_found_again(stub, cache, folder, tiny_model):
     first = cache.get_or_build(tiny_model)
     assert EngineCache(folder).get_or_build(tiny_model) == first
     assert first.blob == b"engine 1"
-    assert len(bench.built) == 1
+    assert len(stub.built) == 1
 
 
 def test_its_contract_is_the_models_with_the_model_as_parent(cache, tiny, tiny_model):
@@ -59,10 +59,10 @@ def test_its_contract_is_the_models_with_the_model_as_parent(cache, tiny, tiny_m
 @pytest.mark.parametrize(
     "change",
     [
-        lambda bench: setattr(bench, "trt", stand_in("11.4.0.107")),
-        lambda bench: setattr(bench, "gpu", dataclasses.replace(GPU, name="NVIDIA Other")),
-        lambda bench: setattr(bench, "gpu", dataclasses.replace(GPU, compute_capability="8.9")),
-        lambda bench: setattr(bench, "gpu", dataclasses.replace(GPU, cuda="12.9")),
+        lambda stub: setattr(stub, "trt", stub_tensorrt("11.4.0.107")),
+        lambda stub: setattr(stub, "gpu", dataclasses.replace(GPU, name="NVIDIA Other")),
+        lambda stub: setattr(stub, "gpu", dataclasses.replace(GPU, compute_capability="8.9")),
+        lambda stub: setattr(stub, "gpu", dataclasses.replace(GPU, cuda="12.9")),
         {"batches": Batches(4, 8)},
         {"shapes": {(16, 7): 3}},
         {"options": BuildOptions(tf32=True)},
@@ -71,17 +71,17 @@ def test_its_contract_is_the_models_with_the_model_as_parent(cache, tiny, tiny_m
         {"options": BuildOptions(compute_capabilities=("8.6",))},
     ],
 )
-def test_everything_that_an_engine_depends_on_is_in_its_key(bench, cache, folder, tiny_model, change):
+def test_everything_that_an_engine_depends_on_is_in_its_key(stub, cache, folder, tiny_model, change):
     cache.get_or_build(tiny_model)
     if callable(change):
-        change(bench)
+        change(stub)
         cache.get_or_build(tiny_model)
     else:
         cache.get_or_build(tiny_model, **change)
-    assert len(bench.built) == len(engines(folder)) == 2
+    assert len(stub.built) == len(engines(folder)) == 2
 
 
-def test_another_model_and_another_stated_contract_have_keys_of_their_own(bench, cache, folder, tmp_path):
+def test_another_model_and_another_stated_contract_have_keys_of_their_own(stub, cache, folder, tmp_path):
     bare = write_model(tmp_path / "bare.onnx", None)
     cache.get_or_build(bare, contract=CONTRACT)
     cache.get_or_build(bare, contract=dataclasses.replace(CONTRACT, name="another"))
@@ -89,7 +89,7 @@ def test_another_model_and_another_stated_contract_have_keys_of_their_own(bench,
     assert len(engines(folder)) == 3
 
 
-def test_the_packages_of_tensorrt_are_in_the_key(bench, cache, folder, tiny_model, monkeypatch):
+def test_the_packages_of_tensorrt_are_in_the_key(stub, cache, folder, tiny_model, monkeypatch):
     cache.get_or_build(tiny_model)
     monkeypatch.setattr(cache_module, "_packages", lambda trt: ["tensorrt-cu12 11.4.0.106"])
     cache.get_or_build(tiny_model)
@@ -113,7 +113,7 @@ def swapped(path):
 
 
 @pytest.mark.parametrize("harm", [damaged, without_sidecar, swapped])
-def test_a_damaged_or_foreign_entry_is_built_again_with_a_warning(bench, cache, folder, tiny_model, harm):
+def test_a_damaged_or_foreign_entry_is_built_again_with_a_warning(stub, cache, folder, tiny_model, harm):
     cache.get_or_build(tiny_model)
     harm(engines(folder)[0])
     with pytest.warns(UserWarning, match="building it again"):
@@ -145,23 +145,23 @@ def test_a_full_disk_does_not_cost_the_engine(cache, tiny_model, monkeypatch):
         assert cache.get_or_build(tiny_model).blob == b"engine 1"
 
 
-def test_a_fresh_one_is_built_whatever_is_there(bench, cache, tiny_model):
+def test_a_fresh_one_is_built_whatever_is_there(stub, cache, tiny_model):
     cache.get_or_build(tiny_model)
     assert cache.get_or_build(tiny_model, fresh=True).blob == b"engine 2"
     assert cache.get_or_build(tiny_model).blob == b"engine 2"
 
 
-def test_timings_are_kept_from_build_to_build_of_one_gpu(bench, cache, tiny_model):
+def test_timings_are_kept_from_build_to_build_of_one_gpu(stub, cache, tiny_model):
     cache.get_or_build(tiny_model)
     cache.get_or_build(tiny_model, fresh=True)
-    bench.gpu = dataclasses.replace(GPU, name="NVIDIA Other/2")
+    stub.gpu = dataclasses.replace(GPU, name="NVIDIA Other/2")
     cache.get_or_build(tiny_model)
-    bench.trt = stand_in("11.4.0.107")
+    stub.trt = stub_tensorrt("11.4.0.107")
     cache.get_or_build(tiny_model)
-    assert bench.timings == [b"", b"+", b"", b""]
+    assert stub.timings == [b"", b"+", b"", b""]
 
 
-def test_a_build_that_fails_leaves_nothing(bench, cache, folder, tiny_model, monkeypatch):
+def test_a_build_that_fails_leaves_nothing(stub, cache, folder, tiny_model, monkeypatch):
     def fail(*arguments):
         raise BackendError("TensorRT said no")
 
@@ -209,7 +209,7 @@ def test_an_xdg_folder_that_is_relative_is_ignored(monkeypatch, tmp_path):
     assert default_folder().is_absolute()
 
 
-def test_where_nothing_can_be_written_the_engine_is_for_this_process(bench, tmp_path, tiny_model):
+def test_where_nothing_can_be_written_the_engine_is_for_this_process(stub, tmp_path, tiny_model):
     (tmp_path / "file").touch()
     cache = EngineCache(tmp_path / "file" / "cache")
     with pytest.warns(UserWarning, match=f"built for this process alone .* {ENVIRONMENT}"):
@@ -242,11 +242,11 @@ def test_an_engine_in_a_folder_that_everyone_can_write_is_not_taken(cache, folde
 # At once
 
 
-def test_threads_build_one_after_the_other_and_each_engine_once(bench, tmp_path, monkeypatch):
+def test_threads_build_one_after_the_other_and_each_engine_once(stub, tmp_path, monkeypatch):
     """In whatever folders: the GPU that they measure on is one."""
     models = [write_model(tmp_path / f"{seed}.onnx", dataclasses.replace(CONTRACT, name=str(seed))) for seed in (1, 2)]
     at_work, most = [], []
-    build = bench.build
+    build = stub.build
 
     def slow(*arguments):
         at_work.append(1)
@@ -262,7 +262,7 @@ def test_threads_build_one_after_the_other_and_each_engine_once(bench, tmp_path,
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(bench.built) == 4
+    assert len(stub.built) == 4
     assert max(most) == 1
 
 
@@ -271,7 +271,7 @@ _PROCESS = """
     from pathlib import Path
     import pytest
     from reid_runtime.backends.tensorrt import cache
-    from tests.backends.tensorrt.stand_in import Bench
+    from tests.backends.tensorrt.stub_builder import Bench
 
     folder, model = map(Path, sys.argv[1:])
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -299,7 +299,7 @@ def test_processes_build_an_engine_once(tmp_path, tiny_model):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX locks")
-def test_an_engine_that_is_there_does_not_wait_for_anothers_build(bench, cache, folder, tiny_model):
+def test_an_engine_that_is_there_does_not_wait_for_anothers_build(stub, cache, folder, tiny_model):
     import fcntl
 
     cache.get_or_build(tiny_model)

@@ -24,7 +24,7 @@ from reid_runtime.backends.tensorrt.trust import ENVIRONMENT
 from reid_runtime.model_file.contract import Contract
 
 from ...models import CONTRACT
-from .stand_in import GPU, stand_in
+from .stub_builder import GPU, stub_tensorrt
 
 ORIGIN = Origin("sha256:11", "tensorrt", "11.4.0.106", GPU, BuildOptions(level=3), "not run: no GPU")
 PROFILES = (Profile((1, 16, 1), (4, 16, 8), (8, 16, 16)), Profile((1, 1, 16), (4, 8, 16), (8, 16, 16)))
@@ -171,15 +171,15 @@ def test_no_engine_at_all_is_told(tmp_path):
 
 
 def test_it_fits_where_it_was_built():
-    require_fit(ENGINE, stand_in(), GPU)
+    require_fit(ENGINE, stub_tensorrt(), GPU)
 
 
 @pytest.mark.parametrize(
     ("module", "gpu", "said"),
     [
-        (stand_in("11.3.0.1"), GPU, "built by tensorrt 11.4.0.106, here is tensorrt 11.3.0.1"),
-        (stand_in(), dataclasses.replace(GPU, name="NVIDIA Other"), "NVIDIA Pretended.* here is .*NVIDIA Other"),
-        (stand_in(), dataclasses.replace(GPU, compute_capability="8.9"), "8.9"),
+        (stub_tensorrt("11.3.0.1"), GPU, "built by tensorrt 11.4.0.106, here is tensorrt 11.3.0.1"),
+        (stub_tensorrt(), dataclasses.replace(GPU, name="NVIDIA Other"), "NVIDIA Pretended.* here is .*NVIDIA Other"),
+        (stub_tensorrt(), dataclasses.replace(GPU, compute_capability="8.9"), "8.9"),
     ],
 )
 def test_it_does_not_fit_elsewhere(module, gpu, said):
@@ -188,11 +188,11 @@ def test_it_does_not_fit_elsewhere(module, gpu, said):
 
 
 def test_a_newer_driver_does_no_harm():
-    require_fit(ENGINE, stand_in(), dataclasses.replace(GPU, cuda="13.2"))
+    require_fit(ENGINE, stub_tensorrt(), dataclasses.replace(GPU, cuda="13.2"))
 
 
 def test_an_engine_for_named_gpus_fits_those():
-    module = stand_in("1.7.1.116")
+    module = stub_tensorrt("1.7.1.116")
     module.__name__ = "tensorrt_rtx"
     options = BuildOptions(compute_capabilities=("8.6", "8.9"))
     origin = Origin("sha256:11", "tensorrt_rtx", "1.7.1.116", None, options, "")

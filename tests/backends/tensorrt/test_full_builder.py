@@ -16,7 +16,7 @@ from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
 
 from .fake_builder import BrokenRuleError, fake_tensorrt
-from .stand_in import GPU
+from .stub_builder import GPU
 
 PROFILES = profiles_for(LongestSide(16), Batches())
 

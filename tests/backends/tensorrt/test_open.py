@@ -17,8 +17,8 @@ from reid_runtime.model_file.contract import Contract
 
 from ...models import CONTRACT, FOREIGN, write_model
 from ...pictures import encode, picture
+from .fake_machine import FakeMachine, near
 from .fake_tensorrt import BLOB
-from .on_fakes import Place, near
 
 GPU = Gpu("fake GPU", "8.6", "13.0")
 ORIGIN = Origin("sha256:00", "tensorrt", "11.4.0.106", GPU, BuildOptions(), "not run: no GPU")
@@ -40,37 +40,37 @@ class Cache:
 
 
 @pytest.fixture
-def place(monkeypatch, tiny_model):
-    place = Place(monkeypatch, tiny_model)
-    place.cache = Cache()
-    monkeypatch.setattr(open_module, "open_cuda", lambda: place.cuda)
+def machine(monkeypatch, tiny_model):
+    machine = FakeMachine(monkeypatch, tiny_model)
+    machine.cache = Cache()
+    monkeypatch.setattr(open_module, "open_cuda", lambda: machine.cuda)
     monkeypatch.setattr(open_module, "find_gpu", lambda: GPU)
-    monkeypatch.setattr(open_module, "EngineCache", lambda: place.cache)
-    yield place
-    place.check()
+    monkeypatch.setattr(open_module, "EngineCache", lambda: machine.cache)
+    yield machine
+    machine.check()
 
 
-def test_an_onnx_file_is_embedded_with_its_engine(place, tiny, tiny_model):
+def test_an_onnx_file_is_embedded_with_its_engine(machine, tiny, tiny_model):
     embedder = Embedder.load(tiny_model, device="tensorrt")
     crops = [picture(40, 20, seed) for seed in range(6)]
     near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
     assert embedder.contract.contract_id == tiny.contract.contract_id
     assert embedder.artefact_id == Engine(BLOB, None, ()).digest != tiny.artefact_id
-    assert place.cache.asked == [(tiny_model, None, False)]
+    assert machine.cache.asked == [(tiny_model, None, False)]
     embedder.backend.close()
 
 
-def test_an_engine_that_tensorrt_refuses_is_built_once_more(place, tiny_model):
-    place.cache.found = b"damaged"
+def test_an_engine_that_tensorrt_refuses_is_built_once_more(machine, tiny_model):
+    machine.cache.found = b"damaged"
     with pytest.warns(UserWarning, match=r"will not load the engine: .*magicTag.*; building the engine of .* again"):
         backend = open_backend(tiny_model, "tensorrt")
-    assert [fresh for _, _, fresh in place.cache.asked] == [False, True]
+    assert [fresh for _, _, fresh in machine.cache.asked] == [False, True]
     backend.close()
 
 
-def test_but_only_once(place, tiny_model, monkeypatch):
+def test_but_only_once(machine, tiny_model, monkeypatch):
     damaged = Engine(b"damaged", CONTRACT.to_json(), ())
-    monkeypatch.setattr(place.cache, "get_or_build", lambda *_, **__: damaged)
+    monkeypatch.setattr(machine.cache, "get_or_build", lambda *_, **__: damaged)
     with (
         pytest.warns(UserWarning, match="building the engine"),
         pytest.raises(BackendError, match=r"TensorRT 11\.4\.0\.106 will not load the engine: .*magicTag"),
@@ -78,30 +78,30 @@ def test_but_only_once(place, tiny_model, monkeypatch):
         open_backend(tiny_model, "tensorrt")
 
 
-def test_a_model_without_a_contract_is_built_by_the_stated_one(place, tmp_path):
+def test_a_model_without_a_contract_is_built_by_the_stated_one(machine, tmp_path):
     path, stated = write_model(tmp_path / "m.onnx", None), tmp_path / "contract.json"
     stated.write_text(CONTRACT.to_json())
     embedder = Embedder.load(path, device="tensorrt", contract=stated)
-    assert place.cache.asked == [(path, CONTRACT, False)]
+    assert machine.cache.asked == [(path, CONTRACT, False)]
     assert embedder.contract.contract_id == CONTRACT.contract_id
     embedder.backend.close()
 
 
 class TestEngineFiles:
     @pytest.fixture
-    def path(self, place, tmp_path):
+    def path(self, machine, tmp_path):
         path = tmp_path / "model.engine"
         write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
         return path
 
-    def test_run_where_they_were_built(self, place, path, tiny):
+    def test_run_where_they_were_built(self, machine, path, tiny):
         embedder = Embedder.load(path, device="tensorrt")
         crops = [picture(30, 20)]
         near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
-        assert place.cache.asked == []
+        assert machine.cache.asked == []
         embedder.backend.close()
 
-    def test_not_on_another_gpu(self, place, path, monkeypatch):
+    def test_not_on_another_gpu(self, machine, path, monkeypatch):
         monkeypatch.setattr(open_module, "find_gpu", lambda: Gpu("another", "9.0", "13.0"))
         with pytest.raises(BackendError, match="build it again here"):
             open_backend(path, "tensorrt")
@@ -114,7 +114,7 @@ class TestEngineFiles:
         with pytest.raises(BackendError, match=r"runs \.onnx files, found \.engine: use device 'tensorrt'"):
             open_backend(path, "cpu")
 
-    def test_strangers_need_to_be_trusted(self, place, tmp_path):
+    def test_strangers_need_to_be_trusted(self, machine, tmp_path):
         path, stated = tmp_path / "foreign.engine", tmp_path / "contract.json"
         path.write_bytes(BLOB)
         stated.write_text(CONTRACT.to_json())
@@ -131,14 +131,14 @@ class TestEngineFiles:
             Embedder.load(path, device="tensorrt", contract=stated)
 
 
-def test_engines_are_described_from_their_sidecars_and_verified_by_their_onnx_files(place, command, tmp_path):
+def test_engines_are_described_from_their_sidecars_and_verified_by_their_onnx_files(machine, command, tmp_path):
     path = tmp_path / "model.engine"
     write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
     assert "mean and maximum of the colours" in command("describe", path).out
     assert "what is pinned lies in its ONNX file: verify that one with --device tensorrt" in command("verify", path).err
 
 
-def test_the_command_names_the_flag_that_trusts_a_stranger(place, command, tmp_path):
+def test_the_command_names_the_flag_that_trusts_a_stranger(machine, command, tmp_path):
     (tmp_path / "foreign.engine").write_bytes(BLOB)
     (tmp_path / "contract.json").write_text(CONTRACT.to_json())
     (tmp_path / "one.png").write_bytes(encode(picture(40, 20), "PNG"))
@@ -172,7 +172,7 @@ class TestFallback:
         )
         return asked
 
-    def test_is_an_onnx_file_on_cuda(self, place, path, tiny, tiny_model, asked):
+    def test_is_an_onnx_file_on_cuda(self, machine, path, tiny, tiny_model, asked):
         crops = [picture(64, 8), picture(40, 20)]
         embedder = Embedder.load(path, device="tensorrt")
         with pytest.raises(BackendError, match=r"16x2; the nearest takes .*, or load it with fallback=FILE\.onnx"):
@@ -184,20 +184,20 @@ class TestFallback:
         embedder.backend.close()
 
     @pytest.mark.parametrize("change", [{"weights": "sha256:11"}, {"input": FOREIGN.input}])
-    def test_of_another_model_is_refused(self, place, path, tmp_path, asked, change):
+    def test_of_another_model_is_refused(self, machine, path, tmp_path, asked, change):
         onnx = write_model(tmp_path / "other.onnx", dataclasses.replace(CONTRACT, **change))
         with pytest.raises(ContractError, match=r"the fallback must be of the engine's model, .*; found one of "):
             Embedder.load(path, device="tensorrt", fallback=onnx)
 
 
-def test_graphs_are_captured_and_launched_where_they_are_asked_for(place, tiny, tiny_model):
+def test_graphs_are_captured_and_launched_where_they_are_asked_for(machine, tiny, tiny_model):
     for graphs, launched in ((0, 0), (2, 1)):
         embedder = Embedder.load(tiny_model, device="tensorrt", cuda_graphs=graphs)
         crops = [picture(40, 20, 1)]
-        place.cuda.faults.arm(None)
+        machine.cuda.faults.arm(None)
         for _ in range(2):
             near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
-        assert place.cuda.faults.calls.count("cuGraphLaunch") == launched
+        assert machine.cuda.faults.calls.count("cuGraphLaunch") == launched
         embedder.backend.close()
 
 
@@ -207,7 +207,7 @@ def test_what_is_tensorrts_alone_is_refused_elsewhere(tiny_model, option):
         Embedder.load(tiny_model, **option)
 
 
-def test_graphs_need_a_provider_that_captures(place, tiny_model, monkeypatch):
-    monkeypatch.setattr(place.cuda, "captures_graphs", False, raising=False)
+def test_graphs_need_a_provider_that_captures(machine, tiny_model, monkeypatch):
+    monkeypatch.setattr(machine.cuda, "captures_graphs", False, raising=False)
     with pytest.raises(BackendError, match="cannot capture CUDA graphs: use cuda-bindings, or cuda_graphs=0"):
         open_module.open_tensorrt(tiny_model, Options(cuda_graphs=2))

@@ -19,9 +19,9 @@ from reid_runtime.backends.tensorrt.cache import EngineCache
 
 from ...models import CONTRACT
 from ...pinned import write_pinned
+from .fake_machine import FakeMachine
 from .fake_tensorrt import BLOB
-from .on_fakes import Place
-from .stand_in import GPU, Bench, engines
+from .stub_builder import GPU, StubBuilder, engines
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,13 @@ class Here:
     """A machine whose builder gives at once what the fake TensorRT runs."""
 
     def __init__(self, monkeypatch, model, folder):
-        self.place, self.model, self.folder = Place(monkeypatch, model), model, folder
+        self.machine, self.model, self.folder = FakeMachine(monkeypatch, model), model, folder
         self.blob, self.built = BLOB, 0
-        Bench(monkeypatch).trt = None
-        monkeypatch.setattr(cache_module, "import_tensorrt", lambda: self.place.trt)
+        StubBuilder(monkeypatch).trt = None
+        monkeypatch.setattr(cache_module, "import_tensorrt", lambda: self.machine.trt)
         monkeypatch.setattr(cache_module, "build", self.build)
         monkeypatch.setattr(proof, "find_gpu", lambda: GPU)
-        monkeypatch.setattr(backend_module, "open_cuda", lambda: self.place.cuda)
+        monkeypatch.setattr(backend_module, "open_cuda", lambda: self.machine.cuda)
 
     def build(self, trt, request, progress, timings=b""):
         self.built += 1
@@ -47,8 +47,8 @@ class Here:
 
     def change(self, change):
         """What the engine computes from here on."""
-        embed = self.place.trt.embed
-        self.place.trt.embed = lambda batch: change(embed(batch))
+        embed = self.machine.trt.embed
+        self.machine.trt.embed = lambda batch: change(embed(batch))
 
     def get(self):
         return EngineCache(self.folder).get_or_build(self.model)
@@ -58,7 +58,7 @@ class Here:
 def here(monkeypatch, pinned, tmp_path):
     here = Here(monkeypatch, pinned, tmp_path / "cache")
     yield here
-    here.place.check()
+    here.machine.check()
 
 
 def test_what_came_of_it_is_in_the_entry_and_it_is_not_run_again(here, caplog):
@@ -131,7 +131,7 @@ def test_the_bound_is_the_precisions(monkeypatch, tmp_path):
     here = Here(monkeypatch, write_pinned(tmp_path / "model.onnx", stated), tmp_path / "cache")
     here.change(slightly_off)
     assert float(here.get().origin.parity.split()[-1]) < 0.99999
-    here.place.check()
+    here.machine.check()
 
 
 def test_without_pinned_vectors_or_a_gpu_the_entry_says_so(here, tiny_model, monkeypatch):

@@ -10,17 +10,17 @@ from reid_runtime.backends.tensorrt.build import BuildResult
 GPU = Gpu("NVIDIA Pretended", "8.6", "13.0")
 
 
-def stand_in(version="11.4.0.106"):
+def stub_tensorrt(version="11.4.0.106"):
     module = types.ModuleType("tensorrt")
     module.__version__ = version
     return module
 
 
-class Bench:
+class StubBuilder:
     """What the cache would ask of the machine, to be changed by a test; and what it asked for."""
 
     def __init__(self, monkeypatch):
-        self.trt, self.gpu, self.built, self.timings = stand_in(), GPU, [], []
+        self.trt, self.gpu, self.built, self.timings = stub_tensorrt(), GPU, [], []
         monkeypatch.setattr(cache, "import_tensorrt", lambda: self.trt)
         monkeypatch.setattr(cache, "find_gpu", lambda: self.gpu)
         monkeypatch.setattr(cache, "build", self.build)

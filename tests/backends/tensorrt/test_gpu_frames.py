@@ -10,7 +10,7 @@ from reid_runtime.images.resize import resize
 from ...models import CONTRACT, FOREIGN
 from ...pictures import picture
 from ..cuda.host import library
-from .on_fakes import ByInterface, images, near
+from .fake_machine import ByInterface, images, near
 
 pytest.importorskip("onnxruntime")
 
@@ -19,50 +19,50 @@ class TestArraysOfTheGpu:
     """Read where they lie, after their own stream."""
 
     @pytest.mark.parametrize("graphs", [0, 3])
-    def test_without_a_copy(self, place, tiny, graphs):
-        backend = place.backend(cuda_graphs=graphs)
+    def test_without_a_copy(self, machine, tiny, graphs):
+        backend = machine.backend(cuda_graphs=graphs)
         batch = images(6, 16, 16)
-        given = ByInterface(place.cuda, batch)
-        place.cuda.faults.arm(None)
+        given = ByInterface(machine.cuda, batch)
+        machine.cuda.faults.arm(None)
         near(backend.run(given), tiny.backend.run(batch))
-        copies = [call for call in place.cuda.faults.calls if call.startswith("cuMemcpy")]
+        copies = [call for call in machine.cuda.faults.calls if call.startswith("cuMemcpy")]
         assert copies == ["cuMemcpyDtoHAsync"] * 2
         given.free()
         backend.close()
 
-    def test_what_is_not_aligned_is_moved_on_the_gpu(self, place, tiny):
-        backend = place.backend()
+    def test_what_is_not_aligned_is_moved_on_the_gpu(self, machine, tiny):
+        backend = machine.backend()
         batch = images(5, 9, 5)
-        given = ByInterface(place.cuda, batch, offset=64)
+        given = ByInterface(machine.cuda, batch, offset=64)
         near(backend.run(given), tiny.backend.run(batch))
-        assert "cuMemcpyHtoDAsync" not in place.cuda.faults.calls
+        assert "cuMemcpyHtoDAsync" not in machine.cuda.faults.calls
         given.free()
         backend.close()
 
-    def test_what_is_not_packed_is_refused(self, place):
+    def test_what_is_not_packed_is_refused(self, machine):
         class Strided(ByInterface):
             @property
             def __cuda_array_interface__(self):
                 return super().__cuda_array_interface__ | {"shape": (2, 8, 8, 3), "strides": (384, 48, 3, 1)}
 
-        backend = place.backend()
-        given = Strided(place.cuda, images(2))
+        backend = machine.backend()
+        given = Strided(machine.cuda, images(2))
         with pytest.raises(BackendError, match=r"contiguous uint8 .* with strides \(384, 48, 3, 1\)"):
             backend.run(given)
         given.free()
         backend.close()
 
-    def test_a_shape_outside_every_profile_does_not_go_to_the_hosts_fallback(self, place, tiny):
-        backend = place.backend(fallback=tiny.backend)
-        given = ByInterface(place.cuda, images(2, 100, 50))
+    def test_a_shape_outside_every_profile_does_not_go_to_the_hosts_fallback(self, machine, tiny):
+        backend = machine.backend(fallback=tiny.backend)
+        given = ByInterface(machine.cuda, images(2, 100, 50))
         with pytest.raises(BackendError, match="no profile of this engine takes 2 images of 100x50"):
             backend.run(given)
         given.free()
         backend.close()
 
-    def test_another_dtype_is_refused(self, place):
-        backend = place.backend()
-        given = ByInterface(place.cuda, images(2).astype(np.float32))
+    def test_another_dtype_is_refused(self, machine):
+        backend = machine.backend()
+        given = ByInterface(machine.cuda, images(2).astype(np.float32))
         with pytest.raises(BackendError, match=r"takes contiguous uint8 from the GPU, found .* of float32"):
             backend.run(given)
         given.free()
@@ -75,11 +75,11 @@ class TestFrames:
     BOXES = ((10, 20, 30, 60), (-5, 3.2, 17, 44), (90, 50, 300, 200), (60, 3, 99, 118), (5, 5, 5, 9), (0, 0, 200, 120))
 
     @pytest.mark.parametrize("colour", ["rgb", "bgr"])
-    def test_boxes_are_the_cpus(self, place, tiny, tiny_model, colour):
+    def test_boxes_are_the_cpus(self, machine, tiny, tiny_model, colour):
         library()
         frame = picture(120, 200)
-        given = ByInterface(place.cuda, frame)
-        embedder = Embedder(place.backend(), CONTRACT, tiny_model)
+        given = ByInterface(machine.cuda, frame)
+        embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         with pytest.warns(UserWarning, match="1 boxes"):
             found, valid = embedder.embed_boxes(given, self.BOXES, colour, return_valid=True)
         with pytest.warns(UserWarning, match="1 boxes"):
@@ -92,52 +92,52 @@ class TestFrames:
         given.free()
         embedder.backend.close()
 
-    def test_more_boxes_than_a_profile_takes(self, place, tiny):
+    def test_more_boxes_than_a_profile_takes(self, machine, tiny):
         """In parts; row i is box i."""
         library()
         frame = picture(120, 200)
         corners = np.array([(5 * box, 3 * box, 5 * box + 20, 3 * box + 40) for box in range(9)])
-        given, backend = ByInterface(place.cuda, frame), place.backend()
+        given, backend = ByInterface(machine.cuda, frame), machine.backend()
         crops = np.stack([resize(np.ascontiguousarray(frame[y1:y2, x1:x2]), (16, 8)) for x1, y1, x2, y2 in corners])
         near(backend.run_crops(given, "rgb", corners, (16, 8), CONTRACT.input), tiny.backend.run(crops))
         given.free()
         backend.close()
 
-    def test_a_contract_that_is_not_the_engines(self, place):
+    def test_a_contract_that_is_not_the_engines(self, machine):
         """The kernel would write floats where the engine has room for bytes."""
-        given, backend = ByInterface(place.cuda, picture(60, 50)), place.backend()
+        given, backend = ByInterface(machine.cuda, picture(60, 50)), machine.backend()
         with pytest.raises(BackendError, match="input is NCHW of float32, the engine's another"):
             backend.run_crops(given, "rgb", np.array([(0, 0, 20, 40)]), (16, 8), FOREIGN.input)
         given.free()
         backend.close()
 
-    def test_a_crop_outside_every_profile(self, place, tiny_model):
-        given = ByInterface(place.cuda, picture(120, 200))
-        embedder = Embedder(place.backend(), CONTRACT, tiny_model)
+    def test_a_crop_outside_every_profile(self, machine, tiny_model):
+        given = ByInterface(machine.cuda, picture(120, 200))
+        embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         with pytest.raises(BackendError, match="no profile of this engine takes 1 images of 16x1; the nearest"):
             embedder.embed_boxes(given, [(60, 3, 61, 118)], "rgb")
         given.free()
         embedder.backend.close()
 
-    def test_a_frame_of_another_kind(self, place, tiny_model):
-        embedder = Embedder(place.backend(), CONTRACT, tiny_model)
+    def test_a_frame_of_another_kind(self, machine, tiny_model):
+        embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         for values in (
             np.zeros((20, 20), np.uint8),
             np.zeros((20, 20, 3), np.float32),
             np.zeros((20, 20, 4), np.uint8),
         ):
-            given = ByInterface(place.cuda, values)
+            given = ByInterface(machine.cuda, values)
             with pytest.raises(ImageError, match=r"\(height, width, 3\) of uint8"):
                 embedder.embed_boxes(given, [(0, 0, 20, 20)], "rgb")
             given.free()
-        given = ByInterface(place.cuda, np.zeros((20, 20, 3), np.uint8))
+        given = ByInterface(machine.cuda, np.zeros((20, 20, 3), np.uint8))
         with pytest.raises(ImageError, match="never guessed"):
             embedder.embed_boxes(given, [(0, 0, 20, 20)], None)
         given.free()
         embedder.backend.close()
 
-    def test_a_backend_of_the_host_says_so(self, place, tiny):
-        given = ByInterface(place.cuda, picture(120, 200))
+    def test_a_backend_of_the_host_says_so(self, machine, tiny):
+        given = ByInterface(machine.cuda, picture(120, 200))
         with pytest.raises(BackendError, match="the frame is on the GPU, and onnxruntime cpu takes pixels of the host"):
             tiny.embed_boxes(given, self.BOXES, "rgb")
         given.free()

@@ -20,7 +20,7 @@ PROFILES = (
 )
 
 
-def embed_like(path):
+def numpy_model(path):
     """The tiny model in numpy, with the constants of the file."""
     onnx = pytest.importorskip("onnx")
     kept = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load(path).graph.initializer}
@@ -34,13 +34,13 @@ def embed_like(path):
     return embed
 
 
-class Place:
+class FakeMachine:
     """Both fakes and a backend on them; what is wrong at the end is told by `check`."""
 
     def __init__(self, monkeypatch, path, **kind):
         gc.freeze()  # what was there before cannot leak, and need not be looked through
         self.cuda = FakeCuda()
-        self.trt = FakeTensorRT(self.cuda, PROFILES, embed_like(path), **kind)
+        self.trt = FakeTensorRT(self.cuda, PROFILES, numpy_model(path), **kind)
         monkeypatch.setitem(sys.modules, "tensorrt", self.trt)
         monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
         self.engine = Engine(BLOB, CONTRACT.to_json(), ())
@@ -75,8 +75,8 @@ class OnGpu:
             self.base = cuda.allocate(self.values.nbytes + offset)
         self.address = self.base + offset
         self.shape, self.dtype = values.shape, values.dtype
-        place = cuda.array(self.address, self.values.nbytes)
-        cuda.queue(self.stream, Work(lambda: place.__setitem__(slice(None), self.values.view(np.uint8).ravel())))
+        machine = cuda.array(self.address, self.values.nbytes)
+        cuda.queue(self.stream, Work(lambda: machine.__setitem__(slice(None), self.values.view(np.uint8).ravel())))
 
     def free(self):
         with self.cuda.current():
