@@ -271,12 +271,12 @@ _PROCESS = """
     from pathlib import Path
     import pytest
     from reid_runtime.backends.tensorrt import cache
-    from tests.backends.tensorrt.stub_builder import Bench
+    from tests.backends.tensorrt.stub_builder import StubBuilder
 
     folder, model = map(Path, sys.argv[1:])
     with pytest.MonkeyPatch.context() as monkeypatch:
-        bench = Bench(monkeypatch)
-        build = bench.build
+        stub = StubBuilder(monkeypatch)
+        build = stub.build
 
         def slow(*arguments):
             with open(folder.parent / "built", "a") as log:
