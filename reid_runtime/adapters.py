@@ -10,8 +10,8 @@ import numpy as np
 
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.images.boxes import Frame
 from reid_runtime.images.decode import ChannelOrder
-from reid_runtime.images.resize import Pixels
 from reid_runtime.jobs import Embeddings
 from reid_runtime.vectors import Vectors
 
@@ -20,31 +20,43 @@ _ADDED = ("embedding", "width", "height", "error")
 
 @dataclass(frozen=True)
 class EmbedBoxes:
-    """`(frame, boxes) -> (N, D)`: the shape of appearance model that trackers ask for.
-
-    The boxes are (N, 4) of x1, y1, x2, y2 pixels, or any detections that hold such an array as `.xyxy`, as
-    `supervision.Detections` does. Row i is box i; a box without pixels has a zero row, at cosine 0 to everything.
+    """A callable `(frame, boxes) -> (N, D)`, as trackers and detection libraries take an appearance model.
 
         appearance = EmbedBoxes(Embedder.load(), "bgr")
         detections.data["embedding"] = appearance(frame, detections)    # supervision; follows every filter
         tracker.update_tracks(raw, embeds=appearance(frame, boxes))     # a tracker that takes vectors
+
+    Args:
+        embedder: The model.
+        channel_order: "rgb" or "bgr", the order of the frames' channels; OpenCV's is "bgr".
     """
 
     embedder: Embedder
     channel_order: ChannelOrder
-    """The frames' channel order; OpenCV's is "bgr". It is never guessed."""
 
-    def __call__(self, frame: Pixels, boxes: Any) -> Vectors:
-        """(N, D) float32 for (H, W, 3) uint8 and N boxes; raises as `Embedder.embed_boxes` does."""
+    def __call__(self, frame: Frame, boxes: Any) -> Vectors:
+        """Embed the boxes of one frame.
+
+        Args:
+            frame: (H, W, 3) uint8, as `Embedder.embed_boxes` takes it.
+            boxes: (N, 4) of x1, y1, x2, y2 in pixels, or detections with such an array as `.xyxy`, as
+                `supervision.Detections` has.
+
+        Returns:
+            (N, D) float32 of unit length, row i for box i; a zero row for a box without pixels.
+
+        Raises:
+            ImageError: For a frame or boxes of another shape or kind.
+        """
         return self.embedder.embed_boxes(frame, getattr(boxes, "xyxy", boxes), self.channel_order)
 
 
 @dataclass(frozen=True)
 class EmbedBatch:
-    """Adds `embedding`, `width`, `height` and `error` to a batch of images: a callable for engines that scale out.
+    """A callable for Ray Data, Spark and Dask: adds `embedding`, `width`, `height` and `error` to a batch of images.
 
     It holds settings and no model, so it pickles to a few hundred bytes. Each process loads the model once, at its
-    first batch. The same class runs in:
+    first batch.
 
         # Ray Data: a pool of workers that each keep the model; a worker that dies is replaced, its batch done again.
         # The cluster needs a CPU more than the workers take, or nothing is left to read the images.
@@ -60,36 +72,42 @@ class EmbedBatch:
         meta = {"path": "object", "embedding": "object", "width": "int32", "height": "int32", "error": "object"}
         frame.map_partitions(EmbedBatch(column="path", threads=1), meta=meta)
 
-    A dict of arrays gets the columns as .npz files have them: `embedding` (N, D) float32 with NaN in the row of an
-    image that cannot be used, `error` with its reason, else empty. A pandas data frame gets them as .parquet files
-    do: lists, and None for what is not there. Rows keep their order, and each is embedded as it would be alone.
+    Args:
+        model: A model file that every worker can read; None for the default model.
+        column: The column with the images: paths, bytes of files, or (H, W, 3) uint8 arrays.
+        device: As for `Embedder.load`.
+        contract: As for `Embedder.load`.
+        threads: CPU threads of the model, and as many that decode; for several workers on one machine its cores
+            divided by their number.
+        channel_order: "rgb" or "bgr", for arrays.
     """
 
     model: str | None = None
-    """A model file that every worker can read; None for the embedded default."""
     column: str = "path"
-    """The column with the images: paths, the bytes of files, or (H, W, 3) uint8 arrays, which need
-    `channel_order`.
-    """
     device: str = "cpu"
     contract: str | None = None
     threads: int | None = None
-    """CPU threads of the model, and as many that decode. Several workers on one machine want as many together as it
-    has cores.
-    """
     channel_order: ChannelOrder | None = None
-    """"rgb" or "bgr", for arrays."""
 
     @property
     def embedder(self) -> Embedder:
-        """This process's own, loaded once: its `contract.contract_id` says which embedding space the vectors are in."""
+        """This process's embedder, loaded once; its `contract.contract_id` names the embedding space of the vectors."""
         with _LOADING:
             return _load(self, os.getpid())
 
     def __call__(self, batch: Any) -> Any:
-        """The batch, a dict of arrays or a pandas data frame, with the four columns added; the input is not changed.
+        """Embed a batch.
 
-        Raises ReidRuntimeError where the column is missing, or one of the four is there already.
+        Args:
+            batch: A dict of arrays, or a pandas data frame; it is not changed.
+
+        Returns:
+            The batch with four more columns, rows in their order. A dict gets them as .npz files have them: (N, D)
+            float32 with NaN where an image cannot be used, `error` with the reason, else empty. A data frame gets
+            them as .parquet files do: lists, and None for what is missing.
+
+        Raises:
+            ReidRuntimeError: Where the column is missing, or one of the four is there already.
         """
         if not isinstance(batch, dict) and not hasattr(batch, "assign"):
             raise ReidRuntimeError(

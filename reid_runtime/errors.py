@@ -1,4 +1,4 @@
-"""The errors a caller may want to tell apart. Each message says what was expected, what was found, what to do."""
+"""The errors that a caller may want to distinguish. A message says the reason, what was expected, what to do."""
 
 
 class ReidRuntimeError(Exception):
@@ -6,7 +6,7 @@ class ReidRuntimeError(Exception):
 
 
 class ImageError(ReidRuntimeError):
-    """One picture cannot be used; the others can."""
+    """One image cannot be used; the rest of a batch can."""
 
 
 class ContractError(ReidRuntimeError):

@@ -102,7 +102,7 @@ def stage(command: Callable[..., None]) -> click.Command:
 def classify(**options: Any) -> None:
     """Identity classification on DATA's training split: which of its people is this?
 
-    DATA is a data set that `reid-runtime datasets` lists, or a plain folder identity/camera/picture of your own.
+    DATA is a data set that `reid-runtime datasets` lists, or a plain folder identity/camera/image of your own.
     """
     click.echo(f"wrote {stages.classify(*_read(**options))}")
 

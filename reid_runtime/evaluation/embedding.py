@@ -22,7 +22,6 @@ Sizes = npt.NDArray[np.int32]
 
 _POOLED = 256
 """How many tracklets are pooled at once."""
-_LABELS = ("identities", "cameras")
 
 
 def embed_eval_set(
@@ -38,14 +37,15 @@ def embed_eval_set(
     vectors, sizes = _embed(embedder, images, advance)
     entries = list(eval_set.splits.values())
     parts = [_rows(each, index, vectors, sizes, pooling if eval_set.tracklets else None) for each in entries]
-    labels = text_labels(*(np.concatenate([getattr(each, name) for each in entries]) for name in _LABELS))
+    identities = np.concatenate([each.identities for each in entries])
+    cameras = np.concatenate([each.cameras for each in entries])
     return Embeddings.of(
         embedder,
         [name for each in entries for name in each.ids],
         np.concatenate([rows for rows, _ in parts]),
         np.concatenate([size for _, size in parts]),
         split=np.array([name for name, each in eval_set.splits.items() for _ in each.ids], dtype=np.str_),
-        **labels,
+        **text_labels(identities, cameras),
     )
 
 

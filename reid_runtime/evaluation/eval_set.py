@@ -115,7 +115,7 @@ def eval_set_of(
         query, gallery = _boxes(splits, splits.queries), _boxes(splits, splits.boxes)
         eval_set = EvalSet(name or _name(splits.root), method, query, gallery, search=splits)
     elif isinstance(splits, CropSplits):
-        method = "each picture a query in turn" if splits.query is splits.gallery else "single query"
+        method = "each image a query in turn" if splits.query is splits.gallery else "single query"
         more = _crops(splits.multi_query) if multi_query and splits.multi_query is not None else None
         query, gallery = _crops(splits.query), _crops(splits.gallery)
         eval_set = EvalSet(name or _name(splits.query.root), method, query, gallery, more)

@@ -154,7 +154,7 @@ def test_ones_own_pictures_by_a_csv(evaluate, tmp_path):
     for path in (tmp_path, tmp_path / "crops.csv"):
         found = json.loads(evaluate(path, "--json").out)
         assert (found["queries"], found["gallery"]) == (4, 4)
-        assert found["protocol"].startswith("each picture a query in turn")
+        assert found["protocol"].startswith("each image a query in turn")
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_pictures_that_are_query_and_gallery_are_embedded_once(tiny, tmp_path):
     evaluation = evaluate(tiny, read_plain(paint(tmp_path)), lambda: seen.append(1))
     assert len(seen) == 4
     assert evaluation.scores.summary().valid_queries == evaluation.scores.gallery == 4
-    assert evaluation.protocol.startswith("each picture a query in turn; ")
+    assert evaluation.protocol.startswith("each image a query in turn; ")
 
 
 def test_pictures_that_cannot_be_used_are_counted_and_the_first_is_named(tiny, market):

@@ -99,7 +99,7 @@ def test_cuhk_sysu_tells_what_is_wrong(cuhk_sysu):
     with pytest.raises(DatasetError, match=r"TestG500.mat is missing"):
         read_cuhk_sysu(cuhk_sysu, 500)
     (cuhk_sysu / "Image/SSM/s3.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"1 of 6 pictures that pool.mat names are missing, .*s3.jpg"):
+    with pytest.raises(DatasetError, match=r"1 of 6 images that pool.mat names are missing, .*s3.jpg"):
         read_cuhk_sysu(cuhk_sysu)
 
 
@@ -128,7 +128,7 @@ def test_prw_tells_what_is_wrong(prw):
     with pytest.raises(DatasetError, match="line 1 does not read IDENTITY X Y WIDTH HEIGHT FRAME"):
         read_prw(prw)
     (prw / "query_info.txt").write_text("479 1 2 3 4 c9s1_000151\n")
-    with pytest.raises(DatasetError, match=r"1 of 5 pictures .* are missing, the first is 'frames/c9s1_000151.jpg'"):
+    with pytest.raises(DatasetError, match=r"1 of 5 images .* are missing, the first is 'frames/c9s1_000151.jpg'"):
         read_prw(prw)
 
 

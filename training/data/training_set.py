@@ -95,7 +95,7 @@ def find_training(root: Path, layout: str | None = None) -> tuple[Crops, str]:
     if not isinstance(splits, CropSplits):
         raise DatasetError(
             f"{root} is {known.name}, whose tracklets or frames are not trained on; expected a set of crops, or write "
-            "its crops to folders identity/camera/picture and pass --layout plain"
+            "its crops to folders identity/camera/image and pass --layout plain"
         )
     if splits.train is not None:
         return splits.train, f"{root.name}/train"

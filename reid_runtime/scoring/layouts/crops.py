@@ -1,4 +1,4 @@
-"""Tables of crops: what the readers of picture layouts return."""
+"""Tables of crops: what the readers of crop layouts return."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -66,6 +66,6 @@ def check_present(root: Path, ids: Iterable[str], source: str) -> None:
     if absent:
         total = sum(map(len, by_folder.values()))
         raise DatasetError(
-            f"{root}: {len(absent)} of {total} pictures that {source} names are missing, the first is {absent[0]!r}; "
+            f"{root}: {len(absent)} of {total} images that {source} names are missing, the first is {absent[0]!r}; "
             "the copy is not complete"
         )

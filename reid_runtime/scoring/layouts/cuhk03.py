@@ -1,7 +1,7 @@
 """CUHK03 under its new protocol (767 people to train, 700 to test), with detected or labelled boxes.
 
 Two copies are in circulation: one in Market-1501's layout, in the folders `detected` and `labeled`; and one as
-loaders extract it, the pictures in `images_detected` and `images_labeled` and the protocol in
+loaders extract it, the images in `images_detected` and `images_labeled` and the protocol in
 `cuhk03_new_protocol_config_{detected,labeled}.mat`, whose indices count from 1.
 """
 

@@ -166,7 +166,7 @@ DATASETS: tuple[Dataset, ...] = (
     ),
     _dataset(
         "plain",
-        "folders identity/camera/picture or a crops.csv: query and gallery, or each picture against the others",
+        "folders identity/camera/image or a crops.csv: query and gallery, or each image against the others",
         read_plain,
         (),
         ("train", "query", "gallery"),

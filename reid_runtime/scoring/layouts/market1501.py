@@ -26,7 +26,7 @@ def read_split(root: Path, split: str) -> Crops:
         raise DatasetError(f"{root} has no folder {split!r}; Market-1501's layout is {', '.join(FOLDERS)}")
     names = sorted(path.name for path in folder.iterdir() if is_image_name(path))
     if not names:
-        raise DatasetError(f"{folder} has no pictures; expected {', '.join(IMAGE_SUFFIXES)}")
+        raise DatasetError(f"{folder} has no images; expected {', '.join(IMAGE_SUFFIXES)}")
     matches = [_NAME.match(name) for name in names]
     unread = [name for name, match in zip(names, matches, strict=True) if match is None]
     if unread:

@@ -1,4 +1,4 @@
-"""MSMT17's layout: four lists of `PATH IDENTITY`, their pictures under train and test (V1) or mask_*_v2 (V2).
+"""MSMT17's layout: four lists of `PATH IDENTITY`, their images under train and test (V1) or mask_*_v2 (V2).
 
 A path reads `IDENTITY/IDENTITY_NUMBER_CAMERA_....jpg`. The lists count people from 0, which here means a
 distractor; identities are therefore one higher than in the lists. The training split is list_train and list_val

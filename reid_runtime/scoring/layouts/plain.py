@@ -1,7 +1,7 @@
-"""A layout for one's own pictures: folders `identity/camera/picture`, or a CSV of paths, identities and cameras.
+"""A layout for one's own crops: folders `identity/camera/image`, or a CSV of paths, identities and cameras.
 
 The folder may hold `query` and `gallery` (and `train`) with such folders in them, and the CSV a column `split` of
-these words. Without them every picture is a query in turn, and all the others are its gallery; a picture never
+these words. Without them every image is a query in turn, and all the others are its gallery; an image never
 finds itself, as the same person under the same camera is ignored.
 
 Where all identities are whole numbers they keep their meaning: -1 is junk and 0 a distractor. Else they are names,
@@ -67,7 +67,7 @@ def _splits(root: Path, rows: list[_Row], source: Path) -> CropSplits:
     parts = {name: crops.where(split == name) for name in SPLITS}
     empty = [name for name in ("query", "gallery") if not len(parts[name])]
     if empty:
-        raise DatasetError(f"{source} has pictures of some splits, but none of {' and '.join(empty)}")
+        raise DatasetError(f"{source} has images of some splits, but none of {' and '.join(empty)}")
     return CropSplits(parts["train"] if len(parts["train"]) else None, parts["query"], parts["gallery"])
 
 
@@ -86,11 +86,11 @@ def _read_folders(root: Path) -> list[_Row]:
                 wrong.append(name)
     if wrong:
         raise DatasetError(
-            f"{root}: {len(wrong)} of {len(wrong) + len(rows)} pictures do not lie at identity/camera/picture, "
+            f"{root}: {len(wrong)} of {len(wrong) + len(rows)} images do not lie at identity/camera/image, "
             f"the first is {wrong[0]!r}"
         )
     if not rows:
-        raise DatasetError(f"{root} has no pictures at identity/camera/picture, and no {CSV_NAME}")
+        raise DatasetError(f"{root} has no images at identity/camera/image, and no {CSV_NAME}")
     return rows
 
 

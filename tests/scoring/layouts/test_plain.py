@@ -65,7 +65,7 @@ def test_a_csv_of_a_spreadsheet_without_splits(tmp_path):
         ("id,identity,camera,split\na.jpg,1,1,probe\n", "split 'probe'"),
         ("id,identity,camera,split\na.jpg,1,1,query\nc.jpg,1,2,\n", "1 of 2 rows have no split"),
         ("id,identity,camera,split\na.jpg,1,1,query\n", "none of gallery"),
-        ("id,identity,camera\na.jpg,1,1\nz.jpg,1,2\n", "1 of 2 pictures that crops.csv names are missing.*'z.jpg'"),
+        ("id,identity,camera\na.jpg,1,1\nz.jpg,1,2\n", "1 of 2 images that crops.csv names are missing.*'z.jpg'"),
     ],
 )
 def test_a_csv_that_is_wrong_is_told_where(tmp_path, text, match):
@@ -75,10 +75,10 @@ def test_a_csv_that_is_wrong_is_told_where(tmp_path, text, match):
 
 def test_pictures_elsewhere_are_told(tmp_path):
     touch(tmp_path, "anna/1.jpg", "anna/door/1.jpg")
-    with pytest.raises(DatasetError, match=r"1 of 2 pictures do not lie at identity/camera/picture.*'anna/1.jpg'"):
+    with pytest.raises(DatasetError, match=r"1 of 2 images do not lie at identity/camera/image.*'anna/1.jpg'"):
         read_plain(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="no pictures at"):
+    with pytest.raises(DatasetError, match="no images at"):
         read_plain(tmp_path / "empty")
 
 

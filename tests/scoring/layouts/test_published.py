@@ -77,7 +77,7 @@ def test_msmt17_as_torchreid_but_with_people_from_one(tmp_path, folders):
 def test_msmt17_tells_pictures_that_the_copy_lacks(tmp_path):
     miniatures.msmt17(tmp_path)
     (tmp_path / "test/0000/0000_004_11_0303morning_0021_0.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"1 of 3 pictures that list_gallery.txt names are missing.*0000_004_11"):
+    with pytest.raises(DatasetError, match=r"1 of 3 images that list_gallery.txt names are missing.*0000_004_11"):
         read_msmt17(tmp_path)
     (tmp_path / "list_gallery.txt").write_text("0000/0000.jpg 0\n")
     with pytest.raises(DatasetError, match=r"list_gallery.txt: line 1 does not read"):
@@ -155,7 +155,7 @@ def test_mars_tells_what_is_wrong_with_a_copy(tmp_path):
     with pytest.raises(DatasetError, match="cannot be read as a MATLAB file"):
         read_mars(tmp_path)
     (tmp_path / "bbox_test/0000/0000C2T0001F001.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"1 of 12 pictures that test_name.txt names are missing"):
+    with pytest.raises(DatasetError, match=r"1 of 12 images that test_name.txt names are missing"):
         read_mars(tmp_path)
 
 

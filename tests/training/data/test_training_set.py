@@ -70,9 +70,9 @@ def test_the_digest_is_of_pixels_people_and_cameras(tmp_path):
         ([f"{person}/{camera}/1.jpg" for person, camera in ("ax", "by", "cx")], "each of its 3 people has one picture"),
         ([f"{person}/one/{number}.jpg" for person in "ab" for number in (1, 2)], "all 4 pictures are of one camera"),
         ([f"anna/{camera}/1.jpg" for camera in "ab"], "expected two people or more to train on, found 1"),
-        (["readme.txt"], "no pictures"),
+        (["readme.txt"], "no images"),
     ],
-    ids=["one picture each", "one camera", "one person", "no pictures"],
+    ids=["one image each", "one camera", "one person", "no images"],
 )
 def test_data_that_cannot_teach_who_is_who_are_refused(names, said, tmp_path):
     with pytest.raises(DatasetError, match=said):
@@ -89,7 +89,7 @@ def test_one_camera_is_taken_where_it_is_asked_for(tmp_path):
 @pytest.mark.parametrize("name", ["bounding_box_train", "train", ""])
 def test_an_empty_training_folder_is_told(name, tmp_path):
     (tmp_path / "data" / name).mkdir(parents=True)
-    with pytest.raises(DatasetError, match="no pictures"):
+    with pytest.raises(DatasetError, match="no images"):
         load_training(tmp_path / "data")
 
 
