@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, written beside their name, flushed to disk, renamed."""
+"""Atomic writes: a file is written under a temporary name, flushed to disk and renamed, so it is complete or absent."""
 
 import os
 import re
@@ -9,33 +9,33 @@ from pathlib import Path
 
 from reid_runtime.errors import StorageError
 
-_LEFT_BEHIND = re.compile(r"\..+\.[0-9a-f]{8}\.part")
+_TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; when the block ends well it is flushed and takes `path`'s name.
+    """A path in the same folder to write to; when the block ends without an error it is flushed and renamed to `path`.
 
-    When the block raises, or is killed, nothing under `path` has changed. The name beside is one that no other run
-    has: a killed one may have left its own behind. Raises OSError.
+    When the block raises, or is killed, nothing under `path` has changed. The temporary name is one that no other run
+    has: a killed one may have left its own file. Raises OSError.
     """
-    beside = _beside(path)
+    temporary = _temporary_path(path)
     try:
-        yield beside
-        with open(beside, "rb+") as file:
+        yield temporary
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
 
 
 def is_stale_temp(name: str) -> bool:
-    """Whether a file's name is one that `atomic_write` writes to: what a killed run may leave."""
-    return _LEFT_BEHIND.fullmatch(name) is not None
+    """Whether a file's name is a temporary one of `atomic_write`, which a killed run may leave."""
+    return _TEMPORARY_NAME.fullmatch(name) is not None
 
 
-def _beside(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
@@ -61,8 +61,8 @@ def ensure_writable(path: Path, force: bool) -> None:
     if not os.path.isdir(path.parent):
         raise StorageError(f"{path.parent} is not a folder; make it first")
     try:
-        beside = _beside(path)
-        open(beside, "xb").close()
-        beside.unlink()
+        temporary = _temporary_path(path)
+        open(temporary, "xb").close()
+        temporary.unlink()
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Work ahead and behind in threads, bounded and in order."""
+"""Threads that work ahead of a consumer, or write behind a producer: bounded, and in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -10,33 +10,32 @@ FIRST = 8
 """How many items the first result waits for."""
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Output = TypeVar("Output")
 
 
 def parallel_map(
-    make: Callable[[Item], Made], items: Iterable[Item], threads: int, prefetch: int
-) -> Generator[Made, None, None]:
-    """`make` of every item, in the items' order, with at most `prefetch` of them taken from the input in advance.
+    function: Callable[[Item], Output], items: Iterable[Item], threads: int, prefetch: int
+) -> Generator[Output, None, None]:
+    """`function` of every item, in the items' order, with at most `prefetch` of them taken from the input in advance.
 
-    It starts with FIRST in advance and takes two for each one given out until there are `prefetch`, so that a slow
-    input, a camera, has its first result soon.
-    Closing the generator waits for the threads at work and ends them.
-    An error in `make` is raised at its item's turn. When `items` itself raises, what was taken before is still
-    given out, then the error is raised.
+    It starts with FIRST in advance and takes two for each one it yields until there are `prefetch`, so that a slow
+    input, a camera, has its first result early. Closing the generator waits for the threads at work and ends them.
+    An error in `function` is raised at its item's turn. When `items` itself raises, what was taken before is still
+    yielded, then the error is raised.
     """
     iterator = iter(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    waiting: deque[Future[Made]] = deque()
+    waiting: deque[Future[Output]] = deque()
     source_error: Exception | None = None
     more, limit = True, min(FIRST, prefetch)
     try:
         while more or waiting:
             while more and len(waiting) < limit:
                 try:
-                    waiting.append(pool.submit(make, next(iterator)))
+                    waiting.append(pool.submit(function, next(iterator)))
                 except StopIteration:
                     more = False
-                except Exception as error:  # given to the caller once its turn comes
+                except Exception as error:  # raised once its turn comes
                     source_error, more = error, False
             if waiting:
                 yield waiting.popleft().result()
@@ -49,23 +48,23 @@ def parallel_map(
 
 @contextmanager
 def background_writer(write: Callable[[Item], None], waiting: int = 1) -> Iterator[Callable[[Item], None]]:
-    """A call that hands its item to `write`, which runs in a thread of its own, one item after the other.
+    """A call that submits its item to `write`, which runs in a thread of its own, one item after the other.
 
     While one item is written, at most `waiting` more are held: then the call blocks until there is room. An error
     in `write` is raised once, by the next call or by the end of the block; what comes after it is not written.
-    When the block itself raises, what was handed over is still written, and that error is the one that goes on.
+    When the block itself raises, what was submitted is still written, and that error is the one that goes on.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="write")
     pending: deque[Future[None]] = deque()
-    broken = False
+    has_failed = False
 
     def write_next(item: Item) -> None:
-        nonlocal broken
-        if not broken:
+        nonlocal has_failed
+        if not has_failed:
             try:
                 write(item)
             except BaseException:
-                broken = True
+                has_failed = True
                 raise
 
     def submit(item: Item) -> None:
@@ -84,19 +83,19 @@ def background_writer(write: Callable[[Item], None], waiting: int = 1) -> Iterat
 def chunked(items: Iterable[Item], size: int, first: int = FIRST) -> Iterator[list[Item]]:
     """The items in lists of `first`, then of twice as many each time up to `size`, the last one shorter.
 
-    What came before an error is given out, then the error is raised.
+    What came before an error is yielded, then the error is raised.
     """
-    window: list[Item] = []
+    chunk: list[Item] = []
     length = min(first, size)
     try:
         for item in items:
-            window.append(item)
-            if len(window) == length:
-                yield window
-                window, length = [], min(2 * length, size)
+            chunk.append(item)
+            if len(chunk) == length:
+                yield chunk
+                chunk, length = [], min(2 * length, size)
     except Exception:
-        if window:
-            yield window
+        if chunk:
+            yield chunk
         raise
-    if window:
-        yield window
+    if chunk:
+        yield chunk

@@ -61,7 +61,9 @@ class LocalFolder:
 
     name: str
     inode: tuple[int, int] | None = None
-    """Device and number of the folder that is locked: nothing is written to another one that has its name."""
+    """Device and number of the folder that is locked: nothing is written to another one that has its name. The lock
+    holds the folder open, so no other one gets its number meanwhile.
+    """
 
     @contextmanager
     def locked(self) -> Iterator["LocalFolder"]:

@@ -1,9 +1,10 @@
 """Embed images into one file, or into a folder of parts that can be resumed: the job behind `reid-runtime embed`."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import count, groupby
+from itertools import count, islice
 from pathlib import Path
 from typing import Literal
 
@@ -151,14 +152,14 @@ class _Work:
     on_error: OnError
     progress: Callable[[int], object]
 
-    def results(self, indices: Sequence[int]) -> Iterator[Result]:
+    def results(self, indices: Sequence[int]) -> Generator[Result, None, None]:
         """One for each of these images; raises ImageError for the first bad one where that is asked for."""
         self.progress(len(self.sources) - len(indices))
         for result in self.embedder.stream(self.sources.images(indices), low_latency=False):
             if result.error is not None and self.on_error == "raise":
                 raise ImageError(f"{self.sources.ids[indices[result.index]]}: {result.error}") from result.error
-            yield result
             self.progress(1)
+            yield result
 
     def table(self, indices: Sequence[int], results: Sequence[Result]) -> Embeddings:
         """The results of these images, as they are written."""
@@ -229,11 +230,10 @@ def _embed_to_parts(work: _Work, folder: Folder, shard: Shard) -> Failures:
         done[number] = part
 
     try:
-        with background_writer(write) as submit:
-            numbers = (number for number in left for _ in job.images_of(number))
-            results = work.results([index for number in left for index in job.images_of(number)])
-            for number, of_part in groupby(zip(numbers, results, strict=True), key=lambda pair: pair[0]):
-                submit((number, [result for _, result in of_part]))
+        results = work.results([index for number in left for index in job.images_of(number)])
+        with closing(results), background_writer(write) as submit:
+            for number in left:
+                submit((number, list(islice(results, len(job.images_of(number))))))
     except BaseException as error:  # Ctrl-C and SIGTERM too
         finished = sum(part.images for part in done.values())
         error.add_note(

@@ -12,6 +12,8 @@ import pytest
 
 from reid_runtime.errors import ContractError, StorageError
 from reid_runtime.jobs import check_same_space, ensure_embeddings_writable, read_embeddings, write_embeddings
+from reid_runtime.jobs.formats import FORMATS
+from reid_runtime.jobs.merge import merge
 
 from ..models import CONTRACT, FOREIGN
 from .tables import assert_same, table
@@ -46,6 +48,32 @@ def test_round_trip(tmp_path, suffix, rows):
     write_embeddings(path, rows)
     assert_same(read_embeddings(path), rows)
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
+
+@EVERY
+def test_files_with_integers_as_labels_are_read(tmp_path, suffix):
+    """As they were written at first: -1 was junk, and 0 a distractor."""
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, table(identity=np.array(["", "", "", ""]), camera=np.array(["", "", "", ""])))
+    old = {"identity": np.array([3, -1, 0, 12]), "camera": np.array([1, 2, 3, 4])}
+    if suffix == ".npz":
+        rewrite(path, **old)
+    else:
+        arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        rows = parquet.read_table(path)
+        for name, values in old.items():
+            rows = rows.set_column(rows.schema.get_field_index(name), name, arrow.array(values))
+        parquet.write_table(rows, path)
+    rows = read_embeddings(path)
+    assert (rows.identity.tolist(), rows.camera.tolist()) == (["3", "", "", "12"], ["1", "2", "3", "4"])
+    assert rows.role.tolist() == ["", "junk", "distractor", ""]
+
+
+def test_a_format_is_one_entry(tmp_path, monkeypatch):
+    monkeypatch.setitem(FORMATS, ".x", FORMATS[".npz"])
+    write_embeddings(tmp_path / "a.x", table())
+    assert merge([str(tmp_path / "a.x")], tmp_path / "b.x") == 4
+    assert_same(read_embeddings(tmp_path / "b.x"), table())
 
 
 @EVERY

@@ -225,12 +225,10 @@ def _packages(trt: ModuleType) -> list[str]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Only one process at a time is in the block; where the system has no such locks, several may build the same."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
+    """Only one process at a time is in the block; on a file system without locks, several may build the same."""
+    from filelock import lock_descriptor
+
     with open(path, "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed, or its process ends
+        with suppress(OSError):
+            lock_descriptor(file.fileno())  # released when the file is closed, or its process ends
         yield

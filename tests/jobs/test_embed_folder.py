@@ -1,0 +1,134 @@
+"""embed_folder as a call: what it gives, what it reports on the way, and what an exception says of what was kept."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from reid_runtime import ImageError, JobResult, OptionsError, StorageError, embed_folder
+from reid_runtime.jobs import Embeddings, read_embeddings
+from reid_runtime.jobs.embed_folder import check_output
+from reid_runtime.jobs.manifest import MANIFEST, Manifest
+from reid_runtime.jobs.parts import part_name
+
+from ..models import DIMENSION
+from ..pictures import encode, picture
+
+
+@pytest.fixture
+def crops(tmp_path):
+    """Five images, of which the third is none, and a file that is not one by its name."""
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(encode(picture(seed=number), "PNG") if number != 2 else b"")
+    (folder / "notes.txt").touch()
+    return folder
+
+
+@pytest.fixture
+def parts_of_two(monkeypatch):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    monkeypatch.setattr(Manifest.__init__, "__defaults__", (2,))
+
+
+@pytest.mark.parametrize("name", ["out.npz", "out.parquet", "out/"])
+def test_a_folder_goes_into_any_output(tiny, crops, tmp_path, name, capfd):
+    if name != "out.npz":
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    finished = []
+    result = embed_folder(tiny, crops, f"{tmp_path}/{name}", on_error="record", progress=finished.append)
+    assert result == JobResult(
+        f"{tmp_path}/{name}", 5, 4, (("2.png", "the file is empty (0 bytes)"),), 0, 1, 0,
+        DIMENSION, tiny.contract.contract_id, tiny.artefact_id, tiny.backend.name,
+    )  # fmt: skip
+    rows = read_embeddings(f"{tmp_path}/{name}")
+    assert rows.id.tolist() == [f"{number}.png" for number in range(5)]
+    good = [crops / f"{number}.png" for number in (0, 1, 3, 4)]
+    assert np.array_equal(rows.embedding[[0, 1, 3, 4]], tiny.embed(good))
+    assert sum(finished) == 5
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_path_without_a_suffix_is_a_folder(tiny, crops, tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    assert embed_folder(tiny, [crops / "0.png", str(crops / "1.png")], tmp_path / "out").embedded == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, part_name(0)]
+    with pytest.raises(StorageError, match=r"out\.csv: expected a name that ends in \.npz or \.parquet"):
+        embed_folder(tiny, crops, tmp_path / "out.csv")
+
+
+def test_an_exception_says_what_was_kept(tiny, crops, tmp_path):
+    with pytest.raises(ImageError, match=r"2\.png: the file is empty") as caught:
+        embed_folder(tiny, crops, tmp_path / "out.npz", on_error="raise")
+    partial = tmp_path / "out.partial.npz"
+    assert caught.value.__notes__ == [f"ended after 2 of 5 images; what was finished is in {partial}"]
+    assert len(read_embeddings(partial)) == 2
+
+
+def test_a_job_goes_on_where_an_exception_ended_it(tiny, crops, tmp_path, parts_of_two):
+    output = f"{tmp_path}/out/"
+    with pytest.raises(ImageError) as caught:
+        embed_folder(tiny, crops, output, on_error="raise")
+    assert caught.value.__notes__ == [f"ended after 1 of 3 parts, 2 of 5 images, which are in {output}"]
+    (crops / "2.png").write_bytes((crops / "0.png").read_bytes())
+    with pytest.raises(StorageError, match="holds a job already"):
+        embed_folder(tiny, crops, output, on_error="raise")
+    finished = []
+    assert embed_folder(tiny, crops, output, on_error="raise", resume=True, progress=finished.append).embedded == 5
+    assert finished == [2, 1, 1, 1]
+    embed_folder(tiny, crops, f"{tmp_path}/again/", on_error="raise")
+    for name in (MANIFEST, *map(part_name, range(3))):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_a_folder_that_version_1_began_is_finished(tiny, crops, tmp_path, parts_of_two):
+    """Its manifest and its parts called images pictures."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    output = tmp_path / "out"
+    embed_folder(tiny, crops, output)
+    expected = read_embeddings(output)
+    manifest = json.loads((output / MANIFEST).read_text())
+    old = manifest | {"format": 1, "pictures": manifest["images"], "part_pictures": manifest["part_images"]}
+    (output / MANIFEST).write_text(json.dumps({name: old[name] for name in old if "images" not in name}))
+    for number in range(3):
+        table = parquet.read_table(output / part_name(number))
+        note = json.loads(table.schema.metadata[b"part"])
+        note["pictures"] = note.pop("images")
+        table = table.replace_schema_metadata(table.schema.metadata | {b"part": json.dumps(note).encode()})
+        parquet.write_table(table, output / part_name(number), write_page_checksum=True)
+    (output / part_name(1)).unlink()
+    assert embed_folder(tiny, crops, output, resume=True).embedded == 4
+    assert read_embeddings(output).embedding.tobytes() == expected.embedding.tobytes()
+
+
+def test_options_that_contradict(tiny, crops, tmp_path):
+    for options, reason in (
+        ({"resume": True, "force": True}, "name one"),
+        ({"resume": True}, "--resume is for a folder of parts"),
+        ({"shard": "5/4"}, "expected a shard"),
+    ):
+        with pytest.raises(OptionsError, match=reason):
+            embed_folder(tiny, crops, tmp_path / "out.npz", **options)
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_an_output_is_checked_before_the_work(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    check_output(f"{tmp_path}/out/")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out.npz").touch()
+    with pytest.raises(StorageError, match="not overwritten"):
+        check_output(f"{tmp_path}/out.npz")
+    check_output(f"{tmp_path}/out.npz", force=True)
+
+
+def test_a_table_is_of_its_embedder(tiny):
+    results = list(tiny.stream([encode(picture(40, 20), "PNG"), b""]))
+    rows = Embeddings.from_results(tiny, ["a", "b"], results)
+    assert (rows.width.tolist(), rows.height.tolist()) == ([20, 0], [40, 0])
+    assert (rows.contract, rows.backend) == (tiny.contract.to_json(), tiny.backend.name)
+    assert (rows.error.tolist(), np.isnan(rows.embedding[1]).all()) == (["", "the file is empty (0 bytes)"], True)
+    with pytest.raises(StorageError, match=r"expected the roles junk, distractor or none, found \['thief'\]"):
+        dataclasses.replace(rows, role=np.array(["", "thief"]))
