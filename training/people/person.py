@@ -108,7 +108,13 @@ class _Dresser:
             self.hair(below)
         self.parts = [*self.skin(), *self.parts]
         start = self.body.skeleton.start(self.vertices)
-        return Person(self.seed, self.shape, self.outfit, tuple(map(_compact, self.parts)), start)
+        return Person(
+            self.seed,
+            self.shape,
+            self.outfit,
+            tuple(compact for part in self.parts if len((compact := _compact(part)).mesh.faces)),
+            start,
+        )
 
     def wear(self, piece: Piece, beneath: npt.NDArray[np.bool_] | None) -> None:
         garment = self.wardrobe.garment(piece.garment)
