@@ -102,7 +102,7 @@ class Wearer:
     def torso(self, height: float, within: float) -> Floats:
         """(N, 3) points of the torso near a height."""
         points = self.dressed.points
-        return points[(self.dressed.arm < 0.5) & (np.abs(points[:, 1] - height) < within)]
+        return np.asarray(points[(self.dressed.arm < 0.5) & (np.abs(points[:, 1] - height) < within)], np.float32)
 
 
 def bag(rng: np.random.Generator, kind: str, wearer: Wearer) -> tuple[Mesh, Mesh]:

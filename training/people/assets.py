@@ -73,7 +73,7 @@ class Assets:
     def kinds(self) -> dict[str, str]:
         """What each garment of the community is: top, bottom, dress, coat, shoes, hat or glasses."""
         lines = self.folder("garments-cc-by", "kinds.csv").read_text().split()[1:]
-        return dict(line.split(",")[:2] for line in lines)  # type: ignore[misc]
+        return dict(line.split(",")[:2] for line in lines)
 
 
 def default_cache() -> Path:

@@ -73,14 +73,14 @@ class Body:
             for row, bone in enumerate(self.skeleton.bones)
             if bone.split(".")[0] in ARM or bone.startswith(("finger", "metacarpal"))
         ]
-        return self.weights[:, bones].sum(axis=1)
+        return np.asarray(self.weights[:, bones].sum(axis=1), np.float32)
 
     @cached_property
     def hand_or_head(self) -> npt.NDArray[np.bool_]:
         """(V,) whether a vertex is of a hand, a foot, the neck or the head."""
         tips = ("wrist", "finger", "metacarpal", "foot", "toe", "neck02", "neck03", "head", "jaw", "special")
         bones = [row for row, bone in enumerate(self.skeleton.bones) if bone.startswith(tips)]
-        return self.weights[:, bones].sum(axis=1) > 0.5
+        return np.asarray(self.weights[:, bones].sum(axis=1) > 0.5)
 
     @cached_property
     def joints(self) -> dict[str, npt.NDArray[np.float64]]:
@@ -106,7 +106,7 @@ class Body:
             axis = end - start
             gap = mirrored - start
             steps = gap[:, 0] * axis[0] + gap[:, 1] * axis[1] + gap[:, 2] * axis[2]
-            return steps / float((axis * axis).sum())
+            return np.asarray(steps / float((axis * axis).sum()))
 
         upper, lower = share(shoulder, elbow), share(elbow, wrist)
         arm = np.where(arm_share > 0.3, np.where(lower > 0, 1 + lower, np.minimum(upper, 1)), -1)

@@ -137,7 +137,7 @@ def axis_angle(axis: Matrix, angle: float) -> Matrix:
     """(3, 3) rotation about an axis of any length, by Rodrigues' formula."""
     x, y, z = axis / float(np.sqrt((axis * axis).sum()))
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + float(np.sin(angle)) * cross + (1 - float(np.cos(angle))) * (cross @ cross)
+    return np.asarray(np.eye(3) + float(np.sin(angle)) * cross + (1 - float(np.cos(angle))) * (cross @ cross))
 
 
 def still(assets: Assets, name: str) -> dict[str, Matrix]:

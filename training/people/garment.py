@@ -186,7 +186,7 @@ def close_garment(body: Body, name: str) -> Garment:
         skin = np.flatnonzero(~body.hand_or_head[:SKIN])
         covered = body.vertices[skin, 1] < float(around[:, 1].max()) - 0.25
         hidden = skin[covered].astype(np.int32)
-    fit = {
+    fit: formats.Arrays = {
         "rows": np.repeat(rows[:, None], 3, axis=1).astype(np.int32),
         "weights": np.tile(np.array([1, 0, 0], np.float32), (len(rows), 1)),
         "offsets": np.zeros((len(rows), 3), np.float32),

@@ -115,7 +115,7 @@ class Layers:
         self.gloss = np.empty(shape, np.float32)
         self.owner = np.zeros(shape, np.uint8)
         arrays = (self.inverse, self.albedo, self.normal, self.gloss, self.owner)
-        self.struct = _Layers(2 * width, 2 * height, *map(address, arrays))
+        self.struct = _Layers(2 * width, 2 * height, *(address(array) for array in arrays))
 
 
 def address(array: npt.NDArray[Any] | None) -> ctypes.c_void_p:

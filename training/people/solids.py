@@ -8,9 +8,10 @@ import numpy.typing as npt
 from training.people.rasteriser import Floats, Mesh
 
 Points = npt.NDArray[np.float64]
+Vector = Sequence[float] | Points
 
 
-def rounded_box(size: Sequence[float], roundness: float = 0.35, columns: int = 24, rows: int = 12) -> Mesh:
+def rounded_box(size: Vector, roundness: float = 0.35, columns: int = 24, rows: int = 12) -> Mesh:
     """A box about the origin with half sides `size`; roundness 1 is an ellipsoid, near 0 has sharp edges."""
     around, up = np.meshgrid(np.linspace(-np.pi, np.pi, columns + 1), np.linspace(-np.pi / 2, np.pi / 2, rows + 1))
 
@@ -72,7 +73,7 @@ def rigid(points: Points, faces: npt.NDArray[np.int32], uv: Points, bone: int = 
     return Mesh(vertices, bones, weights, faces, np.ascontiguousarray(uv.round(6), np.float32), faces)
 
 
-def placed(mesh: Mesh, at: Sequence[float], turn: Points | None = None, bone: int = 0) -> Mesh:
+def placed(mesh: Mesh, at: Vector, turn: Points | None = None, bone: int = 0) -> Mesh:
     """The mesh turned, then moved, then given to a bone."""
     points = mesh.vertices.astype(np.float64)
     if turn is not None:
