@@ -74,18 +74,17 @@ def write(out: Path, assets: Path, plan: Plan, jobs: int = 1, cache_folder: Path
         if plan.masks:
             (out / "masks" / name).mkdir(parents=True, exist_ok=True)
     index = out / "index.csv"
-    rows = _read_index(index)
+    rows = {name: row for name, row in _read_index(index).items() if (out / name).exists()}
     seeds = range(plan.first, plan.first + plan.people)
     lacking = {
         seed: [view for view in range(plan.views) if not _present(out, plan, seed, view, rows)] for seed in seeds
     }
     left = [seed for seed in seeds if lacking[seed]]
     done = plan.people - len(left)
+    _write_index(index, rows)  # without a line that was cut off, and without what is no longer there
     task = partial(_render, out, assets, cache_folder, plan)
     with index.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
-        if file.tell() == 0:
-            writer.writeheader()
         for made in _mapped(task, [(seed, lacking[seed]) for seed in left], jobs):
             writer.writerows(made)
             file.flush()
