@@ -1,4 +1,4 @@
-"""The door: what goes in, which row comes out, how much is held, and which models are refused."""
+"""Embedder: what goes in, which row comes out, how much memory it takes, and which models are refused."""
 
 import itertools
 import os
@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,16 +25,21 @@ HELD = 2 * WINDOW
 
 
 def mixed(count):
-    """Pictures of many sizes, some equal."""
+    """Images of many sizes, some equal."""
     rng = np.random.default_rng(4)
     sides = rng.integers(1, 6, (count, 2)) * 23 + 10
     return [picture(height, width, seed) for seed, (height, width) in enumerate(sides.tolist())]
 
 
-def test_every_kind_of_source_gives_the_same_vector(tiny, tmp_path):
-    image = picture()
+@pytest.fixture
+def png(tmp_path):
     path = tmp_path / "x.png"
-    path.write_bytes(encode(image, "PNG"))
+    path.write_bytes(encode(picture(), "PNG"))
+    return path
+
+
+def test_every_kind_of_source_gives_the_same_vector(tiny, png):
+    image, path = picture(), png
     paths = tiny.embed([path, str(path), path.read_bytes(), Image.open(path)])
     rgb = tiny.embed([image], channel_order="rgb")
     bgr = tiny.embed([image[:, :, ::-1]], channel_order="bgr")
@@ -55,10 +61,9 @@ def test_inputs_of_every_length(tiny):
 
 @pytest.mark.parametrize("one", ["x.jpg", b"x", bytearray(b"x"), Image.new("RGB", (4, 4)), picture()])
 def test_one_image_is_not_a_list_of_images(tiny, one):
-    with pytest.raises(ImageError, match=r"pass \[image\]"):
-        tiny.embed(one, channel_order="rgb")
-    with pytest.raises(ImageError, match=r"pass \[image\]"):
-        tiny.stream(one, channel_order="rgb")
+    for embed in (tiny.embed, tiny.stream):
+        with pytest.raises(ImageError, match=r"pass \[image\]"):
+            embed(one, channel_order="rgb")
 
 
 def test_arrays_without_channel_order(tiny):
@@ -70,26 +75,24 @@ def test_repr_names_model_size_device_and_terms(tiny):
     assert repr(tiny) == "<Embedder tiny, longest side 16, aspect ratio kept, onnxruntime cpu, terms: free>"
 
 
-def test_embed_names_the_first_picture_that_cannot_be_used(tiny, tmp_path):
+def test_embed_names_the_first_bad_image(tiny, tmp_path):
     with pytest.raises(ImageError, match=r"image 2 \(.*absent\.jpg\): cannot be read: No such file"):
         tiny.embed([encode(picture(), "PNG")] * 2 + [tmp_path / "absent.jpg", b""])
 
 
-def test_stream_goes_on_after_a_bad_picture(tiny, tmp_path):
+def test_stream_goes_on_after_a_bad_image(tiny, png):
     good = encode(picture(40, 20), "PNG")
-    path = tmp_path / "x.png"
-    path.write_bytes(good)
-    results = list(tiny.stream([b"", good, path, "absent.jpg", picture(), good]))
+    results = list(tiny.stream([b"", good, png, "absent.jpg", picture(), good]))
     assert [result.index for result in results] == list(range(6))
     assert [result.error is None for result in results] == [False, True, True, False, False, True]
     assert [result.vector is None for result in results] == [True, False, False, True, True, False]
-    assert [result.source for result in results] == [None, None, path, "absent.jpg", None, None]
+    assert [result.source for result in results] == [None, None, png, "absent.jpg", None, None]
     assert [(result.height, result.width) for result in results[:2]] == [(0, 0), (40, 20)]
     assert "empty" in str(results[0].error)
     assert np.array_equal(results[1].vector, results[5].vector)
 
 
-def test_rows_are_the_inputs_whatever_the_order_and_the_batch(default):
+def test_rows_do_not_depend_on_order_and_batch(default):
     """Bit for bit, on the real network: alone, together, shuffled."""
     images = mixed(14)
     assert len({image.shape for image in images}) > 6
@@ -127,7 +130,7 @@ def test_threads_share_one_embedder(tiny):
         assert all(pool.map(embed, range(6)))
 
 
-def test_endless_stream_is_lazy_and_its_memory_flat(tiny):
+def test_stream_is_lazy_and_its_memory_flat(tiny):
     """No more than two windows of images are taken ahead, and none outlives its turn."""
     alive, taken, most = weakref.WeakSet(), 0, 0
 
@@ -155,7 +158,7 @@ def test_endless_stream_is_lazy_and_its_memory_flat(tiny):
     assert taken <= 2000 + HELD
 
 
-def test_errors_do_not_keep_their_pictures_alive(tiny):
+def test_errors_do_not_keep_their_images_alive(tiny):
     broken = (b"\x89PNG\r\n\x1a\n" + os.urandom(200_000) for _ in range(150))
     tracemalloc.start()
     results = list(tiny.stream(broken))
@@ -199,35 +202,27 @@ def test_broken_model_ends_the_stream_and_its_threads(tmp_path):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
+WIDER = replace(CONTRACT, dimension=512)
+
+
 @pytest.mark.parametrize(
-    ("output", "reason"),
+    ("options", "reason"),
     [
-        ("nan", "NaN, infinite or zero"),
-        ("zero", "NaN, infinite or zero"),
-        ("raw", "promises unit vectors, the model gave norms up to"),
-        ("flat", rf"expected vectors \(1, {DIMENSION}\).*the model gave \(\)"),
+        ({"output": "nan"}, "NaN, infinite or zero"),
+        ({"output": "zero"}, "NaN, infinite or zero"),
+        ({"output": "raw"}, "promises unit vectors, the model gave norms up to"),
+        ({"output": "flat"}, rf"expected vectors \(1, {DIMENSION}\).*the model gave \(\)"),
+        ({"contract": WIDER}, rf"expected vectors \(1, 512\).*the model gave \(1, {DIMENSION}\)"),
+        ({"like": FOREIGN}, r"onnxruntime cpu failed on a batch of shape \(1, 16, 8, 3\) uint8"),
     ],
 )
-def test_output_that_breaks_the_contract_is_refused(tmp_path, output, reason):
-    model = Embedder.load(write_model(tmp_path / "m.onnx", output=output))
+def test_model_that_breaks_its_contract_is_refused(tmp_path, options, reason):
+    model = Embedder.load(write_model(tmp_path / "m.onnx", **options))
     with pytest.raises(BackendError, match=reason):
         model.embed([picture()], channel_order="rgb")
 
 
-def test_output_of_another_dimension_is_refused(tmp_path):
-    wider = CONTRACT.from_json(CONTRACT.to_json().replace(f'"dimension": {DIMENSION}', '"dimension": 512'), "x")
-    model = Embedder.load(write_model(tmp_path / "m.onnx", wider))
-    with pytest.raises(BackendError, match=rf"expected vectors \(1, 512\).*the model gave \(1, {DIMENSION}\)"):
-        model.embed([picture()], channel_order="rgb")
-
-
-def test_input_of_another_kind_than_stated_is_refused(tmp_path):
-    model = Embedder.load(write_model(tmp_path / "m.onnx", CONTRACT, like=FOREIGN))
-    with pytest.raises(BackendError, match=r"onnxruntime cpu failed on a batch of shape \(1, 16, 8, 3\) uint8"):
-        model.embed([picture()], channel_order="rgb")
-
-
-def test_foreign_model_with_a_stated_contract_is_what_doing_it_by_hand_gives(tmp_path):
+def test_foreign_model_with_a_stated_contract_by_hand(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = write_model(tmp_path / "m.onnx", None, like=FOREIGN, output="raw")
     stated = tmp_path / "contract.json"
@@ -305,7 +300,7 @@ def test_a_camera_has_its_first_result_soon(tiny):
     stream.close()
 
 
-def test_whole_windows_make_the_same_batches_from_any_multiple(tiny, monkeypatch):
+def test_windows_make_the_same_batches_from_any_multiple(tiny, monkeypatch):
     """What an uninterrupted run does, one that goes on at a window's start does too, batch for batch."""
     count = 2 * WINDOW + 44
     images = mixed(count)
@@ -320,24 +315,19 @@ def test_whole_windows_make_the_same_batches_from_any_multiple(tiny, monkeypatch
         assert batches == whole[-len(batches) :]
 
 
-def test_error_of_the_model_says_at_which_image(tmp_path):
+def test_error_of_the_model_names_the_image(tmp_path, png):
     broken = Embedder.load(write_model(tmp_path / "m.onnx", output="nan"))
-    path = tmp_path / "x.png"
-    path.write_bytes(encode(picture(), "PNG"))
     with pytest.raises(BackendError, match=r"image 1 \(.*x\.png\), first of its batch of 2: the model gave NaN"):
-        list(broken.stream([b"", path, path]))
+        list(broken.stream([b"", png, png]))
 
 
-def test_error_of_a_thread_says_at_which_image_and_why(tiny, monkeypatch, tmp_path):
-    path = tmp_path / "x.png"
-    path.write_bytes(encode(picture(), "PNG"))
-
+def test_error_of_a_thread_names_the_image_and_reason(tiny, monkeypatch, png):
     def starved(*_):
         raise MemoryError("no room")
 
     monkeypatch.setattr("reid_runtime.embedder.resize", starved)
     with pytest.raises(ReidRuntimeError, match=r"image 1 \(.*x\.png\): MemoryError: no room") as kept:
-        list(tiny.stream([b"", path]))
+        list(tiny.stream([b"", png]))
     assert isinstance(kept.value.__cause__, MemoryError)
 
 

@@ -114,9 +114,10 @@ def test_boxes_of_another_shape_are_refused(embedder, shape):
         embedder.embed_boxes(FRAME, np.zeros(shape), "rgb")
 
 
-def test_frame_without_channel_order(embedder):
-    with pytest.raises(ImageError, match="never guessed"):
-        embedder.embed_boxes(FRAME, [(0, 0, 9, 9)], None)
-    for frame in (FRAME[:, :, 0], FRAME.astype(float)):
-        with pytest.raises(ImageError, match="uint8"):
-            embedder.embed_boxes(frame, [(0, 0, 9, 9)], "rgb")
+@pytest.mark.parametrize(
+    ("frame", "order", "reason"),
+    [(FRAME, None, "never guessed"), (FRAME[:, :, 0], "rgb", "uint8"), (FRAME.astype(float), "rgb", "uint8")],
+)
+def test_frames_of_another_kind_are_refused(embedder, frame, order, reason):
+    with pytest.raises(ImageError, match=reason):
+        embedder.embed_boxes(frame, [(0, 0, 9, 9)], order)

@@ -1,4 +1,4 @@
-"""Boxes of several frames in one call: row i of frame k is box i of frame k, whatever the boxes are."""
+"""embed_frames: row i of frame k is box i of frame k, whatever the boxes are."""
 
 import math
 import warnings
@@ -80,14 +80,14 @@ def test_boxes_of_one_shape_share_a_batch_across_frames(tiny_model):
     assert batches == [10]
 
 
-def test_a_long_list_of_frames_is_cut_out_piece_by_piece(tiny_model, monkeypatch):
+def test_long_lists_are_cut_out_in_parts(tiny_model, monkeypatch):
     monkeypatch.setattr("reid_runtime.embedder._BOXES", 3)
     embedder = Embedder.load(tiny_model)
-    held, infer = [], embedder._infer
-    embedder._infer = lambda crops: (held.append(len(crops)), infer(crops))[1]
+    sizes, infer = [], embedder._infer
+    embedder._infer = lambda crops: (sizes.append(len(crops)), infer(crops))[1]
     found = [[(x, 0, x + 9, 20) for x in range(place)] for place in range(5)]
     rows = embedder.embed_frames([FRAMES[0]] * 5, found, "rgb")
-    assert held == [3, 3, 3, 1]
+    assert sizes == [3, 3, 3, 1]
     for each, boxes_of_it in zip(rows, found, strict=True):
         assert np.array_equal(each, embedder.embed_boxes(FRAMES[0], boxes_of_it, "rgb"))
 
@@ -112,7 +112,7 @@ def test_frames_are_read_only_and_stay_as_they_are(tiny):
     for frame in frames:
         frame.flags.writeable = False
     tiny.embed_frames(frames, [[(0, 0, 40, 40)]] * 3, "bgr")
-    assert all(np.array_equal(frame, kept) for frame, kept in zip(frames, FRAMES, strict=True))
+    assert all(map(np.array_equal, frames, FRAMES))
 
 
 @pytest.mark.parametrize("found", [[], [[(0, 0, 9, 9)]] * 2, [[(0, 0, 9, 9)]] * 4, 7, None])

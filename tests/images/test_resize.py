@@ -38,7 +38,7 @@ def test_longest_side_keeps_the_aspect(size, height, width):
 
 
 @given(st.integers(1, 1000), SIDES, SIDES)
-def test_longest_side_turns_with_the_picture(size, height, width):
+def test_longest_side_turns_with_the_image(size, height, width):
     assert LongestSide(size).shape(height, width) == LongestSide(size).shape(width, height)[::-1]
 
 

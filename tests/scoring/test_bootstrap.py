@@ -26,7 +26,7 @@ def simulated(rng, people=60, queries=4, spread=0.2, shift=0.0):
     return np.clip(person + rng.normal(shift, 0.05, people * queries), 0, 1), np.repeat(np.arange(people), queries)
 
 
-def test_measures_are_those_of_the_summary():
+def test_metrics_are_those_of_the_summary():
     assert tuple(field.name for field in fields(Summary))[: len(METRICS)] == tuple(METRICS)
 
 
@@ -65,12 +65,9 @@ def test_the_same_seed_gives_the_same_interval():
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     rng = np.random.default_rng(4)
     truth = 0.6
-    found = [
-        bootstrap_intervals(scores_of(*simulated(rng, spread=0.1)), Bootstrap(400))["map_finite_sum"]
-        for _ in range(300)
-    ]
-    held = np.mean([interval.low <= truth <= interval.high for interval in found])
-    assert 0.9 <= held <= 0.98
+    draws = [bootstrap_intervals(scores_of(*simulated(rng, spread=0.1)), Bootstrap(400)) for _ in range(300)]
+    intervals = [draw["map_finite_sum"] for draw in draws]
+    assert 0.9 <= np.mean([interval.low <= truth <= interval.high for interval in intervals]) <= 0.98
 
 
 def test_noise_is_seldom_taken_for_a_change():
@@ -79,9 +76,8 @@ def test_noise_is_seldom_taken_for_a_change():
     for _ in range(300):
         precisions, identities = simulated(rng)
         other = np.clip(precisions + rng.normal(0, 0.05, len(precisions)), 0, None)
-        alarms += compare_scores(
-            scores_of(precisions, identities), scores_of(other, identities), Bootstrap(400)
-        ).more_than_noise
+        pair = scores_of(precisions, identities), scores_of(other, identities)
+        alarms += compare_scores(*pair, Bootstrap(400)).more_than_noise
     assert 0.01 <= alarms / 300 <= 0.1
 
 
@@ -128,14 +124,15 @@ def test_a_query_that_is_nowhere_found_is_no_hit():
     assert bootstrap_intervals(missed)["rank_10"].value == 0
 
 
-def test_what_cannot_be_compared_is_told():
+def test_scores_that_cannot_be_compared():
     one = scores_of([0.5, 0.6, 0.7], [1, 2, 3])
-    with pytest.raises(ScoringError, match="3 queries, the other 2"):
-        compare_scores(one, scores_of([0.5, 0.6], [1, 2]))
-    with pytest.raises(ScoringError, match="1 of 3 queries differ, the first is row 1: identity 2 of camera 1"):
-        compare_scores(one, scores_of([0.5, 0.6, 0.7], [1, 9, 3]))
-    with pytest.raises(ScoringError, match="no query has a right answer in both"):
-        compare_scores(one, scores_of([0.5, 0.6, 0.7], [1, 2, 3], [False] * 3))
+    for other, match in (
+        (scores_of([0.5, 0.6], [1, 2]), "3 queries, the other 2"),
+        (scores_of([0.5, 0.6, 0.7], [1, 9, 3]), "1 of 3 queries differ, the first is row 1: identity 2 of camera 1"),
+        (scores_of([0.5, 0.6, 0.7], [1, 2, 3], [False] * 3), "no query has a right answer in both"),
+    ):
+        with pytest.raises(ScoringError, match=match):
+            compare_scores(one, other)
     with pytest.raises(ScoringError, match="one person only"):
         bootstrap_intervals(scores_of([0.5, 0.6], [1, 1]))
     for wrong in ({"count": 5}, {"level": 1.0}):

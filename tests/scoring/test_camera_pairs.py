@@ -17,19 +17,17 @@ def test_each_pair_is_scored_alone():
     pairs = score_camera_pairs(vectors[0], query, vectors[1], gallery)
     assert pairs.query_cameras.tolist() == [1, 2, 3]
     assert pairs.gallery_cameras.tolist() == [2, 3, 4, 5]
-    for row, asked in enumerate(pairs.query_cameras):
-        for column, seen in enumerate(pairs.gallery_cameras):
-            kept = gallery.cameras == seen
-            found = [
-                result(
-                    vectors[0][i] @ vectors[1][kept].T, query.identities[i], asked, gallery.identities[kept], seen_by
-                )
-                for i in np.flatnonzero(query.cameras == asked)
-                for seen_by in [gallery.cameras[kept]]
+    for row, of_query in enumerate(pairs.query_cameras):
+        for column, of_gallery in enumerate(pairs.gallery_cameras):
+            kept = gallery.cameras == of_gallery
+            part = vectors[1][kept], gallery.identities[kept], gallery.cameras[kept]
+            results = [
+                result(vectors[0][i] @ part[0].T, query.identities[i], of_query, *part[1:])
+                for i in np.flatnonzero(query.cameras == of_query)
             ]
-            precisions = [answer.finite_sum for answer in found if answer]
+            precisions = [answer.finite_sum for answer in results if answer]
             assert pairs.valid_queries[row, column] == len(precisions)
-            if asked == seen:
+            if of_query == of_gallery:
                 assert not precisions
             expected = np.mean(precisions) if precisions else np.nan
             assert pairs.map_finite_sum[row, column] == pytest.approx(expected, nan_ok=True)

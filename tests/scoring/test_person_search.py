@@ -20,16 +20,18 @@ from .layouts import miniatures
 
 @pytest.fixture
 def cuhk_sysu(tmp_path):
-    pytest.importorskip("scipy.io", reason="CUHK-SYSU is annotated in MATLAB files")
-    miniatures.cuhk_sysu(tmp_path)
-    return tmp_path
+    return built(miniatures.cuhk_sysu, tmp_path)
 
 
 @pytest.fixture
 def prw(tmp_path):
-    pytest.importorskip("scipy.io", reason="PRW is annotated in MATLAB files")
-    miniatures.prw(tmp_path)
-    return tmp_path
+    return built(miniatures.prw, tmp_path)
+
+
+def built(build, root):
+    pytest.importorskip("scipy.io", reason="the miniatures hold MATLAB files")
+    build(root)
+    return root
 
 
 def similar(*similarities):
@@ -59,7 +61,7 @@ def test_cuhk_sysu_is_read(cuhk_sysu):
     assert search.tasks[0].answer_xyxy.tolist() == [[30, 30, 70, 110], [40, 40, 50, 60]]
 
 
-def test_cuhk_sysu_with_the_boxes_that_people_drew_by_hand(cuhk_sysu):
+def test_cuhk_sysu_with_drawn_boxes_by_hand(cuhk_sysu):
     search = read_cuhk_sysu(cuhk_sysu)
     similarities = [0.2, 0.1, 0.95, 0.8, 0.5, 0.6, 0.7, 0.9, 0.4, 0.3]
     scores = score_search(search, similar(1, 1), search.boxes, similar(*similarities))
@@ -70,7 +72,7 @@ def test_cuhk_sysu_with_the_boxes_that_people_drew_by_hand(cuhk_sysu):
     assert scores.gallery == 3
 
 
-def test_cuhk_sysu_with_the_boxes_of_a_detector_by_hand(cuhk_sysu):
+def test_cuhk_sysu_with_detections_by_hand(cuhk_sysu):
     search = read_cuhk_sysu(cuhk_sysu)
     detections = boxes_in(
         (2, 32, 30, 72, 110),  # the person of query 0 in s3, but not the best-ranked such box: wrong
@@ -180,10 +182,9 @@ def test_as_the_definition_says(drawn):
             score_search(search, query_vectors, search.boxes, vectors)
         return
     scores = score_search(search, query_vectors, search.boxes, vectors)
-    for row, task in enumerate(search.tasks):
-        assert scores.valid[row] == (task.answers.size > 0)
-        if not task.answers.size:
-            continue
+    assert scores.valid.tolist() == [task.answers.size > 0 for task in search.tasks]
+    for row in np.flatnonzero(scores.valid):
+        task = search.tasks[row]
         people = dict(zip(task.answers.tolist(), task.answer_xyxy.tolist(), strict=True))
         similarity = query_vectors[row] @ vectors.T
         rows = [i for i in range(len(vectors)) if task.gallery[search.boxes.frames[i]]]
@@ -191,14 +192,12 @@ def test_as_the_definition_says(drawn):
         right = []
         for i in rows:
             frame, box = int(search.boxes.frames[i]), search.boxes.xyxy[i].tolist()
-            person = people.get(frame)
-            hit = False
-            if person is not None:
+            right.append(False)
+            if (person := people.get(frame)) is not None:
                 width, height = person[2] - person[0], person[3] - person[1]
-                hit = overlap(box, person) >= min(0.5, width * height / ((width + 10) * (height + 10)))
-                if hit:
+                if overlap(box, person) >= min(0.5, width * height / ((width + 10) * (height + 10))):
+                    right[-1] = True
                     del people[frame]
-            right.append(hit)
         recall = sum(right) / task.answers.size
         expected = metrics.average_precision_score(right, similarity[rows]) * recall if any(right) else 0
         assert scores.ap_finite_sum[row] == pytest.approx(expected, abs=1e-6)

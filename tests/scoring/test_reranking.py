@@ -15,27 +15,27 @@ from .brute_force import unit_rows
 
 def by_definition(query, gallery, k1, k2, weight):
     """The paper's equations, step by step: (Q, G) distances."""
-    pictures = np.concatenate([query, gallery])
-    count = len(pictures)
-    squared = np.maximum(2 - 2 * (pictures @ pictures.T), 0)
+    vectors = np.concatenate([query, gallery])
+    count = len(vectors)
+    squared = np.maximum(2 - 2 * (vectors @ vectors.T), 0)
     distance = (squared / squared.max(axis=0)).T
     ranking = np.argsort(distance, axis=1, kind="stable")
 
-    def reciprocal(picture, k):
-        return {other for other in ranking[picture, : k + 1] if picture in ranking[other, : k + 1]}
+    def reciprocal(row, k):
+        return {other for other in ranking[row, : k + 1] if row in ranking[other, : k + 1]}
 
     encoding = np.zeros((count, count))
-    for picture in range(count):
-        own = reciprocal(picture, k1)
-        expanded = set(own)
-        for candidate in own:
-            theirs = reciprocal(candidate, int(np.around(k1 / 2)))
-            if len(theirs & own) > 2 / 3 * len(theirs):
-                expanded |= theirs
+    for row in range(count):
+        neighbours = reciprocal(row, k1)
+        expanded = set(neighbours)
+        for candidate in neighbours:
+            half = reciprocal(candidate, int(np.around(k1 / 2)))
+            if len(half & neighbours) > 2 / 3 * len(half):
+                expanded |= half
         members = sorted(expanded)
-        weights = np.exp(-distance[picture, members])
-        encoding[picture, members] = weights / weights.sum()
-    encoding = np.stack([encoding[ranking[picture, :k2]].mean(axis=0) for picture in range(count)])
+        weights = np.exp(-distance[row, members])
+        encoding[row, members] = weights / weights.sum()
+    encoding = np.stack([encoding[ranking[row, :k2]].mean(axis=0) for row in range(count)])
 
     jaccard = np.zeros((len(query), len(gallery)))
     for i in range(len(query)):
@@ -85,11 +85,11 @@ def test_blocks_are_rows_of_the_whole_with_the_sign_turned():
     np.testing.assert_allclose(reranked(7, 12), -reranked.distances(0, 20)[7:12], rtol=0, atol=1e-6)
 
 
-def test_equal_pictures_do_no_harm():
+def test_equal_vectors_do_no_harm():
     vectors = np.repeat(people(6, 3, 16, 3), 30, axis=0)
     found = rerank(vectors[:5], vectors[5:]).distances(0, 5)
     assert np.isfinite(found).all()
-    # The last of 30 equal pictures is no neighbour of any, not even of itself: its encoding is empty.
+    # The last of 30 equal vectors is no neighbour of any, not even of itself: its encoding is empty.
     assert np.isfinite(rerank(vectors, vectors[:5], RerankSettings(k2=1)).distances(0, 90)).all()
     same = np.ones((4, 16), dtype=np.float32) / 4
     assert np.isfinite(rerank(same[:2], same[2:]).distances(0, 2)).all()

@@ -40,7 +40,7 @@ def test_market_reads_facts_from_the_name_and_never_from_the_path(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".JPG", ".webp", ".bmp", ".jpeg"])
-def test_market_takes_any_picture_format(tmp_path, suffix):
+def test_market_takes_any_image_format(tmp_path, suffix):
     miniatures.touch(tmp_path, f"query/12_c3{suffix}", f"bounding_box_test/12_c14{suffix}")
     splits = read_market(tmp_path)
     assert (splits.query.identities.tolist(), splits.gallery.cameras.tolist()) == ([12], [14])
@@ -74,7 +74,7 @@ def test_msmt17_as_torchreid_but_with_people_from_one(tmp_path, folders):
     assert splits.train.identities.tolist() == [1, 2, 1], "the training list, then the validation list"
 
 
-def test_msmt17_tells_pictures_that_the_copy_lacks(tmp_path):
+def test_msmt17_names_missing_images(tmp_path):
     miniatures.msmt17(tmp_path)
     (tmp_path / "test/0000/0000_004_11_0303morning_0021_0.jpg").unlink()
     with pytest.raises(DatasetError, match=r"1 of 3 images that list_gallery.txt names are missing.*0000_004_11"):
@@ -138,19 +138,16 @@ def test_mars_tells_what_is_wrong_with_a_copy(tmp_path):
 
     miniatures.mars(tmp_path)
     info = tmp_path / "info"
-    savemat(info / "query_IDX.mat", {"query_IDX": np.array([[3, 99]])})
-    with pytest.raises(DatasetError, match="points to tracklet 99 of 7"):
-        read_mars(tmp_path)
     rows = np.array([[1, 2, -1, 1], [3, 4, 0, 2]])
-    savemat(info / "tracks_test_info.mat", {"track_test_info": rows})
-    with pytest.raises(DatasetError, match=r"1 of 2 tracklets hold frames of another person or camera, .* row 2"):
-        read_mars(tmp_path)
-    savemat(info / "tracks_test_info.mat", {"track_test_info": np.array([[1, 99, -1, 1]])})
-    with pytest.raises(DatasetError, match=r"1 of 1 tracklets are empty or reach beyond the 12 frames"):
-        read_mars(tmp_path)
-    savemat(info / "tracks_test_info.mat", {"another": rows})
-    with pytest.raises(DatasetError, match=r"no variable track_test_info; it has another"):
-        read_mars(tmp_path)
+    for name, variable, values, match in (
+        ("query_IDX", "query_IDX", np.array([[3, 99]]), "points to tracklet 99 of 7"),
+        ("tracks_test_info", "track_test_info", rows, r"1 of 2 tracklets hold frames of another person or .* row 2"),
+        ("tracks_test_info", "track_test_info", rows[:1] * [1, 50, 1, 1], r"1 of 1 .* or reach beyond the 12 frames"),
+        ("tracks_test_info", "another", rows, r"no variable track_test_info; it has another"),
+    ):
+        savemat(info / f"{name}.mat", {variable: values})
+        with pytest.raises(DatasetError, match=match):
+            read_mars(tmp_path)
     (info / "tracks_test_info.mat").write_bytes(b"not MATLAB")
     with pytest.raises(DatasetError, match="cannot be read as a MATLAB file"):
         read_mars(tmp_path)

@@ -26,8 +26,8 @@ def test_matlab_layouts_are_recognised(tmp_path, name):
 @pytest.mark.parametrize(("name", "build"), [("market1501", miniatures.market), ("msmt17", miniatures.msmt17)])
 def test_any_folder_in_a_layout_is_read_and_only_a_named_set_is_counted(tmp_path, name, build):
     build(tmp_path)
-    known, splits = read_layout(tmp_path)
-    assert known.name == name
+    layout, splits = read_layout(tmp_path)
+    assert layout.name == name
     assert len(splits.query) == 2
     with pytest.raises(DatasetError, match=rf"not all of {name}.*query: expected \d+, found 2; gallery: expected"):
         read_dataset(name, tmp_path)
@@ -47,28 +47,24 @@ def test_a_copy_with_the_published_counts_is_read_by_name(tmp_path, monkeypatch)
     for crop in (tmp_path / "bounding_box_train").iterdir():
         crop.unlink()
     (tmp_path / "bounding_box_train").rmdir()
-    assert read_dataset("small", tmp_path).train is None, "training pictures are not needed to score"
+    assert read_dataset("small", tmp_path).train is None, "training crops are not needed to score"
 
 
-def test_what_is_missing_is_told(tmp_path):
+def test_what_is_missing_is_named(tmp_path):
     miniatures.market(tmp_path / "inner")
-    with pytest.raises(DatasetError, match=r"missing query, bounding_box_test; .*inner has them all"):
-        read_dataset("market1501", tmp_path)
-    with pytest.raises(DatasetError, match="does not exist"):
-        read_dataset("market1501", tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="no data set is named 'market'; expected one of market1501, dukemtmc-reid"):
-        read_dataset("market", tmp_path)
-
-
-def test_a_folder_with_part_of_a_layout_is_told_the_rest(tmp_path):
+    for name, root, match in (
+        ("market1501", tmp_path, r"missing query, bounding_box_test; .*inner has them all"),
+        ("market1501", tmp_path / "nowhere", "does not exist"),
+        ("market", tmp_path, "no data set is named 'market'; expected one of market1501, dukemtmc-reid"),
+    ):
+        with pytest.raises(DatasetError, match=match):
+            read_dataset(name, root)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match=r"Known are market1501: query, bounding_box_test; .*prw: frames"):
+        read_layout(tmp_path / "empty")
     miniatures.msmt17(tmp_path)
     (tmp_path / "list_query.txt").unlink()
     with pytest.raises(DatasetError, match=r"part of that of msmt17, but lacks list_query.txt"):
-        read_layout(tmp_path)
-
-
-def test_a_folder_without_any_layout_is_told_all(tmp_path):
-    with pytest.raises(DatasetError, match=r"Known are market1501: query, bounding_box_test; .*prw: frames"):
         read_layout(tmp_path)
 
 
