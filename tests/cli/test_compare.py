@@ -43,7 +43,6 @@ def planted(noise, seed=0, weights="sha256:00"):
 
 @pytest.fixture
 def files(tmp_path):
-    """Writes planted vectors under a name."""
 
     def write(name, rows):
         write_embeddings(tmp_path / name, rows, force=True)
@@ -70,7 +69,7 @@ def test_a_better_model_is_more_than_noise(command, files):
     assert "falls by" in command("compare", after, before).out
 
 
-def test_what_computed_each_side_is_said(command, files):
+def test_backends_of_both_sides(command, files):
     before = files("a.npz", planted(0.6))
     after = files("b.npz", dataclasses.replace(planted(0.6), backend="openvino cpu, bfloat16"))
     found = json.loads(command("compare", before, after, "--json").out)
@@ -110,22 +109,18 @@ def test_reranked_on_both_sides(command, files):
 
 def test_two_data_sets_are_refused(command, files):
     rows = planted(0.6)
-    path = files("a.npz", rows)
-    ids = rows.id.copy()
-    ids[100:103] = ["x", "y", "z"]
-    run = command("compare", path, files("b.npz", dataclasses.replace(rows, id=ids)))
-    assert (run.code, run.out) == (1, "")
-    assert "3 of 160 gallery rows of" in run.err
-    assert "the first is '100.jpg', identity 6 of camera 2" in run.err
-    identities = rows.identity.copy()
-    identities[0] = "7"
-    run = command("compare", path, files("c.npz", dataclasses.replace(rows, identity=identities)))
-    assert run.code == 1
-    assert "1 of 80 query rows of" in run.err
-    assert "'0.jpg', identity 1 of camera 1" in run.err
+    path, ids, identities = files("a.npz", rows), rows.id.copy(), rows.identity.copy()
+    ids[100:103], identities[0] = ["x", "y", "z"], 7
+    for change, *reasons in (
+        ({"id": ids}, "3 of 160 gallery rows of", "the first is '100.jpg', identity 6 of camera 2"),
+        ({"identity": identities}, "1 of 80 query rows of", "'0.jpg', identity 1 of camera 1"),
+    ):
+        run = command("compare", path, files("b.npz", dataclasses.replace(rows, **change)))
+        assert (run.code, run.out) == (1, "")
+        assert all(reason in run.err for reason in reasons)
 
 
-def test_other_files_are_refused(command, files, tmp_path):
+def test_files_of_another_kind_are_refused(command, files, tmp_path):
     path = files("a.npz", planted(0.6))
     bare = files("b.npz", dataclasses.replace(planted(0.6), split=None))
     run = command("compare", path, bare)
@@ -167,7 +162,7 @@ def test_a_folder_is_read_as_evaluate_reads_it(command, files, tiny_model, tmp_p
     assert "does not lie as prw does" in command("compare", path, path, *folder, "--layout", "prw").err
 
 
-def test_how_to_read_a_folder_takes_one(command, files):
+def test_layout_options_need_a_folder(command, files):
     path = files("a.npz", planted(0.6))
     run = command("compare", path, path, "--gallery-size", "50")
     assert run.code == 2

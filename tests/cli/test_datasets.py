@@ -1,4 +1,4 @@
-"""reid-runtime datasets: everything that can be scored, for people and for programs."""
+"""reid-runtime datasets: everything that can be scored, as a table and as JSON."""
 
 import json
 
@@ -9,12 +9,12 @@ def test_every_set_is_listed_with_its_needs_and_counts(command):
     run = command("datasets")
     assert (run.code, run.err) == (0, "")
     blocks = run.out.rstrip("\n").split("\n\n")
-    assert [block.split()[0] for block in blocks] == [known.name for known in DATASETS]
-    for known, block in zip(DATASETS, blocks, strict=True):
-        assert known.protocol in " ".join(block.split())
-        for path in (path for names in known.layout for path in names):
+    assert [block.split()[0] for block in blocks] == [dataset.name for dataset in DATASETS]
+    for dataset, block in zip(DATASETS, blocks, strict=True):
+        assert dataset.protocol in " ".join(block.split())
+        for path in (path for names in dataset.layout for path in names):
             assert path in block
-        for name, number in known.counts.items():
+        for name, number in dataset.counts.items():
             assert f"{name.replace('_', ' ')} {number:,}" in block
     assert max(map(len, run.out.splitlines())) <= 120
 
@@ -22,15 +22,15 @@ def test_every_set_is_listed_with_its_needs_and_counts(command):
 def test_columns_are_aligned(command):
     blocks = command("datasets").out.rstrip("\n").split("\n\n")
     column = blocks[0].index(DATASETS[0].protocol)
-    for known, block in zip(DATASETS, blocks, strict=True):
+    for dataset, block in zip(DATASETS, blocks, strict=True):
         first, *others = block.splitlines()
-        assert first[:column].rstrip() == known.name
+        assert first[:column].rstrip() == dataset.name
         assert all(line[:column].strip() == "" for line in others)
 
 
 def test_json_has_the_same_facts(command):
     found = json.loads(command("datasets", "--json").out)
-    assert [item["name"] for item in found] == [known.name for known in DATASETS]
+    assert [item["name"] for item in found] == [dataset.name for dataset in DATASETS]
     market = found[0]
     assert market["needs"] == [["query"], ["bounding_box_test"]]
     assert market["optional"] == ["bounding_box_train", "gt_bbox"]

@@ -1,4 +1,4 @@
-"""reid-runtime evaluate: the embedded model on drawn people, and what is said of sets that cannot be scored."""
+"""reid-runtime evaluate: the default model on drawn people, and sets that cannot be scored."""
 
 import json
 from dataclasses import replace
@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from examples.draw_crops import write_market
-from reid_runtime.embedder import default_model
+from reid_runtime.embedder import Embedder, default_model
+from reid_runtime.evaluation import eval_set_of
+from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.jobs import read_embeddings, write_embeddings
+from reid_runtime.scoring.layouts import read_market
 
 from ..pictures import paint
 from ..scoring.layouts import miniatures
@@ -30,12 +33,6 @@ def drawn(tmp_path_factory):
 @pytest.fixture(scope="module")
 def saved(drawn, tmp_path_factory):
     """What `evaluate --save` keeps of them, by the embedded model."""
-    from reid_runtime import Embedder
-    from reid_runtime.evaluation import eval_set_of
-    from reid_runtime.evaluation.embedding import embed_eval_set
-    from reid_runtime.jobs import write_embeddings
-    from reid_runtime.scoring.layouts import read_market
-
     path = tmp_path_factory.mktemp("saved") / "saved.npz"
     write_embeddings(path, embed_eval_set(Embedder.load(), eval_set_of(read_market(drawn))))
     return path
@@ -47,7 +44,7 @@ def evaluate(command, tiny_model):
     return lambda *arguments: command("evaluate", *arguments, "--model", tiny_model, "--device", "cpu")
 
 
-def test_drawn_people_are_found_by_the_embedded_model(command, drawn, default, tmp_path):
+def test_scores_of_the_default_model(command, drawn, default, tmp_path):
     run = command("evaluate", drawn, "--json", "--save", tmp_path / "x.npz", "--device", "cpu")
     assert run.code == 0
     found = json.loads(run.out)
@@ -68,10 +65,10 @@ def test_a_saved_file_gives_the_same_numbers_without_a_model(command, drawn, sav
     fresh = json.loads(command("evaluate", drawn, "--json", "--device", "cpu").out)
     kept = command("evaluate", "--from", saved, "--json")
     assert kept.code == 0
-    told = json.loads(kept.out)
-    assert {key: told[key] for key in KEYS[4:]} == {key: fresh[key] for key in KEYS[4:]}
-    assert told["dataset"] == "saved"
-    assert told["protocol"].startswith("query and gallery as saved; same identity and camera ignored")
+    again = json.loads(kept.out)
+    assert {key: again[key] for key in KEYS[4:]} == {key: fresh[key] for key in KEYS[4:]}
+    assert again["dataset"] == "saved"
+    assert again["protocol"].startswith("query and gallery as saved; same identity and camera ignored")
     assert json.loads(command("evaluate", drawn, "--from", saved, "--json").out)["dataset"] == "drawn"
 
 
@@ -87,7 +84,7 @@ def test_the_table_has_percent_and_intervals(command, saved):
     assert "bootstrap over the 4 people" in lines[-1]
 
 
-def test_reranked_scores_are_other_ones(command, saved, tmp_path):
+def test_reranked_scores_differ(command, saved, tmp_path):
     # Drawn people are easily told apart: noise makes room for a better ranking.
     rows = read_embeddings(saved)
     vectors = rows.embedding + np.random.default_rng(0).normal(0, 1, rows.embedding.shape).astype(np.float32)
@@ -103,16 +100,16 @@ def test_reranked_scores_are_other_ones(command, saved, tmp_path):
 
 
 def test_a_named_set_must_be_all_of_it(evaluate, drawn):
-    run = evaluate(drawn, "--dataset", "market1501")
-    assert run.code == 1
-    assert "not all of market1501" in run.err
-    assert "query: expected 3368, found 8" in run.err
-    run = evaluate(drawn, "--dataset", "msmt17")
-    assert run.code == 1
-    assert "is not msmt17: missing list_query.txt, list_gallery.txt" in run.err
+    for name, *reasons in (
+        ("market1501", "not all of market1501", "query: expected 3368, found 8"),
+        ("msmt17", "is not msmt17: missing list_query.txt, list_gallery.txt"),
+    ):
+        run = evaluate(drawn, "--dataset", name)
+        assert run.code == 1
+        assert all(reason in run.err for reason in reasons)
 
 
-def test_names_that_do_not_parse_are_told(evaluate, tmp_path):
+def test_names_that_do_not_parse(evaluate, tmp_path):
     miniatures.market(tmp_path)
     miniatures.touch(tmp_path, "query/hello.jpg")
     run = evaluate(tmp_path)
@@ -120,7 +117,7 @@ def test_names_that_do_not_parse_are_told(evaluate, tmp_path):
     assert "1 of 3 names do not read IDENTITY_cCAMERA..., the first is 'hello.jpg'" in run.err
 
 
-def test_pictures_that_cannot_be_used_are_told(evaluate, tmp_path):
+def test_unusable_images_write_nothing(evaluate, tmp_path):
     miniatures.market(tmp_path)
     run = evaluate(tmp_path, "--save", tmp_path / "x.npz", "--report", tmp_path / "x.html")
     assert run.code == 1
@@ -129,7 +126,7 @@ def test_pictures_that_cannot_be_used_are_told(evaluate, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
-def test_a_query_without_a_right_answer_is_told(evaluate, tmp_path):
+def test_a_query_without_a_right_answer(evaluate, tmp_path):
     miniatures.market(tmp_path)
     (tmp_path / "bounding_box_test/0003_c5s3_065187_01.jpg").unlink()
     run = evaluate(paint(tmp_path), "--json")
@@ -140,14 +137,13 @@ def test_a_query_without_a_right_answer_is_told(evaluate, tmp_path):
     assert "95 % interval" not in evaluate(tmp_path).out, "of one person there is none"
 
 
-def test_one_camera_only_is_told(evaluate, tmp_path):
+def test_one_camera_only(evaluate, tmp_path):
     miniatures.touch(tmp_path, "ann/1/a.jpg", "ann/1/b.jpg")
     run = evaluate(tmp_path)
-    assert run.code == 1
-    assert "one camera only (1)" in run.err
+    assert (run.code, "one camera only (1)" in run.err) == (1, True)
 
 
-def test_ones_own_pictures_by_a_csv(evaluate, tmp_path):
+def test_a_csv(evaluate, tmp_path):
     miniatures.touch(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
     table = "id,identity,camera\na.jpg,ann,door\nb.jpg,ann,hall\nc.jpg,bob,door\nd.jpg,bob,hall\n"
     (paint(tmp_path) / "crops.csv").write_text(table)
@@ -194,7 +190,7 @@ def test_person_search_with_a_gallery_size(evaluate, tmp_path):
     assert "TestG500.mat" in run.err
 
 
-def test_report_is_written_beside_the_scores(command, drawn, saved, tmp_path):
+def test_report_is_written(command, drawn, saved, tmp_path):
     run = command("evaluate", drawn, "--from", saved, "--report", tmp_path / "x.html")
     assert run.code == 0
     page = (tmp_path / "x.html").read_text()
@@ -210,7 +206,7 @@ def test_help_says_that_an_interrupted_evaluation_keeps_nothing(evaluate):
     assert "interrupted keeps nothing" in " ".join(evaluate("--help").out.split())
 
 
-def test_a_csv_that_is_not_utf_8_is_told(evaluate, tmp_path):
+def test_a_csv_that_is_not_utf_8(evaluate, tmp_path):
     miniatures.touch(tmp_path, "a.jpg")
     (tmp_path / "crops.csv").write_bytes("id,identity,camera\r\na.jpg,André,1\r\n".encode("cp1252"))
     run = evaluate(tmp_path)
@@ -220,7 +216,7 @@ def test_a_csv_that_is_not_utf_8_is_told(evaluate, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "reason"),
     [
         ([], 2, "Missing argument 'FOLDER'"),
         (["absent"], 2, "does not exist"),
@@ -237,10 +233,10 @@ def test_a_csv_that_is_not_utf_8_is_told(evaluate, tmp_path):
         (["--from", "{saved}", "--gallery-size", "50"], 2, "--gallery-size says how to read FOLDER"),
     ],
 )
-def test_errors_are_said_before_the_work(evaluate, drawn, saved, tmp_path, monkeypatch, arguments, code, said):
+def test_usage_errors_come_before_the_work(evaluate, drawn, saved, tmp_path, monkeypatch, arguments, code, reason):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reid_runtime.cli.evaluate.embed_eval_set", lambda *_: pytest.fail("pictures were embedded"))
+    monkeypatch.setattr("reid_runtime.cli.evaluate.embed_eval_set", lambda *_: pytest.fail("images were embedded"))
     run = evaluate(*(word.format(drawn=drawn, saved=saved) for word in arguments))
     assert (run.code, run.out) == (code, "")
-    assert said in run.err
+    assert reason in run.err
     assert "Traceback" not in run.err

@@ -1,4 +1,4 @@
-"""The vectors of a task against those of the embedder called by hand."""
+"""The vectors of an evaluation set against those of the embedder called by hand."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_rows_carry_what_a_file_keeps(tiny, market):
     assert rows.artefact_id == tiny.artefact_id
 
 
-def test_pictures_that_are_query_and_gallery_are_embedded_once(tiny, tmp_path):
+def test_images_of_query_and_gallery_are_embedded_once(tiny, tmp_path):
     miniatures.touch(tmp_path, "ann/1/a.jpg", "ann/2/b.jpg", "bob/1/c.jpg", "bob/2/d.jpg")
     seen = []
     evaluation = evaluate(tiny, read_plain(paint(tmp_path)), lambda: seen.append(1))
@@ -38,18 +38,18 @@ def test_pictures_that_are_query_and_gallery_are_embedded_once(tiny, tmp_path):
     assert evaluation.protocol.startswith("each image a query in turn; ")
 
 
-def test_pictures_that_cannot_be_used_are_counted_and_the_first_is_named(tiny, market):
-    (market / "bounding_box_test/-1_c1s1_000401_03.jpg").write_bytes(b"junk need not be a picture")
+def test_unusable_images_are_counted_and_the_first_is_named(tiny, market):
+    (market / "bounding_box_test/-1_c1s1_000401_03.jpg").write_bytes(b"junk need not be an image")
     evaluate(tiny, read_market(market))
     (market / "bounding_box_test/0001_c2s1_000776_01.jpg").write_bytes(b"")
-    (market / "query/0003_c6s3_079642_00.jpg").write_bytes(b"no picture")
+    (market / "query/0003_c6s3_079642_00.jpg").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"2 of 6 images cannot be used, the first is .*query/0003_c6s3.*: not a"):
         evaluate(tiny, read_market(market))
 
 
-def test_frames_that_cannot_be_used_are_told(tiny, mars):
+def test_unusable_frames_of_tracklets_are_named(tiny, mars):
     (mars / "bbox_test/0002/0002C3T0001F002.jpg").write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"1 of 10 images cannot be used, the first is .*0002C3T0001F002\.jpg: the"):
+    with pytest.raises(DatasetError, match=r"1 of 10 images .*, the first is .*0002C3T0001F002\.jpg: the"):
         evaluate(tiny, read_mars(mars))
 
 
@@ -62,7 +62,7 @@ def by_boxes(embedder, search, boxes):
     return np.stack(rows)
 
 
-def test_boxes_of_a_person_search_are_embedded_as_boxes_always_are(tiny, search, monkeypatch):
+def test_boxes_of_a_person_search_are_those_of_embed_boxes(tiny, search, monkeypatch):
     from reid_runtime.evaluation import embedding
 
     decoded = []
@@ -76,9 +76,9 @@ def test_boxes_of_a_person_search_are_embedded_as_boxes_always_are(tiny, search,
     assert len(decoded) == len(set(decoded)), "each frame is decoded once"
 
 
-def test_a_frame_that_cannot_be_read_is_told_with_its_boxes(tiny, search):
+def test_unusable_frames_are_named_with_the_box(tiny, search):
     search.paths[0].write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"2 of \d+ images cannot be used, the first is .*, box \(10, 10, 50, 90\)"):
+    with pytest.raises(DatasetError, match=r"2 of \d+ images .*, the first is .*, box \(10, 10, 50, 90\)"):
         evaluate(tiny, search)
 
 

@@ -1,4 +1,4 @@
-"""What no vectors are needed for to know that it cannot be scored."""
+"""Sets that cannot be scored are refused before anything is embedded."""
 
 import dataclasses
 
@@ -14,19 +14,19 @@ from ..scoring.layouts import miniatures
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "reason"),
     [
         (("1/1/a.jpg", "1/1/b.jpg", "2/1/c.jpg"), "hold one camera only"),
         (("1/1/a.jpg", "2/2/b.jpg"), "none of 2 queries has a right answer, the first is identity 1 of camera 1"),
     ],
 )
-def test_what_cannot_be_scored_is_not_embedded(tiny, tmp_path, names, said):
+def test_crops_without_answers_are_not_embedded(tiny, tmp_path, names, reason):
     miniatures.touch(tmp_path, *names)
-    with pytest.raises(ScoringError, match=said):
+    with pytest.raises(ScoringError, match=reason):
         evaluate(tiny, read_plain(tmp_path), lambda: pytest.fail("an image was embedded"))
 
 
-def test_multi_query_without_further_crops_is_told(tiny, market):
+def test_multi_query_needs_further_crops(tiny, market):
     with pytest.raises(DatasetError, match=r"multi-query needs further crops.*gt_bbox"):
         evaluate(tiny, read_market(market), settings=EvalSettings(multi_query=True))
 

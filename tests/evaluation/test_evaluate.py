@@ -29,7 +29,7 @@ def test_scores_are_those_of_the_vectors(tiny, market):
     assert (report["contract_id"], report["gallery"]) == (tiny.contract.contract_id, 4)
 
 
-def test_reranking_is_that_of_the_scorer(tiny, market):
+def test_reranking_is_that_of_scoring(tiny, market):
     evaluation = evaluate(tiny, read_market(market), settings=EvalSettings(rerank=RerankSettings(3, 2, 0.3)))
     expected = score_reranked(
         evaluation.query_vectors, evaluation.eval_set.query, evaluation.gallery_vectors, evaluation.eval_set.gallery,
