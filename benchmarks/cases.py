@@ -17,7 +17,7 @@ from benchmarks.measurements import ABOUT, Report, Row, environment, shown
 from benchmarks.timing import FULL, QUICK, Budget
 from export.gate import EXAMPLES, Evidence, Reference, read_evidence
 from reid_runtime.agreement import compare
-from reid_runtime.backends import DEVICES, open_backend
+from reid_runtime.backends import DEVICES, Options, open_backend
 from reid_runtime.embedder import Embedder, artefact_digest, default_model
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.evaluation import Evaluation, evaluate
@@ -209,7 +209,7 @@ def load(path: Path, device: str, threads: int | None = None) -> Embedder:
 
         return load_checkpoint(path, threads)
     stated = CONTRACTS / f"{path.stem}.json"
-    carries = open_backend(path, device, threads).contract_text is not None if stated.is_file() else True
+    carries = open_backend(path, device, Options(threads)).contract_text is not None if stated.is_file() else True
     return Embedder.load(path, device=device, contract=None if carries else stated, threads=threads)
 
 

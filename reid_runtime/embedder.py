@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from reid_runtime.agreement import Agreement, compare
-from reid_runtime.backends import REGISTRY, Backend, open_backend, runs_engine
+from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, runs_engine
 from reid_runtime.backends.base import crop_backend
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
@@ -140,20 +140,13 @@ class Embedder:
         if not os.path.isfile(path):  # False where Path.is_file would raise: a name too long, a folder out of bounds
             raise BackendError(f"{path}: no such model file")
         stated = _stated(contract) if runs_engine(path, device) and contract is not None else None
-        backend = open_backend(
-            path,
-            device,
-            threads,
-            contract=stated,
-            trust_engine=trust_engine,
-            cuda_graphs=cuda_graphs,
-            fallback=None if fallback is None else Path(fallback),
-        )
+        reserve = None if fallback is None else Path(fallback)
+        backend = open_backend(path, device, Options(threads, stated, trust_engine, cuda_graphs, reserve))
         # An engine was built by the stated contract and carries it now.
         embedder = cls(backend, _contract(backend, contract if stated is None else None, path), path, threads)
         exact_device = None if device == "auto" else REGISTRY[device].rounds
         if exact_device is not None:
-            exact = cls(open_backend(path, exact_device, threads), embedder.contract, path, threads)
+            exact = cls(open_backend(path, exact_device, Options(threads)), embedder.contract, path, threads)
             embedder.drift = _drift(exact, embedder)
         return embedder
 

@@ -34,6 +34,9 @@ class Options:
     """An ONNX file of the same model, run by ONNX Runtime CUDA where no profile takes a shape."""
 
 
+DEFAULT = Options()
+
+
 class Backend(Protocol):
     """A loaded model on one device. Shared between threads: `run` may be called from many at once."""
 

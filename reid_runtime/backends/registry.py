@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from reid_runtime.backends.base import Backend, Options
+from reid_runtime.backends.base import DEFAULT, Backend, Options
 from reid_runtime.errors import BackendError
-from reid_runtime.model_file.contract import Contract
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,16 +65,7 @@ _AUTO = {".onnx": "reid_runtime.backends.onnx:open_best"}
 DEVICES = ("auto", *REGISTRY)
 
 
-def open_backend(
-    path: Path,
-    device: str,
-    threads: int | None = None,
-    *,
-    contract: Contract | None = None,
-    trust_engine: bool = False,
-    cuda_graphs: int = 0,
-    fallback: Path | None = None,
-) -> Backend:
+def open_backend(path: Path, device: str, options: Options = DEFAULT) -> Backend:
     """Open a model file on a device.
 
     Args:
@@ -85,11 +75,7 @@ def open_backend(
             for engines (.engine); for ONNX it is CUDA where ONNX Runtime offers it and it works, else the CPU. What
             it chose is in the backend's name and in the log: at INFO, or at WARNING, with the reason, where CUDA was
             offered and failed.
-        threads: CPU threads of a call; None uses every core.
-        contract: For engines, stated for a file that carries none.
-        trust_engine: Take an engine that nothing vouches for; an engine is code.
-        cuda_graphs: For engines, how many CUDA graphs each execution context keeps.
-        fallback: For engines, an ONNX file of the same model, run by ONNX Runtime CUDA where no profile takes a shape.
+        options: Threads, and what only engines take.
 
     Raises:
         BackendError: For a device, a package or a file that cannot be used here, and for an option of engines on
@@ -97,22 +83,20 @@ def open_backend(
     """
     if device not in DEVICES:
         raise BackendError(f"no device is called {device!r}; known: {', '.join(DEVICES)}")
-    suffix, options = _format(path), Options(threads, contract, trust_engine, cuda_graphs, fallback)
-    takers = devices_for(path)
-    name = takers[0] if device == "auto" else device
-    if (cuda_graphs or fallback is not None) and not REGISTRY[name].builds_engines:
+    suffix, usable = _format(path), devices_for(path)
+    name = usable[0] if device == "auto" else device
+    if (options.cuda_graphs or options.fallback is not None) and not REGISTRY[name].builds_engines:
         raise BackendError(f"CUDA graphs and a fallback are for device 'tensorrt', and {device!r} was asked for")
-    if name not in takers:
+    if name not in usable:
         raise BackendError(
             f"{path}: device {name!r} runs {' and '.join(REGISTRY[name].suffixes)} files, found {suffix}: "
-            f"use device {takers[0]!r}"
+            f"use device {usable[0]!r}"
         )
-    if device != "auto":
-        return _opener(REGISTRY[name].opener)(path, options)
-    if suffix in _AUTO:
+    if device == "auto" and suffix in _AUTO:
         return _opener(_AUTO[suffix])(path, options)
     backend = _opener(REGISTRY[name].opener)(path, options)
-    _LOG.info("device auto: %s", backend.name)
+    if device == "auto":
+        _LOG.info("device auto: %s", backend.name)
     return backend
 
 

@@ -12,8 +12,10 @@ _WINDOWS = sys.platform == "win32"
 
 
 @contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Within the block no other process is in such a block of this folder; StorageError where one is, or no folder.
+def exclusive_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Within the block no other process is in such a block of this folder; StorageError for no folder.
+
+    Where another process is in one: with `wait` the block begins when that has ended, without it StorageError.
 
     The lock is the operating system's and ends with the process, however that ends. POSIX locks the folder itself, so
     that nothing is left in it; Windows a file in it. Some file systems, of networks above all, have no locks: there
@@ -28,7 +30,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         raise StorageError(f"{folder} cannot be opened: {error.strerror}") from error
     try:
         try:
-            is_ours = lock_descriptor(descriptor, blocking=False)
+            is_ours = lock_descriptor(descriptor, blocking=wait)
         except OSError:
             is_ours = True  # a file system without locks
         if not is_ours:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reid_runtime import Embedder
-from reid_runtime.backends import DEVICES, onnx, open_backend
+from reid_runtime.backends import DEVICES, Options, onnx, open_backend
 from reid_runtime.backends.cuda import driver
 from reid_runtime.errors import BackendError, MissingBackendError
 
@@ -37,7 +37,7 @@ def pretend(monkeypatch, **versions):
 
 
 def test_runs_a_batch(tiny_model):
-    backend = open_backend(tiny_model, "cpu", threads=1)
+    backend = open_backend(tiny_model, "cpu", Options(threads=1))
     vectors = backend.run(np.zeros((3, 16, 8, 3), np.uint8))
     assert vectors.shape == (3, DIMENSION)
     assert vectors.dtype == np.float32

@@ -144,23 +144,10 @@ class PyCuda:
         with self._cuda_errors():
             self._kept[event].synchronize()
 
-    def begin_capture(self, stream: int) -> None:
-        self._no_graphs()
-
-    def end_capture(self, stream: int) -> int:
-        self._no_graphs()
-
-    def abort_capture(self, stream: int) -> None:
-        self._no_graphs()
-
-    def launch_graph(self, graph: int, stream: int) -> None:
-        self._no_graphs()
-
-    def destroy_graph(self, graph: int) -> None:
-        self._no_graphs()
-
-    def _no_graphs(self) -> NoReturn:
+    def _no_graphs(self, *arguments: object, **named: object) -> NoReturn:
         raise BackendError("PyCUDA has no CUDA graphs: use the provider 'cuda-bindings', or no graphs")
+
+    begin_capture = end_capture = abort_capture = launch_graph = destroy_graph = _no_graphs
 
     def compile(self, source: str, function: str) -> int:
         from pycuda.compiler import compile as compile_kernel

@@ -26,8 +26,9 @@ from reid_runtime.backends.tensorrt.profiles import Batches, Profile, profiles_f
 from reid_runtime.backends.tensorrt.progress import Progress, no_progress
 from reid_runtime.backends.tensorrt.selftest import check_engine
 from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder, require_private
-from reid_runtime.errors import BackendError, ContractError
-from reid_runtime.io.atomic import atomic_write
+from reid_runtime.errors import BackendError, ContractError, StorageError
+from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.io.locks import exclusive_lock
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.selftest import Pinned, whole_record
@@ -117,11 +118,11 @@ class EngineCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             require_private(self.folder)
-            with open(self.folder / "build.lock", "ab"):
-                return True
-        except OSError as error:
+            ensure_writable(self.folder / "engine", force=True)
+            return True
+        except (OSError, StorageError) as error:
             warnings.warn(
-                f"engines cannot be kept in {self.folder} ({error.strerror}): this one is built for this process alone "
+                f"engines cannot be kept in {self.folder} ({error}): this one is built for this process alone "
                 f"and again in the next; name a folder with {ENVIRONMENT}",
                 stacklevel=3,
             )
@@ -130,7 +131,7 @@ class EngineCache:
     @contextmanager
     def _building(self, writable: bool) -> Iterator[None]:
         """One build at a time: in this process, and among those that share the folder."""
-        with _BUILD_LOCK, _locked(self.folder / "build.lock") if writable else nullcontext():
+        with _BUILD_LOCK, exclusive_lock(self.folder, wait=True) if writable else nullcontext():
             yield
 
 
@@ -221,14 +222,3 @@ def _packages(trt: ModuleType) -> list[str]:
     """TensorRT's distributions: their names say for which CUDA they are made (`tensorrt_cu13-11.4.0.106.dist-info`)."""
     file = getattr(trt, "__file__", None)
     return [] if file is None else sorted(path.name for path in Path(file).parents[1].glob("tensorrt*.dist-info"))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Only one process at a time is in the block; on a file system without locks, several may build the same."""
-    from filelock import lock_descriptor
-
-    with open(path, "ab") as file:
-        with suppress(OSError):
-            lock_descriptor(file.fileno())  # released when the file is closed, or its process ends
-        yield

@@ -4,7 +4,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from reid_runtime.backends.base import Options
+from reid_runtime.backends.base import DEFAULT, Options
 from reid_runtime.backends.cuda import open_cuda
 from reid_runtime.backends.cuda.driver import find_gpu
 from reid_runtime.backends.onnx import open_cuda as open_onnx_cuda
@@ -15,10 +15,8 @@ from reid_runtime.backends.tensorrt.module import import_tensorrt
 from reid_runtime.backends.tensorrt.pool import RefusedEngineError
 from reid_runtime.errors import ContractError
 
-USUAL = Options()
 
-
-def open_tensorrt(path: Path, options: Options = USUAL) -> TensorRTBackend:
+def open_tensorrt(path: Path, options: Options = DEFAULT) -> TensorRTBackend:
     """An ONNX file on TensorRT, its engine found in the cache or built now, which takes minutes; or an engine file."""
     trt, cuda = import_tensorrt(), open_cuda()
     contract = options.contract

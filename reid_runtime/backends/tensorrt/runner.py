@@ -62,20 +62,19 @@ class PinnedBuffer:
 
     def __init__(self, cuda: Cuda) -> None:
         """Of no size."""
-        self._cuda = cuda
-        self._memory: Bytes | None = None
+        self._cuda, self._memory = cuda, np.empty(0, np.uint8)
 
     def reserve(self, size: int) -> Bytes:
         """The first `size` bytes."""
-        if self._memory is None or size > self._memory.nbytes:
+        if size > self._memory.nbytes:
             self.release()
             self._memory = self._cuda.allocate_pinned(size)
         return self._memory[:size]
 
     def release(self) -> None:
         """Give the memory back."""
-        memory, self._memory = self._memory, None
-        if memory is not None:
+        memory, self._memory = self._memory, np.empty(0, np.uint8)
+        if memory.nbytes:
             self._cuda.free_pinned(memory)
 
 

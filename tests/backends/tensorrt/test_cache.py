@@ -20,6 +20,7 @@ from reid_runtime.backends.tensorrt.cache import EngineCache
 from reid_runtime.backends.tensorrt.engine import BuildOptions, sidecar_path
 from reid_runtime.backends.tensorrt.profiles import Batches
 from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder
+from reid_runtime.io.locks import exclusive_lock
 from reid_runtime.model_file.contract import Contract
 
 from ...models import CONTRACT, write_model
@@ -168,7 +169,7 @@ def test_a_build_that_fails_leaves_nothing(stub, cache, folder, tiny_model, monk
     monkeypatch.setattr(cache_module, "build", fail)
     with pytest.raises(BackendError, match="said no"):
         cache.get_or_build(tiny_model)
-    assert os.listdir(folder) == ["build.lock"]
+    assert os.listdir(folder) == []
 
 
 def test_a_model_needs_exactly_one_contract(cache, tiny_model, tmp_path):
@@ -289,7 +290,6 @@ _PROCESS = """
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs POSIX locks")
 def test_processes_build_an_engine_once(tmp_path, tiny_model):
     command = [sys.executable, "-c", textwrap.dedent(_PROCESS), str(tmp_path / "cache"), str(tiny_model)]
     root = Path(__file__).parents[3]
@@ -298,13 +298,9 @@ def test_processes_build_an_engine_once(tmp_path, tiny_model):
     assert (tmp_path / "built").read_text() == "x"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs POSIX locks")
 def test_an_engine_that_is_there_does_not_wait_for_anothers_build(stub, cache, folder, tiny_model):
-    import fcntl
-
     cache.get_or_build(tiny_model)
-    with open(folder / "build.lock", "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive_lock(folder):
         thread = threading.Thread(target=cache.get_or_build, args=(tiny_model,), daemon=True)
         thread.start()
         thread.join(10)
