@@ -35,6 +35,9 @@ from reid_runtime.vectors import UNIT_TOLERANCE, Vectors
 
 _LOG = logging.getLogger(__name__)
 
+Frames = Sequence[Frame]
+BoxLists = Sequence[npt.ArrayLike]
+
 _BOXES = 1024
 """Boxes that are cut out and resized before they are embedded: the memory that a long list of frames takes."""
 
@@ -274,29 +277,14 @@ class Embedder:
 
     @overload
     def embed_frames(
-        self,
-        frames: Sequence[Frame],
-        boxes: Sequence[npt.ArrayLike],
-        channel_order: ChannelOrder,
-        *,
-        return_valid: Literal[False] = False,
+        self, frames: Frames, boxes: BoxLists, channel_order: ChannelOrder, *, return_valid: Literal[False] = False
     ) -> list[Vectors]: ...
     @overload
     def embed_frames(
-        self,
-        frames: Sequence[Frame],
-        boxes: Sequence[npt.ArrayLike],
-        channel_order: ChannelOrder,
-        *,
-        return_valid: Literal[True],
+        self, frames: Frames, boxes: BoxLists, channel_order: ChannelOrder, *, return_valid: Literal[True]
     ) -> tuple[list[Vectors], list[Mask]]: ...
     def embed_frames(
-        self,
-        frames: Sequence[Frame],
-        boxes: Sequence[npt.ArrayLike],
-        channel_order: ChannelOrder,
-        *,
-        return_valid: bool = False,
+        self, frames: Frames, boxes: BoxLists, channel_order: ChannelOrder, *, return_valid: bool = False
     ) -> list[Vectors] | tuple[list[Vectors], list[Mask]]:
         """Embed the boxes of several frames, of any sizes, moments and cameras, in batches that they share.
 

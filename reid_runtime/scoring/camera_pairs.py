@@ -31,10 +31,7 @@ def score_camera_pairs(
     A camera against itself has no valid query: the same person under the same camera is ignored.
 
     Args:
-        query_vectors: (Q, D) float32 of unit length.
-        query: Identity and camera of each query.
-        gallery_vectors: (G, D) float32 of unit length.
-        gallery: Identity and camera of each gallery row.
+        query_vectors, query, gallery_vectors, gallery: As for `score`.
 
     Returns:
         mAP (finite-sum) and the number of valid queries for each pair of cameras.

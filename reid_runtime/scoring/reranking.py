@@ -134,10 +134,7 @@ def score_reranked(
     """Score queries against a gallery after re-ranking, in which the gallery's junk takes no part.
 
     Args:
-        query_vectors: (Q, D) float32 of unit length.
-        query: Identity and camera of each query.
-        gallery_vectors: (G, D) float32 of unit length.
-        gallery: Identity and camera of each gallery row.
+        query_vectors, query, gallery_vectors, gallery: As for `score`.
         settings: k1, k2 and lambda; None for the authors' 20, 6 and 0.3.
 
     Returns:
