@@ -15,13 +15,12 @@ from reid_runtime.batching import same_shape_batches
 from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
 from reid_runtime.evaluation import EvalSet
 from reid_runtime.images.decode import load_image
+from reid_runtime.images.jitter import colour_jitter, low_resolution, window_jitter
 from reid_runtime.images.resize import Pixels, ResizeRule, resize
 from reid_runtime.images.suffixes import is_image_name
 from reid_runtime.scoring.layouts.crops import CropSplits
 from reid_runtime.scoring.layouts.datasets import DATASETS
 from reid_runtime.scoring.layouts.registry import read_layout
-from training.data.student_view import as_elsewhere
-from training.recipe import Distillation
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,7 +35,6 @@ _HELD_BACK = 8
 _SCAN = 32
 VIEWS = 4
 """How each of those is shown: as it is, and three times as another camera might have it, for INT8 must hold there."""
-_ELSEWHERE = Distillation(window=(0.5, 1.12), coarse=0.5)
 _BATCH_PIXELS = 8 * 256 * 128
 
 _TEST_FOLDERS = frozenset(
@@ -79,7 +77,7 @@ class Sample:
             for view in (
                 self.pictures[place],
                 *(
-                    as_elsewhere(self.pictures[place], _ELSEWHERE, np.random.default_rng((self.seed, place, number)))
+                    simulate_other_camera(self.pictures[place], np.random.default_rng((self.seed, place, number)))
                     for number in range(1, VIEWS)
                 ),
             )
@@ -148,6 +146,12 @@ def observe(model: onnx.ModelProto, tensors: Collection[str], pictures: Sequence
         raise CalibrationError(f"{broken[0]!r} holds NaN or infinity for the calibration crops: the model is damaged")
     means = {name: (total / len(pictures)).astype(np.float32) for name, total in sums.items()}
     return Activations(low, high, means)
+
+
+def simulate_other_camera(image: Pixels, random: np.random.Generator) -> Pixels:
+    """The image as another camera might have it: another part of it, in another light, half of them small."""
+    view = colour_jitter(window_jitter(image, (0.5, 1.12), 0.08, 0.06, random), random)
+    return low_resolution(view, view.shape[:2], (0.1, 0.5), random) if random.random() < 0.5 else view
 
 
 def vectors_of(model: onnx.ModelProto, pictures: Sequence[Pixels]) -> Floats:

@@ -51,7 +51,7 @@ class Augmentation:
     `cut_out`, which is the published h/3, w/3 times the stage where `cut_out` is 1. Re-implementations have both and
     the paper does not say; linear is the default because it begins with whole images, as a curriculum should, and
     because no jump in difficulty falls between two updates. "constant", ours: all of it from the start, for runs so
-    short that training pictures are learnt by heart before a growing region hides anything."""
+    short that training images are learnt by heart before a growing region hides anything."""
     flip: bool = False
     """Mirror half of the images. The paper: nothing on top of cut-out."""
     crop: Share = 0.0
@@ -106,6 +106,7 @@ class Mining:
 class Ranking:
     """Three streams with shared weights, and the ranking loss 1/2 max(0, m + |q - d+|^2 - |q - d-|^2)."""
 
+    loss: Literal["triplet"] = "triplet"
     margin: Positive = 0.1
     """m. The re-implementations: 0.1."""
     triplets: Count = 64
@@ -118,7 +119,7 @@ class Ranking:
     weight_decay: Amount = 5e-5
     momentum: Share = 0.9
     """Ours: neither the paper nor the re-implementations say."""
-    statistics: Whole = 0
+    bn_calibration: Whole = 0
     """Training images over which batch normalisation's statistics are taken anew, at the network's size and without
     cut-out, before this stage freezes them; 0: they stay those of classification. Ours: the paper does not say."""
     triplets_together: Count = 1
@@ -129,10 +130,10 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Views:
-    """What a teacher and its student see of each image, and what the student alone suffers.
+    """What a teacher and its student see of each image, and what the student alone does.
 
     After Beyer et al., Knowledge distillation: a good teacher is patient and consistent, 2022: both see one and the
-    same view, and there are many views. On top of that only the student suffers.
+    same view, and there are many views. On top of that comes what the student alone sees.
     """
 
     views: Count = 6
@@ -141,17 +142,17 @@ class Views:
     """Mirror half of the views."""
     window: tuple[Positive, Positive] = (0.8, 1.12)
     """Smallest and largest share of the image's sides that a view shows; above 1 the edge is repeated."""
-    stretch: Share = 0.08
+    aspect_jitter: Share = 0.08
     """Largest share by which a side of the window is longer or shorter than that: a detector's box that fits badly."""
-    move: Share = 0.06
+    shift: Share = 0.06
     """Largest share of each side by which the window is off the middle."""
-    light: Share = 0.6
+    colour_jitter: Share = 0.6
     """Share of the views with another gamma and other gains of the channels; never the first view."""
-    chimera: Share = 0.4
+    vertical_cutmix: Share = 0.4
     """Share of the views whose lower part is another image's: people whom nobody has seen; never the first view."""
-    coarse: Share = 0.3
+    low_resolution: Share = 0.3
     """Share of the student's images that are shrunk first: low resolution, of which the teacher knows nothing."""
-    coarse_share: tuple[Positive, Positive] = (0.1, 0.5)
+    low_resolution_scale: tuple[Positive, Positive] = (0.1, 0.5)
     """Smallest and largest share of the model's size to which these are shrunk."""
     cut_out: Share = 0.3
     """As in [augmentation], whose schedule it follows; the student's alone."""
@@ -226,21 +227,52 @@ class Recipe:
         return as_plain(self)
 
 
-def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
-    """A Recipe from plain values; raises RecipeError, naming `source`, for what cannot be one."""
-    recipe = decode(Recipe, values, source)
+_VIEWS = {
+    "stretch": "aspect_jitter",
+    "move": "shift",
+    "light": "colour_jitter",
+    "chimera": "vertical_cutmix",
+    "coarse": "low_resolution",
+    "coarse_share": "low_resolution_scale",
+}
+_RENAMED = {"ranking": {"statistics": "bn_calibration"}, "distillation": _VIEWS, "adaptation": _VIEWS}
+"""By table, earlier names of keys to today's: checkpoints and run folders hold recipes from before."""
+
+
+def _with_current_names(values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    current = dict(values)
+    for name, renamed in _RENAMED.items():
+        table = current.get(name)
+        if isinstance(table, Mapping):
+            # One that has both names keeps the earlier, which is then refused.
+            current[name] = {
+                renamed[key] if key in renamed and renamed[key] not in table else key: value
+                for key, value in table.items()
+            }
+    return current
+
+
+def recipe_from(values: Any, source: str) -> Recipe:
+    """A recipe from plain values, as TOML and JSON have them; what they do not name is the paper's.
+
+    Raises:
+        RecipeError: Naming `source`, for what cannot be a recipe.
+    """
+    recipe = decode(Recipe, _with_current_names(values), source)
     sizes = recipe.classification.sizes
     if sizes and sizes[-1] != recipe.network.size:
         raise RecipeError(
             f"{source}: [classification] 'sizes' ends with {sizes[-1]}, expected [network] 'size', "
             f"{recipe.network.size}"
         )
-    for table, name in product(("distillation", "adaptation"), ("window", "coarse_share")):
+    for table, name in product(("distillation", "adaptation"), ("window", "low_resolution_scale")):
         smallest, largest = getattr(getattr(recipe, table), name)
-        if smallest > largest or (name == "coarse_share" and largest > 1):
+        if smallest > largest or (name == "low_resolution_scale" and largest > 1):
             raise RecipeError(
                 f"{source}: [{table}] {name!r} is [{smallest:g}, {largest:g}], expected the smaller first"
-                f"{', none above 1' if name == 'coarse_share' else ''}"
+                f"{', none above 1' if name == 'low_resolution_scale' else ''}"
             )
     if 0 < recipe.network.area < recipe.network.step**2:
         raise RecipeError(

@@ -22,8 +22,8 @@ from reid_runtime.images.resize import LongestSide
 from training.__main__ import main
 from training.data.training_set import load_training
 from training.models.backbones import BACKBONES
+from training.models.bn_calibration import BatchNormError, calibrate_batch_norm
 from training.models.network import EmbeddingNetwork
-from training.postprocess.bn_calibration import StatisticsError, take_statistics
 from training.recipe import read_recipe
 from training.run.checkpoint import read_checkpoint, untrained, write_checkpoint
 from training.run.trainer import TrainingError
@@ -152,7 +152,7 @@ def test_a_stage_begins_with_the_trunk_that_it_is_given(people, tmp_path):
 def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path):
     common = prepared(tmp_path, "tiny")
     text = (tmp_path / "recipe.toml").read_text()
-    text = text.replace("updates = 3", "updates = 1\nlearning_rate = 1e-12\nstatistics = 100")
+    text = text.replace("updates = 3", "updates = 1\nlearning_rate = 1e-12\nbn_calibration = 100")
     (tmp_path / "recipe.toml").write_text(text)
     invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
     found = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
@@ -162,11 +162,11 @@ def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path
     pixels = torch.randn(2, 3, 32, 16)
     with torch.no_grad():
         before = given.eval().trunk(pixels)
-        assert take_statistics(given, images, LongestSide(32), torch.device("cpu"), "float32") == 2
+        assert calibrate_batch_norm(given, images, LongestSide(32), torch.device("cpu"), "float32") == 2
         torch.testing.assert_close(found(pixels), given.trunk(pixels), rtol=1e-4, atol=1e-4)
         assert not torch.allclose(found(pixels), before, rtol=1e-2, atol=1e-2)
-    (tmp_path / "recipe.toml").write_text(text.replace("statistics = 100", "statistics = 8"))
-    with pytest.raises(StatisticsError, match=r"'statistics' of \[ranking\]"):
+    (tmp_path / "recipe.toml").write_text(text.replace("bn_calibration = 100", "bn_calibration = 8"))
+    with pytest.raises(BatchNormError, match=r"'bn_calibration' in \[ranking\]"):
         # Of 8 pictures in two shapes, no 8 are of one.
         invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "few")
 
@@ -257,15 +257,15 @@ def test_a_checkpoint_is_brought_to_another_size_by_the_statistics_of_whom_it_kn
     weights = tmp_path / "imagenet.safetensors"
     invoke("rank", people, *common, "--weights", weights, "-o", tmp_path / "run")
     model, out = tmp_path / "run" / "model.safetensors", tmp_path / "larger.safetensors"
-    command = ["at-size", model, people, "--terms", TERMS, "--size", 48, "--device", "cpu", "-o", out]
+    command = ["recalibrate", model, people, "--terms", TERMS, "--size", 48, "--device", "cpu", "-o", out]
     assert invoke(*command).output.strip() == f"wrote {out}"
     before, after = read_checkpoint(model), read_checkpoint(out)
     assert (before.architecture.size, after.architecture.size) == (32, 48)
     assert after.trained_on == before.trained_on, "the same data once"
-    assert (after.progress.stage, after.trained_on[0].identities) == ("statistics", 4), "two of six were held out"
+    assert (after.progress.stage, after.trained_on[0].identities) == ("bn_calibration", 4), "two of six were held out"
     kept = hold_out(load_training(people), before.recipe.validation, before.recipe.seed)[0].images
     expected = before.network()
-    take_statistics(expected, kept, LongestSide(48), torch.device("cpu"), "float32")
+    calibrate_batch_norm(expected, kept, LongestSide(48), torch.device("cpu"), "float32")
     pixels = torch.randint(0, 256, (2, 48, 24, 3), dtype=torch.uint8)
     with torch.no_grad():
         torch.testing.assert_close(after.network()(pixels), expected(pixels), rtol=1e-4, atol=1e-5)

@@ -65,7 +65,7 @@ def test_the_defaults_are_the_papers_choices_and_its_recipe_adds_nothing():
         ({"ranking": {"learning_rate": float("inf")}}, "'learning_rate' is inf, expected a finite number"),
         ({"distillation": {"window": [0.5]}}, "'window' is [0.5], expected a list of 2"),
         ({"distillation": {"window": [1.2, 0.8]}}, "expected the smaller first"),
-        ({"distillation": {"coarse_share": [0.5, 1.5]}}, "none above 1"),
+        ({"distillation": {"low_resolution_scale": [0.5, 1.5]}}, "none above 1"),
         ({"validation": {"share": 0.9}}, "expected 0 to 0.5"),
         ({"precision": "float8"}, "expected 'float32' or 'bfloat16'"),
         ({"ranking": {"learning_rate": 10**400}}, "expected a finite number"),
@@ -86,3 +86,19 @@ def test_a_file_that_is_not_toml_is_named(content, tmp_path):
         path.write_bytes(content)
     with pytest.raises(RecipeError, match=r"broken\.toml"):
         read_recipe(path)
+
+
+def test_recipes_from_before_keys_were_renamed_are_read():
+    shared = {"stretch": 0.1, "move": 0.2, "light": 0.3, "chimera": 0.4, "coarse": 0.5, "coarse_share": [0.2, 0.3]}
+    recipe = recipe_from({"ranking": {"statistics": 768}, "distillation": shared}, "earlier.toml")
+    assert recipe.ranking.bn_calibration == 768
+    views = recipe.distillation
+    assert (views.aspect_jitter, views.shift, views.colour_jitter, views.vertical_cutmix) == (0.1, 0.2, 0.3, 0.4)
+    assert (views.low_resolution, views.low_resolution_scale) == (0.5, (0.2, 0.3))
+    with pytest.raises(RecipeError, match="unknown key 'light'"):
+        recipe_from({"distillation": {"light": 0.1, "colour_jitter": 0.2}}, "both.toml")
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER.parents[1] / "benchmarks" / "results").rglob("recipe.toml")), ids=str)
+def test_the_recipes_of_committed_runs_are_read(path):
+    read_recipe(path)

@@ -12,7 +12,7 @@ from reid_runtime.images.resize import LongestSide
 from training.data.training_set import TrainingCrops
 from training.models.backbones import BACKBONES
 from training.models.base import Backbone
-from training.models.frozen import fix
+from training.models.frozen import freeze_parts
 from training.recipe import (
     Adaptation,
     Architecture,
@@ -26,13 +26,12 @@ from training.recipe import (
 )
 from training.run import checkpoint as checkpoints
 from training.run import trainer as engine
-from training.run.entry import hold_out
 from training.run.trainer import LogConfig, Trainer
-from training.run.validation import score_people
+from training.run.validation import hold_out, score_people
 from training.stages.adaptation import adaptation_stage
-from training.stages.classification import classification_architecture, classification_stage
+from training.stages.base import StageInputs
 from training.stages.distillation import distillation_stage
-from training.stages.ranking import RankingStage
+from training.stages.registry import STAGES as STAGE_KINDS
 
 
 class _Trunk(nn.Sequential):
@@ -56,8 +55,8 @@ RECIPE = Recipe(
     ranking=Ranking(
         updates=10, triplets=6, learning_rate=0.02, halve_every=4, mining=Mining(pool=20, refresh_every=3, hardest=4)
     ),
-    adaptation=Adaptation(epochs=3, batch=8, views=2, learning_rate=5e-3, coarse_share=(0.3, 0.6)),
-    distillation=Distillation(epochs=3, batch=8, views=2, learning_rate=5e-3, coarse_share=(0.3, 0.6)),
+    adaptation=Adaptation(epochs=3, batch=8, views=2, learning_rate=5e-3, low_resolution_scale=(0.3, 0.6)),
+    distillation=Distillation(epochs=3, batch=8, views=2, learning_rate=5e-3, low_resolution_scale=(0.3, 0.6)),
     validation=Validation(share=0.34, every=4),
 )
 
@@ -76,26 +75,28 @@ def make_crops(people=6, each=6, light=0):
     return TrainingCrops(images, np.array(identities), np.array(cameras), "drawn")
 
 
-STAGES = ("classification", "ranking", "distillation", "adaptation")
+KINDS = {
+    "classification": (STAGE_KINDS["classify"], None),
+    "ranking": (STAGE_KINDS["rank"], None),
+    "distillation": (STAGE_KINDS["distil"], distillation_stage),
+    "adaptation": (STAGE_KINDS["adapt"], adaptation_stage),
+}
+"""By name: the kind, and what makes one of random vectors in a teacher's place."""
+STAGES = tuple(KINDS)
 
 
 def make_stage(name, recipe, crops):
     """The stage with random weights."""
     torch.manual_seed(recipe.seed)
-    device = torch.device("cpu")
-    classified = name == "classification"
-    network = checkpoints.build(classification_architecture(recipe) if classified else recipe.network)
-    fix(network.trunk, recipe.fixed)
-    if classified:
-        return classification_stage(network, crops, recipe, device)
-    if name == "ranking":
-        return RankingStage(network, crops, recipe, device)
-    make, views = distillation_stage, recipe.distillation.views
-    if name == "adaptation":
-        make, views = adaptation_stage, recipe.adaptation.views
-    count = views * len(crops.images)
+    kind, taught = KINDS[name]
+    network = checkpoints.build(kind.architecture(recipe))
+    freeze_parts(network.trunk, recipe.fixed)
+    inputs = StageInputs(network, crops, recipe, torch.device("cpu"), folder=None)
+    if taught is None:
+        return kind.make(inputs)
+    count = getattr(recipe, name).views * len(crops.images)
     targets = torch.randn(count, recipe.network.dimension, generator=torch.Generator().manual_seed(5))
-    return make(network, crops, recipe, device, nn.functional.normalize(targets, dim=1))
+    return taught(inputs, nn.functional.normalize(targets, dim=1))
 
 
 def make_run(folder, name, recipe=RECIPE, crops=None, minutes=0.0):

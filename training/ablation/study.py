@@ -28,12 +28,13 @@ from training.ablation.factors import Factor, Variant
 from training.config import differing
 from training.data.training_set import TrainingCrops
 from training.models.backbones import backbone
-from training.models.frozen import fix
+from training.models.frozen import freeze_parts
 from training.models.weights import PUBLISHED, initialise
 from training.recipe import Distillation, Ranking, Recipe, Validation, recipe_from
-from training.run import entry as stages
 from training.run.checkpoint import read_checkpoint
+from training.run.entry import Job, run_stage
 from training.run.trainer import FINAL, LAST, LogConfig
+from training.stages import classification, ranking
 
 PLAN, SCORES, FORMAT = "ablation.json", "scores.npz", "reid-runtime-ablation-1"
 Weights = Path | str
@@ -118,7 +119,7 @@ class Ablation:
         weights = self.weights[recipe.network.backbone] if start is None else None
         if not (folder / FINAL).exists():
             click.echo(f"seed {seed}, {label}: ranking", err=True)
-            stages.rank(self.crops, recipe, self._job(folder, weights, start))
+            run_stage(ranking.KIND, self.crops, recipe, self._job(folder, weights, start))
         network = read_checkpoint(folder / FINAL).network().to(torch.device(self.device))
         scores = self.evaluator.score(network, recipe.network.rule)
         with atomic_write(folder / SCORES) as beside, open(beside, "wb") as file:
@@ -135,12 +136,12 @@ class Ablation:
         if not (folder / FINAL).exists():
             click.echo(f"seed {seed}, {label}: classification", err=True)
             weights = self.weights[recipe.network.backbone]
-            stages.classify(self.crops, replace(recipe, seed=seed), self._job(folder, weights, None))
+            run_stage(classification.KIND, self.crops, replace(recipe, seed=seed), self._job(folder, weights, None))
         (folder / LAST).unlink(missing_ok=True)
         return folder / FINAL
 
-    def _job(self, folder: Path, weights: Weights | None, start: Path | None) -> stages.Job:
-        return stages.Job(folder, self.terms, weights, start, self.device, self.log)
+    def _job(self, folder: Path, weights: Weights | None, start: Path | None) -> Job:
+        return Job(folder, self.terms, weights, start, device=self.device, log=self.log)
 
     def _check_weights(self) -> None:
         """Raises AblationError for a backbone without weights, BackboneError for weights that are not its own, and
@@ -153,7 +154,7 @@ class Ablation:
                 )
             trunk = backbone(name).build()
             initialise(trunk, name, self.weights[name])
-            fix(trunk, self.recipe.fixed)
+            freeze_parts(trunk, self.recipe.fixed)
 
     def _take_folder(self) -> None:
         """Write down what the folder holds; raises AblationError where it holds another ablation."""

@@ -65,6 +65,10 @@ class TrainingCrops:
             digest.update(np.ascontiguousarray(image).data)
         return f"sha256:{digest.hexdigest()}"
 
+    def sample(self, count: int, seed: int) -> list[Pixels]:
+        """So many of the images, or all, in random order."""
+        return [self.images[row] for row in np.random.default_rng(seed).permutation(len(self.images))[:count]]
+
     def where(self, mask: npt.NDArray[np.bool_]) -> "TrainingCrops":
         """The rows at which the (N,) mask is true."""
         rows = np.flatnonzero(mask)

@@ -11,12 +11,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from reid_runtime.errors import ReidRuntimeError
 from training.models.network import EmbeddingNetwork
 
+MIN_BATCH = 8
+"""Images of one shape that batch normalisation takes its statistics of; of fewer it uses those that it has."""
+
 
 class FixedPartError(ReidRuntimeError):
     """A part of the trunk that is to stay as it is, and is not there."""
 
 
-def freeze_statistics(network: nn.Module) -> None:
+def freeze_batch_norm(network: nn.Module) -> None:
     """Let batch normalisation use the mean and variance that it has, in place; its weight and bias still learn.
 
     Images that go through one by one have no batch to take statistics of: one image's own mean and variance would
@@ -29,34 +32,34 @@ def freeze_statistics(network: nn.Module) -> None:
             module.eval()
 
 
-def fix(trunk: nn.Module, parts: Sequence[str]) -> None:
+def freeze_parts(trunk: nn.Module, parts: Sequence[str]) -> None:
     """Take these parts of the trunk out of training, in place: their parameters have no gradients any more.
 
     Raises FixedPartError for a part that the trunk has not.
     """
-    known = dict(trunk.named_modules())
+    modules = dict(trunk.named_modules())
     for part in parts:
-        if part not in known:
-            nearest = difflib.get_close_matches(part, known, n=1)
-            own = ", ".join(name for name, _ in trunk.named_children())
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {own}"
+        if part not in modules:
+            children = [name for name, _ in trunk.named_children()]
+            nearest = difflib.get_close_matches(part, modules, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(children)}"
             raise FixedPartError(f"'fixed' names {part!r}, which the trunk has not; {hint}")
-        known[part].requires_grad_(False)
+        modules[part].requires_grad_(False)
 
 
-def keep_fixed(trunk: nn.Module, parts: Sequence[str]) -> None:
+def keep_frozen(trunk: nn.Module, parts: Sequence[str]) -> None:
     """Let these parts compute as in use, in place, whatever mode the rest of the network is in."""
     for part in parts:
         trunk.get_submodule(part).eval()
 
 
-def trained(network: nn.Module) -> list[nn.Parameter]:
+def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
     """The parameters that `fix` has left in training."""
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 @torch.no_grad()
-def standardise(network: EmbeddingNetwork) -> int:
+def rescale_to_unit_variance(network: EmbeddingNetwork) -> int:
     """Scale, in place, each convolution so that the running variance after it is 1; how many were.
 
     The network computes what it did before. But while batch normalisation follows its batch it divides a channel's

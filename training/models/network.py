@@ -29,7 +29,7 @@ class EmbeddingNetwork(nn.Module):
         self.projection = nn.Linear(entry.channels, dimension)
         self.activation: nn.Module = nn.PReLU() if activation == "prelu" else nn.Identity()
         self.neck: nn.Module = nn.Identity()
-        """A stage's own, while it trains: see `batch_normalise`."""
+        """A stage's own, while it trains: see `add_neck`."""
         mean = torch.tensor(entry.mean) * 255.0
         scale = 1.0 / (torch.tensor(entry.deviation) * 255.0)
         self.register_buffer("mean", mean.reshape(1, 3, 1, 1), persistent=False)
@@ -55,8 +55,8 @@ class EmbeddingNetwork(nn.Module):
         return unit
 
 
-def batch_normalise(network: EmbeddingNetwork) -> None:
-    """Put batch normalisation behind the fully connected layer, in place; `folded` takes it out again.
+def add_neck(network: EmbeddingNetwork) -> None:
+    """Put batch normalisation behind the fully connected layer, in place; `fold_neck` takes it out again.
 
     Its bias stays 0, as in Luo et al., Bag of tricks and a strong baseline for deep person re-identification, 2019.
     """
@@ -65,7 +65,7 @@ def batch_normalise(network: EmbeddingNetwork) -> None:
     network.neck = neck
 
 
-def folded(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def fold_neck(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A network's tensors by name, as they are; those of a batch normalisation behind its fully connected layer
     become part of that layer, which then gives the same numbers alone."""
     plain = {name: tensor for name, tensor in tensors.items() if not name.startswith("neck.")}

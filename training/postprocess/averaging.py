@@ -23,7 +23,7 @@ class AveragingError(ReidRuntimeError):
 def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     """The mean of their weights, each counting alike, with the recipe and size of the last.
 
-    Batch normalisation's statistics are no longer those of the weights: `training.postprocess.bn_calibration` takes
+    Batch normalisation's statistics are no longer those of the weights: `training.models.bn_calibration` takes
     them anew. Raises AveragingError for fewer than two, other networks, and runs that do not hold out the same people.
     """
     if len(checkpoints) < 2:

@@ -1,6 +1,6 @@
-"""Whitening, learnt: vectors are scaled so that one person's pictures differ alike in all directions.
+"""Whitening, learnt: vectors are scaled so that one person's images differ alike in all directions.
 
-Training leaves some directions in which pictures of one person vary much (light, pose, the camera) and others in which
+Training leaves some directions in which images of one person vary much (light, pose, the camera) and others in which
 they hardly do; the cosine counts all of them alike. Dividing by the within-person deviation counts each by how well
 it can be trusted. After Mikolajczyk and Matas, Improving descriptors for fast tree matching by optimal linear
 projection, 2007, on whole images Radenović et al., Fine-tuning CNN image retrieval with no human annotation, 2018.
@@ -34,28 +34,28 @@ class WhiteningError(ReidRuntimeError):
 def within_person(vectors: Vectors, people: Integers) -> npt.NDArray[np.float64]:
     """(D, D): the covariance of (N, D) vectors around their own person's mean.
 
-    Raises WhiteningError where nobody has two pictures, or all pictures of each are the same.
+    Raises WhiteningError where nobody has two images, or all images of each are the same.
     """
     inverse, counts = np.unique(people, return_inverse=True, return_counts=True)[1:]
     sums = np.zeros((len(counts), vectors.shape[1]))
     np.add.at(sums, inverse, vectors.astype(np.float64))
     around = vectors - (sums / counts[:, None])[inverse]
-    # A person with one picture is their own mean, and adds nothing; each other's mean costs one degree of freedom.
+    # A person with one image is their own mean, and adds nothing; each other's mean costs one degree of freedom.
     freedom = len(vectors) - len(counts)
     if not np.isfinite(around).all():
         raise WhiteningError("expected finite vectors, found others: the checkpoint is of a run that diverged")
     covariance: npt.NDArray[np.float64] = around.T @ around / max(1, freedom)
     if freedom == 0 or not np.trace(covariance) > 0:
         raise WhiteningError(
-            f"expected people with two different pictures or more, found {len(counts)} people in {len(vectors)} "
-            "pictures, none of whom differs from themselves"
+            f"expected people with two different images or more, found {len(counts)} people in {len(vectors)} "
+            "images, none of whom differs from themselves"
         )
     return covariance
 
 
 def whitener(covariance: npt.NDArray[np.float64], shrinkage: float) -> npt.NDArray[np.float64]:
     """(D, D), symmetric: the inverse square root of the covariance, to each of whose eigenvalues `shrinkage` times
-    their mean is added: directions in which the training pictures hardly differ, others may."""
+    their mean is added: directions in which the training images hardly differ, others may."""
     values, directions = np.linalg.eigh(covariance)
     values = values.clip(0) + shrinkage * values.mean()
     matrix: npt.NDArray[np.float64] = (directions / np.sqrt(values)) @ directions.T
@@ -70,7 +70,7 @@ def whiten(
     terms: str,
     size: int | None,
     shrinkage: float,
-    place: torch.device,
+    device: torch.device,
 ) -> Checkpoint:
     """The checkpoint with a whitened fully connected layer, after what all of `crops` say, which it may know or not.
 
@@ -80,9 +80,9 @@ def whiten(
     if size is not None:
         architecture = replace(architecture, size=size, area=0)
     network = checkpoint.network()
-    if place.type == "cpu":
+    if device.type == "cpu":
         keep_freed_memory()
-    vectors = embed_images(network.to(place), crops.images, architecture.rule, place, "float32")
+    vectors = embed_images(network.to(device), crops.images, architecture.rule, device, "float32")
     matrix = torch.from_numpy(whitener(within_person(vectors, crops.people), shrinkage))
     tensors = {f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
     for name in ("network.projection.weight", "network.projection.bias"):

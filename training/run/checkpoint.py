@@ -17,7 +17,7 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write
 from reid_runtime.model_file.contract import TrainedOn
 from training.config import as_plain, decode
-from training.models.network import EmbeddingNetwork, folded
+from training.models.network import EmbeddingNetwork, fold_neck
 from training.recipe import Architecture, Recipe, recipe_from
 
 FORMAT = "reid-runtime-checkpoint-2"
@@ -60,7 +60,7 @@ class Checkpoint:
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The network's tensors, without what a stage has only while it trains."""
-        return folded(self.part("network"))
+        return fold_neck(self.part("network"))
 
     def network(self) -> EmbeddingNetwork:
         """The trained network, in evaluation mode."""

@@ -1,7 +1,6 @@
-"""The stages as calls: ImageNet, then `classify`, then `rank`; or `distil`. Each resumes its own run."""
+"""A stage as one call, from images to the file of the finished model; it resumes its own run."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -9,27 +8,21 @@ import torch
 
 from reid_runtime.embedder import Embedder
 from reid_runtime.model_file.contract import TrainedOn
-from training.data.training_set import AS_TARGETS, TrainingCrops
-from training.models.frozen import fix, standardise
+from training.data.training_set import TrainingCrops
+from training.models.frozen import freeze_parts
 from training.models.network import EmbeddingNetwork
 from training.models.weights import initialise
-from training.postprocess.bn_calibration import drawn, take_statistics
 from training.recipe import Architecture, Recipe
 from training.run.checkpoint import Checkpoint, build, read_checkpoint
 from training.run.cpu import keep_freed_memory, repair_bfloat16
 from training.run.trainer import LAST, LogConfig, Trainer, TrainingError
 from training.run.validation import hold_out, score_people
-from training.stages.adaptation import adaptation_stage, refit
-from training.stages.base import Stage
-from training.stages.classification import classification_architecture, classification_stage
-from training.stages.distillation import distillation_stage
-from training.stages.ranking import RankingStage
-from training.stages.teacher import teacher_vectors
+from training.stages.base import StageInputs, StageKind
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a stage's call needs besides images and recipe."""
+    """What a stage's run needs besides images and recipe."""
 
     out: Path
     """The run folder; a run in it is resumed."""
@@ -39,65 +32,64 @@ class Job:
     """ImageNet weights that a new run starts from: a file, or "imagenet" for the published ones."""
     start: Path | None = None
     """A checkpoint of an earlier stage that a new run starts from, instead."""
+    teacher: Embedder | None = None
+    """Of a stage that has one."""
     device: str = "cpu"
     log: LogConfig = field(default_factory=LogConfig)
 
 
-def classify(crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
-    """Identity classification; gives the model's file. Raises TrainingError, and the errors of what it is made of."""
-    kept, held_out = _split(crops, recipe, job)
-    network, place = _network(classification_architecture(recipe), recipe, job.device)
-    return _train(classification_stage(network, kept, recipe, place), kept, held_out, recipe, job)
+def run_stage(kind: StageKind, crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
+    """Start or resume the stage's run.
 
+    Args:
+        kind: One of `training.stages.registry.STAGES`.
+        crops: The training split; some people of it are held out, as the recipe says.
+        recipe: Every choice.
+        job: Where the run is kept, and what it starts from.
 
-def rank(crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
-    """Ranking, with hard triplets; gives the model's file. Errors as for `classify`, and MiningError."""
-    kept, held_out = _split(crops, recipe, job)
-    network, place = _network(recipe.network, recipe, job.device)
+    Returns:
+        The file of the finished model.
 
-    def ready(network: EmbeddingNetwork) -> None:
-        if recipe.ranking.statistics:
-            images = drawn(kept, recipe.ranking.statistics, recipe.seed)
-            take_statistics(network, images, recipe.network.rule, place, recipe.precision, recipe.fixed)
-        standardise(network)
-
-    return _train(RankingStage(network, kept, recipe, place), kept, held_out, recipe, job, ready)
-
-
-def distil(crops: TrainingCrops, recipe: Recipe, job: Job, teacher: Embedder) -> Path:
-    """Learning a teacher's vectors; gives the model's file. Errors as for `classify`, and TeacherError."""
-    kept, held_out = _split(crops, recipe, job)
-    network, place = _network(recipe.network, recipe, job.device)
-    vectors = teacher_vectors(teacher, kept, recipe, recipe.distillation, job.out)
-    stage = distillation_stage(network, kept, recipe, place, vectors)
-    terms = f"{job.terms}; {AS_TARGETS.format(teacher.contract.name)}"
-    return _train(stage, kept, held_out, recipe, replace(job, terms=terms))
-
-
-def adapt(crops: TrainingCrops, recipe: Recipe, job: Job, teacher: Embedder) -> Path:
-    """Another geometry of the input, learnt from the network's own vectors; errors as for `distil`."""
-    kept, held_out = _split(crops, recipe, job)
-    network, place = _network(recipe.network, recipe, job.device)
-    vectors = teacher_vectors(teacher, kept, recipe, recipe.adaptation, job.out, mirrored=True)
-    stage = adaptation_stage(network, kept, recipe, place, vectors)
-    terms = f"{job.terms}; {AS_TARGETS.format(teacher.contract.name)}"
-
-    def ready(network: EmbeddingNetwork) -> None:
-        if recipe.adaptation.ridge:
-            cosine = refit(network, kept, recipe, place, vectors)
-            click.echo(f"the fully connected layer is fitted: mean cosine {cosine:.4f} to the teacher", err=True)
-
-    return _train(stage, kept, held_out, recipe, replace(job, terms=terms), ready)
-
-
-def _split(crops: TrainingCrops, recipe: Recipe, job: Job) -> tuple[TrainingCrops, TrainingCrops | None]:
-    """Those to train on and those held out, once it is clear that there is something to start from."""
+    Raises:
+        TrainingError: For a run that cannot start, be resumed or go on; further the errors of weights, checkpoint,
+            teacher, mining and run folder.
+    """
     if job.weights is not None and job.start is not None:
         raise TrainingError("expected one of --weights and --start, found both")
     if job.weights is None and job.start is None and not (job.out / LAST).exists():
         raise TrainingError(
             "expected --weights or --start for a new run: a re-ID set is too small to learn from random weights"
         )
+    kept, held_out = _hold_out(crops, recipe)
+    device = usable_device(job.device)
+    network = _network(kind.architecture(recipe), recipe, device)
+    stage = kind.make(StageInputs(network, kept, recipe, device, job.out, job.teacher))
+
+    def score(network: EmbeddingNetwork) -> dict[str, float]:
+        assert held_out is not None
+        return score_people(network, held_out, stage.architecture.rule)
+
+    terms = "; ".join(filter(None, (job.terms, stage.terms)))
+    seen = TrainedOn(kept.name, terms, kept.identities, len(kept.images))
+    run = Trainer(job.out, stage, recipe, (seen,), kept.digest, job.log, None if held_out is None else score)
+    if run.resume():
+        click.echo(f"resumed at update {run.update} of {stage.updates}", err=True)
+    elif job.weights is not None:
+        initialise(stage.network.trunk, stage.architecture.backbone, job.weights)
+    elif job.start is not None:
+        earlier = read_checkpoint(job.start)
+        start_from(stage.network, stage.architecture, earlier)
+        own, theirs = stage.state(), earlier.part("stage")
+        if earlier.progress.stage == stage.name and _shapes(own) == _shapes(theirs):
+            stage.restore(theirs)
+        # What the start was trained on, and may be used for, holds for what comes of it.
+        run.trained_on += tuple(other for other in earlier.trained_on if other != seen)
+    if run.update == 0:
+        stage.prepare()
+    return run.train()
+
+
+def _hold_out(crops: TrainingCrops, recipe: Recipe) -> tuple[TrainingCrops, TrainingCrops | None]:
     kept, held_out = hold_out(crops, recipe.validation, recipe.seed)
     if held_out is None and recipe.validation.share:
         click.echo(
@@ -108,58 +100,24 @@ def _split(crops: TrainingCrops, recipe: Recipe, job: Job) -> tuple[TrainingCrop
     return kept, held_out
 
 
-def device_called(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
     """The device of that name; raises TrainingError for one that cannot be used here."""
     try:
-        place = torch.device(name)
-        torch.empty(0, device=place)
+        device = torch.device(name)
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(f"the device {name!r} cannot be used: {error}; pass --device cpu") from error
-    return place
+    return device
 
 
-def _network(architecture: Architecture, recipe: Recipe, device: str) -> tuple[EmbeddingNetwork, torch.device]:
-    place = device_called(device)
+def _network(architecture: Architecture, recipe: Recipe, device: torch.device) -> EmbeddingNetwork:
     torch.manual_seed(recipe.seed)
     network = build(architecture)
-    fix(network.trunk, recipe.fixed)
-    if place.type == "cpu":
+    freeze_parts(network.trunk, recipe.fixed)
+    if device.type == "cpu":
         keep_freed_memory()
         repair_bfloat16(network)
-    return network.to(place), place
-
-
-def _train(
-    stage: Stage,
-    crops: TrainingCrops,
-    held_out: TrainingCrops | None,
-    recipe: Recipe,
-    job: Job,
-    ready: Callable[[EmbeddingNetwork], object] = lambda network: None,
-) -> Path:
-    """Start or resume the stage's run; `ready` does what a new run wants done to the weights that it starts from."""
-
-    def score(network: EmbeddingNetwork) -> dict[str, float]:
-        assert held_out is not None
-        return score_people(network, held_out, stage.architecture.rule)
-
-    seen = TrainedOn(crops.name, job.terms, crops.identities, len(crops.images))
-    run = Trainer(job.out, stage, recipe, (seen,), crops.digest, job.log, None if held_out is None else score)
-    if run.resume():
-        click.echo(f"resumed at update {run.update} of {stage.updates}", err=True)
-    elif job.weights is not None:
-        initialise(stage.network.trunk, stage.architecture.backbone, job.weights)
-    elif job.start is not None:
-        earlier = read_checkpoint(job.start)
-        start_from(stage.network, stage.architecture, earlier)
-        own, found = stage.state(), earlier.part("stage")
-        if earlier.progress.stage == stage.name and _shapes(own) == _shapes(found):
-            stage.restore(found)
-        # What the start was trained on, and may be used for, holds for what comes of it.
-        run.trained_on += tuple(other for other in earlier.trained_on if other != seen)
-    if run.update == 0:
-        ready(stage.network)
-    return run.train()
+    return network.to(device)
 
 
 def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:

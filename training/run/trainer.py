@@ -18,14 +18,14 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.model_file.contract import TrainedOn
 from reid_runtime.scoring.errors import ScoringError
 from training.config import differing
-from training.models.network import EmbeddingNetwork, folded
+from training.models.network import EmbeddingNetwork, fold_neck
 from training.recipe import Recipe
 from training.run.checkpoint import Checkpoint, CheckpointError, Progress, read_checkpoint, write_checkpoint
-from training.run.folder import run_folder
 from training.run.interrupts import deferred_interrupts
 from training.run.plots import check_plots, write_plots
 from training.run.progress import ProgressLog
 from training.run.record import Metrics, write_preview, write_record
+from training.run_folder import run_folder
 from training.stages.base import Stage
 
 LAST, FINAL = "last.safetensors", "model.safetensors"
@@ -111,7 +111,7 @@ class Trainer:
         self._check_weights()
         stage = self.stage
         state = stage.network.state_dict()
-        tensors = {f"network.{key}": value.cpu() for key, value in (state if resumable else folded(state)).items()}
+        tensors = {f"network.{key}": value.cpu() for key, value in (state if resumable else fold_neck(state)).items()}
         if resumable:
             tensors |= {f"stage.{key}": value.cpu() for key, value in stage.state().items()}
             for index, parameter in enumerate(self._parameters()):

@@ -4,6 +4,7 @@ The teacher stretches each view as the network was made for; the student sees th
 resize rule gives. First the fully connected layer is fitted in closed form, then everything is fine-tuned.
 """
 
+import click
 import numpy as np
 import torch
 from torch.nn import functional
@@ -11,27 +12,28 @@ from torch.nn import functional
 from reid_runtime.images.resize import Pixels, ResizeRule
 from reid_runtime.scoring.labels import Integers
 from training.data.cutout import largest_extent
-from training.data.student_view import suffered, view_of
 from training.data.training_set import TrainingCrops
+from training.data.views import student_view, view_of
 from training.models.embedding import pool_images
 from training.models.network import EmbeddingNetwork
 from training.recipe import Recipe
+from training.stages.base import StageInputs, StageKind
 from training.stages.epochs import EpochStage
 from training.stages.losses import TeacherRelations
+from training.stages.teacher import taught
 
 NAME = "adaptation"
 _FITTED = 4000
 """Images that the closed form is fitted to at most: of more it would say the same."""
 
 
-def adaptation_stage(
-    network: EmbeddingNetwork, crops: TrainingCrops, recipe: Recipe, device: torch.device, vectors: torch.Tensor
-) -> EpochStage:
+def adaptation_stage(inputs: StageInputs, vectors: torch.Tensor, terms: str = "") -> EpochStage:
     """The stage over these images and the mirrored `teacher_vectors`; `network` has the recipe's architecture.
 
     An image goes to the shape that the rule gives for its view: a window that is wider or lower than the image is
     another aspect, and that is what is to be learnt.
     """
+    crops, recipe = inputs.crops, inputs.recipe
     choices = recipe.adaptation
     shapes = [
         [view_of(crops, row, view, choices, recipe.seed).shape[:2] for row in range(len(crops.images))]
@@ -41,14 +43,19 @@ def adaptation_stage(
     def show(row: int, epoch: int, rule: ResizeRule) -> Pixels:
         view = view_of(crops, row, epoch % choices.views, choices, recipe.seed)
         extent = largest_extent(epoch / choices.epochs, choices.cut_out, recipe.augmentation.cut_out_schedule)
-        return suffered(view, rule.shape(*view.shape[:2]), extent, choices, (recipe.seed, epoch, row))
+        return student_view(view, rule.shape(*view.shape[:2]), extent, choices, (recipe.seed, epoch, row))
 
     def target(rows: Integers, epoch: int) -> Integers:
         return rows + (epoch % choices.views) * len(crops.images)
 
+    def prepare() -> None:
+        if choices.ridge:
+            cosine = refit(inputs.network, crops, recipe, inputs.device, vectors)
+            click.echo(f"the fully connected layer is fitted: mean cosine {cosine:.4f} to the teacher", err=True)
+
     return EpochStage(
-        NAME, recipe.network, network, TeacherRelations(vectors, choices.relations), crops, recipe, choices,
-        (recipe.network.rule,), device, show, target, sources=lambda epoch: shapes[epoch % choices.views],
+        NAME, inputs, recipe.network, TeacherRelations(vectors, choices.relations), choices, (recipe.network.rule,),
+        show, target, sources=lambda epoch: shapes[epoch % choices.views], terms=terms, prepare=prepare,
     )  # fmt: skip
 
 
@@ -90,3 +97,20 @@ def _before_activation(network: EmbeddingNetwork, values: torch.Tensor) -> torch
     """What the network's last activation makes `values` of."""
     slope = getattr(network.activation, "weight", None)
     return values if slope is None else torch.where(values > 0, values, values / slope.detach().double().cpu())
+
+
+def _make(inputs: StageInputs) -> EpochStage:
+    return adaptation_stage(inputs, *taught(inputs, inputs.recipe.adaptation, mirrored=True))
+
+
+KIND = StageKind(
+    "adapt",
+    """Teach a network that was made for one size of image another one, or every aspect.
+
+    The teacher stretches each image as its contract says; its vectors of the image and of its mirror image are the
+    targets. The network sees the image as the recipe's rule has it: first its fully connected layer is fitted to them
+    in closed form, then all of it is trained. The identities of DATA serve to measure progress alone.
+    """,
+    _make,
+    teacher="The network as it was, or a better one, with a contract.",
+)

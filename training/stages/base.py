@@ -3,15 +3,19 @@
 What is random in a stage depends on the seed and on the update alone, so no generator's state has to be kept.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from reid_runtime.embedder import Embedder
 from reid_runtime.images.resize import Pixels
+from training.data.training_set import TrainingCrops
 from training.models.network import EmbeddingNetwork
-from training.recipe import Architecture
+from training.recipe import Architecture, Recipe
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,13 @@ class Stage(Protocol):
     def optimiser(self) -> torch.optim.Optimizer:
         """Over the network's parameters, and the stage's own."""
 
+    @property
+    def terms(self) -> str:
+        """What this stage adds to the terms of use of the data, which travel in the contract; mostly nothing."""
+
+    def prepare(self) -> None:
+        """What a new run does to the weights that it starts from, before its first update."""
+
     def learning_rate(self, update: int) -> float:
         """The optimiser's at an update."""
 
@@ -58,3 +69,30 @@ class Stage(Protocol):
 
     def preview(self) -> list[list[Pixels]]:
         """Examples of what the network sees: an image a row, from the start of training to its end."""
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a stage is made of."""
+
+    network: EmbeddingNetwork
+    """With the architecture of the stage, on `device`."""
+    crops: TrainingCrops
+    recipe: Recipe
+    device: torch.device
+    folder: Path
+    """The run's."""
+    teacher: Embedder | None = None
+
+
+@dataclass(frozen=True)
+class StageKind:
+    """One kind of stage: its command, and how it is made."""
+
+    command: str
+    help: str
+    """The command's."""
+    make: Callable[[StageInputs], Stage]
+    architecture: Callable[[Recipe], Architecture] = attrgetter("network")
+    teacher: str = ""
+    """What its teacher is, for the help; empty: it has none."""

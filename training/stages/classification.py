@@ -3,18 +3,18 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import nn
 
 from reid_runtime.images.resize import LongestSide, Pixels, ResizeRule
 from reid_runtime.scoring.labels import Integers
+from training.config import RecipeError
 from training.data.augmentation import augment
 from training.data.cutout import largest_extent
-from training.data.training_set import TrainingCrops
-from training.models.network import EmbeddingNetwork, batch_normalise
+from training.models.network import add_neck
 from training.recipe import Architecture, Recipe
+from training.registry import look_up
+from training.stages.base import StageInputs, StageKind
 from training.stages.epochs import EpochStage
-from training.stages.losses import IdentityClassifier, LinearClassifier
+from training.stages.losses import CLASSIFIERS
 
 NAME = "classification"
 
@@ -24,10 +24,9 @@ def classification_architecture(recipe: Recipe) -> Architecture:
     return replace(recipe.network, dimension=recipe.classification.dimension or recipe.network.dimension)
 
 
-def classification_stage(
-    network: EmbeddingNetwork, crops: TrainingCrops, recipe: Recipe, device: torch.device
-) -> EpochStage:
-    """The stage over these images; `network` has `classification_architecture` and is on `device`."""
+def classification_stage(inputs: StageInputs) -> EpochStage:
+    """The stage; the network has `classification_architecture`."""
+    crops, recipe = inputs.crops, inputs.recipe
     choices, augmentation = recipe.classification, recipe.augmentation
     architecture = classification_architecture(recipe)
 
@@ -40,15 +39,22 @@ def classification_stage(
     def target(rows: Integers, epoch: int) -> Integers:
         return crops.labels[rows]
 
-    dimension, smoothing = architecture.dimension, choices.label_smoothing
-    cosine = choices.classifier == "cosine"
-    objective: nn.Module
-    if cosine:
-        objective = IdentityClassifier(dimension, crops.identities, choices.scale, choices.margin, smoothing)
-    else:
-        batch_normalise(network)
-        objective = LinearClassifier(dimension, crops.identities, smoothing)
+    classifier = look_up(CLASSIFIERS, choices.classifier, "classifier", RecipeError)
+    if not classifier.unit_length:
+        add_neck(inputs.network)
+    objective = classifier.make(architecture.dimension, crops.identities, choices)
     rules = tuple(map(LongestSide, choices.sizes)) or (recipe.network.rule,)
     return EpochStage(
-        NAME, architecture, network, objective, crops, recipe, choices, rules, device, show, target, cosine
-    )  # fmt: skip
+        NAME, inputs, architecture, objective, choices, rules, show, target, unit_length=classifier.unit_length
+    )
+
+
+KIND = StageKind(
+    "classify",
+    """Identity classification on DATA's training split: which of its people is this?
+
+    DATA is a data set that `reid-runtime datasets` lists, or a plain folder identity/camera/image of your own.
+    """,
+    classification_stage,
+    classification_architecture,
+)

@@ -13,15 +13,10 @@ from torch import nn
 from reid_runtime.images.resize import Pixels, ResizeRule
 from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.scoring.labels import Integers
-from training.data.training_set import TrainingCrops
 from training.models.embedding import autocast
-from training.models.frozen import freeze_statistics, keep_fixed, trained
-from training.models.network import EmbeddingNetwork
-from training.recipe import Architecture, Recipe
-from training.stages.base import Measures
-
-FEWEST = 8
-"""Images of one shape that batch normalisation takes its statistics of; of fewer it uses those that it has."""
+from training.models.frozen import MIN_BATCH, freeze_batch_norm, keep_frozen, trainable_parameters
+from training.recipe import Architecture
+from training.stages.base import Measures, StageInputs
 
 Show = Callable[[int, int, ResizeRule], Pixels]
 """(row, epoch, rule) to the image as the network gets it, at the rule's shape for what is shown of the row."""
@@ -90,7 +85,7 @@ def epoch_order(shapes: Sequence[tuple[int, int]], batch: int, seed: int, epoch:
 
 def make_adamw(schedule: Schedule, network: nn.Module, objective: nn.Module) -> torch.optim.AdamW:
     """AdamW; vectors (biases, batch-norm) do not decay."""
-    parameters = [*trained(network), *objective.parameters()]
+    parameters = [*trainable_parameters(network), *objective.parameters()]
     return torch.optim.AdamW(
         [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": schedule.weight_decay},
@@ -107,30 +102,30 @@ class EpochStage:
     def __init__(
         self,
         name: str,
+        inputs: StageInputs,
         architecture: Architecture,
-        network: EmbeddingNetwork,
         objective: nn.Module,
-        crops: TrainingCrops,
-        recipe: Recipe,
         schedule: Schedule,
         rules: tuple[ResizeRule, ...],
-        device: torch.device,
         show: Show,
         target: Target,
         unit_length: bool = True,
         sources: Sources | None = None,
+        terms: str = "",
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         """`unit_length`: whether the objective takes vectors of that length, or those that they are made from.
 
-        Without `sources` the whole image is shown of each row.
+        Without `sources` all of each row's image is shown.
         """
-        self.name, self.architecture, self.network, self.device = name, architecture, network, device
-        self.objective = objective.to(device)
-        self.crops, self.recipe, self.schedule, self.rules = crops, recipe, schedule, rules
+        self.name, self.architecture, self.network, self.device = name, architecture, inputs.network, inputs.device
+        self.objective = objective.to(inputs.device)
+        self.crops, self.recipe, self.schedule, self.rules = inputs.crops, inputs.recipe, schedule, rules
         self.show, self.target, self.unit_length = show, target, unit_length
-        whole = [(image.shape[0], image.shape[1]) for image in crops.images]
-        self.sources = sources or (lambda epoch: whole)
-        self.optimiser = make_adamw(schedule, network, self.objective)
+        self.terms, self.prepare = terms, prepare
+        shapes = [(image.shape[0], image.shape[1]) for image in inputs.crops.images]
+        self.sources = sources or (lambda epoch: shapes)
+        self.optimiser = make_adamw(schedule, inputs.network, self.objective)
         # How many updates an epoch has depends on its size, through the shapes, and on the shuffle, which mixes them.
         self._starts = np.cumsum([0, *(len(self._order(epoch)) for epoch in range(schedule.epochs))])
         self.updates = int(self._starts[-1])
@@ -185,9 +180,9 @@ class EpochStage:
         for images, labels in groups:
             share = len(labels) / count
             self.network.train()
-            keep_fixed(self.network.trunk, self.recipe.fixed)
-            if len(labels) < FEWEST:
-                freeze_statistics(self.network)
+            keep_frozen(self.network.trunk, self.recipe.fixed)
+            if len(labels) < MIN_BATCH:
+                freeze_batch_norm(self.network)
             embed = self.network if self.unit_length else self.network.project
             with autocast(self.device, self.recipe.precision):
                 vectors = embed(images.to(self.device))

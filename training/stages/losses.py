@@ -1,12 +1,20 @@
-"""What the stages want of vectors, (N, D) and, but for `LinearClassifier`, of unit length. With each loss comes its
-agreement, 1 where everything is as it should be, for people to watch."""
+"""The losses, and their registries: a new one is a class and an entry here, and its name in the recipe.
+
+They take vectors, (N, D) and, but for `LinearClassifier`, of unit length. With each loss comes its agreement, 1 where
+everything is as it should be, for people to watch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from training.recipe import Classification, Ranking
 
-class RankingLoss(nn.Module):
+
+class TripletLoss(nn.Module):
     """The paper's: 1/2 max(0, m + |q - d+|^2 - |q - d-|^2), with the margin m.
 
     On unit vectors it equals max(0, m/2 + q.d- - q.d+). Source: Almazán et al., Re-ID done right, 2018.
@@ -101,3 +109,27 @@ class TeacherRelations(nn.Module):
         cosine = (embeddings * targets).sum(dim=1).mean()
         relations = (embeddings @ embeddings.T - targets @ targets.T).abs().mean()
         return 1 - cosine + self.weight * relations, cosine.detach()
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """One choice of [classification] 'classifier'."""
+
+    make: Callable[[int, int, Classification], nn.Module]
+    """(dimension, identities, the recipe's table) to a module of (vectors (N, D), labels (N,)) to (loss, accuracy)."""
+    unit_length: bool
+    """Whether it takes vectors of unit length; else those that they are made from, behind batch normalisation."""
+
+
+def _cosine(dimension: int, identities: int, choices: Classification) -> nn.Module:
+    return IdentityClassifier(dimension, identities, choices.scale, choices.margin, choices.label_smoothing)
+
+
+def _bnneck(dimension: int, identities: int, choices: Classification) -> nn.Module:
+    return LinearClassifier(dimension, identities, choices.label_smoothing)
+
+
+CLASSIFIERS = {"bnneck": Classifier(_bnneck, unit_length=False), "cosine": Classifier(_cosine, unit_length=True)}
+
+RANKING_LOSSES: dict[str, Callable[[Ranking], nn.Module]] = {"triplet": lambda choices: TripletLoss(choices.margin)}
+"""By [ranking] 'loss': modules of (query, positive, negative), each (N, D), to ((N,) losses, (N,) agreement)."""

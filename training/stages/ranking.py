@@ -15,15 +15,20 @@ from reid_runtime.batching import same_shape_batches
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.scoring.labels import Integers
+from training.config import RecipeError
 from training.data.augmentation import augment
 from training.data.cutout import largest_extent
-from training.data.training_set import TrainingCrops
+from training.models.bn_calibration import calibrate_batch_norm
 from training.models.embedding import autocast, embed_images
-from training.models.frozen import freeze_statistics, keep_fixed, trained
-from training.models.network import EmbeddingNetwork
-from training.recipe import Recipe
-from training.stages.base import Measures
-from training.stages.losses import RankingLoss
+from training.models.frozen import (
+    freeze_batch_norm,
+    keep_frozen,
+    rescale_to_unit_variance,
+    trainable_parameters,
+)
+from training.registry import look_up
+from training.stages.base import Measures, StageInputs, StageKind
+from training.stages.losses import RANKING_LOSSES
 from training.stages.mining import Pool, draw_rows, draw_triplets
 
 NAME = "ranking"
@@ -32,23 +37,32 @@ _POOL, _TRIPLETS, _IMAGES = 11, 12, 13
 
 
 class RankingStage:
-    """Ranking over these images; `network` has the recipe's architecture and is on `device`."""
+    """Ranking; the network has the recipe's architecture."""
 
     name = NAME
+    terms = ""
 
-    def __init__(self, network: EmbeddingNetwork, crops: TrainingCrops, recipe: Recipe, device: torch.device) -> None:
-        self.architecture, self.network, self.device = recipe.network, network, device
-        self.crops, self.recipe, self.choices = crops, recipe, recipe.ranking
+    def __init__(self, inputs: StageInputs) -> None:
+        recipe = inputs.recipe
+        self.architecture, self.network, self.device = recipe.network, inputs.network, inputs.device
+        self.crops, self.recipe, self.choices = inputs.crops, recipe, recipe.ranking
         self.rule = recipe.network.rule
-        self.loss = RankingLoss(recipe.ranking.margin)
-        self.updates = recipe.ranking.updates
+        self.loss = look_up(RANKING_LOSSES, self.choices.loss, "ranking loss", RecipeError)(self.choices)
+        self.updates = self.choices.updates
         self.optimiser = torch.optim.SGD(
-            trained(network),
+            trainable_parameters(self.network),
             lr=self.choices.learning_rate,
             momentum=self.choices.momentum,
             weight_decay=self.choices.weight_decay,
         )
         self.pool: Pool | None = None
+
+    def prepare(self) -> None:
+        """Batch normalisation that can be frozen: calibrated, where the recipe says so, and of unit variance."""
+        if self.choices.bn_calibration:
+            images = self.crops.sample(self.choices.bn_calibration, self.recipe.seed)
+            calibrate_batch_norm(self.network, images, self.rule, self.device, self.recipe.precision, self.recipe.fixed)
+        rescale_to_unit_variance(self.network)
 
     def learning_rate(self, update: int) -> float:
         """Halved every so many updates."""
@@ -85,9 +99,9 @@ class RankingStage:
         Only so many triplets as go together have their activations in memory.
         """
         self.network.train()
-        keep_fixed(self.network.trunk, self.recipe.fixed)
-        freeze_statistics(self.network)
-        for parameter in trained(self.network):
+        keep_frozen(self.network.trunk, self.recipe.fixed)
+        freeze_batch_norm(self.network)
+        for parameter in trainable_parameters(self.network):
             if parameter.grad is None:
                 # Where no triplet has a loss the gradient is nothing, which SGD must not take for no update at all.
                 parameter.grad = torch.zeros_like(parameter)
@@ -151,3 +165,13 @@ class RankingStage:
         triplets = np.stack([rows] * 3, axis=1)
         updates = np.linspace(0, self.updates - 1, 8).astype(int).tolist()
         return [[self.show(triplets, update, number, 0) for update in updates] for number in range(len(rows))]
+
+
+KIND = StageKind(
+    "rank",
+    """Ranking on DATA's training split: nearer to the same person than to any other, by a margin.
+
+    Batch normalisation keeps the statistics of the stage before: images of all sizes go through one by one.
+    """,
+    RankingStage,
+)

@@ -16,16 +16,35 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write
 from training.config import as_plain
-from training.data.student_view import view_of
-from training.data.training_set import TrainingCrops
+from training.data.training_set import AS_TARGETS, TrainingCrops
+from training.data.views import view_of
 from training.recipe import Recipe, Views
-from training.run.folder import run_folder
+from training.run_folder import run_folder
+from training.stages.base import StageInputs
 
-_OF_THE_VIEWS = ("views", "flip", "window", "stretch", "move", "light", "chimera")
+_DIGESTED = {
+    "views": "views",
+    "flip": "flip",
+    "window": "window",
+    "stretch": "aspect_jitter",
+    "move": "shift",
+    "light": "colour_jitter",
+    "chimera": "vertical_cutmix",
+}
+"""The choices that a view depends on, under the names that the digest of earlier files has them by."""
 
 
 class TeacherError(ReidRuntimeError):
     """A teacher that does not fit, or vectors of another one."""
+
+
+def taught(inputs: StageInputs, choices: Views, mirrored: bool = False) -> tuple[torch.Tensor, str]:
+    """(`teacher_vectors`, what the teacher adds to the data's terms of use); errors as there."""
+    teacher = inputs.teacher
+    if teacher is None:
+        raise TeacherError("expected a teacher, found none: pass --teacher MODEL")
+    vectors = teacher_vectors(teacher, inputs.crops, inputs.recipe, choices, inputs.folder, mirrored)
+    return vectors, AS_TARGETS.format(teacher.contract.name)
 
 
 def teacher_vectors(
@@ -56,7 +75,8 @@ def teacher_vectors(
 
 def _digest(teacher: Embedder, crops: TrainingCrops, recipe: Recipe, choices: Views, mirrored: bool) -> str:
     """Of everything that a view's vectors depend on."""
-    seen = {name: value for name, value in as_plain(choices).items() if name in _OF_THE_VIEWS}
+    plain = as_plain(choices)
+    seen = {name: plain[key] for name, key in _DIGESTED.items()}
     parts = [teacher.contract.contract_id, teacher.artefact_id, crops.digest, recipe.seed, seen]
     if mirrored:
         parts.append("mirrored")

@@ -26,8 +26,8 @@ from training.ablation.study import AblationError
 from training.models.backbones import BACKBONES
 from training.models.base import BackboneError
 from training.models.frozen import FixedPartError
-from training.run import entry as stages
 from training.run.checkpoint import read_checkpoint
+from training.run.entry import run_stage
 from training.run.trainer import TrainingError
 from training.stages.ranking import RankingStage
 
@@ -158,12 +158,12 @@ def test_every_setting_is_run_with_every_seed_and_classification_is_shared_where
 def test_what_each_ranking_starts_from(people, prepared, tmp_path, quiet, monkeypatch):
     seen = {}
 
-    def noted(crops, recipe, job):
-        seen[job.out.name] = (job.weights, job.start)
-        return rank(crops, recipe, job)
+    def noted(kind, crops, recipe, job):
+        if kind.command == "rank":
+            seen[job.out.name] = (job.weights, job.start)
+        return run_stage(kind, crops, recipe, job)
 
-    rank = stages.rank
-    monkeypatch.setattr(stages, "rank", noted)
+    monkeypatch.setattr("training.ablation.study.run_stage", noted)
     ablate(prepared, people, tmp_path, budget=(*BUDGET[:4], "--seeds", 1, *BUDGET[6:]))
     classified = tmp_path / "seed-5" / "classified"
     assert seen == {

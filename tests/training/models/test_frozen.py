@@ -4,7 +4,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
-from training.models.frozen import FixedPartError, fix, freeze_statistics, keep_fixed, standardise, trained
+from training.models.frozen import (
+    FixedPartError,
+    freeze_batch_norm,
+    freeze_parts,
+    keep_frozen,
+    rescale_to_unit_variance,
+    trainable_parameters,
+)
 from training.models.network import EmbeddingNetwork
 
 
@@ -29,14 +36,14 @@ IMAGES = torch.randint(0, 256, (2, 70, 33, 3), dtype=torch.uint8, generator=torc
 def test_frozen_statistics_stay_as_they_are(network):
     before = [norm.running_mean.clone() for norm in norms(network)]
     network.train()
-    freeze_statistics(network)
+    freeze_batch_norm(network)
     network(IMAGES)
     assert all(torch.equal(was, norm.running_mean) for was, norm in zip(before, norms(network), strict=True))
 
 
 def test_standardising_reaches_every_convolution_and_changes_no_vector(network):
     before = network(IMAGES)
-    assert standardise(network) == len(norms(network))
+    assert rescale_to_unit_variance(network) == len(norms(network))
     assert not network.training
     assert torch.allclose(network(IMAGES), before, atol=2e-6)
     for norm in norms(network):
@@ -57,19 +64,21 @@ def test_channels_of_next_to_no_variance_no_longer_get_a_step_of_their_own(netwo
         return (steps[:16].max() / steps[16:].max()).item()
 
     before = share()
-    standardise(network)
+    rescale_to_unit_variance(network)
     assert before > 100 * share() > 0
 
 
 def test_fixed_parts_have_no_gradients_and_keep_their_statistics(network):
     names = ["features.0", "features.1.conv.0"]
-    fix(network.trunk, names)
+    freeze_parts(network.trunk, names)
     parts = (network.trunk.features[0], network.trunk.features[1].conv[0])
     out = {id(parameter) for part in parts for parameter in part.parameters()}
-    assert {id(parameter) for parameter in network.parameters()} - {id(one) for one in trained(network)} == out
+    assert {id(parameter) for parameter in network.parameters()} - {
+        id(one) for one in trainable_parameters(network)
+    } == out
     before = [norm.running_mean.clone() for norm in norms(network)]
     network.train()
-    keep_fixed(network.trunk, names)
+    keep_frozen(network.trunk, names)
     network(IMAGES)
     same = [torch.equal(was, norm.running_mean) for was, norm in zip(before, norms(network), strict=True)]
     assert same == [True, True] + [False] * (len(same) - 2)
@@ -77,6 +86,6 @@ def test_fixed_parts_have_no_gradients_and_keep_their_statistics(network):
 
 def test_a_part_that_the_trunk_has_not_is_refused_with_the_nearest_name(network):
     with pytest.raises(FixedPartError, match=r"'features\.99', which the trunk has not; did you mean 'features\.9'"):
-        fix(network.trunk, ["features.99"])
+        freeze_parts(network.trunk, ["features.99"])
     with pytest.raises(FixedPartError, match=r"'stem', .*known: features"):
-        fix(network.trunk, ["stem"])
+        freeze_parts(network.trunk, ["stem"])

@@ -3,7 +3,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
-from training.models.network import EmbeddingNetwork, batch_normalise, folded, graph_recipe
+from training.models.network import EmbeddingNetwork, add_neck, fold_neck, graph_recipe
 from training.models.pooling import POOLINGS, GeneralisedMean, PoolingError, global_pooling
 
 
@@ -102,7 +102,7 @@ def test_batch_normalisation_behind_the_last_layer_can_be_taken_into_it():
     torch.manual_seed(0)
     network = EmbeddingNetwork("resnet18", 12)
     bare = network.eval()(features(2, 64, 32, 3).byte())
-    batch_normalise(network)
+    add_neck(network)
     with torch.no_grad():
         network.neck.weight.uniform_(0.2, 3)
         network.neck.running_mean.normal_()
@@ -110,13 +110,13 @@ def test_batch_normalisation_behind_the_last_layer_can_be_taken_into_it():
         normalised = network.eval()(features(2, 64, 32, 3).byte())
         assert (normalised - bare).abs().max() > 0.1
         plain = EmbeddingNetwork("resnet18", 12).eval()
-        plain.load_state_dict(folded(network.state_dict()))
+        plain.load_state_dict(fold_neck(network.state_dict()))
         torch.testing.assert_close(plain(features(2, 64, 32, 3).byte()), normalised, rtol=0, atol=1e-6)
     assert not network.neck.bias.requires_grad
 
 
 def test_a_network_without_it_is_left_as_it_is():
     tensors = EmbeddingNetwork("resnet18", 12).state_dict()
-    left = folded(tensors)
+    left = fold_neck(tensors)
     assert left.keys() == tensors.keys()
     assert all(left[name] is tensors[name] for name in tensors)

@@ -10,8 +10,8 @@ from torch.nn import functional
 from training.models.network import EmbeddingNetwork, graph_recipe
 from training.models.openvino_ir import OpenVINOWeightsError, read_operations, read_retail
 from training.models.osnet import WIDTHS, ContextGate, ImageNorm, OSNet, SqueezeGate, context_groups
-from training.models.retail import converted
 from training.models.spatial_pooling import KERNEL, SpatialWeights, hats
+from training.postprocess.convert import converted
 from training.run.checkpoint import read_checkpoint, write_checkpoint
 
 RETAIL = {"0277": "osnet-1.0", "0286": "osnet-0.75", "0287": "osnet-0.5", "0288": "osnet-0.25"}

@@ -30,7 +30,7 @@ def test_the_covariance_is_around_each_persons_own_mean():
     assert found == pytest.approx(by_hand, abs=1e-5)
 
 
-def test_people_with_one_picture_teach_nothing_of_themselves():
+def test_people_with_one_image_teach_nothing_of_themselves():
     more, people = np.concatenate([VECTORS, VECTORS[:7] * 9]), np.concatenate([PEOPLE, 100 + np.arange(7)])
     assert within_person(more, people) == pytest.approx(within_person(VECTORS, PEOPLE), abs=1e-5)
 
@@ -45,8 +45,8 @@ def test_whitened_vectors_differ_alike_in_all_directions():
 @pytest.mark.parametrize(
     ("vectors", "people"), [(VECTORS[:9], np.arange(9)), (VECTORS[[0, 0, 5, 5]], PEOPLE[[0, 0, 5, 5]])]
 )
-def test_pictures_that_do_not_differ_are_refused(vectors, people):
-    with pytest.raises(WhiteningError, match="two different pictures or more"):
+def test_images_that_do_not_differ_are_refused(vectors, people):
+    with pytest.raises(WhiteningError, match="two different images or more"):
         within_person(vectors, people)
 
 

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from reid_runtime.errors import ReidRuntimeError, StorageError
 from training.recipe import read_recipe
 from training.run import checkpoint
-from training.run.folder import RunFolderError
 from training.run.record import Metrics, read_metrics
 from training.run.trainer import TrainingError
+from training.run_folder import RunFolderError
 
 from ..tiny import RECIPE, STAGES, make_crops, make_run
 

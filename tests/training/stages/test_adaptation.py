@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from reid_runtime.images.resize import Area
-from training.data.student_view import view_of
+from training.data.views import view_of
 from training.models.embedding import pool_images
 from training.stages.adaptation import refit
 from training.stages.losses import TeacherRelations
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 WIDE = replace(
     RECIPE,
     network=replace(RECIPE.network, area=600, step=4),
-    adaptation=replace(RECIPE.adaptation, stretch=0.5, window=(0.5, 1.2)),
+    adaptation=replace(RECIPE.adaptation, aspect_jitter=0.5, window=(0.5, 1.2)),
 )
 
 

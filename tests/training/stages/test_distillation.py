@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 pytest.importorskip("onnxruntime", reason="needs the extra cpu")
 
 from reid_runtime import Embedder
-from training.data.student_view import suffered, view_of
+from training.data.views import student_view, view_of
 from training.recipe import Distillation
 from training.run.record import read_metrics
+from training.stages.base import StageInputs
 from training.stages.distillation import distillation_stage
 from training.stages.teacher import TeacherError, teacher_vectors
 
@@ -20,7 +21,9 @@ from ..tiny import RECIPE, make_crops, make_run, make_stage
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
-PLAIN = Distillation(flip=False, window=(1, 1), stretch=0, move=0, light=0, chimera=0, coarse=0, cut_out=0)
+PLAIN = Distillation(
+    flip=False, window=(1, 1), aspect_jitter=0, shift=0, colour_jitter=0, vertical_cutmix=0, low_resolution=0, cut_out=0
+)
 
 
 def files(folder):
@@ -37,11 +40,11 @@ def test_teacher_and_student_see_the_same_view(tiny, tmp_path):
     targets = vectors[stage.target(rows, 3)]
     views = [view_of(crops, row, 1, RECIPE.distillation, RECIPE.seed) for row in rows]
     np.testing.assert_allclose(targets, tiny.embed(views, channel_order="rgb"), atol=1e-6)
-    untouched = replace(RECIPE, distillation=replace(RECIPE.distillation, coarse=0.0, cut_out=0.0))
+    untouched = replace(RECIPE, distillation=replace(RECIPE.distillation, low_resolution=0.0, cut_out=0.0))
     plain = make_stage("distillation", untouched, crops)
     rule = plain.rule(3)
     shape = rule.shape(*crops.images[5].shape[:2])
-    assert np.array_equal(plain.show(5, 3, rule), suffered(views[0], shape, 0, untouched.distillation, (0,)))
+    assert np.array_equal(plain.show(5, 3, rule), student_view(views[0], shape, 0, untouched.distillation, (0,)))
     seen = [stage.show(row, 3, rule) for row in range(36)]
     assert any(not np.array_equal(image, plain.show(row, 3, rule)) for row, image in enumerate(seen))
 
@@ -53,7 +56,7 @@ def test_a_view_depends_on_seed_view_and_row_alone():
     assert len(set(images.values())) == len(images)
 
 
-@pytest.mark.parametrize("choice", ["flip", "window", "stretch", "move", "light", "chimera"])
+@pytest.mark.parametrize("choice", ["flip", "window", "aspect_jitter", "shift", "colour_jitter", "vertical_cutmix"])
 def test_every_choice_of_a_view_is_one(choice):
     crops = make_crops()
     changed = replace(PLAIN, **{choice: (0.5, 0.6) if choice == "window" else True if choice == "flip" else 0.5})
@@ -61,16 +64,16 @@ def test_every_choice_of_a_view_is_one(choice):
         assert np.array_equal(view_of(crops, row, 1, PLAIN, 1), crops.images[row])
     views = [view_of(crops, row, 1, changed, 1) for row in range(36)]
     assert any(not np.array_equal(view, image) for view, image in zip(views, crops.images, strict=True))
-    if choice in ("flip", "light", "chimera"):
+    if choice in ("flip", "colour_jitter", "vertical_cutmix"):
         assert [view.shape for view in views] == [image.shape for image in crops.images]
-    if choice in ("light", "chimera"):
+    if choice in ("colour_jitter", "vertical_cutmix"):
         assert np.array_equal(view_of(crops, 0, 0, changed, 1), crops.images[0]), "the first view is the mildest"
 
 
-def test_a_chimera_has_the_upper_part_of_one_image_and_the_lower_of_another_of_its_shape():
+def test_vertical_cutmix_has_the_upper_part_of_one_image_and_the_lower_of_another_of_its_shape():
     crops = make_crops()
     crops = replace(crops, images=[np.full_like(image, 3 * row) for row, image in enumerate(crops.images)])
-    changed = replace(PLAIN, chimera=1.0)
+    changed = replace(PLAIN, vertical_cutmix=1.0)
     others = set()
     for seed in range(30):
         view = view_of(crops, 7, 2, changed, seed)
@@ -82,13 +85,13 @@ def test_a_chimera_has_the_upper_part_of_one_image_and_the_lower_of_another_of_i
     assert len(others) > 4
 
 
-def test_only_the_student_suffers():
+def test_only_the_student_sees_low_resolution_and_noise():
     view = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
-    coarse = suffered(view, (64, 32), 0.0, replace(PLAIN, coarse=1.0, coarse_share=(0.1, 0.2)), (1,))
-    assert np.array_equal(suffered(view, (64, 32), 0.0, PLAIN, (1,)), view)
-    assert coarse.shape == view.shape
-    assert coarse.std() < 0.3 * view.std()
-    noisy = suffered(np.zeros_like(view), (64, 32), 0.8, PLAIN, (2,))
+    small = student_view(view, (64, 32), 0.0, replace(PLAIN, low_resolution=1.0, low_resolution_scale=(0.1, 0.2)), (1,))
+    assert np.array_equal(student_view(view, (64, 32), 0.0, PLAIN, (1,)), view)
+    assert small.shape == view.shape
+    assert small.std() < 0.3 * view.std()
+    noisy = student_view(np.zeros_like(view), (64, 32), 0.8, PLAIN, (2,))
     assert 0 < np.count_nonzero(noisy.any(axis=2)) <= 0.64 * 64 * 32
 
 
@@ -110,7 +113,7 @@ def test_the_teacher_is_asked_once_and_its_files_are_refused_for_anything_else(t
         with pytest.raises(TeacherError, match="another teacher, recipe or data"):
             teacher_vectors(model, crops, recipe, recipe.distillation, tmp_path)
 
-    refused(light=0.1)
+    refused(colour_jitter=0.1)
     changed = make_crops()
     changed.images[0] = changed.images[0] // 2
     refused(crops=changed)
@@ -134,12 +137,12 @@ def test_a_teacher_with_vectors_of_another_length_is_told_with_the_remedy(tiny, 
 
 def test_a_student_learns_its_teachers_vectors(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("training.run.trainer.write_plots", lambda folder: None)
-    recipe = replace(RECIPE, distillation=replace(RECIPE.distillation, epochs=20, learning_rate=0.02, coarse=0))
+    recipe = replace(RECIPE, distillation=replace(RECIPE.distillation, epochs=20, learning_rate=0.02, low_resolution=0))
     crops = make_crops()
     run = make_run(tmp_path, "distillation", recipe, crops, minutes=1e9)
     kept = run.stage.crops
     vectors = teacher_vectors(tiny, kept, recipe, recipe.distillation, tmp_path)
-    run.stage = distillation_stage(run.stage.network, kept, recipe, torch.device("cpu"), vectors)
+    run.stage = distillation_stage(StageInputs(run.stage.network, kept, recipe, torch.device("cpu"), tmp_path), vectors)
     run.train()
     told = [record for record in read_metrics(tmp_path) if "loss" in record]
     assert told[-1]["agreement"] > 0.9 > told[0]["agreement"] + 0.3

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from reid_runtime.images.resize import LongestSide
-from training.stages.epochs import FEWEST, epoch_order, learning_rate_at, size_at
+from training.stages.epochs import MIN_BATCH, epoch_order, learning_rate_at, size_at
 
 from ..tiny import RECIPE, make_crops, make_stage
 
@@ -60,7 +60,7 @@ def test_a_mixed_update_has_the_mean_gradient_of_its_images():
 def test_only_groups_that_are_large_enough_give_statistics():
     stage = make_stage("distillation", RECIPE, make_crops())
     norm = stage.network.trunk[1]
-    for count, learns in ((FEWEST - 1, False), (FEWEST, True)):
+    for count, learns in ((MIN_BATCH - 1, False), (MIN_BATCH, True)):
         before = norm.running_mean.clone()
         stage._accumulate([(torch.zeros(count, 32, 16, 3, dtype=torch.uint8), torch.arange(count))])
         assert torch.equal(norm.running_mean, before) is not learns

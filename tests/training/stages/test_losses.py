@@ -5,7 +5,7 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from torch.nn import functional
 
-from training.stages.losses import IdentityClassifier, LinearClassifier, RankingLoss, TeacherVectors
+from training.stages.losses import IdentityClassifier, LinearClassifier, TeacherVectors, TripletLoss
 
 
 def triplets(count=40, dimension=6):
@@ -22,7 +22,7 @@ def test_the_ranking_loss_is_the_papers_formula(margin):
     for q, p, n in zip(query.numpy(), positive.numpy(), negative.numpy(), strict=True):
         near, far = np.linalg.norm(q - p) ** 2, np.linalg.norm(q - n) ** 2
         expected.append(0.5 * max(0.0, margin + near - far))
-    losses, agreed = RankingLoss(margin)(query, positive, negative)
+    losses, agreed = TripletLoss(margin)(query, positive, negative)
     np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-12, atol=1e-15)
     assert 0 < sum(loss == 0 for loss in expected) < len(expected), "both sides of the hinge"
     dots = (query * positive).sum(1) > (query * negative).sum(1)
@@ -31,7 +31,7 @@ def test_the_ranking_loss_is_the_papers_formula(margin):
 
 def test_on_unit_vectors_it_is_a_margin_of_dot_products():
     query, positive, negative = triplets()
-    losses, _ = RankingLoss(0.1)(query, positive, negative)
+    losses, _ = TripletLoss(0.1)(query, positive, negative)
     dots = (0.05 + (query * negative).sum(1) - (query * positive).sum(1)).clamp_min(0)
     torch.testing.assert_close(losses, dots, rtol=1e-12, atol=1e-14)
 
@@ -39,7 +39,7 @@ def test_on_unit_vectors_it_is_a_margin_of_dot_products():
 def test_its_gradient_is_that_of_finite_differences():
     # Not of unit length: the formula must hold for what the network gives, not for what the identity allows.
     streams = [(vectors * 1.3).requires_grad_() for vectors in triplets(count=12, dimension=4)]
-    loss = RankingLoss(0.1)
+    loss = TripletLoss(0.1)
     assert torch.autograd.gradcheck(lambda *three: loss(*three)[0], streams, eps=1e-6, atol=1e-7)
     flat = torch.cat([vectors.reshape(-1) for vectors in streams]).detach()
     sizes = [vectors.numel() for vectors in streams]

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from reid_runtime.images.resize import LongestSide
 from training.models.embedding import embed_images
-from training.stages.losses import RankingLoss
+from training.stages.losses import TripletLoss
 from training.stages.mining import MiningError
 
 from ..tiny import RECIPE, make_crops, make_stage
@@ -59,7 +59,7 @@ def test_the_gradient_is_that_of_the_mean_loss_over_the_updates_triplets():
             for stream in range(3)
         ]
     ).reshape(7, 3, -1)
-    expected = RankingLoss(2.5)(*vectors.unbind(1))[0].mean()
+    expected = TripletLoss(2.5)(*vectors.unbind(1))[0].mean()
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-6)
     assert max(differences(gradients(reference), gradients(stage))) <= 1e-5

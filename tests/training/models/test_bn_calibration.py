@@ -6,8 +6,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
 from reid_runtime.images.resize import LongestSide
+from training.models.bn_calibration import BatchNormError, calibrate_batch_norm
 from training.models.network import EmbeddingNetwork
-from training.postprocess.bn_calibration import StatisticsError, take_statistics
 
 from ..tiny import TINY
 
@@ -33,7 +33,7 @@ def network():
 
 def test_they_are_the_first_layers_mean_and_variance_over_the_images(network):
     images = pictures(40)
-    assert take_statistics(network, images, LongestSide(32), CPU, "float32") == 1
+    assert calibrate_batch_norm(network, images, LongestSide(32), CPU, "float32") == 1
     pixels = torch.from_numpy(np.stack(images)).float().permute(0, 3, 1, 2)
     with torch.no_grad():
         values = network.trunk[0]((pixels - network.mean) * network.scale)
@@ -44,24 +44,24 @@ def test_they_are_the_first_layers_mean_and_variance_over_the_images(network):
 
 
 def test_batches_count_alike_and_a_few_odd_images_do_not_count(network, monkeypatch):
-    monkeypatch.setattr("training.postprocess.bn_calibration.MAX_PIXELS", 20 * 32 * 16)
+    monkeypatch.setattr("training.models.bn_calibration.MAX_PIXELS", 20 * 32 * 16)
     images = pictures(40)
     odd = pictures(3, (16, 32))
-    assert take_statistics(network, [*odd, *images], LongestSide(32), CPU, "float32") == 2
+    assert calibrate_batch_norm(network, [*odd, *images], LongestSide(32), CPU, "float32") == 2
     halves = []
     for half in (images[:20], images[20:]):
         other = EmbeddingNetwork(TINY.name, 8)
         other.load_state_dict(network.state_dict())
-        take_statistics(other, half, LongestSide(32), CPU, "float32")
+        calibrate_batch_norm(other, half, LongestSide(32), CPU, "float32")
         halves.append(other.trunk[4].running_mean)
     torch.testing.assert_close(network.trunk[4].running_mean, (halves[0] + halves[1]) / 2)
 
 
 def test_fixed_parts_keep_theirs_and_without_enough_images_all_do(network):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with pytest.raises(StatisticsError, match=r"8 images that have one shape.* 7: take more"):
-        take_statistics(network, pictures(7), LongestSide(32), CPU, "float32")
+    with pytest.raises(BatchNormError, match=r"8 images or more of one shape.* 7: take more"):
+        calibrate_batch_norm(network, pictures(7), LongestSide(32), CPU, "float32")
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    take_statistics(network, pictures(8), LongestSide(32), CPU, "float32", fixed=("1",))
+    calibrate_batch_norm(network, pictures(8), LongestSide(32), CPU, "float32", fixed=("1",))
     assert (network.trunk[1].running_mean == 7).all()
     assert not (network.trunk[4].running_mean == 7).any()
