@@ -7,6 +7,8 @@ asked here.
 import threading
 import types
 import weakref
+from dataclasses import dataclass
+from enum import Enum, IntEnum
 
 from ..cuda.fake import Faults
 
@@ -26,28 +28,70 @@ class Counted:
 
 
 class ILogger:
-    class Severity:
+    class Severity(Enum):
         INTERNAL_ERROR, ERROR, WARNING = range(3)
+
+    def log(self, severity, msg):
+        raise NotImplementedError
 
 
 class IProgressMonitor:
-    pass
+    def phase_start(self, phase_name, parent_phase, num_steps):
+        raise NotImplementedError
+
+    def step_complete(self, phase_name, step):
+        raise NotImplementedError
+
+    def phase_finish(self, phase_name):
+        raise NotImplementedError
 
 
-class Enumeration:
-    def __init__(self, **values):
-        vars(self).update(values)
+class BuilderFlag(Enum):
+    TF32 = "tf32"
 
 
-class Profile(Counted):
+class MemoryPoolType(Enum):
+    WORKSPACE = "workspace"
+
+
+class NetworkDefinitionCreationFlag(IntEnum):
+    STRONGLY_TYPED = 1
+
+
+class DataType(Enum):
+    UINT8, FLOAT, HALF = "uint8", "float", "half"
+
+    def __str__(self):
+        return self.value
+
+
+@dataclass(frozen=True)
+class ITensor:
+    name: str
+    shape: tuple
+    dtype: DataType
+
+
+class ParserError:
+    def node_name(self):
+        return "Sharpen sharp"
+
+    def node_operator(self):
+        return "Sharpen"
+
+    def desc(self):
+        return "no such operator"
+
+
+class IOptimizationProfile(Counted):
     def __init__(self, trt):
         self.trt = trt
 
-    def set_shape(self, name, low, best, high):
-        self.shapes = (name, low, best, high)
+    def set_shape(self, input, min, opt, max):  # TensorRT's own names
+        self.shapes = (input, min, opt, max)
 
 
-class TimingCache(Counted):
+class ITimingCache(Counted):
     def __init__(self, trt, content):
         self.trt, self.content = trt, content
 
@@ -55,19 +99,21 @@ class TimingCache(Counted):
         return self.content + b"+"
 
 
-class Config(Counted):
+class IBuilderConfig(Counted):
     def __init__(self, trt):
         self.trt, self.profiles, self.cleared, self.pools = trt, [], [], {}
-        self.timings, self.monitor = None, None
+        self.timings = self.monitor = self.level = None
+
+    builder_optimization_level = property(lambda self: self.level, lambda self, level: setattr(self, "level", level))
 
     def clear_flag(self, flag):
         self.cleared.append(flag)
 
-    def set_memory_pool_limit(self, pool, size):
-        self.pools[pool] = size
+    def set_memory_pool_limit(self, pool, pool_size):
+        self.pools[pool] = pool_size
 
-    def create_timing_cache(self, content):
-        return None if content == b"damaged" else TimingCache(self.trt, content)
+    def create_timing_cache(self, serialized_timing_cache):
+        return None if serialized_timing_cache == b"damaged" else ITimingCache(self.trt, serialized_timing_cache)
 
     def set_timing_cache(self, cache, ignore_mismatch):
         # "ignore_mismatch: whether or not to allow using a cache that contains different CUDA device property":
@@ -103,7 +149,7 @@ class Config(Counted):
         self.monitor = weakref.proxy(monitor)
 
 
-class Network(Counted):
+class INetworkDefinition(Counted):
     num_inputs = num_outputs = 1
 
     def __init__(self, trt, flags):
@@ -111,30 +157,35 @@ class Network(Counted):
 
     def get_input(self, index):
         self._require_parsed()
-        return Enumeration(name="images", shape=self.trt.shape, dtype=self.trt.DataType.UINT8)
+        return ITensor("images", self.trt.shape, DataType.UINT8)
 
     def get_output(self, index):
         self._require_parsed()
-        return Enumeration(name="embeddings", shape=(-1, 8), dtype=self.trt.output)
+        return ITensor("embeddings", (-1, 8), self.trt.output)
 
     def _require_parsed(self):
         if not self.parsed:
             raise BrokenRuleError("a tensor of a network that has none yet")
 
 
-class Parser(Counted):
-    num_errors = 0
-
-    def __init__(self, network, log):
+class OnnxParser(Counted):
+    def __init__(self, network, logger):
         self.trt, self.network = network.trt, network
 
-    def parse(self, content):
+    @property
+    def num_errors(self):
+        return len(self.trt.errors)
+
+    def get_error(self, index):
+        return self.trt.errors[index]
+
+    def parse(self, model):
         self.network.parsed = True
-        return True
+        return not self.trt.errors
 
 
 class Builder(Counted):
-    def __init__(self, trt, log):
+    def __init__(self, trt, logger):
         trt.threads.append(threading.get_ident())
         if trt.broken:
             # pybind's words where createInferBuilder gives nothing, as without a GPU
@@ -142,20 +193,20 @@ class Builder(Counted):
         self.trt = trt
 
     def create_network(self, flags):
-        return Network(self.trt, flags)
+        return INetworkDefinition(self.trt, flags)
 
     def create_builder_config(self):
-        self.trt.config = Config(self.trt)
+        self.trt.config = IBuilderConfig(self.trt)
         return self.trt.config
 
     def create_optimization_profile(self):
-        return Profile(self.trt)
+        return IOptimizationProfile(self.trt)
 
     def build_serialized_network(self, network, config):
         # "Specify that every tensor in the network has a data type defined in the network": without it TensorRT 10
         # chooses precisions by builder flags, which 11 has no more.
         # https://docs.nvidia.com/deeplearning/tensorrt/api/python_api/infer/Core/Builder.html
-        if network.flags != 1 << self.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED:
+        if network.flags != 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED:
             raise BrokenRuleError("the network is not strongly typed")
         # "This function must be called at least once if the network has dynamic or shape input tensors."
         if not config.profiles:
@@ -170,13 +221,11 @@ def fake_tensorrt(**changes):
     """The module; `config` is then what was asked of the builder."""
     trt = types.ModuleType("tensorrt")
     trt.__version__ = "11.4.0.106"
-    trt.ILogger, trt.IProgressMonitor, trt.OnnxParser = ILogger, IProgressMonitor, Parser
-    trt.BuilderFlag, trt.MemoryPoolType = Enumeration(TF32="tf32"), Enumeration(WORKSPACE="workspace")
-    trt.NetworkDefinitionCreationFlag = Enumeration(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)
-    trt.DataType = Enumeration(UINT8="uint8", FLOAT="float", HALF="half")
-    trt.Builder = lambda log: Builder(trt, log)
-    trt.threads, trt.config, trt.faults = [], None, Faults()
+    for kind in (ILogger, IProgressMonitor, OnnxParser, BuilderFlag, MemoryPoolType, NetworkDefinitionCreationFlag):
+        setattr(trt, kind.__name__, kind)
+    trt.DataType, trt.Builder = DataType, lambda logger: Builder(trt, logger)
+    trt.threads, trt.config, trt.faults, trt.errors = [], None, Faults(), []
     trt.broken, trt.refuses_profiles, trt.gives_plan = False, False, True
-    trt.shape, trt.output = (-1, -1, -1, 3), trt.DataType.FLOAT
+    trt.shape, trt.output = (-1, -1, -1, 3), DataType.FLOAT
     vars(trt).update(changes)
     return trt

@@ -29,17 +29,24 @@ class FakeTensorRT(types.ModuleType):
         class Severity(Enum):
             INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
+        def log(self, severity, msg):
+            raise NotImplementedError
+
     class IOutputAllocator:
         def __init__(self):
             self.ready = True
+
+        def reallocate_output_async(self, tensor_name, memory, size, alignment, stream):
+            raise NotImplementedError
+
+        def notify_shape(self, tensor_name, shape):
+            raise NotImplementedError
 
     class TensorIOMode(IntEnum):
         NONE, INPUT, OUTPUT = range(3)
 
     class DataType(IntEnum):
         FLOAT, HALF, INT8, INT32, BOOL, UINT8 = range(6)
-
-    Builder = object
 
     def __init__(self, cuda, profiles, embed, shape=(-1, -1, -1, 3), dtype="UINT8", output="FLOAT"):
         super().__init__("tensorrt")
@@ -53,6 +60,7 @@ class FakeTensorRT(types.ModuleType):
         """The output's shape as it is told, where that is another than an engine of ours has."""
         self.logger = None
         self.Runtime = lambda logger: Runtime(self, logger)
+        self.Builder = None  # only its name is looked at
 
     def fails(self, call, words="injected"):
         """Count a call; where it is the one to fail, say so in the log as TensorRT does."""
@@ -72,14 +80,14 @@ class Runtime:
         if trt.fails("Runtime"):
             raise TypeError("pybind11::init(): factory function returned nullptr")
 
-    def deserialize_cuda_engine(self, blob):
+    def deserialize_cuda_engine(self, serialized_engine):
         """python, Runtime.deserialize_cuda_engine: None on failure."""
-        if bytes(blob) != BLOB:
+        if bytes(serialized_engine) != BLOB:
             self.trt.log("Error Code 1: Serialization (Serialization assertion magicTagRead == magicTag failed.)")
             return None
         if self.trt.fails("deserialize_cuda_engine"):
             return None
-        engine = Engine(self.trt)
+        engine = ICudaEngine(self.trt)
         self.trt.engines.append(weakref.ref(engine))
         self._engine = weakref.ref(engine)
         return engine
@@ -90,7 +98,7 @@ class Runtime:
             self.trt.cuda.violations.append("the runtime was destroyed before its engine")
 
 
-class Engine:
+class ICudaEngine:
     num_io_tensors = 2
 
     def __init__(self, trt):
@@ -112,16 +120,16 @@ class Engine:
     def num_optimization_profiles(self):
         return len(self.trt.profiles)
 
-    def get_tensor_profile_shape(self, name, index):
+    def get_tensor_profile_shape(self, name, profile_index):
         planes = self.trt.shape[1] == 3
-        return [(n, 3, h, w) if planes else (n, h, w, 3) for n, h, w in self.trt.profiles[index]]
+        return [(n, 3, h, w) if planes else (n, h, w, 3) for n, h, w in self.trt.profiles[profile_index]]
 
     def create_execution_context(self):
         """python, ICudaEngine.create_execution_context: None on failure. Profile 0 is selected (runtime.h,
         IExecutionContext::setOptimizationProfileAsync)."""
         if self.trt.fails("create_execution_context"):
             return None
-        context = Context(self.trt)
+        context = IExecutionContext(self.trt)
         self._contexts.add(context)
         self.trt.contexts.append(weakref.ref(context))
         return context
@@ -132,7 +140,7 @@ class Engine:
             self.trt.cuda.violations.append("the engine was destroyed before its contexts")
 
 
-class Context:
+class IExecutionContext:
     def __init__(self, trt):
         self.trt, self._cuda = trt, trt.cuda
         self._profile, self._switch = 0, None
@@ -153,14 +161,14 @@ class Context:
             if any(works is graph.works for graph in self._cuda.graphs.values()):
                 raise RuleBrokenError("a context is used while a graph that was captured from it lives")
 
-    def set_optimization_profile_async(self, index, stream):
+    def set_optimization_profile_async(self, profile_index, stream_handle):
         """runtime.h, setOptimizationProfileAsync: before the shapes, which it makes invalid; it may copy on the stream,
         which must be synchronised with that of the enqueue. python: RuntimeError on failure."""
         self._enter(keep=False)
-        if self.trt.fails("set_optimization_profile_async") or not 0 <= index < len(self.trt.profiles):
+        if self.trt.fails("set_optimization_profile_async") or not 0 <= profile_index < len(self.trt.profiles):
             raise RuntimeError("Error in set optimization profile async.")
-        self._profile, self._shape = index, None
-        self._switch = self._cuda.mark(stream)
+        self._profile, self._shape = profile_index, None
+        self._switch = self._cuda.mark(stream_handle)
         return True
 
     def set_input_shape(self, name, shape):
@@ -177,7 +185,7 @@ class Context:
         self._shape = tuple(shape)
         return True
 
-    def set_tensor_address(self, name, address):
+    def set_tensor_address(self, name, memory):
         """runtime.h, setTensorAddress: False for another name; at least 256-byte alignment."""
         self._enter(keep=True)
         if self.trt.fails("set_tensor_address"):
@@ -185,26 +193,27 @@ class Context:
         if name not in self._addresses:
             self.trt.log(f"setTensorAddress: no tensor is called {name}")
             return False
-        if address % 256:
-            raise RuleBrokenError(f"address {address:#x} is not aligned to 256 bytes")
-        self._addresses[name] = address
+        if memory % 256:
+            raise RuleBrokenError(f"address {memory:#x} is not aligned to 256 bytes")
+        self._addresses[name] = memory
         return True
 
-    def set_output_allocator(self, name, allocator):
+    def set_output_allocator(self, name, output_allocator):
         """runtime.h, setOutputAllocator: False for another name. python: the base class must be initialised."""
         self._enter(keep=False)
         if self.trt.fails("set_output_allocator"):
             return False
-        if not getattr(allocator, "ready", False):
+        if not getattr(output_allocator, "ready", False):
             raise RuleBrokenError("an output allocator did not call IOutputAllocator.__init__")
         if name != "embeddings":
             self.trt.log(f"setOutputAllocator: {name} is no output")
             return False
-        self._allocator = allocator
+        self._allocator = output_allocator
         return True
 
-    def execute_async_v3(self, stream):
+    def execute_async_v3(self, stream_handle):
         """runtime.h, enqueueV3, setTensorAddress and IOutputAllocator: see the messages."""
+        stream = stream_handle
         self._enter(keep=False)
         if self.trt.fails("execute_async_v3"):
             return False

@@ -15,7 +15,7 @@ from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
 
-from .fake_builder import BrokenRuleError, fake_tensorrt
+from .fake_builder import BrokenRuleError, BuilderFlag, DataType, MemoryPoolType, ParserError, fake_tensorrt
 from .stub_builder import GPU
 
 PROFILES = profiles_for(LongestSide(16), Batches())
@@ -28,15 +28,13 @@ def gpu(monkeypatch):
 
 @pytest.fixture
 def request_for(tiny_model):
-    def make(*, options=None, wanted=None):
-        return BuildRequest(
-            "tiny.onnx", tiny_model.read_bytes(), wanted or InputFormat(), PROFILES, options or BuildOptions()
-        )
+    def make(form=InputFormat(), **options):  # noqa: B008  # a value
+        return BuildRequest("tiny.onnx", tiny_model.read_bytes(), form, PROFILES, BuildOptions(**options))
 
     return make
 
 
-def test_every_profile_goes_in_with_its_channels(request_for):
+def test_profiles_have_channels(request_for):
     trt = fake_tensorrt()
     built = build(trt, request_for())
     assert (built.blob, built.profiles) == (b"plan", PROFILES)
@@ -44,31 +42,31 @@ def test_every_profile_goes_in_with_its_channels(request_for):
     assert len(trt.config.profiles) == len(PROFILES)
 
 
-def test_planes_have_their_channels_in_front(request_for):
+def test_planes_have_channels_in_front(request_for):
     trt = fake_tensorrt(shape=(-1, 3, -1, -1))
-    build(trt, request_for(wanted=InputFormat(layout="NCHW")))
+    build(trt, request_for(InputFormat(layout="NCHW")))
     assert trt.config.profiles[0][1] == (1, 3, 16, 1)
 
 
-def test_tf32_is_off_unless_it_is_asked_for(request_for):
-    for tf32, cleared in ((False, ["tf32"]), (True, [])):
+def test_tf32_is_off_by_default(request_for):
+    for tf32, cleared in ((False, [BuilderFlag.TF32]), (True, [])):
         trt = fake_tensorrt()
-        build(trt, request_for(options=BuildOptions(tf32=tf32)))
+        build(trt, request_for(tf32=tf32))
         assert trt.config.cleared == cleared
 
 
-def test_what_is_not_asked_for_is_left_to_tensorrt(request_for):
+def test_options_default_to_tensorrts(request_for):
     trt = fake_tensorrt()
     build(trt, request_for())
-    assert (trt.config.pools, hasattr(trt.config, "builder_optimization_level")) == ({}, False)
-    build(trt, request_for(options=BuildOptions(level=5, workspace_mib=2)))
-    assert (trt.config.pools, trt.config.builder_optimization_level) == ({"workspace": 2 << 20}, 5)
+    assert (trt.config.pools, trt.config.builder_optimization_level) == ({}, None)
+    build(trt, request_for(level=5, workspace_mib=2))
+    assert (trt.config.pools, trt.config.builder_optimization_level) == ({MemoryPoolType.WORKSPACE: 2 << 20}, 5)
 
 
 @pytest.mark.parametrize(
     ("timings", "after"), [(b"", b"+"), (b"known", b"known+"), (b"another GPU's", b"+"), (b"damaged", b"+")]
 )
-def test_timings_serve_the_next_build_and_foreign_ones_are_dropped(request_for, timings, after):
+def test_timings(request_for, timings, after):
     assert build(fake_tensorrt(), request_for(), timings=timings).timings == after
 
 
@@ -77,24 +75,25 @@ def test_timings_serve_the_next_build_and_foreign_ones_are_dropped(request_for, 
     [
         ({"broken": True}, "factory function returned nullptr"),
         ({"refuses_profiles": True}, "TensorRT refuses the profile"),
+        ({"errors": [ParserError()]}, r"cannot take this graph: node 'Sharpen sharp' \(Sharpen\): no such operator$"),
         ({"gives_plan": False}, "cannot build an engine: TensorRT gave no reason"),
-        ({"output": "half"}, "expected vectors of float32, its graph gives half"),
+        ({"output": DataType.HALF}, "expected vectors of float32, its graph gives half"),
         ({"shape": (-1, -1, 3)}, "its contract says uint8 NHWC, its graph takes uint8"),
         ({"shape": (-1, -1, -1, 4)}, "its contract says uint8 NHWC, its graph takes uint8"),
     ],
 )
-def test_every_refusal_is_an_error_of_ours_that_names_the_file(request_for, change, said):
+def test_refusal_names_the_file(request_for, change, said):
     with pytest.raises(BackendError, match=said) as caught:
         build(fake_tensorrt(**change), request_for())
     assert str(caught.value).startswith("tiny.onnx: ")
 
 
-def test_another_type_of_pixels_than_the_contracts_is_told(request_for):
+def test_other_dtype_than_the_contracts(request_for):
     with pytest.raises(BackendError, match="its contract says float32 NHWC, its graph takes uint8"):
-        build(fake_tensorrt(), request_for(wanted=InputFormat(dtype="float32")))
+        build(fake_tensorrt(), request_for(InputFormat(dtype="float32")))
 
 
-def test_without_a_gpu_no_builder_is_made(request_for, monkeypatch):
+def test_no_builder_without_a_gpu(request_for, monkeypatch):
     def none():
         raise NoGpuError("no NVIDIA driver here")
 
@@ -105,7 +104,7 @@ def test_without_a_gpu_no_builder_is_made(request_for, monkeypatch):
     assert trt.threads == []
 
 
-def test_the_builders_thread_uses_the_callers_gpu(request_for, monkeypatch):
+def test_thread_uses_the_callers_gpu(request_for, monkeypatch):
     used = []
     monkeypatch.setattr(build_module, "current_context", lambda: (threading.get_ident(), 7))
     monkeypatch.setattr(build_module, "use_context", lambda context: used.append((threading.get_ident(), context)))
@@ -116,7 +115,7 @@ def test_the_builders_thread_uses_the_callers_gpu(request_for, monkeypatch):
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_an_interrupt_while_the_thread_starts_leaves_no_build_behind(request_for, monkeypatch, begun):
+def test_interrupt_while_the_thread_starts(request_for, monkeypatch, begun):
     """On a busy machine the builder may be at work before `start` has returned."""
     trt, threads, began, over = fake_tensorrt(), [], threading.Event(), threading.Event()
     make = trt.Builder
@@ -146,9 +145,9 @@ def test_an_interrupt_while_the_thread_starts_leaves_no_build_behind(request_for
     assert began.is_set() == begun
 
 
-def test_a_failure_of_any_call_is_an_error_of_ours_that_names_the_file(request_for):
+def test_failure_of_any_call_names_the_file(request_for):
     trt = fake_tensorrt()
-    request = request_for(options=BuildOptions(level=5, workspace_mib=2))
+    request = request_for(level=5, workspace_mib=2)
     build(trt, request, timings=b"known")
     calls = trt.faults.calls
     assert {"create_network", "parse", "set_shape", "set_timing_cache", "build_serialized_network"} < set(calls)
@@ -161,20 +160,6 @@ def test_a_failure_of_any_call_is_an_error_of_ours_that_names_the_file(request_f
 # The fake's rules, each with a caller that breaks it
 
 
-@pytest.fixture
-def caller():
-    """A caller who has done everything right so far: a typed and parsed network, a configuration with a profile."""
-    trt = fake_tensorrt()
-    builder = trt.Builder(None)
-    network = builder.create_network(1 << trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    trt.OnnxParser(network, None).parse(b"")
-    config = builder.create_builder_config()
-    config.add_optimization_profile(_profile(builder))
-    monitor = _Monitor()
-    config.progress_monitor = monitor
-    return types.SimpleNamespace(trt=trt, builder=builder, network=network, config=config, monitor=monitor)
-
-
 class _Monitor:
     def phase_start(self, *_):
         pass
@@ -185,47 +170,62 @@ class _Monitor:
     phase_finish = phase_start
 
 
-def _profile(builder):
+@pytest.fixture
+def caller():
+    """A caller who has done everything right so far: a typed and parsed network, a configuration with a profile."""
+    trt = fake_tensorrt()
+    builder, monitor = trt.Builder(None), _Monitor()
+    network = builder.create_network(1 << trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    trt.OnnxParser(network, None).parse(b"")
     profile = builder.create_optimization_profile()
     profile.set_shape("images", (1, 16, 8, 3), (1, 16, 8, 3), (1, 16, 8, 3))
-    return profile
+    config = builder.create_builder_config()
+    config.add_optimization_profile(profile)
+    config.progress_monitor = monitor
+    return types.SimpleNamespace(trt=trt, builder=builder, network=network, config=config, monitor=monitor)
 
 
 def test_a_right_caller(caller):
     assert caller.builder.build_serialized_network(caller.network, caller.config) == b"plan"
 
 
-def test_a_network_that_is_not_strongly_typed(caller):
-    network = caller.builder.create_network(0)
-    with pytest.raises(BrokenRuleError, match="not strongly typed"):
-        caller.builder.build_serialized_network(network, caller.config)
+def _timings(config, content, ignore_mismatch):
+    return config.set_timing_cache(config.create_timing_cache(content), ignore_mismatch=ignore_mismatch)
 
 
-def test_no_profile(caller):
-    with pytest.raises(BrokenRuleError, match="no optimization profile"):
-        caller.builder.build_serialized_network(caller.network, caller.builder.create_builder_config())
+BROKEN = {
+    "not strongly typed": (
+        lambda c: c.builder.build_serialized_network(c.builder.create_network(0), c.config),
+        BrokenRuleError,
+        "not strongly typed",
+    ),
+    "no profile": (
+        lambda c: c.builder.build_serialized_network(c.network, c.builder.create_builder_config()),
+        BrokenRuleError,
+        "no optimization profile",
+    ),
+    "input before parsing": (lambda c: c.builder.create_network(2).get_input(0), BrokenRuleError, "has none yet"),
+    "output before parsing": (lambda c: c.builder.create_network(2).get_output(0), BrokenRuleError, "has none yet"),
+    "foreign timings": (
+        lambda c: _timings(c.config, b"another GPU's", True),
+        BrokenRuleError,
+        "timings of another GPU",
+    ),
+    "damaged timings": (lambda c: _timings(c.config, b"damaged", False), TypeError, "incompatible function arguments"),
+    "monitor gone": (
+        lambda c: (delattr(c, "monitor"), c.builder.build_serialized_network(c.network, c.config)),
+        ReferenceError,
+        "no longer exists",
+    ),
+}
 
 
-@pytest.mark.parametrize("which", ["get_input", "get_output"])
-def test_a_tensor_before_the_graph_is_parsed(caller, which):
-    network = caller.builder.create_network(2)
-    with pytest.raises(BrokenRuleError, match="a network that has none yet"):
-        getattr(network, which)(0)
+@pytest.mark.parametrize("case", BROKEN)
+def test_rule_is_broken(caller, case):
+    call, error, message = BROKEN[case]
+    with pytest.raises(error, match=message):
+        call(caller)
 
 
-def test_timings_of_another_gpu(caller):
-    timings = caller.config.create_timing_cache(b"another GPU's")
-    with pytest.raises(BrokenRuleError, match="timings of another GPU are allowed"):
-        caller.config.set_timing_cache(timings, ignore_mismatch=True)
-    assert not caller.config.set_timing_cache(timings, ignore_mismatch=False)
-
-
-def test_timings_that_are_none(caller):
-    with pytest.raises(TypeError, match="incompatible function arguments"):
-        caller.config.set_timing_cache(caller.config.create_timing_cache(b"damaged"), ignore_mismatch=False)
-
-
-def test_a_monitor_that_is_gone_before_the_build(caller):
-    del caller.monitor
-    with pytest.raises(ReferenceError):
-        caller.builder.build_serialized_network(caller.network, caller.config)
+def test_foreign_timings_are_not_set(caller):
+    assert not _timings(caller.config, b"another GPU's", False)
