@@ -18,20 +18,20 @@ from reid_runtime import EmbedBoxes, Embedder
 def detections(embed: EmbedBoxes, video: Iterable[Moment]) -> Iterator[supervision.Detections]:
     """Each moment's boxes as detections, with the vectors under `data["embedding"]`."""
     for moment in video:
-        found = supervision.Detections(
+        people = supervision.Detections(
             xyxy=moment.boxes,
             class_id=np.zeros(len(moment.boxes), dtype=int),
             data={"identity": moment.identities},
         )
-        found.data["embedding"] = embed(moment.frame, found)
-        yield found
+        people.data["embedding"] = embed(moment.frame, people)
+        yield people
 
 
 def main() -> None:
     """Who, among the large boxes of a later moment, looks most like each person of the first?"""
     video = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     seen = list(detections(EmbedBoxes(Embedder.load(), "bgr"), moments(video, limit=30)))
-    first, last = (found[found.area > 600] for found in (seen[0], seen[-1]))
+    first, last = (people[people.area > 600] for people in (seen[0], seen[-1]))
     cosines = first.data["embedding"] @ last.data["embedding"].T
     for person, row in zip(first.data["identity"], cosines, strict=True):
         best = int(row.argmax())

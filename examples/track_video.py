@@ -48,11 +48,11 @@ def track(embed: EmbedBoxes, video: Iterable[Moment], *, joined: bool = True) ->
     )
     for number, moment in enumerate(video):
         vectors = embed(moment.frame, moment.boxes)
-        found = [
+        detections = [
             Detection(box.reshape(2, 2), embedding=vector, data=(number, row))
             for row, (box, vector) in enumerate(zip(moment.boxes, vectors, strict=True))
         ]
-        for person in tracker.update(found):
+        for person in tracker.update(detections):
             seen = person.last_detection
             if seen.data[0] == number:  # else its track goes on by prediction alone
                 yield Tracked(number, seen.data[1], person.id, seen.embedding)

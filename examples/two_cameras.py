@@ -15,9 +15,9 @@ def main() -> None:
     right = total = 0
     for here, there in zip(moments(None, 12, camera=0), moments(None, 12, camera=1), strict=True):
         first, second = embedder.embed_frames([here.frame, there.frame], [here.boxes, there.boxes], "bgr")
-        found = there.identities[(first @ second.T).argmax(axis=1)]
-        right += int(np.sum(found == here.identities))
-        total += len(found)
+        nearest = there.identities[(first @ second.T).argmax(axis=1)]
+        right += int(np.sum(nearest == here.identities))
+        total += len(nearest)
     print(f"{right} of {total} people are nearest to themselves in the other camera")
 
 

@@ -39,13 +39,13 @@ def command(
 ) -> None:
     """Compare BEFORE with AFTER, two files of `evaluate --save` on one data set, of one model or of two.
 
-    Prints the change in each measure and its 95 % interval, drawn over people and paired: what is hard for both
+    Prints the change in each metric and its 95 % interval, by a paired bootstrap over people: what is hard for both
     cancels out. A change is more than noise where the interval leaves out zero.
     """
     check_layout_options(ctx, folder, "--folder")
     files = (before, after)
     saved = [read_saved([path]) for path in files]
-    check_same_data(*saved, (str(before), str(after)))
+    check_same_data(saved[0], saved[1], (str(before), str(after)))
     if folder is None:
         eval_set = eval_set_of_rows(saved[0], before.stem)
     else:
@@ -56,7 +56,7 @@ def command(
         score_rows(eval_set, rows, Contract.from_json(rows.contract, str(path)).name, settings)
         for path, rows in zip(files, saved, strict=True)
     ]
-    comparison = compare_scores(*(evaluation.scores for evaluation in evaluations))
+    comparison = compare_scores(evaluations[0].scores, evaluations[1].scores)
     sides = [
         {"file": str(path), "model": evaluation.model, "contract_id": evaluation.contract_id, "backend": rows.backend}
         for path, evaluation, rows in zip(files, evaluations, saved, strict=True)

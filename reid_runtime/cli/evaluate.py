@@ -58,12 +58,12 @@ def read_eval_set(
     folder: Path, dataset: str | None, layout: str | None, gallery_size: str | None, *, multi_query: bool = False
 ) -> EvalSet:
     """The queries and gallery of a folder, read as the layout options say."""
-    found, splits = _read(folder, dataset, layout)
+    definition, splits = _read(folder, dataset, layout)
     if gallery_size is None:
-        return eval_set_of(splits, dataset, found, multi_query=multi_query)
-    if found.name != "cuhk-sysu":
-        raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {found.name}")
-    eval_set = eval_set_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, found, multi_query=multi_query)
+        return eval_set_of(splits, dataset, definition, multi_query=multi_query)
+    if definition.name != "cuhk-sysu":
+        raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {definition.name}")
+    eval_set = eval_set_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, definition, multi_query=multi_query)
     return replace(eval_set, method=f"person search, {gallery_size} gallery frames a query")
 
 
@@ -160,11 +160,11 @@ def _read(folder: Path, dataset: str | None, layout: str | None) -> tuple[Datase
         return find_dataset(dataset), read_dataset(dataset, folder)
     if layout is None:
         return read_layout(folder)
-    found = find_dataset(layout)
-    missing = missing_paths(found, folder)
+    definition = find_dataset(layout)
+    missing = missing_paths(definition, folder)
     if missing:
         raise DatasetError(f"{folder} does not lie as {layout} does: missing {', '.join(missing)}")
-    return found, found.read(folder)
+    return definition, definition.read(folder)
 
 
 def _embed(eval_set: EvalSet, pooling: Pooling, embedder: Embedder) -> Embeddings:

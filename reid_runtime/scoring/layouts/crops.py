@@ -60,8 +60,8 @@ def check_present(root: Path, ids: Iterable[str], source: str) -> None:
         by_folder.setdefault(str(PurePosixPath(name).parent), []).append(name)
     absent: list[str] = []
     for folder, names in by_folder.items():
-        place = root / folder
-        present = {path.name for path in place.iterdir()} if place.is_dir() else set()
+        parent = root / folder
+        present = {path.name for path in parent.iterdir()} if parent.is_dir() else set()
         absent += [name for name in names if PurePosixPath(name).name not in present]
     if absent:
         total = sum(map(len, by_folder.values()))

@@ -28,19 +28,19 @@ def read_cuhk_sysu(root: Path, gallery_size: int = 100) -> SearchSet:
     protocol = matlab.load(root / "annotation" / "test" / "train_test" / f"{name}.mat")
     searches = [_read_search(protocol, struct) for struct in matlab.cells(protocol.variable(name))]
     pool = [str(frame) for frame in matlab.cells(matlab.load(root / "annotation" / "pool.mat").variable("pool"))]
-    places = {frame: row for row, frame in enumerate(dict.fromkeys(pool + [search.frame for search in searches]))}
-    frames = tuple(f"{FRAMES}/{frame}" for frame in places)
+    rows = {frame: row for row, frame in enumerate(dict.fromkeys(pool + [search.frame for search in searches]))}
+    frames = tuple(f"{FRAMES}/{frame}" for frame in rows)
     check_present(root, frames, "pool.mat")
-    unknown = [frame for search in searches for frame in search.gallery if frame not in places]
+    unknown = [frame for search in searches for frame in search.gallery if frame not in rows]
     if unknown:
         raise DatasetError(f"{protocol.path}: {len(unknown)} frames are not in pool.mat, the first is {unknown[0]!r}")
     queries = Boxes(
-        np.array([places[search.frame] for search in searches], dtype=np.int64),
+        np.array([rows[search.frame] for search in searches], dtype=np.int64),
         np.concatenate([search.xyxy for search in searches]),
         np.arange(1, len(searches) + 1),
     )
-    boxes = _read_boxes(root, {frame: places[frame] for frame in pool}, searches)
-    tasks = tuple(_task(search, places) for search in searches)
+    boxes = _read_boxes(root, {frame: rows[frame] for frame in pool}, searches)
+    tasks = tuple(_task(search, rows) for search in searches)
     cameras = np.zeros(len(frames), dtype=np.int64)
     return SearchSet(root, frames, len(set(pool)), cameras, boxes, queries, tasks)
 
@@ -68,14 +68,14 @@ def _read_search(file: matlab.MatFile, struct: Any) -> _Search:
     return _Search(str(file.field(query, "imname")), _corners(file.field(query, "idlocate")), tuple(gallery), answers)
 
 
-def _task(search: _Search, places: dict[str, int]) -> SearchTask:
-    gallery = np.zeros(len(places), dtype=np.bool_)
-    gallery[[places[frame] for frame in search.gallery]] = True
-    answers = np.array([places[frame] for frame in search.answers], dtype=np.int64)
+def _task(search: _Search, rows: dict[str, int]) -> SearchTask:
+    gallery = np.zeros(len(rows), dtype=np.bool_)
+    gallery[[rows[frame] for frame in search.gallery]] = True
+    answers = np.array([rows[frame] for frame in search.answers], dtype=np.int64)
     return SearchTask(gallery, answers, np.concatenate([np.zeros((0, 4), np.float32), *search.answers.values()]))
 
 
-def _read_boxes(root: Path, places: dict[str, int], searches: list[_Search]) -> Boxes:
+def _read_boxes(root: Path, rows: dict[str, int], searches: list[_Search]) -> Boxes:
     """The annotated boxes of the gallery's frames; those of a query's person have its number."""
     people = {
         (frame, *box.ravel().tolist()): number
@@ -86,12 +86,12 @@ def _read_boxes(root: Path, places: dict[str, int], searches: list[_Search]) -> 
     frames, corners, identities = [], [], []
     for image in matlab.cells(images.variable("Img")):
         frame = str(images.field(image, "imname"))
-        if frame not in places:
+        if frame not in rows:
             continue
-        # The third field, by its place: public loaders agree on that and leave its name unsaid.
+        # The third field, by its number: public loaders agree on that and do not name it.
         for box in matlab.cells(images.field(image, 2)):
             for xyxy in _corners(images.field(box, "idlocate")):
-                frames.append(places[frame])
+                frames.append(rows[frame])
                 corners.append(xyxy)
                 identities.append(people.get((frame, *xyxy.tolist()), 0))
     if not frames:

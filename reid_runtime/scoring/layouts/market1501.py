@@ -47,6 +47,6 @@ def read_market(root: Path) -> CropSplits:
 
 def _of_the_queries(crops: Crops, query: Crops) -> Crops:
     """The crops of a person and camera that some query has; `gt_bbox` holds the training people too."""
-    wanted = set(zip(query.identities.tolist(), query.cameras.tolist(), strict=True))
-    found = zip(crops.identities.tolist(), crops.cameras.tolist(), strict=True)
-    return crops.where(np.array([pair in wanted for pair in found]))
+    of_queries = set(zip(query.identities.tolist(), query.cameras.tolist(), strict=True))
+    pairs = zip(crops.identities.tolist(), crops.cameras.tolist(), strict=True)
+    return crops.where(np.array([pair in of_queries for pair in pairs]))

@@ -23,8 +23,8 @@ class MatFile:
         for name in names:
             if name in self.variables:
                 return self.variables[name]
-        found = ", ".join(sorted(name for name in self.variables if not name.startswith("__")))
-        raise DatasetError(f"{self.path} has no variable {' or '.join(names)}; it has {found or 'none'}")
+        present = ", ".join(sorted(name for name in self.variables if not name.startswith("__")))
+        raise DatasetError(f"{self.path} has no variable {' or '.join(names)}; it has {present or 'none'}")
 
     def table(self, columns: int, *names: str) -> npt.NDArray[np.float64]:
         """The first variable of these names as an (N, columns) table, also where N is 0 or 1."""

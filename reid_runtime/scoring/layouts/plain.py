@@ -120,14 +120,14 @@ def _numbers(names: Iterable[str], words: dict[str, int], source: Path) -> Integ
     """(N,) the names as numbers: their own where all are whole, else from 1 in alphabetical order."""
     listed = list(names)
     distinct = sorted(set(listed) - set(words))
-    whole = all(_WHOLE.fullmatch(name) for name in distinct)
-    numbers = _own(distinct, source) if whole else {name: number for number, name in enumerate(distinct, 1)}
+    numeric = all(_WHOLE.fullmatch(name) for name in distinct)
+    numbers = _parse(distinct, source) if numeric else {name: number for number, name in enumerate(distinct, 1)}
     numbers |= words
     return np.array([numbers[name] for name in listed], dtype=np.int64)
 
 
-def _own(names: list[str], source: Path) -> dict[str, int]:
-    """What each of the distinct names says; raises DatasetError for two that say one number, as `01` and `1` do."""
+def _parse(names: list[str], source: Path) -> dict[str, int]:
+    """The number of each of the distinct names; raises DatasetError for two of one number, as `01` and `1` are."""
     long = [name for name in names if len(name) > _LONGEST]
     if long:
         raise DatasetError(f"{source}: {long[0]!r} is a number of more than {_LONGEST} characters; write shorter ones")

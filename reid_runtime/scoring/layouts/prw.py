@@ -28,23 +28,23 @@ def read_prw(root: Path) -> SearchSet:
     listed = matlab.cells(matlab.load(root / "frame_test.mat").variable("img_index_test"))
     gallery = list(dict.fromkeys(f"frames/{name}.jpg" for name in listed))
     table, query_names = _read_queries(root / "query_info.txt")
-    places = {frame: row for row, frame in enumerate(dict.fromkeys(gallery + query_names))}
-    check_present(root, places, "frame_test.mat or query_info.txt")
+    rows_by_frame = {frame: row for row, frame in enumerate(dict.fromkeys(gallery + query_names))}
+    check_present(root, rows_by_frame, "frame_test.mat or query_info.txt")
     boxes = _read_boxes(root, gallery)
-    query_frames = np.array([places[name] for name in query_names], dtype=np.int64)
+    query_frames = np.array([rows_by_frame[name] for name in query_names], dtype=np.int64)
     queries = Boxes(query_frames, _corners(table[:, 1:]), table[:, 0].astype(np.int64))
-    tested = np.arange(len(places)) < len(gallery)
+    tested = np.arange(len(rows_by_frame)) < len(gallery)
     tasks = tuple(
         _task(frame, identity, boxes, tested)
         for frame, identity in zip(queries.frames, queries.identities, strict=True)
     )
-    cameras = np.array([_camera(frame) for frame in places])
-    return SearchSet(root, tuple(places), len(gallery), cameras, boxes, queries, tasks)
+    cameras = np.array([_camera(frame) for frame in rows_by_frame])
+    return SearchSet(root, tuple(rows_by_frame), len(gallery), cameras, boxes, queries, tasks)
 
 
 def _task(frame: int, identity: int, boxes: Boxes, tested: Mask) -> SearchTask:
     answers = np.flatnonzero((boxes.identities == identity) & (boxes.frames != frame))
-    # Frames are what is found: someone who is boxed twice in one frame is one answer there, with the first box.
+    # Answers are frames: a person who has two boxes in one frame is one answer there, with the first box.
     _, first = np.unique(boxes.frames[answers], return_index=True)
     gallery = tested.copy()
     gallery[frame] = False
@@ -87,8 +87,8 @@ def _read_boxes(root: Path, gallery: list[str]) -> Boxes:
 def _corners(xywh: Table) -> Coordinates:
     """(N, 4) corners in whole pixels, as public loaders cut them: the scores that are compared with rest on theirs."""
     corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    whole: Coordinates = np.trunc(corners).clip(min=0).astype(np.float32)
-    return whole
+    pixels: Coordinates = np.trunc(corners).clip(min=0).astype(np.float32)
+    return pixels
 
 
 def _camera(frame: str) -> int:
