@@ -51,7 +51,7 @@ def test_foreign_models_carry_no_contract(tmp_path):
 
 
 @without_cuda
-def test_cuda_is_never_the_cpu_in_silence(tiny_model):
+def test_cuda_is_never_the_cpu(tiny_model):
     with pytest.raises(BackendError, match=r"device 'cuda'.*offers .*CPU.*pip install \"reid-runtime\[gpu\]\""):
         open_backend(tiny_model, "cuda")
 
@@ -88,7 +88,7 @@ def chosen_by_auto(path, caplog):
     return name, said
 
 
-def test_auto_says_why_it_is_not_cuda_without_a_driver(tiny_model, offers_cuda, monkeypatch, caplog):
+def test_auto_without_a_driver(tiny_model, offers_cuda, monkeypatch, caplog):
     monkeypatch.setattr(driver, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
     name, said = chosen_by_auto(tiny_model, caplog)
     assert name == "onnxruntime cpu"
@@ -98,7 +98,7 @@ def test_auto_says_why_it_is_not_cuda_without_a_driver(tiny_model, offers_cuda, 
         open_backend(tiny_model, "cuda")
 
 
-def test_auto_says_why_it_is_not_cuda_without_its_libraries(tiny_model, offers_cuda, monkeypatch, caplog, capsys):
+def test_auto_without_cuda_libraries(tiny_model, offers_cuda, monkeypatch, caplog, capsys):
     monkeypatch.setattr(driver, "missing_gpu", lambda: None)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
     name, said = chosen_by_auto(tiny_model, caplog)
@@ -108,7 +108,7 @@ def test_auto_says_why_it_is_not_cuda_without_its_libraries(tiny_model, offers_c
     assert capsys.readouterr().out == ""  # it belongs to --json
 
 
-def test_cuda_is_asked_for_without_fallback_search_or_tf32(tiny_model, offers_cuda, monkeypatch):
+def test_cuda_options(tiny_model, offers_cuda, monkeypatch):
     monkeypatch.setattr(driver, "missing_gpu", lambda: None)
     with pytest.raises(MissingBackendError, match="'cuda' was asked for, ONNX Runtime chose CPUExecutionProvider"):
         open_backend(tiny_model, "cuda")
@@ -117,7 +117,7 @@ def test_cuda_is_asked_for_without_fallback_search_or_tf32(tiny_model, offers_cu
     assert providers == [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})]
 
 
-def test_a_package_that_cannot_be_imported_says_why(tiny_model, monkeypatch):
+def test_broken_package(tiny_model, monkeypatch):
     class Broken:
         def find_spec(self, name, path=None, target=None):
             if name == "onnxruntime":
@@ -130,7 +130,7 @@ def test_a_package_that_cannot_be_imported_says_why(tiny_model, monkeypatch):
 
 
 @pytest.mark.parametrize("left", ["", "raise RuntimeError('numpy is too new')"])
-def test_what_is_left_of_a_package_is_told_as_a_broken_one(tiny_model, tmp_path, monkeypatch, left):
+def test_remains_of_a_package(tiny_model, tmp_path, monkeypatch, left):
     (tmp_path / "onnxruntime.py").write_text(left)
     monkeypatch.delitem(sys.modules, "onnxruntime")
     monkeypatch.syspath_prepend(tmp_path)
@@ -140,7 +140,7 @@ def test_what_is_left_of_a_package_is_told_as_a_broken_one(tiny_model, tmp_path,
 
 @pytest.mark.parametrize(("device", "package"), [("cpu", "onnxruntime"), ("openvino", "openvino")])
 @pytest.mark.parametrize("signalled", [SystemExit, KeyboardInterrupt])
-def test_a_signal_during_the_import_is_no_broken_package(tiny_model, tmp_path, monkeypatch, device, package, signalled):
+def test_signal_during_the_import(tiny_model, tmp_path, monkeypatch, device, package, signalled):
     (tmp_path / f"{package}.py").write_text(
         f"raise ImportError('initialization failed') from {signalled.__name__}(143)"
     )
@@ -151,7 +151,7 @@ def test_a_signal_during_the_import_is_no_broken_package(tiny_model, tmp_path, m
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
-def test_sixteen_threads_get_the_vectors_that_one_gets(device):
+def test_sixteen_threads(device):
     """The default model, crops of several shapes, alone and in batches: bit for bit."""
     if device == "openvino":
         pytest.importorskip("openvino", reason="needs the extra openvino")
@@ -185,7 +185,7 @@ def test_unknown_devices_are_refused(tiny_model, device):
         open_backend(tiny_model, device)
 
 
-def test_two_distributions_over_each_other_are_refused(tiny_model, monkeypatch):
+def test_two_distributions(tiny_model, monkeypatch):
     pretend(monkeypatch, onnxruntime="1.20.0", onnxruntime_gpu="1.23.0")
     for device in ("auto", "cpu", "cuda"):
         with pytest.raises(BackendError, match=r"both onnxruntime 1\.20\.0 and onnxruntime-gpu 1\.23\.0 .*uninstall"):
@@ -193,7 +193,7 @@ def test_two_distributions_over_each_other_are_refused(tiny_model, monkeypatch):
 
 
 @pytest.mark.parametrize(("device", "extra"), [("cpu", "cpu"), ("auto", "cpu"), ("cuda", "gpu")])
-def test_no_distribution_names_the_extra(tiny_model, monkeypatch, device, extra):
+def test_no_distribution(tiny_model, monkeypatch, device, extra):
     pretend(monkeypatch)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BackendError, match=rf"pip install \"reid-runtime\[{extra}\]\""):

@@ -27,20 +27,20 @@ def crops(count, height=90, width=37):
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 64), (64, 128), (33, 90), (300, 1), (257, 131)])
-def test_the_default_model_gives_onnx_runtimes_vectors_at_any_size(pair, height, width):
+def test_gives_onnx_runtimes_vectors(pair, height, width):
     images = crops(3, height, width)
     expected, found = (embedder.embed(images, channel_order="rgb") for embedder in pair)
     assert (expected * found).sum(axis=1).min() > 0.99999
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-def test_the_contract_inside_the_onnx_file_is_found(pair):
+def test_contract_of_an_onnx_file(pair):
     onnx, openvino = pair
     assert openvino.contract == onnx.contract
     assert openvino.artefact_id == onnx.artefact_id
 
 
-def test_vectors_are_the_callers_own(pair):
+def test_vectors_are_copied(pair):
     _, openvino = pair
     first = openvino.embed(crops(2), channel_order="rgb")
     kept = first.copy()
@@ -48,7 +48,7 @@ def test_vectors_are_the_callers_own(pair):
     assert np.array_equal(first, kept)
 
 
-def test_threads_may_share_one(pair):
+def test_threads_share_one(pair):
     _, openvino = pair
     images = crops(12)
     alone = [openvino.embed([image], channel_order="rgb") for image in images]
@@ -66,7 +66,7 @@ def test_threads_may_share_one(pair):
     assert all(np.array_equal(found[index], alone[index]) for index in range(12))
 
 
-def test_a_file_that_is_no_model_is_told(tmp_path):
+def test_no_model(tmp_path):
     for name in ("broken.xml", "broken.onnx"):
         path = tmp_path / name
         path.write_text("<net>")
@@ -74,14 +74,14 @@ def test_a_file_that_is_no_model_is_told(tmp_path):
             Embedder.load(path, device="openvino")
 
 
-def test_openvinos_own_format_is_not_run_by_another(tmp_path):
+def test_xml_on_another_device(tmp_path):
     path = tmp_path / "model.xml"
     path.write_text("<net/>")
     with pytest.raises(BackendError, match="use device 'openvino'"):
         Embedder.load(path, device="cpu")
 
 
-def test_loading_leaves_the_home_folder_alone_and_calls_nobody(tmp_path):
+def test_no_telemetry(tmp_path):
     code = (
         "import sys, socket; socket.socket.connect = lambda *_: sys.exit(9); "
         "from reid_runtime import Embedder; Embedder.load(device='openvino'); "
@@ -93,7 +93,7 @@ def test_loading_leaves_the_home_folder_alone_and_calls_nobody(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_is_an_interrupt_after_embedders_came_and_went(tiny_model):
+def test_ctrl_c_after_embedders_are_gone(tiny_model):
     """Two of them, the first one to come the first to go; and one that a thread opened."""
     code = (
         "import os, signal, sys, threading; from reid_runtime import Embedder\n"
@@ -114,7 +114,7 @@ def has_bfloat16():
     return "BF16" in backend.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def test_bfloat16_is_said_aloud_with_its_measured_drift(pair, caplog):
+def test_bfloat16_logs_its_drift(pair, caplog):
     if not has_bfloat16():
         pytest.skip("this CPU does not compute in bfloat16")
     _, exact = pair
@@ -131,13 +131,13 @@ def test_bfloat16_is_said_aloud_with_its_measured_drift(pair, caplog):
     assert exact.drift is None
 
 
-def test_bfloat16_is_refused_where_the_cpu_has_none(monkeypatch):
+def test_bfloat16_is_refused(monkeypatch):
     monkeypatch.setattr(type(backend.openvino_core()), "get_property", lambda *_: ["FP32", "INT8"])
     with pytest.raises(MissingBackendError, match=r"AVX512-BF16 or AMX.*FP32, INT8: use device 'openvino'"):
         Embedder.load(device="openvino-bf16")
 
 
-def test_a_precision_that_openvino_changes_is_refused(monkeypatch, tiny_model):
+def test_changed_precision_is_refused(monkeypatch, tiny_model):
     """OpenVINO takes its hints as such: what it then computes in is looked at."""
     monkeypatch.setitem(backend._HINTS, "float32", "f16")
     whole = backend.import_openvino().Core.compile_model

@@ -34,24 +34,24 @@ def another(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_every_opener_is_there(name):
+def test_openers_exist(name):
     assert callable(_opener(REGISTRY[name].opener))
     assert REGISTRY[name].rounds in (None, *REGISTRY)
 
 
-def test_every_device_is_a_choice_of_the_command_line():
+def test_devices_are_choices_of_the_commands():
     (option,) = [each for each in model_options(lambda: None).__click_params__ if each.name == "device"]
     assert tuple(option.type.choices) == DEVICES == ("auto", *REGISTRY)
 
 
-def test_an_entry_is_enough_to_embed_and_verify(another, tiny, tmp_path):
+def test_entry_embeds_and_verifies(another, tiny, tmp_path):
     path = write_pinned(tmp_path / "model.onnx")
     embedder = Embedder.load(path, device="another")
     assert embedder.backend.name == "another engine"
     assert "another engine" in [check.backend for check in verify(path).checks]
 
 
-def test_its_own_format_is_auto_its(another, tiny_model, tmp_path):
+def test_format_chooses_its_device(another, tiny_model, tmp_path):
     (tmp_path / "model.onnx").write_bytes(tiny_model.read_bytes())
     (tmp_path / "model.another").touch()
     assert open_backend(tmp_path / "model.another", "auto").name == "another engine"
@@ -59,12 +59,12 @@ def test_its_own_format_is_auto_its(another, tiny_model, tmp_path):
         open_backend(tmp_path / "model.another", "cpu")
 
 
-def test_doctor_tries_it(another, monkeypatch):
+def test_doctor_tries_an_entry(another, monkeypatch):
     monkeypatch.setattr(doctor, "REGISTRY", {"cpu": REGISTRY["cpu"], "another": REGISTRY["another"]})
     assert doctor.examine().devices[1].detail.startswith("another engine, click ")
 
 
-def test_a_device_that_rounds_is_measured_against_the_exact_one(another, monkeypatch, tmp_path):
+def test_drift_of_a_device_that_rounds(another, monkeypatch, tmp_path):
     monkeypatch.setitem(REGISTRY, "another", Device("another_backend:open_it", ("click",), "none", rounds="cpu"))
     path = write_pinned(tmp_path / "model.onnx")
     embedder = Embedder.load(path, device="another")
@@ -73,12 +73,12 @@ def test_a_device_that_rounds_is_measured_against_the_exact_one(another, monkeyp
     assert "another engine" not in [check.backend for check in verify(path).checks]
 
 
-def test_a_file_of_any_other_name_is_onnx(tiny_model, tmp_path):
+def test_other_suffix_is_onnx(tiny_model, tmp_path):
     (tmp_path / "model.bin").write_bytes(tiny_model.read_bytes())
     assert open_backend(tmp_path / "model.bin", "cpu").name == "onnxruntime cpu"
 
 
-def test_an_unknown_device_is_told_before_anything_is_read(tmp_path):
+def test_unknown_device(tmp_path):
     path, stated = write_model(tmp_path / "bare.onnx", None), tmp_path / "contract.json"
     stated.write_text(CONTRACT.to_json())
     with pytest.raises(BackendError, match="no device is called 'gpu'"):

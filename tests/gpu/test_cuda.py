@@ -31,7 +31,7 @@ def crops():
     return [random.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
 
 
-def test_cuda_gives_the_cpus_vectors_at_every_size(cuda, crops):
+def test_cuda_gives_the_cpus_vectors(cuda, crops):
     agreement = compare(Embedder.load().embed(crops, channel_order="rgb"), cuda.embed(crops, channel_order="rgb"))
     assert agreement.worst_cosine >= 0.9999
     assert agreement.rank_agreement == 1.0
@@ -41,7 +41,7 @@ def test_cuda_is_what_runs(cuda):
     assert cuda.backend.name == "onnxruntime cuda"
 
 
-def test_torch_on_cuda_gives_torchs_vectors_on_the_cpu(tmp_path):
+def test_torch_on_cuda(tmp_path):
     from benchmarks.gpu import missing_torch_gpu, reference_of, torch_candidates
 
     reason = missing_torch_gpu()

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-def test_an_engine_takes_the_stream_and_does_not_wait(gpu, device):
+def test_engine_on_a_stream(gpu, device):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("torch sees no GPU")

@@ -60,7 +60,7 @@ def agrees(expected, found, least=0.9999):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("count", [1, 5, 64])
-def test_every_profile_gives_the_cpus_vectors(embedder, reference, shape, count):
+def test_every_profile(embedder, reference, shape, count):
     images = batch(count, *shape)
     agrees(reference.backend.run(images), embedder.backend.run(images))
 
@@ -71,12 +71,12 @@ def test_it_says_what_runs(embedder):
     assert embedder.contract.contract_id == Embedder.load().contract.contract_id
 
 
-def test_what_was_built_was_held_to_the_pinned_vectors(embedder):
+def test_selftest_was_run(embedder):
     sidecars = [json.loads(path.read_text()) for path in default_folder().glob("*.engine.json")]
     assert [sidecar["origin"]["parity"].partition(",")[0] for sidecar in sidecars] == ["4 pinned crops"]
 
 
-def test_cuda_graphs_give_the_same_bytes_again(engines, reference):
+def test_cuda_graphs(engines, reference):
     with closing(Embedder.load(device="tensorrt", cuda_graphs=4).backend) as backend:
         for seed in range(8):  # more shapes and lanes than graphs are kept
             images = batch(1 + seed % 3, *SHAPES[seed % 3], seed=seed)
@@ -93,7 +93,7 @@ def test_threads_at_once(embedder, reference):
         agrees(reference.backend.run(images), vectors)
 
 
-def test_a_batch_that_is_on_the_gpu(embedder, reference, producer):
+def test_batch_on_the_gpu(embedder, reference, producer):
     images = batch(6, 256, 128)
     embedder.backend.run(images)  # its allocations might wait as well
     filled, given = producer.put(images), producer.put(np.zeros_like(images))
@@ -104,7 +104,7 @@ def test_a_batch_that_is_on_the_gpu(embedder, reference, producer):
     agrees(reference.backend.run(images), found)
 
 
-def test_boxes_in_a_frame_that_is_on_the_gpu(embedder, reference, producer):
+def test_boxes_on_the_gpu(embedder, reference, producer):
     frame = batch(1, 1080, 1920)[0]
     boxes = [(100, 200, 260, 600), (-20, 30.5, 140, 420), (1800, 700, 2000, 1300), (5, 5, 5, 50)]
     with pytest.warns(UserWarning, match="1 boxes"):
@@ -121,7 +121,7 @@ def test_a_shape_that_no_profile_takes(embedder):
         embedder.backend.run(batch(1, 600, 300))
 
 
-def test_but_onnx_runtime_cuda_where_it_was_allowed(engines, reference):
+def test_fallback(engines, reference):
     try:
         embedder = Embedder.load(device="tensorrt", fallback=default_model())
     except MissingBackendError as error:

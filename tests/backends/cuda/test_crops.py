@@ -24,16 +24,13 @@ def frame_of(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def crops_of(frame, corners):
-    return [np.ascontiguousarray(frame[y1:y2, x1:x2]) for x1, y1, x2, y2 in corners]
-
-
 def by_pillow(frame, corners, shape):
-    return np.stack([resize(crop, shape) for crop in crops_of(frame, corners)])
+    return np.stack([resize(np.ascontiguousarray(frame[y1:y2, x1:x2]), shape) for x1, y1, x2, y2 in corners])
 
 
-def assert_pillows(found, frame, corners, shape):
-    assert np.array_equal(found, by_pillow(frame, corners, shape))
+def check(frame, corners, shape):
+    """The kernel's crops are Pillow's, to the last bit."""
+    assert np.array_equal(crops_on_host(frame, corners, shape, InputFormat()), by_pillow(frame, corners, shape))
 
 
 @settings(max_examples=60, deadline=None)
@@ -46,7 +43,7 @@ def test_any_crop_at_any_size(data):
         x1, y1 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
         corners.append((x1, y1, data.draw(st.integers(x1 + 1, width)), data.draw(st.integers(y1 + 1, height))))
     shape = data.draw(st.tuples(st.integers(1, 48), st.integers(1, 48)))
-    assert_pillows(crops_on_host(frame, corners, shape, InputFormat()), frame, corners, shape)
+    check(frame, corners, shape)
 
 
 @pytest.mark.parametrize("rule", [LongestSide(64), LongestSide(256), FixedSize(64, 32), FixedSize(7, 300)])
@@ -54,7 +51,7 @@ def test_the_contracts_rules(rule):
     frame = frame_of(300, 400)
     for corners in ((0, 0, 400, 300), (10, 20, 11, 300), (5, 7, 400, 8), (399, 299, 400, 300), (30, 40, 131, 297)):
         shape = rule.shape(corners[3] - corners[1], corners[2] - corners[0])
-        assert_pillows(crops_on_host(frame, [corners], shape, InputFormat()), frame, [corners], shape)
+        check(frame, [corners], shape)
 
 
 def test_extremes_stay_within_bytes():
@@ -62,35 +59,35 @@ def test_extremes_stay_within_bytes():
     frame = (np.indices((60, 50)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
     for shape in ((200, 100), (59, 49), (3, 2), (60, 1)):
         corners = [(0, 0, 50, 60)]
-        assert_pillows(crops_on_host(frame, corners, shape, InputFormat()), frame, corners, shape)
+        check(frame, corners, shape)
 
 
-def test_a_great_shrink_uses_smaller_blocks_until_none_is_small_enough():
+def test_great_shrink():
     frame = frame_of(9000, 8)
     corners = [(0, 0, 8, 9000)]
-    assert_pillows(crops_on_host(frame, corners, (4, 4), InputFormat()), frame, corners, (4, 4))
+    check(frame, corners, (4, 4))
     with pytest.raises(ImageError, match="shrinks too much for the GPU"):
         crops_on_host(frame, corners, (1, 4), InputFormat())
 
 
-@pytest.mark.parametrize("colour", ["rgb", "bgr"])
-def test_frames_of_any_strides(colour):
-    """A view into a larger frame, and planes seen as a picture, as torch has them."""
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_frames_of_any_strides(order):
+    """A view into a larger frame, and planes seen as an image, as torch has them."""
     corners, shape = [(3, 5, 40, 60), (0, 0, 50, 70)], (32, 20)
     whole = frame_of(140, 160)
     planes = np.ascontiguousarray(frame_of(70, 50).transpose(2, 0, 1)).transpose(1, 2, 0)
     for frame in (whole[10:80, 20:120:2], planes, whole[79:9:-1, 20:70]):
-        rgb = frame if colour == "rgb" else frame[..., ::-1]
-        found = crops_on_host(frame, corners, shape, InputFormat(), colour)
-        assert_pillows(found, rgb, corners, shape)
+        rgb = frame if order == "rgb" else frame[..., ::-1]
+        found = crops_on_host(frame, corners, shape, InputFormat(), order)
+        assert np.array_equal(found, by_pillow(rgb, corners, shape))
 
 
-@pytest.mark.parametrize("colour", ["rgb", "bgr"])
-def test_the_input_format_of_another_model(colour):
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_the_input_format_of_another_model(order):
     frame, corners, shape = frame_of(90, 80), [(3, 5, 40, 60), (0, 0, 80, 90)], (32, 20)
-    rgb = frame if colour == "rgb" else frame[..., ::-1]
+    rgb = frame if order == "rgb" else frame[..., ::-1]
     expected = to_model_input(by_pillow(rgb, corners, shape), FOREIGN.input)
-    assert np.array_equal(crops_on_host(frame, corners, shape, FOREIGN.input, colour), expected)
+    assert np.array_equal(crops_on_host(frame, corners, shape, FOREIGN.input, order), expected)
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((4, 4), np.uint8), ((4, 4, 4), np.uint8), ((4, 4, 3), np.float32)])
@@ -100,41 +97,36 @@ def test_a_frame_of_another_kind_is_refused(shape, dtype):
         check_frame(DeviceArray(0, array.shape, array.strides, array.dtype, None))
 
 
+@pytest.fixture
+def compile_kernel():
+    """NVRTC; the test is skipped where it is missing."""
+    pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
+    from reid_runtime.backends.cuda.bindings import compile_kernel
+
+    try:
+        compile_kernel(SOURCE.read_text(), 86)
+    except BackendError as error:
+        if "NVRTC, which is missing" not in str(error):
+            raise
+        pytest.skip(str(error))
+    return compile_kernel
+
+
 @pytest.mark.parametrize("architecture", GPUS)
-def test_nvrtc_compiles_it(architecture):
-    pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
-    from reid_runtime.backends.cuda.bindings import compile_kernel
-
-    try:
-        code = compile_kernel(SOURCE.read_text(), architecture)
-    except BackendError as error:
-        if "NVRTC, which is missing" not in str(error):
-            raise
-        pytest.skip(str(error))
-    assert code.startswith(b"\x7fELF")
+def test_nvrtc(compile_kernel, architecture):
+    assert compile_kernel(SOURCE.read_text(), architecture).startswith(b"\x7fELF")
 
 
-def test_no_product_is_fused_with_a_sum():
+def test_no_product_is_fused_with_a_sum(compile_kernel):
     """A GPU that NVRTC does not know gets PTX, in which one can read it."""
-    pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
-    from reid_runtime.backends.cuda.bindings import compile_kernel
-
-    try:
-        code = compile_kernel(SOURCE.read_text(), 999)
-    except BackendError as error:
-        if "NVRTC, which is missing" not in str(error):
-            raise
-        pytest.skip(str(error))
+    code = compile_kernel(SOURCE.read_text(), 999)
     assert b".entry crops" in code
     assert b"mul.rn.f64" in code
     assert b"fma.rn" not in code
 
 
-def test_nvrtc_says_what_is_wrong_with_a_source():
-    pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
-    from reid_runtime.backends.cuda.bindings import compile_kernel
-
-    with pytest.raises(BackendError, match=r"which is missing|cannot compile a kernel for sm_86: .*nothing_such"):
+def test_nvrtc_error(compile_kernel):
+    with pytest.raises(BackendError, match=r"cannot compile a kernel for sm_86: .*nothing_such"):
         compile_kernel('extern "C" __global__ void broken() { nothing_such(); }', 86)
 
 

@@ -21,13 +21,13 @@ def in_thread(work):
     return results[0]
 
 
-def test_without_a_context_it_is_the_first(library):
+def test_first_gpu_without_a_context(library):
     assert in_thread(lambda: find_gpu(library)) == Gpu("no GPU at all", "8.6", "13.1")
     assert in_thread(lambda: current_context(library)) is None
     assert missing_gpu(library) is None
 
 
-def test_the_gpu_of_the_current_context_is_found(library):
+def test_gpu_of_the_current_context(library):
     def work():
         use_context(0x7700, library)
         use_context(None, library)

@@ -51,7 +51,7 @@ print("left", ctypes.CDLL("libcuda.so.1").live_objects())
 """
 
 
-def test_everything_that_the_protocol_promises(driver, provider):
+def test_protocol(driver, provider):
     if provider == "pycuda" and shutil.which("nvcc") is None:
         pytest.skip("pycuda compiles kernels with nvcc, which is not here")
     done = run(ALL.format(provider=provider), driver)
@@ -74,7 +74,7 @@ except BackendError as error:
 """
 
 
-def test_a_driver_without_a_gpu_is_told_in_one_line(driver, provider):
+def test_driver_without_a_gpu(driver, provider):
     done = run(REFUSED.format(provider=provider), driver, NO_GPU="1")
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()

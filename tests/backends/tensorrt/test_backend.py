@@ -23,7 +23,7 @@ class TestRuns:
 
     @pytest.mark.parametrize("graphs", [0, 3])
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_every_shape_gives_onnx_runtimes_vectors(self, machine, tiny, graphs, shape):
+    def test_gives_onnx_runtimes_vectors(self, machine, tiny, graphs, shape):
         with_graphs = machine.backend(cuda_graphs=graphs)
         for count in (1, 2, 7, 1, 2):
             batch = images(count, *shape, seed=count)
@@ -59,13 +59,13 @@ class TestRuns:
         backend.close()
         machine.check()
 
-    def test_an_embedder_on_it_gives_every_row_its_vector(self, machine, tiny, tiny_model):
+    def test_embedder_rows(self, machine, tiny, tiny_model):
         crops = [picture(40, 20, seed) if seed % 3 else picture(30, 21, seed) for seed in range(30)]
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
         embedder.backend.close()
 
-    def test_threads_take_a_context_each_and_give_it_back(self, machine, tiny):
+    def test_threads(self, machine, tiny):
         backend = machine.backend(cuda_graphs=2)
         batches = [images(1 + seed % 6, *SHAPES[seed % len(SHAPES)], seed) for seed in range(48)]
         start = threading.Barrier(4)
@@ -82,7 +82,7 @@ class TestRuns:
         assert sum(len(idle) for idle in backend._pool._idle.values()) <= 4 * 2
         backend.close()
 
-    def test_closing_while_another_thread_runs(self, machine, tiny):
+    def test_close_while_running(self, machine, tiny):
         backend = machine.backend()
         embed, started, go_on = machine.trt.embed, threading.Event(), threading.Event()
 
@@ -99,7 +99,7 @@ class TestRuns:
             go_on.set()
             near(running.result(timeout=30), tiny.backend.run(images(2)))
 
-    def test_one_thread_needs_one_context_for_a_profile(self, machine):
+    def test_one_context_for_a_profile(self, machine):
         backend = machine.backend()
         for _ in range(3):
             backend.run(images(9))
@@ -116,7 +116,7 @@ class TestRuns:
         assert (set(machine.cuda.memory), set(machine.cuda.pinned)) == before
         backend.close()
 
-    def test_one_part_travels_while_another_is_computed(self, machine, monkeypatch):
+    def test_parts_overlap(self, machine, monkeypatch):
         """The second part is on its way, on a stream of its own, before the first is waited for."""
         order = []
         for call, stream in (("upload", 2), ("download", 2), ("synchronize_event", None)):
@@ -140,7 +140,7 @@ class TestRuns:
         assert copies != compute
         backend.close()
 
-    def test_of_the_graphs_those_that_were_used_last_are_kept(self, machine):
+    def test_last_used_graphs_are_kept(self, machine):
         backend = machine.backend(cuda_graphs=2)
         backend.run(images(4, 16, 16))  # the buffers have their size, and one graph is kept
         launched = []
@@ -152,7 +152,7 @@ class TestRuns:
         assert len(machine.cuda.graphs) == 2
         backend.close()
 
-    def test_a_graph_is_not_launched_once_its_output_has_moved(self, machine, tiny):
+    def test_graph_whose_output_has_moved(self, machine, tiny):
         """The larger batch has smaller images: the input stays where it is, the output grows."""
         backend = machine.backend(cuda_graphs=4)
         for count, shape in ((2, (16, 16)), (4, (16, 8)), (2, (16, 16)), (4, (16, 8))):
@@ -168,7 +168,7 @@ class TestRuns:
             ((2, 0), "expected vectors of shape"),
         ],
     )
-    def test_vectors_of_another_shape_are_refused(self, machine, announced, words):
+    def test_vectors_of_another_shape(self, machine, announced, words):
         backend = machine.backend()
         machine.trt.announced = announced
         with pytest.raises(BackendError, match=words):
@@ -187,7 +187,7 @@ class TestRuns:
             (images(0), "takes batches"),
         ],
     )
-    def test_a_batch_of_another_kind_is_refused(self, machine, batch, words):
+    def test_batch_of_another_kind(self, machine, batch, words):
         backend = machine.backend()
         with pytest.raises(BackendError, match=words):
             backend.run(batch)
@@ -202,7 +202,7 @@ class TestProfiles:
         ("shape", "parts"),
         [((9, 16, 8), [3, 3, 3]), ((7, 32, 16), [2, 2, 3]), ((5, 64, 32), [2, 3]), ((4, 64, 32), [4])],
     )
-    def test_more_than_a_profiles_maximum_goes_in_even_parts(self, machine, tiny, shape, parts):
+    def test_even_parts(self, machine, tiny, shape, parts):
         backend = machine.backend()
         seen, embed = [], machine.trt.embed
         machine.trt.embed = lambda batch: seen.append(len(batch)) or embed(batch)
@@ -210,7 +210,7 @@ class TestProfiles:
         assert [count for count in seen if count > 1] == parts  # the fake asks with one image how wide the output is
         backend.close()
 
-    def test_of_several_the_one_tuned_for_the_nearest_area_is_taken(self, machine):
+    def test_nearest_area(self, machine):
         backend = machine.backend()
         assert backend._profile(1, 16, 8) == 0
         assert backend._profile(1, 16, 16) == 0
@@ -228,7 +228,7 @@ class TestProfiles:
             ((2, 7, 4), "batches of 1 to 4, heights of 8 to 16 and widths of 4 to 16"),
         ],
     )
-    def test_a_shape_outside_is_told_with_the_nearest(self, machine, shape, nearest):
+    def test_shape_outside(self, machine, shape, nearest):
         backend = machine.backend()
         words = (
             f"no profile of this engine takes {shape[0]} images of {shape[1]}x{shape[2]}; the nearest takes {nearest}"
@@ -237,7 +237,7 @@ class TestProfiles:
             backend.run(images(*shape))
         backend.close()
 
-    def test_or_sent_where_the_caller_said(self, machine, tiny):
+    def test_fallback(self, machine, tiny):
         backend = machine.backend(fallback=tiny.backend)
         near(backend.run(images(2, 100, 50)), tiny.backend.run(images(2, 100, 50)))
         assert machine.trt.contexts == []

@@ -49,7 +49,7 @@ def request_of(path, *, options=FOR_8_6, profiles=None):
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
-def test_every_kind_builds_for_every_gpu_with_all_profiles(tmp_path, kind):
+def test_every_kind_for_every_gpu(tmp_path, kind):
     path = write_network(tmp_path / "model.onnx", kind)
     seen = set()
     for capability in CAPABILITIES:
@@ -61,7 +61,7 @@ def test_every_kind_builds_for_every_gpu_with_all_profiles(tmp_path, kind):
     assert len(seen) == len(CAPABILITIES)
 
 
-def test_the_precision_is_the_files_own(tmp_path):
+def test_precision_is_the_files(tmp_path):
     """Weights of half the size make a smaller engine, with no flag given: a million of them."""
     sizes = {}
     for kind in ("float32", "float16"):
@@ -70,7 +70,7 @@ def test_the_precision_is_the_files_own(tmp_path):
     assert sizes["float32"] - sizes["float16"] > 1_000_000
 
 
-def test_the_default_model_builds_and_tells_how_far_it_is():
+def test_default_model_with_progress():
     request = request_of(default_model())
     seen = []
     built = build(trt, request, lambda part, phase: seen.append(part))
@@ -81,7 +81,7 @@ def test_the_default_model_builds_and_tells_how_far_it_is():
 
 
 @pytest.mark.parametrize("kind", ["float16", "int8"])
-def test_what_the_exports_make_of_the_default_model_builds_for_every_gpu(tmp_path, kind):
+def test_derived_models(tmp_path, kind):
     model, contract = onnx.load(str(default_model())), contract_of(default_model())
     if kind == "float16":
         model = half_graph(model, 2)
@@ -98,7 +98,7 @@ def test_what_the_exports_make_of_the_default_model_builds_for_every_gpu(tmp_pat
     assert built.profiles == request.profiles
 
 
-def test_the_cache_builds_for_real_and_finds_again(tmp_path, monkeypatch):
+def test_cache(tmp_path, monkeypatch):
     path = write_network(tmp_path / "model.onnx")
     engine = EngineCache(tmp_path / "cache").get_or_build(path)
     monkeypatch.setattr(cache_module, "build", None)
@@ -106,7 +106,7 @@ def test_the_cache_builds_for_real_and_finds_again(tmp_path, monkeypatch):
     assert (engine.origin.package, engine.origin.gpu) == ("tensorrt_rtx", None)
 
 
-def test_an_unknown_operator_is_told_with_its_node(tmp_path):
+def test_unknown_operator(tmp_path):
     path = write_network(tmp_path / "model.onnx", first="Foreign")
     with pytest.raises(
         BackendError, match=r"TensorRT-RTX .* cannot take this graph: node 'Sharpen sharp' \(Sharpen\): "
@@ -114,7 +114,7 @@ def test_an_unknown_operator_is_told_with_its_node(tmp_path):
         build(trt, request_of(path))
 
 
-def test_pixels_that_are_transposed_before_they_are_cast_are_told(tmp_path):
+def test_transpose_before_cast(tmp_path):
     path = write_network(tmp_path / "model.onnx", first="Transpose")
     with pytest.raises(BackendError, match=r"node 'Transpose turned' \(Transpose\): .*UInt8"):
         build(trt, request_of(path))
@@ -126,13 +126,13 @@ def test_the_int8_kind_for_cpus_is_refused(tmp_path):
         build(trt, request_of(path))
 
 
-def test_a_profile_in_which_the_network_has_no_pixels_left_is_told(tmp_path):
+def test_profile_without_pixels(tmp_path):
     path = write_network(tmp_path / "model.onnx", padding=0)
     with pytest.raises(BackendError, match=r"cannot build an engine: .*[Dd]imension"):
         build(trt, request_of(path, profiles=(Profile((1, 64, 1), (4, 64, 1), (4, 64, 1)),)))
 
 
-def test_a_profile_that_the_graph_has_no_room_for_is_told(tmp_path):
+def test_profile_outside_the_graph(tmp_path):
     path = write_network(tmp_path / "model.onnx", shape=("batch", 64, 32, 3))
     with pytest.raises(
         BackendError, match=r"its graph takes height 64 and no other|its graph takes width 32 and no other"
@@ -147,13 +147,13 @@ def test_a_fixed_batch_is_the_profiles_batch(tmp_path):
 
 
 @pytest.mark.parametrize(("capability", "said"), [("9.0", "it does for .*8.6"), ("SM86", "does not build for")])
-def test_a_gpu_that_it_does_not_build_for_is_told(tmp_path, capability, said):
+def test_unknown_gpu(tmp_path, capability, said):
     path = write_network(tmp_path / "model.onnx")
     with pytest.raises(BackendError, match=said):
         build(trt, request_of(path, options=BuildOptions(compute_capabilities=(capability,))))
 
 
-def test_another_layout_than_the_contracts_is_told(tmp_path):
+def test_other_layout_than_the_contracts(tmp_path):
     path = write_network(tmp_path / "model.onnx", shape=("batch", 3, "height", "width"))
     with pytest.raises(BackendError, match=r"its contract says uint8 NHWC, its graph takes .*UINT8 \(-1, 3, -1, -1\)"):
         build(trt, request_of(path))

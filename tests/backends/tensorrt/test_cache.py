@@ -43,14 +43,14 @@ def cache(stub, folder):
     return EngineCache(folder)
 
 
-def test_an_engine_is_built_once_and_found_again(stub, cache, folder, tiny_model):
+def test_built_once(stub, cache, folder, tiny_model):
     first = cache.get_or_build(tiny_model)
     assert EngineCache(folder).get_or_build(tiny_model) == first
     assert first.blob == b"engine 1"
     assert len(stub.built) == 1
 
 
-def test_its_contract_is_the_models_with_the_model_as_parent(cache, tiny, tiny_model):
+def test_contract_of_the_engine(cache, tiny, tiny_model):
     contract = Contract.from_json(cache.get_or_build(tiny_model).contract_text, "here")
     assert contract.contract_id == tiny.contract.contract_id
     assert contract.parent == tiny.artefact_id
@@ -60,6 +60,7 @@ def test_its_contract_is_the_models_with_the_model_as_parent(cache, tiny, tiny_m
 @pytest.mark.parametrize(
     "change",
     [
+        lambda stub: setattr(cache_module, "_packages", lambda trt: ["tensorrt-cu12 11.4.0.106"]),
         lambda stub: setattr(stub, "trt", stub_tensorrt("11.4.0.107")),
         lambda stub: setattr(stub, "gpu", dataclasses.replace(GPU, name="NVIDIA Other")),
         lambda stub: setattr(stub, "gpu", dataclasses.replace(GPU, compute_capability="8.9")),
@@ -72,7 +73,8 @@ def test_its_contract_is_the_models_with_the_model_as_parent(cache, tiny, tiny_m
         {"options": BuildOptions(compute_capabilities=("8.6",))},
     ],
 )
-def test_everything_that_an_engine_depends_on_is_in_its_key(stub, cache, folder, tiny_model, change):
+def test_key(stub, cache, folder, tiny_model, monkeypatch, change):
+    monkeypatch.setattr(cache_module, "_packages", cache_module._packages)
     cache.get_or_build(tiny_model)
     if callable(change):
         change(stub)
@@ -82,7 +84,7 @@ def test_everything_that_an_engine_depends_on_is_in_its_key(stub, cache, folder,
     assert len(stub.built) == len(engines(folder)) == 2
 
 
-def test_another_model_and_another_stated_contract_have_keys_of_their_own(stub, cache, folder, tmp_path):
+def test_key_of_model_and_contract(stub, cache, folder, tmp_path):
     bare = write_model(tmp_path / "bare.onnx", None)
     cache.get_or_build(bare, contract=CONTRACT)
     cache.get_or_build(bare, contract=dataclasses.replace(CONTRACT, name="another"))
@@ -90,31 +92,22 @@ def test_another_model_and_another_stated_contract_have_keys_of_their_own(stub, 
     assert len(engines(folder)) == 3
 
 
-def test_the_packages_of_tensorrt_are_in_the_key(stub, cache, folder, tiny_model, monkeypatch):
-    cache.get_or_build(tiny_model)
-    monkeypatch.setattr(cache_module, "_packages", lambda trt: ["tensorrt-cu12 11.4.0.106"])
-    cache.get_or_build(tiny_model)
-    assert len(engines(folder)) == 2
-
-
-def damaged(path):
+def damage(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def without_sidecar(path):
+def take_sidecar(path):
     sidecar_path(path).unlink()
 
 
-def swapped(path):
-    """The whole entry of another key, digest and all."""
-    other = path.parent / "other.engine"
-    text = sidecar_path(path).read_text().replace('"tf32": false', '"tf32": true')
-    other.write_bytes(path.read_bytes())
-    sidecar_path(path).write_text(text)
+def swap(path):
+    """As the sidecar of another key, digest and all."""
+    sidecar = sidecar_path(path)
+    sidecar.write_text(sidecar.read_text().replace('"tf32": false', '"tf32": true'))
 
 
-@pytest.mark.parametrize("harm", [damaged, without_sidecar, swapped])
-def test_a_damaged_or_foreign_entry_is_built_again_with_a_warning(stub, cache, folder, tiny_model, harm):
+@pytest.mark.parametrize("harm", [damage, take_sidecar, swap])
+def test_damaged_or_foreign_entry(stub, cache, folder, tiny_model, harm):
     cache.get_or_build(tiny_model)
     harm(engines(folder)[0])
     with pytest.warns(UserWarning, match="building it again"):
@@ -124,19 +117,19 @@ def test_a_damaged_or_foreign_entry_is_built_again_with_a_warning(stub, cache, f
         assert cache.get_or_build(tiny_model).blob == b"engine 2"
 
 
-def test_an_entry_that_is_damaged_as_soon_as_it_is_written_is_an_error(cache, tiny_model, monkeypatch):
+def test_damaged_while_written(cache, tiny_model, monkeypatch):
     write = cache_module.write_engine
 
     def bad_disk(path, engine):
         write(path, engine)
-        damaged(path)
+        damage(path)
 
     monkeypatch.setattr(cache_module, "write_engine", bad_disk)
     with pytest.raises(BackendError, match=r"was just written and cannot be used: .*is not the file"):
         cache.get_or_build(tiny_model)
 
 
-def test_a_full_disk_does_not_cost_the_engine(cache, tiny_model, monkeypatch):
+def test_full_disk(cache, tiny_model, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
@@ -146,13 +139,13 @@ def test_a_full_disk_does_not_cost_the_engine(cache, tiny_model, monkeypatch):
         assert cache.get_or_build(tiny_model).blob == b"engine 1"
 
 
-def test_a_fresh_one_is_built_whatever_is_there(stub, cache, tiny_model):
+def test_fresh(stub, cache, tiny_model):
     cache.get_or_build(tiny_model)
     assert cache.get_or_build(tiny_model, fresh=True).blob == b"engine 2"
     assert cache.get_or_build(tiny_model).blob == b"engine 2"
 
 
-def test_timings_are_kept_from_build_to_build_of_one_gpu(stub, cache, tiny_model):
+def test_timings(stub, cache, tiny_model):
     cache.get_or_build(tiny_model)
     cache.get_or_build(tiny_model, fresh=True)
     stub.gpu = dataclasses.replace(GPU, name="NVIDIA Other/2")
@@ -162,7 +155,7 @@ def test_timings_are_kept_from_build_to_build_of_one_gpu(stub, cache, tiny_model
     assert stub.timings == [b"", b"+", b"", b""]
 
 
-def test_a_build_that_fails_leaves_nothing(stub, cache, folder, tiny_model, monkeypatch):
+def test_failed_build(stub, cache, folder, tiny_model, monkeypatch):
     def fail(*arguments):
         raise BackendError("TensorRT said no")
 
@@ -172,14 +165,14 @@ def test_a_build_that_fails_leaves_nothing(stub, cache, folder, tiny_model, monk
     assert os.listdir(folder) == []
 
 
-def test_a_model_needs_exactly_one_contract(cache, tiny_model, tmp_path):
+def test_exactly_one_contract(cache, tiny_model, tmp_path):
     with pytest.raises(ContractError, match="carries no contract"):
         cache.get_or_build(write_model(tmp_path / "bare.onnx", None))
     with pytest.raises(ContractError, match="carries its own contract"):
         cache.get_or_build(tiny_model, contract=CONTRACT)
 
 
-def test_without_a_gpu_there_is_nothing_to_build_for(cache, tiny_model, monkeypatch):
+def test_without_a_gpu(cache, tiny_model, monkeypatch):
     def none():
         raise NoGpuError("no NVIDIA driver here")
 
@@ -188,15 +181,14 @@ def test_without_a_gpu_there_is_nothing_to_build_for(cache, tiny_model, monkeypa
         cache.get_or_build(tiny_model)
 
 
-# Folders
-
-
-def test_the_folder_is_the_callers_the_environments_or_the_users(monkeypatch, tmp_path):
+def test_default_folder(monkeypatch, tmp_path):
     for name in (ENVIRONMENT, "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     if os.name == "posix":
         assert default_folder() == tmp_path / "home" / ".cache" / "reid-runtime" / "engines"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert default_folder().is_absolute()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert default_folder() == tmp_path / "xdg" / "reid-runtime" / "engines"
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "named"))
@@ -204,13 +196,7 @@ def test_the_folder_is_the_callers_the_environments_or_the_users(monkeypatch, tm
     assert EngineCache(tmp_path / "given").folder == tmp_path / "given"
 
 
-def test_an_xdg_folder_that_is_relative_is_ignored(monkeypatch, tmp_path):
-    monkeypatch.delenv(ENVIRONMENT, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "somewhere")
-    assert default_folder().is_absolute()
-
-
-def test_where_nothing_can_be_written_the_engine_is_for_this_process(stub, tmp_path, tiny_model):
+def test_unwritable_folder(stub, tmp_path, tiny_model):
     (tmp_path / "file").touch()
     cache = EngineCache(tmp_path / "file" / "cache")
     with pytest.warns(UserWarning, match=f"built for this process alone .* {ENVIRONMENT}"):
@@ -218,32 +204,18 @@ def test_where_nothing_can_be_written_the_engine_is_for_this_process(stub, tmp_p
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
-def test_the_folder_is_the_users_alone(cache, folder, tiny_model):
-    cache.get_or_build(tiny_model)
-    assert folder.stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
-def test_a_folder_that_everyone_can_write_is_refused(cache, folder, tiny_model):
-    folder.mkdir()
+@pytest.mark.parametrize("has_engine", [False, True])
+def test_public_folder(cache, folder, tiny_model, has_engine):
+    if has_engine:
+        cache.get_or_build(tiny_model)
+        assert folder.stat().st_mode & 0o077 == 0
+    folder.mkdir(exist_ok=True)
     folder.chmod(0o777)
     with pytest.raises(BackendError, match="can be written by everyone"):
         cache.get_or_build(tiny_model)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
-def test_an_engine_in_a_folder_that_everyone_can_write_is_not_taken(cache, folder, tiny_model):
-    cache.get_or_build(tiny_model)
-    folder.chmod(0o777)
-    with pytest.raises(BackendError, match="can be written by everyone"):
-        cache.get_or_build(tiny_model)
-    folder.chmod(0o700)
-
-
-# At once
-
-
-def test_threads_build_one_after_the_other_and_each_engine_once(stub, tmp_path, monkeypatch):
+def test_threads(stub, tmp_path, monkeypatch):
     """In whatever folders: the GPU that they measure on is one."""
     models = [write_model(tmp_path / f"{seed}.onnx", dataclasses.replace(CONTRACT, name=str(seed))) for seed in (1, 2)]
     at_work, most = [], []
@@ -290,7 +262,7 @@ _PROCESS = """
 """
 
 
-def test_processes_build_an_engine_once(tmp_path, tiny_model):
+def test_processes(tmp_path, tiny_model):
     command = [sys.executable, "-c", textwrap.dedent(_PROCESS), str(tmp_path / "cache"), str(tiny_model)]
     root = Path(__file__).parents[3]
     processes = [subprocess.Popen(command, cwd=root) for _ in range(2)]
@@ -298,7 +270,7 @@ def test_processes_build_an_engine_once(tmp_path, tiny_model):
     assert (tmp_path / "built").read_text() == "x"
 
 
-def test_an_engine_that_is_there_does_not_wait_for_anothers_build(stub, cache, folder, tiny_model):
+def test_read_during_a_build(stub, cache, folder, tiny_model):
     cache.get_or_build(tiny_model)
     with exclusive_lock(folder):
         thread = threading.Thread(target=cache.get_or_build, args=(tiny_model,), daemon=True)

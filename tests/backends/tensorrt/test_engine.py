@@ -53,7 +53,7 @@ def test_what_is_written_is_read(path):
     assert Contract.from_json(read.contract_text, "here").contract_id == CONTRACT.contract_id
 
 
-def test_a_write_that_breaks_off_leaves_the_engine_that_was_there(path, monkeypatch):
+def test_interrupted_write(path, monkeypatch):
     whole = Path.write_bytes
 
     def half(self, content):
@@ -67,7 +67,7 @@ def test_a_write_that_breaks_off_leaves_the_engine_that_was_there(path, monkeypa
     assert sorted(os.listdir(path.parent)) == ["engines", "model.engine", "model.engine.json"]
 
 
-def test_the_sidecar_is_for_people_and_programs(path):
+def test_sidecar(path):
     values = json.loads(sidecar_path(path).read_text())
     assert values["version"] == 1
     assert values["contract"]["name"] == "tiny"
@@ -77,58 +77,56 @@ def test_the_sidecar_is_for_people_and_programs(path):
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_a_changed_engine_is_refused_with_and_without_trust(path, trust):
+def test_changed_engine(path, trust):
     path.write_bytes(b"Compiled")
     with pytest.raises(BackendError, match=r"is not the file that model\.engine\.json describes: expected sha256"):
         read_engine(path, trust_engine=trust)
 
 
-def test_an_engine_without_a_sidecar_needs_trust(path):
+def test_trust_without_a_sidecar(path):
     sidecar_path(path).unlink()
     with pytest.raises(BackendError, match=r"an engine is code: build it here .* or pass trust_engine=True"):
         read_engine(path)
     assert read_engine(path, trust_engine=True) == Engine(b"compiled", None, (), None)
 
 
-def test_an_engine_that_was_built_elsewhere_needs_trust(path, monkeypatch, tmp_path):
-    """Copied with its sidecar, which is sound in itself."""
+def test_trust_of_a_copy(path, monkeypatch, tmp_path):
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "another machine"))
     with pytest.raises(BackendError, match=r"was not built here by this user, .* pass trust_engine=True"):
         read_engine(path)
     assert read_engine(path, trust_engine=True) == ENGINE
 
 
-def test_an_engine_that_was_exchanged_with_its_sidecar_needs_trust(path, monkeypatch, tmp_path):
+def exchanged(path, monkeypatch):
     forged = dataclasses.replace(ENGINE, blob=b"other code")
     path.write_bytes(forged.blob)
     sidecar_path(path).write_text(sidecar_text(forged))
-    with pytest.raises(BackendError, match="was not built here"):
-        read_engine(path)
 
 
-def test_a_sidecar_that_was_changed_needs_trust(path):
+def changed_sidecar(path, monkeypatch):
     rewrite(path, lambda values: values["contract"].update(name="another"))
-    with pytest.raises(BackendError, match="its sidecar was changed since"):
-        read_engine(path)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
-def test_notes_that_everyone_can_write_say_nothing(path, tmp_path):
-    (tmp_path / "engines" / "built-here").chmod(0o777)
-    with pytest.raises(BackendError, match="was not built here"):
-        read_engine(path)
+def public_records(path, monkeypatch):
+    (path.parent / "engines" / "built-here").chmod(0o777)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX owners")
-def test_another_users_notes_say_nothing(path, tmp_path, monkeypatch):
+def records_of_another_user(path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     if os.getuid() == 0:
-        os.chown(tmp_path / "engines" / "built-here", 12345, -1)
-    with pytest.raises(BackendError, match="was not built here"):
+        os.chown(path.parent / "engines" / "built-here", 12345, -1)
+
+
+@pytest.mark.parametrize("change", [exchanged, changed_sidecar, public_records, records_of_another_user])
+def test_trust_after_a_change(path, monkeypatch, change):
+    if os.name != "posix" and "records" in change.__name__:
+        pytest.skip("needs POSIX permissions and owners")
+    change(path, monkeypatch)
+    with pytest.raises(BackendError, match="was not built here by this user, or its sidecar was changed since"):
         read_engine(path)
 
 
-def test_where_no_note_can_be_made_the_engine_is_written_and_needs_trust(monkeypatch, tmp_path):
+def test_unwritable_records(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="loading it needs trust"):
@@ -152,26 +150,22 @@ def test_where_no_note_can_be_made_the_engine_is_written_and_needs_trust(monkeyp
         lambda values: values["contract"].update(dimension="8"),
     ],
 )
-def test_a_sidecar_that_is_not_ours_is_refused_in_any_case(path, change):
+def test_foreign_sidecar(path, change):
     rewrite(path, change)
     with pytest.raises(BackendError):
         read_engine(path, trust_engine=True)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "nul", "[" * 100_000])
-def test_a_sidecar_that_is_no_json_object_is_told(path, text):
+def test_sidecar_that_is_no_json(path, text):
     sidecar_path(path).write_text(text)
     with pytest.raises(BackendError, match=r"model\.engine\.json"):
         read_engine(path)
 
 
-def test_no_engine_at_all_is_told(tmp_path):
+def test_no_engine(tmp_path):
     with pytest.raises(BackendError, match="cannot be read"):
         read_engine(tmp_path / "model.engine")
-
-
-def test_it_fits_where_it_was_built():
-    require_fit(ENGINE, stub_tensorrt(), GPU)
 
 
 @pytest.mark.parametrize(
@@ -182,16 +176,17 @@ def test_it_fits_where_it_was_built():
         (stub_tensorrt(), dataclasses.replace(GPU, compute_capability="8.9"), "8.9"),
     ],
 )
-def test_it_does_not_fit_elsewhere(module, gpu, said):
+def test_does_not_fit_elsewhere(module, gpu, said):
     with pytest.raises(BackendError, match=f"{said}.*build it again here"):
         require_fit(ENGINE, module, gpu)
 
 
-def test_a_newer_driver_does_no_harm():
-    require_fit(ENGINE, stub_tensorrt(), dataclasses.replace(GPU, cuda="13.2"))
+@pytest.mark.parametrize("cuda", [GPU.cuda, "13.2"])
+def test_fits_here_under_a_newer_driver_too(cuda):
+    require_fit(ENGINE, stub_tensorrt(), dataclasses.replace(GPU, cuda=cuda))
 
 
-def test_an_engine_for_named_gpus_fits_those():
+def test_fits_named_gpus():
     module = stub_tensorrt("1.7.1.116")
     module.__name__ = "tensorrt_rtx"
     options = BuildOptions(compute_capabilities=("8.6", "8.9"))

@@ -265,7 +265,7 @@ def test_destroyed_too_early(caller, name, message):
     assert caller.cuda.violations == [message]
 
 
-def test_streams_that_nobody_orders_stay_unordered(caller):
+def test_streams_are_unordered(caller):
     """The first is queued first and happens second."""
     order = []
     for stream in (caller.other, caller.stream):

@@ -30,7 +30,7 @@ class TestArraysOfTheGpu:
         given.free()
         backend.close()
 
-    def test_what_is_not_aligned_is_moved_on_the_gpu(self, machine, tiny):
+    def test_misaligned_is_moved_on_the_gpu(self, machine, tiny):
         backend = machine.backend()
         batch = images(5, 9, 5)
         given = ByInterface(machine.cuda, batch, offset=64)
@@ -52,7 +52,7 @@ class TestArraysOfTheGpu:
         given.free()
         backend.close()
 
-    def test_a_shape_outside_every_profile_does_not_go_to_the_hosts_fallback(self, machine, tiny):
+    def test_no_fallback_to_the_host(self, machine, tiny):
         backend = machine.backend(fallback=tiny.backend)
         given = ByInterface(machine.cuda, images(2, 100, 50))
         with pytest.raises(BackendError, match="no profile of this engine takes 2 images of 100x50"):

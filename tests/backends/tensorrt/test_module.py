@@ -35,13 +35,13 @@ def installed(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_tensorrt_comes_before_tensorrt_rtx(installed):
+def test_tensorrt_comes_first(installed):
     installed(tensorrt=_GOOD.format("10.16.1.11"), tensorrt_rtx=_GOOD.format("1.7.1.116"))
     trt = import_tensorrt()
     assert (version_string(trt), is_rtx(trt)) == ("TensorRT 10.16.1.11", False)
 
 
-def test_tensorrt_rtx_serves_where_the_other_is_missing_or_broken(installed):
+def test_rtx_where_the_other_fails(installed):
     for broken in ({}, {"tensorrt": "raise ImportError('libnvinfer.so.11: cannot open shared object file')"}):
         installed(tensorrt_rtx=_GOOD.format("1.7.1.116"), **broken)
         trt = import_tensorrt()
@@ -60,7 +60,7 @@ def test_tensorrt_rtx_serves_where_the_other_is_missing_or_broken(installed):
         ("class Builder: pass", "is not NVIDIA's"),
     ],
 )
-def test_what_is_wrong_is_said_on_one_line_with_what_to_do(installed, code, said):
+def test_unusable_module(installed, code, said):
     installed(**({} if code is None else {"tensorrt": code}))
     with pytest.raises(BackendError, match=said) as caught:
         import_tensorrt()
@@ -69,7 +69,7 @@ def test_what_is_wrong_is_said_on_one_line_with_what_to_do(installed, code, said
     assert "\n" not in str(caught.value)
 
 
-def test_only_those_who_listen_hear_errors_and_nothing_else(installed):
+def test_captured_errors(installed):
     installed(tensorrt=_SPEAKING)
     trt = import_tensorrt()
     from reid_runtime.backends.tensorrt.module import tensorrt_log
@@ -85,7 +85,7 @@ def test_only_those_who_listen_hear_errors_and_nothing_else(installed):
     assert outer == inner == ["an error"]
 
 
-def test_its_words_come_once_on_one_line_without_the_missing_driver():
+def test_formatted_errors():
     noise = "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (cudaError 35)"
     assert format_errors(["no such node\n", "no such node", noise, "\n at line 3"]) == "no such node; at line 3"
     assert format_errors([noise]) == noise

@@ -22,7 +22,7 @@ def test_what_tensorrt_takes_passes(tmp_path, kind):
     check_graph(write_network(tmp_path / "model.onnx", kind).read_bytes(), "model.onnx")
 
 
-def test_unsigned_quantisation_is_refused_with_its_node(tmp_path):
+def test_unsigned_is_refused(tmp_path):
     content = write_network(tmp_path / "model.onnx", "int8-cpu").read_bytes()
     with pytest.raises(BackendError, match=r"'QuantizeLinear scaled q' .* unsigned .* kind for CPUs"):
         check_graph(content, "model.onnx")
@@ -32,7 +32,7 @@ def zero_of(graph, name):
     return next(tensor for tensor in graph.initializer if tensor.name == name)
 
 
-def test_unsigned_with_a_zero_point_of_zero_is_refused_too(tmp_path):
+def test_unsigned_zero_is_refused(tmp_path):
     """The one that TensorRT's parser lets through."""
 
     def to_zero(graph):
@@ -44,7 +44,7 @@ def test_unsigned_with_a_zero_point_of_zero_is_refused_too(tmp_path):
         check_graph(content, "model.onnx")
 
 
-def test_a_zero_point_that_is_a_constant_node_is_seen(tmp_path):
+def test_constant_zero_point(tmp_path):
     def to_node(graph):
         zero = zero_of(graph, "early zero")
         graph.initializer.remove(zero)
@@ -57,7 +57,7 @@ def test_a_zero_point_that_is_a_constant_node_is_seen(tmp_path):
         check_graph(content, "model.onnx")
 
 
-def test_a_quantiser_without_a_zero_point_is_unsigned(tmp_path):
+def test_no_zero_point_is_unsigned(tmp_path):
     def drop(graph):
         next(node for node in graph.node if node.name == "QuantizeLinear scaled q").input.pop()
 
@@ -65,7 +65,7 @@ def test_a_quantiser_without_a_zero_point_is_unsigned(tmp_path):
         check_graph(changed(write_network(tmp_path / "model.onnx", "int8"), drop), "model.onnx")
 
 
-def test_weights_in_another_file_are_refused(tmp_path):
+def test_external_weights(tmp_path):
     model = onnx.load(str(write_network(tmp_path / "model.onnx")))
     onnx.save(model, str(tmp_path / "outside.onnx"), save_as_external_data=True, location="w", size_threshold=0)
     with pytest.raises(BackendError, match="weights in another file"):
@@ -78,7 +78,7 @@ def test_what_is_no_graph_is_told(content):
         check_graph(content, "model.onnx")
 
 
-def test_a_truncated_file_is_told_wherever_it_ends(tmp_path):
+def test_truncated(tmp_path):
     content = write_network(tmp_path / "model.onnx", contract=False).read_bytes()
     for length in range(1, len(content) - 64, 97):  # what follows the graph is short
         with pytest.raises(BackendError):

@@ -50,7 +50,21 @@ def machine(monkeypatch, tiny_model):
     machine.check()
 
 
-def test_an_onnx_file_is_embedded_with_its_engine(machine, tiny, tiny_model):
+@pytest.fixture
+def path(machine, tmp_path):
+    path = tmp_path / "model.engine"
+    write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
+    return path
+
+
+@pytest.fixture
+def stated(tmp_path):
+    path = tmp_path / "contract.json"
+    path.write_text(CONTRACT.to_json())
+    return path
+
+
+def test_onnx_file(machine, tiny, tiny_model):
     embedder = Embedder.load(tiny_model, device="tensorrt")
     crops = [picture(40, 20, seed) for seed in range(6)]
     near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
@@ -60,7 +74,7 @@ def test_an_onnx_file_is_embedded_with_its_engine(machine, tiny, tiny_model):
     embedder.backend.close()
 
 
-def test_an_engine_that_tensorrt_refuses_is_built_once_more(machine, tiny_model):
+def test_refused_engine_is_built_again(machine, tiny_model):
     machine.cache.found = b"damaged"
     with pytest.warns(UserWarning, match=r"will not load the engine: .*magicTag.*; building the engine of .* again"):
         backend = open_backend(tiny_model, "tensorrt")
@@ -68,7 +82,7 @@ def test_an_engine_that_tensorrt_refuses_is_built_once_more(machine, tiny_model)
     backend.close()
 
 
-def test_but_only_once(machine, tiny_model, monkeypatch):
+def test_refused_twice(machine, tiny_model, monkeypatch):
     damaged = Engine(b"damaged", CONTRACT.to_json(), ())
     monkeypatch.setattr(machine.cache, "get_or_build", lambda *_, **__: damaged)
     with (
@@ -78,9 +92,8 @@ def test_but_only_once(machine, tiny_model, monkeypatch):
         open_backend(tiny_model, "tensorrt")
 
 
-def test_a_model_without_a_contract_is_built_by_the_stated_one(machine, tmp_path):
-    path, stated = write_model(tmp_path / "m.onnx", None), tmp_path / "contract.json"
-    stated.write_text(CONTRACT.to_json())
+def test_stated_contract(machine, tmp_path, stated):
+    path = write_model(tmp_path / "m.onnx", None)
     embedder = Embedder.load(path, device="tensorrt", contract=stated)
     assert machine.cache.asked == [(path, CONTRACT, False)]
     assert embedder.contract.contract_id == CONTRACT.contract_id
@@ -88,12 +101,6 @@ def test_a_model_without_a_contract_is_built_by_the_stated_one(machine, tmp_path
 
 
 class TestEngineFiles:
-    @pytest.fixture
-    def path(self, machine, tmp_path):
-        path = tmp_path / "model.engine"
-        write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
-        return path
-
     def test_run_where_they_were_built(self, machine, path, tiny):
         embedder = Embedder.load(path, device="tensorrt")
         crops = [picture(30, 20)]
@@ -114,37 +121,31 @@ class TestEngineFiles:
         with pytest.raises(BackendError, match=r"runs \.onnx files, found \.engine: use device 'tensorrt'"):
             open_backend(path, "cpu")
 
-    def test_strangers_need_to_be_trusted(self, machine, tmp_path):
-        path, stated = tmp_path / "foreign.engine", tmp_path / "contract.json"
+    def test_strangers_need_to_be_trusted(self, machine, tmp_path, stated):
+        path = tmp_path / "foreign.engine"
         path.write_bytes(BLOB)
-        stated.write_text(CONTRACT.to_json())
         with pytest.raises(BackendError, match=r"an engine is code: .*trust_engine=True \(--trust-engine\)"):
             Embedder.load(path, device="tensorrt", contract=stated)
         embedder = Embedder.load(path, device="tensorrt", contract=stated, trust_engine=True)
         assert embedder.contract == Contract.from_json(CONTRACT.to_json(), "")
         embedder.backend.close()
 
-    def test_no_second_contract_beside_their_own(self, path, tmp_path):
-        stated = tmp_path / "contract.json"
-        stated.write_text(CONTRACT.to_json())
+    def test_no_second_contract_beside_their_own(self, path, stated):
         with pytest.raises(ContractError, match="has its contract beside it"):
             Embedder.load(path, device="tensorrt", contract=stated)
 
 
-def test_engines_are_described_from_their_sidecars_and_verified_by_their_onnx_files(machine, command, tmp_path):
-    path = tmp_path / "model.engine"
-    write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
+def test_describe_and_verify(path, command):
     assert "mean and maximum of the colours" in command("describe", path).out
     assert "what is pinned lies in its ONNX file: verify that one with --device tensorrt" in command("verify", path).err
 
 
-def test_the_command_names_the_flag_that_trusts_a_stranger(machine, command, tmp_path):
+def test_trust_engine_flag(machine, command, tmp_path, stated):
     (tmp_path / "foreign.engine").write_bytes(BLOB)
-    (tmp_path / "contract.json").write_text(CONTRACT.to_json())
     (tmp_path / "one.png").write_bytes(encode(picture(40, 20), "PNG"))
     arguments = (
         *("embed", tmp_path / "one.png", "-o", tmp_path / "out.npz"),
-        *("--model", tmp_path / "foreign.engine", "--contract", tmp_path / "contract.json"),
+        *("--model", tmp_path / "foreign.engine", "--contract", stated),
     )
     refused = command(*arguments)
     assert refused.code == 1
@@ -156,12 +157,6 @@ def test_the_command_names_the_flag_that_trusts_a_stranger(machine, command, tmp
 
 class TestFallback:
     """A crop of 16x2 is outside every profile of the fake's engine."""
-
-    @pytest.fixture
-    def path(self, tmp_path):
-        path = tmp_path / "model.engine"
-        write_engine(path, Engine(BLOB, CONTRACT.to_json(), (), ORIGIN))
-        return path
 
     @pytest.fixture
     def asked(self, monkeypatch):
@@ -190,7 +185,7 @@ class TestFallback:
             Embedder.load(path, device="tensorrt", fallback=onnx)
 
 
-def test_graphs_are_captured_and_launched_where_they_are_asked_for(machine, tiny, tiny_model):
+def test_cuda_graphs(machine, tiny, tiny_model):
     for graphs, launched in ((0, 0), (2, 1)):
         embedder = Embedder.load(tiny_model, device="tensorrt", cuda_graphs=graphs)
         crops = [picture(40, 20, 1)]
@@ -202,12 +197,12 @@ def test_graphs_are_captured_and_launched_where_they_are_asked_for(machine, tiny
 
 
 @pytest.mark.parametrize("option", [{"cuda_graphs": 1}, {"fallback": "model.onnx"}])
-def test_what_is_tensorrts_alone_is_refused_elsewhere(tiny_model, option):
+def test_engine_options_elsewhere(tiny_model, option):
     with pytest.raises(BackendError, match="are for device 'tensorrt', and 'cpu' was asked for"):
         Embedder.load(tiny_model, **option)
 
 
-def test_graphs_need_a_provider_that_captures(machine, tiny_model, monkeypatch):
+def test_graphs_without_capture(machine, tiny_model, monkeypatch):
     monkeypatch.setattr(machine.cuda, "captures_graphs", False, raising=False)
     with pytest.raises(BackendError, match="cannot capture CUDA graphs: use cuda-bindings, or cuda_graphs=0"):
         open_module.open_tensorrt(tiny_model, Options(cuda_graphs=2))

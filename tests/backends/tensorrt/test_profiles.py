@@ -15,7 +15,7 @@ sizes = st.tuples(st.integers(1, 700), st.integers(1, 700))
 
 
 @given(st.integers(1, 300), st.lists(sizes, max_size=30), sizes, st.integers(1, 16))
-def test_every_shape_that_the_rule_gives_is_held(longest, pictures, size, batch):
+def test_every_shape_is_held(longest, pictures, size, batch):
     rule = LongestSide(longest)
     profiles = profiles_for(rule, BATCHES, Counter(rule.shape(*picture) for picture in pictures))
     assert 1 <= len(profiles) <= 5
@@ -42,7 +42,7 @@ def test_an_octave_of_heights_is_a_profile_and_its_largest_batch_costs_up_to_thr
 
 
 @pytest.mark.parametrize("longest", [64, 256, 416])
-def test_without_pictures_there_are_four_and_people_stand(longest):
+def test_without_images_four_profiles(longest):
     profiles = profiles_for(LongestSide(longest), BATCHES)
     assert [profile.minimum[1] == longest for profile in profiles] == [True, True, True, False]
     for profile in profiles[:3]:
@@ -50,7 +50,7 @@ def test_without_pictures_there_are_four_and_people_stand(longest):
         assert profile.optimum[0] == 4
 
 
-def test_profiles_follow_the_pictures_by_pixel_area():
+def test_profiles_follow_the_images():
     crops = Counter({(256, 80): 30, (256, 100): 30, (256, 120): 30, (100, 256): 5})
     first, second, third, lying = profiles_for(LongestSide(256), BATCHES, crops)
     assert [profile.optimum[1:] for profile in (first, second, third, lying)] == [
@@ -65,12 +65,12 @@ def test_profiles_follow_the_pictures_by_pixel_area():
     assert (lying.minimum, lying.maximum) == ((1, 1, 256), (16, 256, 256))
 
 
-def test_a_size_that_nearly_all_have_gets_a_profile_of_its_own():
+def test_frequent_size_has_a_profile():
     profiles = profiles_for(LongestSide(256), BATCHES, {(256, 128): 1000, (256, 90): 3})
     assert Profile((1, 256, 128), (4, 256, 128), (16, 256, 128)) in profiles
 
 
-def test_where_more_lie_than_stand_they_get_the_most_profiles():
+def test_lying_images():
     crops = {(80, 256): 30, (100, 256): 30, (120, 256): 30, (256, 100): 40}
     profiles = profiles_for(LongestSide(256), BATCHES, crops)
     assert len(profiles) == 5
@@ -81,7 +81,7 @@ def test_a_fixed_size_has_one():
     assert profiles_for(FixedSize(256, 128), BATCHES) == (Profile((1, 256, 128), (4, 256, 128), (16, 256, 128)),)
 
 
-def test_a_shape_that_the_rule_does_not_give_is_refused():
+def test_shape_that_the_rule_does_not_give():
     with pytest.raises(BackendError, match="300x100 is no shape"):
         profiles_for(LongestSide(256), BATCHES, {(300, 100): 1})
 
@@ -89,12 +89,12 @@ def test_a_shape_that_the_rule_does_not_give_is_refused():
 @pytest.mark.parametrize(
     ("low", "best", "high"), [((2, 1, 1), (1, 1, 1), (3, 1, 1)), ((0, 1, 1), (1, 1, 1), (1, 1, 1))]
 )
-def test_a_profile_that_is_no_range_is_refused(low, best, high):
+def test_profile_that_is_no_range(low, best, high):
     with pytest.raises(BackendError, match="1 <= minimum"):
         Profile(low, best, high)
 
 
 @pytest.mark.parametrize(("best", "most"), [(0, 4), (9, 8)])
-def test_batches_that_are_no_range_are_refused(best, most):
+def test_batches_that_are_no_range(best, most):
     with pytest.raises(BackendError, match="1 <= optimum"):
         Batches(best, most)

@@ -7,7 +7,7 @@ import pytest
 from reid_runtime.backends.tensorrt.progress import BuildProgress
 
 
-def test_phases_inside_phases_are_parts_of_their_step():
+def test_nested_phases():
     seen = []
     state = BuildProgress(lambda part, phase: seen.append((round(part, 3), phase)))
     state.start("build", None, 2)
@@ -24,7 +24,7 @@ def test_phases_inside_phases_are_parts_of_their_step():
     assert parts[-1] == 1
 
 
-def test_steps_that_were_left_out_and_phases_that_nobody_started_do_no_harm():
+def test_missing_steps_and_phases():
     seen = []
     state = BuildProgress(lambda part, phase: seen.append(part))
     state.start("build", None, 2)
@@ -37,7 +37,7 @@ def test_steps_that_were_left_out_and_phases_that_nobody_started_do_no_harm():
     assert seen[-1] == 1  # the inner phase had no parent, so it was all that there is
 
 
-def test_it_stops_the_build_once_cancelled():
+def test_cancelled():
     state = BuildProgress(lambda part, phase: None)
     state.start("build", None, 3)
     assert state.step("build")
@@ -45,7 +45,7 @@ def test_it_stops_the_build_once_cancelled():
     assert not state.step("build")
 
 
-def test_what_the_progress_raises_stops_the_build_and_is_kept():
+def test_error_stops_the_build():
     def fail(part, phase):
         raise ValueError("no terminal")
 
@@ -56,7 +56,7 @@ def test_what_the_progress_raises_stops_the_build_and_is_kept():
         raise state.failure
 
 
-def test_threads_may_tell_at_once():
+def test_threads():
     seen = []
     state = BuildProgress(lambda part, phase: seen.append(part))
     state.start("build", None, 400)

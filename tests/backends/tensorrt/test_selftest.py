@@ -61,7 +61,7 @@ def here(monkeypatch, pinned, tmp_path):
     here.machine.check()
 
 
-def test_what_came_of_it_is_in_the_entry_and_it_is_not_run_again(here, caplog):
+def test_result_is_in_the_entry(here, caplog):
     with caplog.at_level(logging.INFO, "reid_runtime"):
         engine = here.get()
     assert f"building the TensorRT engine of {here.model}, which takes minutes; it is kept in" in caplog.text
@@ -93,7 +93,7 @@ def slightly_off(vectors):
 
 
 @pytest.mark.parametrize("change", [turned, last_row_lost, one_nan, np.zeros_like, slightly_off])
-def test_an_engine_that_gives_other_vectors_is_not_kept(here, change):
+def test_other_vectors(here, change):
     here.change(change)
     with np.errstate(invalid="ignore"), pytest.raises(BackendError) as refused:
         here.get()
@@ -103,7 +103,7 @@ def test_an_engine_that_gives_other_vectors_is_not_kept(here, change):
     assert engines(here.folder) == []
 
 
-def test_nor_where_nothing_can_be_kept(here, tmp_path):
+def test_other_vectors_without_a_folder(here, tmp_path):
     (tmp_path / "file").touch()
     here.folder = tmp_path / "file" / "cache"
     here.change(turned)
@@ -118,14 +118,14 @@ def test_nor_where_nothing_can_be_kept(here, tmp_path):
         (lambda here: here.change(lambda vectors: vectors[:, :5]), r"found \(.*, 8\) and \(.*, 5\)"),
     ],
 )
-def test_an_engine_that_does_not_run_is_not_kept(here, change, said):
+def test_engine_that_does_not_run(here, change, said):
     change(here)
     with pytest.raises(BackendError, match=f"engine that was just built does not run, and is not kept: .*{said}"):
         here.get()
     assert engines(here.folder) == []
 
 
-def test_the_bound_is_the_precisions(monkeypatch, tmp_path):
+def test_bound_of_the_precision(monkeypatch, tmp_path):
     """What is out of bounds for float32, above, is within those of INT8."""
     stated = dataclasses.replace(CONTRACT, precision="int8 (tensorrt: symmetric, per channel)")
     here = Here(monkeypatch, write_pinned(tmp_path / "model.onnx", stated), tmp_path / "cache")
@@ -134,7 +134,7 @@ def test_the_bound_is_the_precisions(monkeypatch, tmp_path):
     here.machine.check()
 
 
-def test_without_pinned_vectors_or_a_gpu_the_entry_says_so(here, tiny_model, monkeypatch):
+def test_not_run(here, tiny_model, monkeypatch):
     def none():
         raise NoGpuError("no NVIDIA driver here")
 
