@@ -21,16 +21,16 @@ FILES = [encode(picture(40, 20, seed), "PNG") for seed in range(5)]
 def batch(tmp_path):
     """Five pictures, the second of which cannot be used."""
     paths = []
-    for place, content in enumerate(FILES):
-        path = tmp_path / f"{place}.png"
-        path.write_bytes(content if place != 1 else content[:50])
+    for index, content in enumerate(FILES):
+        path = tmp_path / f"{index}.png"
+        path.write_bytes(content if index != 1 else content[:50])
         paths.append(str(path))
     content = np.empty(5, dtype=object)
-    content[:] = [(tmp_path / f"{place}.png").read_bytes() for place in range(5)]
+    content[:] = [(tmp_path / f"{index}.png").read_bytes() for index in range(5)]
     return {"path": np.array(paths), "bytes": content, "number": np.arange(5)}
 
 
-def test_boxes_may_be_an_array_or_detections(tiny):
+def test_boxes_or_detections(tiny):
     frame, boxes = picture(60, 80), np.array([(0, 0, 20, 50), (30, 5, 60, 60.4)], np.float32)
     embed = EmbedBoxes(tiny, "bgr")
     expected = tiny.embed_boxes(frame, boxes, "bgr")
@@ -40,48 +40,48 @@ def test_boxes_may_be_an_array_or_detections(tiny):
 
 
 @pytest.mark.parametrize("column", ["path", "bytes"])
-def test_a_dict_gets_the_columns_of_an_npz_file(tiny, tiny_model, batch, column):
+def test_dict_columns(tiny, tiny_model, batch, column):
     kept = {name: values.copy() for name, values in batch.items()}
-    found = EmbedBatch(str(tiny_model), column=column)(batch)
-    assert list(found) == ["path", "bytes", "number", "embedding", "width", "height", "error"]
+    actual = EmbedBatch(str(tiny_model), column=column)(batch)
+    assert list(actual) == ["path", "bytes", "number", "embedding", "width", "height", "error"]
     good = [0, 2, 3, 4]
-    assert np.array_equal(found["embedding"][good], tiny.embed([FILES[place] for place in good]))
-    assert (found["embedding"].dtype, found["embedding"].shape) == (np.float32, (5, DIMENSION))
-    assert np.isnan(found["embedding"][1]).all()
-    assert [bool(error) for error in found["error"]] == [False, True, False, False, False]
-    assert "truncated" in found["error"][1]
-    assert found["width"].tolist() == [20, 0, 20, 20, 20]
-    assert found["height"].tolist() == [40, 0, 40, 40, 40]
+    assert np.array_equal(actual["embedding"][good], tiny.embed([FILES[index] for index in good]))
+    assert (actual["embedding"].dtype, actual["embedding"].shape) == (np.float32, (5, DIMENSION))
+    assert np.isnan(actual["embedding"][1]).all()
+    assert [bool(error) for error in actual["error"]] == [False, True, False, False, False]
+    assert "truncated" in actual["error"][1]
+    assert actual["width"].tolist() == [20, 0, 20, 20, 20]
+    assert actual["height"].tolist() == [40, 0, 40, 40, 40]
     assert list(batch) == list(kept)
     assert all(np.array_equal(batch[name], kept[name]) for name in kept)
 
 
-def test_a_data_frame_gets_the_columns_of_a_parquet_file(tiny, tiny_model, batch):
+def test_data_frame_columns(tiny, tiny_model, batch):
     pandas = pytest.importorskip("pandas", reason="needs pandas")
     rows = pandas.DataFrame({name: list(values) for name, values in batch.items()}, index=[7, 7, 3, 1, 0])
-    found = EmbedBatch(str(tiny_model))(rows)
-    assert found.index.tolist() == [7, 7, 3, 1, 0]
-    assert found["embedding"].iloc[1] is None
-    assert found["embedding"].iloc[4] == tiny.embed([FILES[4]])[0].tolist()
-    assert found["error"].isna().tolist() == [True, False, True, True, True]
+    actual = EmbedBatch(str(tiny_model))(rows)
+    assert actual.index.tolist() == [7, 7, 3, 1, 0]
+    assert actual["embedding"].iloc[1] is None
+    assert actual["embedding"].iloc[4] == tiny.embed([FILES[4]])[0].tolist()
+    assert actual["error"].isna().tolist() == [True, False, True, True, True]
     assert list(rows.columns) == ["path", "bytes", "number"]
 
 
-def test_arrays_with_their_colour(tiny, tiny_model):
+def test_arrays_with_channel_order(tiny, tiny_model):
     images = np.stack([picture(40, 20, seed) for seed in range(3)])
-    found = EmbedBatch(str(tiny_model), column="image", channel_order="bgr")({"image": images})
-    assert np.array_equal(found["embedding"], tiny.embed(list(images), "bgr"))
+    actual = EmbedBatch(str(tiny_model), column="image", channel_order="bgr")({"image": images})
+    assert np.array_equal(actual["embedding"], tiny.embed(list(images), "bgr"))
 
 
-def test_what_is_no_picture_is_that_rows_error(tiny_model):
+def test_row_that_is_no_image(tiny_model):
     values = np.array([None, 3.5, FILES[0]], dtype=object)
-    found = EmbedBatch(str(tiny_model))({"path": values})
-    assert [bool(error) for error in found["error"]] == [True, True, False]
+    actual = EmbedBatch(str(tiny_model))({"path": values})
+    assert [bool(error) for error in actual["error"]] == [True, True, False]
 
 
 def test_an_empty_batch(tiny_model):
-    found = EmbedBatch(str(tiny_model))({"path": np.array([], dtype=object)})
-    assert (found["embedding"].shape, len(found["error"])) == ((0, DIMENSION), 0)
+    actual = EmbedBatch(str(tiny_model))({"path": np.array([], dtype=object)})
+    assert (actual["embedding"].shape, len(actual["error"])) == ((0, DIMENSION), 0)
 
 
 def test_columns_are_checked(tiny_model, batch):
@@ -94,7 +94,7 @@ def test_columns_are_checked(tiny_model, batch):
         embed([batch])
 
 
-def test_it_pickles_small_also_after_use(tiny_model, batch):
+def test_pickles_small(tiny_model, batch):
     embed = EmbedBatch(str(tiny_model))
     before = embed(batch)
     pickled = pickle.dumps(embed)
@@ -103,7 +103,7 @@ def test_it_pickles_small_also_after_use(tiny_model, batch):
     assert np.array_equal(again(batch)["embedding"], before["embedding"], equal_nan=True)
 
 
-def test_a_process_loads_one_model_however_many_copies_and_threads(tiny_model, batch, monkeypatch):
+def test_one_model_per_process(tiny_model, batch, monkeypatch):
     loads = []
     load = Embedder.load.__func__
     monkeypatch.setattr(Embedder, "load", classmethod(lambda cls, *a, **k: (loads.append(a), load(cls, *a, **k))[1]))
@@ -116,9 +116,9 @@ def test_a_process_loads_one_model_however_many_copies_and_threads(tiny_model, b
         return embed(batch)["embedding"]
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(work, copies))
+        actual = list(pool.map(work, copies))
     assert len(loads) == 1
-    assert all(np.array_equal(rows, found[0], equal_nan=True) for rows in found)
+    assert all(np.array_equal(rows, actual[0], equal_nan=True) for rows in actual)
 
 
 def loaded():
@@ -133,11 +133,11 @@ def test_a_fork_loads_its_own(tiny_model, batch):
     embed = EmbedBatch(str(tiny_model))
     expected = embed(batch)["embedding"]
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        found = pool.apply_async(embed, [batch]).get(timeout=60)["embedding"]
+        actual = pool.apply_async(embed, [batch]).get(timeout=60)["embedding"]
         assert (loaded(), pool.apply(loaded)) == (1, 2)
-    assert np.array_equal(found, expected, equal_nan=True)
+    assert np.array_equal(actual, expected, equal_nan=True)
 
 
-def test_a_model_that_cannot_be_loaded_stops_the_job(batch):
+def test_missing_model(batch):
     with pytest.raises(BackendError, match="no such model file"):
         EmbedBatch("absent.onnx")(batch)

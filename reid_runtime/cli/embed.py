@@ -18,6 +18,8 @@ from reid_runtime.jobs.sources import find_sources
 
 _SHOWN = 10
 """Skipped images that are named one by one; the rest are counted."""
+_STEPS = 200
+"""How often the progress bar is drawn: a terminal that nobody reads must not fill up and block the job."""
 
 
 @click.command("embed")
@@ -66,13 +68,17 @@ def command(
     # A supervisor may have closed standard input.
     sources = find_sources(paths, None if sys.stdin is None else sys.stdin.buffer).of(part)
     embedder = load_model(model, contract, device, trust_engine=trust_engine)
-    hidden = not sys.stderr.isatty()
+    hidden, steps = not sys.stderr.isatty(), max(1, len(sources) // _STEPS)
     try:
-        with click.progressbar(length=len(sources), label="embedding", file=sys.stderr, hidden=hidden) as bar:
+        with click.progressbar(
+            length=len(sources), label="embedding", file=sys.stderr, hidden=hidden, update_min_steps=steps
+        ) as bar:
             result = embed_folder(
                 embedder, sources, output,
                 on_error=on_error, shard=part, resume=resume, force=force, progress=bar.update,
             )  # fmt: skip
+            bar.finish()
+            bar.render_progress()
     except BaseException as error:  # Ctrl-C and SIGTERM too
         for note in getattr(error, "__notes__", ()):
             click.echo(in_one_line(note + (_how_to_resume() if is_folder_name(output) else "")), err=True)

@@ -58,7 +58,7 @@ class Sources:
         if shard.count == 1:
             return self
         kept = [index for index, name in enumerate(self.ids) if shard.holds(name)]
-        columns = {
+        columns: dict[str, Any] = {
             name: tuple(values[index] for index in kept) if (values := getattr(self, name)) else ()
             for name in ("paths", "ids", "fingerprints")
         }

@@ -1,4 +1,4 @@
-"""reid-runtime embed: what is written, what is said where, and how it ends."""
+"""reid-runtime embed: what is written, what is printed where, and how it ends."""
 
 import io
 import json
@@ -32,7 +32,7 @@ GOOD = {
 
 @pytest.fixture
 def crops(tmp_path, monkeypatch):
-    """A folder `crops` with good and bad pictures, beside which the commands run."""
+    """A folder `crops` with good and bad images, next to which the commands run."""
     for name, content in {**GOOD, **BAD, "a/readme.md": b"#"}.items():
         path = tmp_path / "crops" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ REASONS = {
 }
 
 
-def test_bad_pictures_are_left_out_and_the_rest_is_embedded(embed, tiny, crops):
+def test_bad_images_are_skipped(embed, tiny, crops):
     run = embed("crops")
     assert run.code == 3
     rows = read_embeddings(crops.parent / "embeddings.npz")
@@ -76,7 +76,7 @@ def test_bad_pictures_are_left_out_and_the_rest_is_embedded(embed, tiny, crops):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
-def test_errors_are_recorded(embed, crops, suffix):
+def test_on_error_record(embed, crops, suffix):
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
     run = embed("crops", "--on-error", "record", "-o", f"out{suffix}")
@@ -89,17 +89,17 @@ def test_errors_are_recorded(embed, crops, suffix):
         assert bool(error) == (name in REASONS) == np.isnan(vector).all() == (width == 0)
 
 
-def test_first_error_can_stop_the_run(embed, crops):
+def test_on_error_raise(embed, crops):
     run = embed("crops", "--on-error", "raise")
     assert run.code == 1
-    kept, said = run.err.splitlines()
+    kept, message = run.err.splitlines()
     assert kept == "ended after 3 of 10 images; what was finished is in embeddings.partial.npz"
-    assert said.startswith("error: b/bomb.bmp: 30000x30000 is more than")
+    assert message.startswith("error: b/bomb.bmp: 30000x30000 is more than")
     assert len(read_embeddings(crops.parent / "embeddings.partial.npz")) == 3
     assert not (crops.parent / "embeddings.npz").exists()
 
 
-def test_what_an_earlier_run_kept_is_not_overwritten(embed, crops):
+def test_partial_files_are_not_overwritten(embed, crops):
     for name in ("embeddings.partial.npz", "embeddings.partial-2.npz"):
         embed("crops", "--on-error", "raise")
         assert len(read_embeddings(crops.parent / name)) == 3
@@ -112,12 +112,12 @@ def test_all_good_is_0(embed, crops):
     assert read_embeddings(crops.parent / "x.npz").id.tolist() == ["a/1.jpg", "a/2.PNG", "c/palette.bmp", "c/w.webp"]
 
 
-def test_nothing_usable_is_an_empty_file(embed, crops):
+def test_no_usable_image(embed, crops):
     assert embed("crops/b/empty.png").code == 3
     assert read_embeddings(crops.parent / "embeddings.npz").embedding.shape == (0, DIMENSION)
 
 
-def test_files_lists_and_standard_input_give_the_same(embed, crops, monkeypatch):
+def test_files_lists_and_stdin_agree(embed, crops, monkeypatch):
     names = ["crops/c/w.webp", "crops/a/1.jpg", "crops/b/1.jpg"]
     (crops.parent / "list.txt").write_text("\n".join(names) + "\n")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(names).encode())))
@@ -127,7 +127,7 @@ def test_files_lists_and_standard_input_give_the_same(embed, crops, monkeypatch)
         assert rows.id.tolist() == ["c/w.webp", "a/1.jpg", "b/1.jpg"]
 
 
-def test_standard_input_with_names_that_are_not_utf8(embed, crops, monkeypatch):
+def test_stdin_names_not_utf8(embed, crops, monkeypatch):
     os.rename(crops / "a/1.jpg", os.fsencode(crops) + b"/a/\xff.jpg")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"crops/a/\xff.jpg\n"), encoding="utf-8"))
     assert embed("-").code == 0
@@ -142,7 +142,7 @@ def test_same_run_same_bytes(embed, crops):
     assert one.embedding.tobytes() == two.embedding.tobytes()
 
 
-def test_existing_output_is_kept_and_that_is_found_first(embed, crops, monkeypatch):
+def test_existing_output_is_checked_first(embed, crops, monkeypatch):
     (crops.parent / "embeddings.npz").write_text("precious")
 
     def never(*_, **__):
@@ -159,14 +159,14 @@ def test_existing_output_is_kept_and_that_is_found_first(embed, crops, monkeypat
     assert len(read_embeddings(crops.parent / "embeddings.npz")) == 5
 
 
-def test_json_is_one_object_on_standard_output(embed, tiny, crops):
+def test_json_summary(embed, tiny, crops):
     (crops / "circle").symlink_to(crops)
     run = embed("crops", "crops/a/1.jpg", "--json")
     assert run.code == 3
-    found = json.loads(run.out)
-    assert [failure["id"] for failure in found["failed"]] == list(REASONS)
-    assert all(REASONS[failure["id"]] in failure["error"] for failure in found.pop("failed"))
-    assert found == {
+    actual = json.loads(run.out)
+    assert [failure["id"] for failure in actual["failed"]] == list(REASONS)
+    assert all(REASONS[failure["id"]] in failure["error"] for failure in actual.pop("failed"))
+    assert actual == {
         "output": "embeddings.npz",
         "images": 10,
         "embedded": 5,
@@ -183,7 +183,7 @@ def test_json_is_one_object_on_standard_output(embed, tiny, crops):
     assert "links to folders: 1" in run.err
 
 
-def test_names_with_control_characters_stay_in_their_line(embed, crops):
+def test_control_characters_in_names(embed, crops):
     for name in ("two\nlines.jpg", "\x1b[31mred.jpg", "日本.jpg"):
         (crops / name).touch()
     lines = embed("crops").err.splitlines()
@@ -192,7 +192,7 @@ def test_names_with_control_characters_stay_in_their_line(embed, crops):
     assert r"error: no\nthing: no such file or folder" in embed("no\nthing", "-o", "x.npz").err.splitlines()
 
 
-def test_long_lists_of_errors_are_cut_short_in_the_summary(embed, crops):
+def test_long_lists_of_errors_are_cut(embed, crops):
     for number in range(30):
         (crops / f"b/x{number:02}.jpg").touch()
     run = embed("crops")
@@ -202,7 +202,7 @@ def test_long_lists_of_errors_are_cut_short_in_the_summary(embed, crops):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["absent"], 1, "error: absent: no such file or folder"),
         (["crops", "-o", "absent/x.npz"], 1, "error: absent is not a folder"),
@@ -215,15 +215,15 @@ def test_long_lists_of_errors_are_cut_short_in_the_summary(embed, crops):
         (["crops", "--nonsense"], 2, "No such option"),
     ],
 )
-def test_errors_are_said_in_words(embed, arguments, code, said):
+def test_error_messages(embed, arguments, code, message):
     run = embed(*arguments)
     assert run.code == code
-    assert said in run.err
+    assert message in run.err
     assert "Traceback" not in run.err
     assert run.out == ""
 
 
-def test_model_that_fails_half_way_leaves_no_file(command, crops, tmp_path):
+def test_failing_model_leaves_no_file(command, crops, tmp_path):
     broken = write_model(tmp_path / "m.onnx", output="nan")
     run = command("embed", "crops", "--model", broken, "--device", "cpu")
     assert run.code == 1
@@ -231,7 +231,7 @@ def test_model_that_fails_half_way_leaves_no_file(command, crops, tmp_path):
     assert not (tmp_path / "embeddings.npz").exists()
 
 
-def test_a_full_disk_is_said_and_leaves_no_file(embed, crops, monkeypatch):
+def test_full_disk(embed, crops, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -242,7 +242,7 @@ def test_a_full_disk_is_said_and_leaves_no_file(embed, crops, monkeypatch):
     assert [path.name for path in crops.parent.iterdir()] == ["crops"]
 
 
-def test_default_model_says_that_it_is_for_research(command, crops, default):
+def test_default_model_states_its_terms(command, crops, default):
     run = command("embed", "crops/a", "--device", "auto")
     assert run.code == 0
     first, second, *_ = run.err.splitlines()

@@ -1,4 +1,4 @@
-"""reid-runtime embed into a folder of parts, resumed, sharded, merged; and stores in the place of folders."""
+"""reid-runtime embed into a folder of parts, resumed, sharded, merged; and stores in place of folders."""
 
 import json
 import os
@@ -21,12 +21,12 @@ from ..pictures import encode, picture
 pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
 COUNT = 2 * PART_IMAGES + 100
-"""Pictures of two whole parts and a short one."""
+"""Images of two full parts and a short one."""
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A folder in which pictures of seven shapes, three of each,, and one that is none, have very many names."""
+    """A folder in which images of seven shapes, three of each, and one that is none, have very many names."""
     folder = tmp_path_factory.mktemp("many")
     for number in range(21):
         (folder / f"{number}.bmp").write_bytes(encode(picture(10 + 3 * (number % 7), 10, number), "BMP"))
@@ -52,24 +52,24 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_folder_holds_what_a_file_holds(embed, many, tmp_path, tiny):
-    whole, parts = embed(many, "-o", "whole.npz"), embed(many, "-o", "out/", "--json")
-    assert (whole.code, parts.code) == (3, 3)
-    assert whole.err.replace("whole.npz", "out/") == parts.err
+def test_folder_equals_file(embed, many, tmp_path, tiny):
+    complete, parts = embed(many, "-o", "complete.npz"), embed(many, "-o", "out/", "--json")
+    assert (complete.code, parts.code) == (3, 3)
+    assert complete.err.replace("complete.npz", "out/") == parts.err
     assert sorted(contents(tmp_path / "out")) == ["manifest.json", *map(part_name, range(3))]
-    expected, found = read_embeddings(tmp_path / "whole.npz"), read_embeddings(tmp_path / "out")
-    assert found.id.tolist() == expected.id.tolist()
-    assert found.embedding.tobytes() == expected.embedding.tobytes()
-    said = json.loads(parts.out)
-    assert (said["images"], said["embedded"], said["output"]) == (COUNT, len(found), "out/")
-    assert len(said["failed"]) == COUNT - len(found) > 3
+    expected, actual = read_embeddings(tmp_path / "complete.npz"), read_embeddings(tmp_path / "out")
+    assert actual.id.tolist() == expected.id.tolist()
+    assert actual.embedding.tobytes() == expected.embedding.tobytes()
+    message = json.loads(parts.out)
+    assert (message["images"], message["embedded"], message["output"]) == (COUNT, len(actual), "out/")
+    assert len(message["failed"]) == COUNT - len(actual) > 3
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert manifest["contract_id"] == tiny.contract.contract_id
     assert (manifest["backend"], manifest["shard"], manifest["on_error"]) == (tiny.backend.name, "1/1", "skip")
 
 
 def company(backend):
-    """A backend that gives a picture another vector in other company, as some engines do."""
+    """A backend that gives an image another vector in other company, as some engines do."""
 
     class Sociable:
         name, contract_text, max_batch_pixels = backend.name, backend.contract_text, 5 * 16 * 10
@@ -82,7 +82,7 @@ def company(backend):
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino", "sociable"])
-def test_a_resumed_job_gives_the_bytes_of_an_uninterrupted_one(embed, many, tmp_path, tiny, monkeypatch, device):
+def test_resumed_job_gives_the_same_bytes(embed, many, tmp_path, tiny, monkeypatch, device):
     """Whichever parts were done, on every backend, also where a vector depends on what else is in its batch."""
     if device == "openvino":
         pytest.importorskip("openvino", reason="needs the extra openvino")
@@ -92,16 +92,16 @@ def test_a_resumed_job_gives_the_bytes_of_an_uninterrupted_one(embed, many, tmp_
         assert not np.array_equal(alone[0], among[0])
         monkeypatch.setattr("reid_runtime.cli.embed.load_model", lambda *_, **__: sociable)
     options = ("--device", "cpu" if device == "sociable" else device)
-    said = embed(many, "-o", "out/", "--json", *options)
-    whole = contents(tmp_path / "out")
+    message = embed(many, "-o", "out/", "--json", *options)
+    complete = contents(tmp_path / "out")
     for kept in ([0], [1]):
         for number in {0, 1, 2} - {*kept}:
             (tmp_path / "out" / part_name(number)).unlink()
-        assert embed(many, "-o", "out/", "--resume", "--json", *options) == said
-        assert contents(tmp_path / "out") == whole
+        assert embed(many, "-o", "out/", "--resume", "--json", *options) == message
+        assert contents(tmp_path / "out") == complete
 
 
-def test_a_complete_job_is_not_done_again(embed, many, tmp_path, monkeypatch):
+def test_resume_of_a_complete_job(embed, many, tmp_path, monkeypatch):
     (tmp_path / "few").mkdir()
     shutil.copy(many / "1.bmp", tmp_path / "few")
     assert embed("few", "-o", "out/", "--resume").code == 0
@@ -109,7 +109,7 @@ def test_a_complete_job_is_not_done_again(embed, many, tmp_path, monkeypatch):
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
 
     def never(*_):
-        pytest.fail("a picture was read again")
+        pytest.fail("an image was read again")
 
     monkeypatch.setattr("reid_runtime.embedder.load_image", never)
     again = embed("few", "-o", "out", "--resume")
@@ -119,10 +119,10 @@ def test_a_complete_job_is_not_done_again(embed, many, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("taken", "said"),
+    ("taken", "message"),
     [(part_name(0), "part-00000.parquet was removed .* --resume"), ("manifest.json", "has no manifest.json")],
 )
-def test_a_job_whose_files_are_taken_away_does_not_end_well(embed, tmp_path, monkeypatch, taken, said):
+def test_files_removed_while_running(embed, tmp_path, monkeypatch, taken, message):
     (tmp_path / "few").mkdir()
     (tmp_path / "few" / "1.png").write_bytes(encode(picture(), "PNG"))
     write = Part.write
@@ -134,21 +134,21 @@ def test_a_job_whose_files_are_taken_away_does_not_end_well(embed, tmp_path, mon
     monkeypatch.setattr(Part, "write", write_and_lose)
     run = embed("few", "-o", "out/")
     assert run.code == 1
-    assert re.search(f"error: out/.* {said}", run.err)
+    assert re.search(f"error: out/.* {message}", run.err)
 
 
-def test_what_does_not_belong_together_is_refused_with_both_values(embed, command, many, tmp_path, tiny):
+def test_resume_of_another_job_is_refused(embed, command, many, tmp_path, tiny):
     shutil.copytree(many, tmp_path / "crops", copy_function=os.link)
     embed("crops", "-o", "out/")
     (tmp_path / "out" / part_name(2)).unlink()
     other = write_model(tmp_path / "other.onnx", tiny.contract, output="raw")
-    for options, said in (
+    for options, message in (
         (["--shard", "2/3"], "shard 1/1, now 2/3"),
         (["--on-error", "record"], "--on-error skip, now record"),
     ):
         run = embed("crops", "-o", "out/", "--resume", *options)
         assert run.code == 1
-        assert said in run.err
+        assert message in run.err
         assert "to go on" not in run.err
     run = command("embed", "crops", "-o", "out/", "--resume", "--model", other, "--device", "cpu")
     assert f"model file {tiny.artefact_id}, now sha256:" in run.err
@@ -168,21 +168,21 @@ def test_what_does_not_belong_together_is_refused_with_both_values(embed, comman
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["-o", "x.npz", "--resume"], "--resume is for a folder of parts"),
         (["-o", "out/", "--resume", "--force"], "name one"),
         (["-o", "out/", "--shard", "0/4"], "expected a shard i/n"),
     ],
 )
-def test_usage(embed, many, tmp_path, arguments, said):
+def test_usage(embed, many, tmp_path, arguments, message):
     run = embed(many, *arguments)
     assert run.code == 2
-    assert said in run.err
+    assert message in run.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_picture_that_stops_the_job_can_be_mended_and_the_job_resumed(embed, many, tmp_path):
+def test_resume_after_bad_image(embed, many, tmp_path):
     """What had to change was in no finished part."""
     shutil.copytree(many, tmp_path / "crops", copy_function=os.link)
     for path in (tmp_path / "crops").iterdir():
@@ -197,12 +197,12 @@ def test_a_bad_picture_that_stops_the_job_can_be_mended_and_the_job_resumed(embe
     assert error == "error: 9x.bmp: the file is empty (0 bytes)"
     shutil.copyfile(tmp_path / "crops/1.bmp", tmp_path / "crops/9x.bmp")
     assert embed("crops", "-o", "out/", "--on-error", "raise", "--resume").code == 0
-    found = read_embeddings(tmp_path / "out")
-    assert found.id.tolist() == sorted(path.name for path in (tmp_path / "crops").iterdir())
+    actual = read_embeddings(tmp_path / "out")
+    assert actual.id.tolist() == sorted(path.name for path in (tmp_path / "crops").iterdir())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no lock that ends with its process")
-def test_a_folder_is_one_jobs_at_a_time(embed, tmp_path):
+def test_folder_is_locked(embed, tmp_path):
     (tmp_path / "few").mkdir()
     (tmp_path / "few" / "1.png").write_bytes(encode(picture(), "PNG"))
     with open_folder("out/").locked():
@@ -218,27 +218,27 @@ def test_a_folder_is_one_jobs_at_a_time(embed, tmp_path):
     assert embed("few", "-o", "out/", "--resume").code == 0
 
 
-def test_a_job_that_cannot_begin_leaves_no_folder(embed, tmp_path):
+def test_failed_start_leaves_no_folder(embed, tmp_path):
     assert embed("absent", "-o", "out/").code == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_shards_merged_are_the_whole(embed, command, many, tmp_path):
-    embed(many, "-o", "whole.parquet")
+def test_merged_shards_equal_the_job(embed, command, many, tmp_path):
+    embed(many, "-o", "complete.parquet")
     for number in (1, 2, 3):
         embed(many, "-o", f"{number}/", "--shard", f"{number}/3")
     run = command("merge", "1", "3", "-o", "out.parquet")
     assert (run.code, "shards are missing: 2/3" in run.err) == (1, True)
     run = command("merge", "3", "1", "2", "-o", "out.parquet")
     assert run.code == 0
-    whole, merged = read_embeddings(tmp_path / "whole.parquet"), read_embeddings(tmp_path / "out.parquet")
-    assert run.err == f"merged {len(whole)} rows of 3 inputs, in out.parquet\n"
-    assert merged.id.tolist() == whole.id.tolist()
-    assert merged.embedding.tobytes() == whole.embedding.tobytes()
+    complete, merged = read_embeddings(tmp_path / "complete.parquet"), read_embeddings(tmp_path / "out.parquet")
+    assert run.err == f"merged {len(complete)} rows of 3 inputs, in out.parquet\n"
+    assert merged.id.tolist() == complete.id.tolist()
+    assert merged.embedding.tobytes() == complete.embedding.tobytes()
 
 
-def test_a_full_disk_ends_the_job_which_goes_on_when_there_is_room(embed, many, tmp_path, monkeypatch):
-    embed(many, "-o", "whole/")
+def test_resume_after_full_disk(embed, many, tmp_path, monkeypatch):
+    embed(many, "-o", "complete/")
 
     def full(beside, path):
         if path.name == part_name(1):
@@ -254,10 +254,10 @@ def test_a_full_disk_ends_the_job_which_goes_on_when_there_is_room(embed, many, 
     assert error == "error: out/part-00001.parquet could not be written: [Errno 28] No space left on device"
     assert sorted(contents(tmp_path / "out")) == ["manifest.json", part_name(0)]
     assert embed(many, "-o", "out/", "--resume").code == 3
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "complete")
 
 
-def test_from_a_store_into_a_store(embed, command, many, tmp_path):
+def test_remote_to_remote(embed, command, many, tmp_path):
     fsspec = pytest.importorskip("fsspec", reason="needs the extra s3")
     store = fsspec.filesystem("memory")
     for path in sorted(many.iterdir())[: PART_IMAGES + 9]:
@@ -272,11 +272,11 @@ def test_from_a_store_into_a_store(embed, command, many, tmp_path):
         assert command("merge", "memory://embed/out", "-o", "out.npz").code == 0
     finally:
         store.rm("/embed", recursive=True)
-    found = read_embeddings(tmp_path / "out.npz")
-    embed(many, "-o", "whole.npz")
-    whole = read_embeddings(tmp_path / "whole.npz")
-    assert found.id.tolist() == whole.id.tolist()[: len(found)]
-    assert found.embedding.tobytes() == whole.embedding[: len(found)].tobytes()
+    actual = read_embeddings(tmp_path / "out.npz")
+    embed(many, "-o", "complete.npz")
+    complete = read_embeddings(tmp_path / "complete.npz")
+    assert actual.id.tolist() == complete.id.tolist()[: len(actual)]
+    assert actual.embedding.tobytes() == complete.embedding[: len(actual)].tobytes()
 
 
 @pytest.fixture

@@ -81,21 +81,21 @@ def read_until(terminal, pattern, seconds=60):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_keeps_what_was_finished(start, many, tmp_path, number, code):
+def test_interrupted_file_job(start, many, tmp_path, number, code):
     process, terminal = start(many, "-o", "out.npz")
     read_until(terminal, PROGRESS)
     process.send_signal(number)
-    said = read_until(terminal, None).decode()
+    message = read_until(terminal, None).decode()
     assert process.wait(timeout=30) == code
-    assert "Traceback" not in said
+    assert "Traceback" not in message
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial.npz"]
     kept = read_embeddings(tmp_path / "out.partial.npz")
     assert 0 < len(kept) < COUNT
     assert kept.id.tolist() == sorted(path.name for path in many.iterdir())[: len(kept)]
-    assert f"ended after {len(kept)} of {COUNT} images; what was finished is in out.partial.npz" in said
+    assert f"ended after {len(kept)} of {COUNT} images; what was finished is in out.partial.npz" in message
 
 
-def test_killed_leaves_nothing(start, many, tmp_path):
+def test_killed_file_job(start, many, tmp_path):
     process, terminal = start(many, "-o", "out.npz")
     read_until(terminal, PROGRESS)
     process.kill()
@@ -121,23 +121,23 @@ def wait_for_part(process, folder, number, seconds=60):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_job_keeps_its_parts_and_says_how_to_go_on(start, several, tmp_path, number, code):
+def test_interrupted_folder_job(start, several, tmp_path, number, code):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     process, terminal = start(several, "-o", "out/")
     wait_for_part(process, tmp_path / "out", 1)
     process.send_signal(number)
-    said = read_until(terminal, None).decode()
+    message = read_until(terminal, None).decode()
     assert process.wait(timeout=30) == code
-    assert "Traceback" not in said
-    found = sorted(path.name for path in (tmp_path / "out").iterdir())
-    done = len(found) - 1
-    assert found == ["manifest.json", *map(part_name, range(done))]
+    assert "Traceback" not in message
+    actual = sorted(path.name for path in (tmp_path / "out").iterdir())
+    done = len(actual) - 1
+    assert actual == ["manifest.json", *map(part_name, range(done))]
     assert 2 <= done < 6
-    assert f"ended after {done} of 6 parts, {done * PART_IMAGES} of {5 * PART_IMAGES + 100} images" in said
-    assert re.search(rf"to go on: reid-runtime embed --resume {several} -o out/ ", said)
+    assert f"ended after {done} of 6 parts, {done * PART_IMAGES} of {5 * PART_IMAGES + 100} images" in message
+    assert re.search(rf"to go on: reid-runtime embed --resume {several} -o out/ ", message)
 
 
-def test_killed_job_goes_on_without_losing_or_repeating_a_row(start, several, tmp_path):
+def test_killed_job_resumes(start, several, tmp_path):
     """Killed three times, also between what it writes; then the bytes are those of one that nobody killed."""
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     moments = random.Random(1)
@@ -147,18 +147,20 @@ def test_killed_job_goes_on_without_losing_or_repeating_a_row(start, several, tm
         time.sleep(moments.random() / 10)
         process.kill()
         process.wait(timeout=30)
-    for arguments in (("-o", "out/", "--resume"), ("-o", "whole/")):
+    for arguments in (("-o", "out/", "--resume"), ("-o", "complete/")):
         process, terminal = start(several, *arguments)
         assert b"Traceback" not in read_until(terminal, None)
         assert process.wait(timeout=60) == 0
-    found, whole = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("out", "whole"))
-    assert found == whole
+    actual, complete = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("out", "complete")
+    )
+    assert actual == complete
     assert read_embeddings(tmp_path / "out").id.tolist() == [
         line.rpartition("/")[2] for line in several.open().read().split()
     ]
 
 
-def test_a_second_job_is_kept_out_until_the_first_is_killed(start, several, tmp_path):
+def test_second_job_is_locked_out(start, several, tmp_path):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     first, _ = start(several, "-o", "out/")
     wait_for_part(first, tmp_path / "out", 0)
@@ -191,7 +193,7 @@ IMPORTING = """if True:
 
 
 @pytest.mark.parametrize("module", ["reid_runtime.cli", "click", "numpy", "PIL.Image", "onnxruntime"])
-def test_interrupted_while_importing_is_130_without_a_traceback(module, tiny_model, tmp_path):
+def test_interrupted_import(module, tiny_model, tmp_path):
     picture_file = tmp_path / "1.png"
     picture_file.write_bytes(encode(picture(), "PNG"))
     run = subprocess.run(
@@ -202,7 +204,7 @@ def test_interrupted_while_importing_is_130_without_a_traceback(module, tiny_mod
     assert list(tmp_path.iterdir()) == [picture_file]
 
 
-def test_progress_is_shown_on_a_terminal_only(start, many, tmp_path, tiny_model):
+def test_progress_on_terminals_only(start, many, tmp_path, tiny_model):
     (tmp_path / "list.txt").write_text("".join(f"{many}/{number}.bmp\n" for number in range(300)))
     process, terminal = start("list.txt", "-o", "out.npz")
     shown = read_until(terminal, None).decode()

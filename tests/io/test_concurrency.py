@@ -9,7 +9,7 @@ import pytest
 from reid_runtime.io.concurrency import background_writer, chunked, parallel_map
 
 
-def test_order_is_the_inputs_whatever_finishes_first():
+def test_order_is_the_inputs():
     def slow_first(item):
         time.sleep(0.02 if item % 8 == 0 else 0)
         return -item
@@ -17,12 +17,12 @@ def test_order_is_the_inputs_whatever_finishes_first():
     assert list(parallel_map(slow_first, range(60), threads=4, prefetch=8)) == [-item for item in range(60)]
 
 
-def test_work_is_done_side_by_side():
+def test_parallel_map_is_parallel():
     together = threading.Barrier(3, timeout=10)
     assert list(parallel_map(lambda item: together.wait() >= 0, range(6), threads=3, prefetch=3)) == [True] * 6
 
 
-def test_endless_input_is_taken_no_further_than_asked():
+def test_prefetch_is_bounded():
     taken = []
 
     def source():
@@ -32,13 +32,13 @@ def test_endless_input_is_taken_no_further_than_asked():
 
     made = parallel_map(lambda item: item, source(), threads=2, prefetch=5)
     assert taken == []
-    for place in range(50):
-        assert next(made) == place
-        assert len(taken) == place + 5
+    for index in range(50):
+        assert next(made) == index
+        assert len(taken) == index + 5
     made.close()
 
 
-def test_error_of_an_item_comes_at_its_turn():
+def test_item_error_comes_at_its_turn():
     def refuse_three(item):
         if item == 3:
             raise LookupError(item)
@@ -56,14 +56,14 @@ def broken(items):
 
 
 @pytest.mark.parametrize("ahead", [1, 3, 100])
-def test_error_of_the_input_comes_after_all_that_was_before(ahead):
+def test_input_error_comes_last(ahead):
     made = parallel_map(lambda item: item, broken(range(7)), threads=2, prefetch=ahead)
     assert list(itertools.islice(made, 7)) == list(range(7))
     with pytest.raises(ConnectionError):
         next(made)
 
 
-def test_closing_ends_the_threads():
+def test_closing_ends_threads():
     def ours():
         return [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
@@ -74,7 +74,7 @@ def test_closing_ends_the_threads():
     assert not ours()
 
 
-def test_windows():
+def test_chunks_grow():
     assert list(chunked(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(chunked([], 3)) == []
     assert next(chunked(itertools.count(), 2)) == [0, 1]
@@ -84,12 +84,12 @@ def test_windows():
         next(last_words)
 
 
-def test_whole_windows_from_the_start():
+def test_chunks_of_full_size():
     assert list(chunked(range(40), 16, first=16)) == [list(range(16)), list(range(16, 32)), list(range(32, 40))]
     assert [len(window) for window in chunked(range(40), 16)] == [8, 16, 16]
 
 
-def test_written_in_order_by_a_thread_of_its_own():
+def test_writer_keeps_the_order():
     written = []
 
     def write(item):
@@ -102,7 +102,7 @@ def test_written_in_order_by_a_thread_of_its_own():
     assert {name.rpartition("_")[0] for _, name in written} == {"write"}
 
 
-def test_a_slow_writer_holds_up_the_one_who_hands():
+def test_slow_writer_blocks_submit():
     """One item is at the writer, one waits, and the third is not taken."""
     go, handed = threading.Semaphore(0), []
 
@@ -126,7 +126,7 @@ def test_a_slow_writer_holds_up_the_one_who_hands():
 
 
 @pytest.mark.parametrize("broken_at", [0, 3, 9])
-def test_error_of_the_writer_comes_once_and_nothing_is_written_behind_it(broken_at):
+def test_writer_error(broken_at):
     written = []
 
     def write(item):
@@ -145,7 +145,7 @@ def test_error_of_the_writer_comes_once_and_nothing_is_written_behind_it(broken_
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit, LookupError])
-def test_what_was_handed_over_is_written_whatever_ends_the_block(ending):
+def test_submitted_items_are_written_after_an_error(ending):
     written = []
 
     def write(item):

@@ -11,7 +11,7 @@ from reid_runtime.io.folder import open_folder
 from reid_runtime.io.locks import exclusive_lock
 
 
-def test_a_lock_keeps_others_out_and_leaves_nothing(tmp_path):
+def test_exclusive_lock(tmp_path):
     with exclusive_lock(tmp_path):
         for name, reason in ((".", "another run is going on in"), ("absent", "absent cannot be opened: No such file")):
             with pytest.raises(StorageError, match=reason), exclusive_lock(tmp_path / name):
@@ -21,7 +21,7 @@ def test_a_lock_keeps_others_out_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
+def test_file_system_without_locks(tmp_path, monkeypatch):
     def none(*_, **__):
         raise OSError(38, "Function not implemented")
 
@@ -32,7 +32,7 @@ def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("is_replaced", [False, True])
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in which a file is open cannot be removed")
-def test_nothing_is_written_to_a_folder_that_was_removed_or_replaced(tmp_path, is_replaced):
+def test_replaced_folder_is_not_written_to(tmp_path, is_replaced):
     with open_folder(f"{tmp_path}/out/").locked() as folder:
         folder.write("a", b"1")
         shutil.rmtree(tmp_path / "out")
@@ -45,7 +45,7 @@ def test_nothing_is_written_to_a_folder_that_was_removed_or_replaced(tmp_path, i
         assert [path.name for path in tmp_path.glob("out/*")] == (["a"] if is_replaced else [])
 
 
-def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path):
+def test_empty_new_folder_is_removed(tmp_path):
     for name in ("empty", "full"):
         with open_folder(f"{tmp_path}/{name}/").locked() as folder:
             if name == "full":

@@ -21,7 +21,7 @@ def table(rows=4, **changes):
     errors = np.full(rows, "", dtype="<U40")
     if rows > 1:
         vectors[1], errors[1] = np.nan, "corrupt or truncated: größer"
-    whole = Embeddings(
+    complete = Embeddings(
         id=np.array([f"ordner/grün {row}.jpg" for row in range(rows)], dtype=np.str_),
         embedding=vectors,
         width=np.arange(rows, dtype=np.int32),
@@ -32,14 +32,14 @@ def table(rows=4, **changes):
         artefact_id="sha256:ab",
         backend=JOB.backend,
     )
-    return dataclasses.replace(whole, **changes)
+    return dataclasses.replace(complete, **changes)
 
 
-def assert_same(found, expected):
-    assert found.columns().keys() == expected.columns().keys()
+def assert_same(actual, expected):
+    assert actual.columns().keys() == expected.columns().keys()
     for name, values in expected.columns().items():
-        column = found.columns()[name]
+        column = actual.columns()[name]
         assert np.array_equal(column, values, equal_nan=values.dtype.kind == "f"), name
         assert column.dtype.kind == values.dtype.kind, name
-    assert found.embedding.dtype == np.float32
-    assert found.metadata() == expected.metadata()
+    assert actual.embedding.dtype == np.float32
+    assert actual.metadata() == expected.metadata()

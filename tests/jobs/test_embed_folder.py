@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from reid_runtime import ImageError, JobResult, OptionsError, StorageError, embed_folder
+from reid_runtime import ImageError, JobResult, StorageError, embed_folder
 from reid_runtime.jobs import Embeddings, read_embeddings
-from reid_runtime.jobs.embed_folder import check_output
 from reid_runtime.jobs.manifest import MANIFEST, Manifest
 from reid_runtime.jobs.parts import part_name
 
@@ -34,7 +33,7 @@ def parts_of_two(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["out.npz", "out.parquet", "out/"])
-def test_a_folder_goes_into_any_output(tiny, crops, tmp_path, name, capfd):
+def test_every_kind_of_output(tiny, crops, tmp_path, name, capfd):
     if name != "out.npz":
         pytest.importorskip("pyarrow", reason="needs the extra parquet")
     finished = []
@@ -51,7 +50,7 @@ def test_a_folder_goes_into_any_output(tiny, crops, tmp_path, name, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_path_without_a_suffix_is_a_folder(tiny, crops, tmp_path):
+def test_path_without_suffix_is_a_folder(tiny, crops, tmp_path):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     assert embed_folder(tiny, [crops / "0.png", str(crops / "1.png")], tmp_path / "out").embedded == 2
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, part_name(0)]
@@ -59,7 +58,7 @@ def test_a_path_without_a_suffix_is_a_folder(tiny, crops, tmp_path):
         embed_folder(tiny, crops, tmp_path / "out.csv")
 
 
-def test_an_exception_says_what_was_kept(tiny, crops, tmp_path):
+def test_exception_notes_what_was_kept(tiny, crops, tmp_path):
     with pytest.raises(ImageError, match=r"2\.png: the file is empty") as caught:
         embed_folder(tiny, crops, tmp_path / "out.npz", on_error="raise")
     partial = tmp_path / "out.partial.npz"
@@ -67,7 +66,7 @@ def test_an_exception_says_what_was_kept(tiny, crops, tmp_path):
     assert len(read_embeddings(partial)) == 2
 
 
-def test_a_job_goes_on_where_an_exception_ended_it(tiny, crops, tmp_path, parts_of_two):
+def test_resume_after_exception(tiny, crops, tmp_path, parts_of_two):
     output = f"{tmp_path}/out/"
     with pytest.raises(ImageError) as caught:
         embed_folder(tiny, crops, output, on_error="raise")
@@ -83,7 +82,7 @@ def test_a_job_goes_on_where_an_exception_ended_it(tiny, crops, tmp_path, parts_
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_a_folder_that_version_1_began_is_finished(tiny, crops, tmp_path, parts_of_two):
+def test_resume_format_1(tiny, crops, tmp_path, parts_of_two):
     """Its manifest and its parts called images pictures."""
     parquet = pytest.importorskip("pyarrow.parquet")
     output = tmp_path / "out"
@@ -103,28 +102,7 @@ def test_a_folder_that_version_1_began_is_finished(tiny, crops, tmp_path, parts_
     assert read_embeddings(output).embedding.tobytes() == expected.embedding.tobytes()
 
 
-def test_options_that_contradict(tiny, crops, tmp_path):
-    for options, reason in (
-        ({"resume": True, "force": True}, "name one"),
-        ({"resume": True}, "--resume is for a folder of parts"),
-        ({"shard": "5/4"}, "expected a shard"),
-    ):
-        with pytest.raises(OptionsError, match=reason):
-            embed_folder(tiny, crops, tmp_path / "out.npz", **options)
-    assert not (tmp_path / "out.npz").exists()
-
-
-def test_an_output_is_checked_before_the_work(tmp_path):
-    pytest.importorskip("pyarrow", reason="needs the extra parquet")
-    check_output(f"{tmp_path}/out/")
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "out.npz").touch()
-    with pytest.raises(StorageError, match="not overwritten"):
-        check_output(f"{tmp_path}/out.npz")
-    check_output(f"{tmp_path}/out.npz", force=True)
-
-
-def test_a_table_is_of_its_embedder(tiny):
+def test_from_results(tiny):
     results = list(tiny.stream([encode(picture(40, 20), "PNG"), b""]))
     rows = Embeddings.from_results(tiny, ["a", "b"], results)
     assert (rows.width.tolist(), rows.height.tolist()) == ([20, 0], [40, 0])

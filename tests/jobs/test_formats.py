@@ -1,4 +1,4 @@
-"""Files of embeddings: what is written is read, whole or not at all, and nothing else is believed."""
+"""Files of embeddings: what is written is read, complete or not at all, and nothing else is believed."""
 
 import dataclasses
 import os
@@ -51,7 +51,7 @@ def test_round_trip(tmp_path, suffix, rows):
 
 
 @EVERY
-def test_files_with_integers_as_labels_are_read(tmp_path, suffix):
+def test_integer_labels_of_earlier_files(tmp_path, suffix):
     """As they were written at first: -1 was junk, and 0 a distractor."""
     path = tmp_path / f"x{suffix}"
     write_embeddings(path, table(identity=np.array(["", "", "", ""]), camera=np.array(["", "", "", ""])))
@@ -77,7 +77,7 @@ def test_a_format_is_one_entry(tmp_path, monkeypatch):
 
 
 @EVERY
-def test_what_computed_the_vectors_is_kept_where_it_is_known(tmp_path, suffix):
+def test_backend_is_kept(tmp_path, suffix):
     """Files that were written before there was such an entry have none."""
     for name in ("openvino cpu, bfloat16", None):
         path = tmp_path / f"{name}{suffix}"
@@ -94,21 +94,21 @@ def test_npz_is_plain_arrays(tmp_path):
         assert np.isnan(file["embedding"][1]).all()
 
 
-def test_parquet_has_nulls_for_errors(tmp_path):
+def test_parquet_nulls(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     write_embeddings(tmp_path / "x.parquet", table())
-    found = parquet.read_table(tmp_path / "x.parquet")
-    assert found.schema.field("embedding").type.list_size == CONTRACT.dimension
-    assert str(found.schema.field("embedding").type.value_type) == "float"
-    assert (str(found.schema.field("id").type), str(found.schema.field("error").type)) == ("string", "string")
-    assert found.column("embedding").is_valid().to_pylist() == [True, False, True, True]
-    assert found.column("error").to_pylist() == [None, "corrupt or truncated: größer", None, None]
+    actual = parquet.read_table(tmp_path / "x.parquet")
+    assert actual.schema.field("embedding").type.list_size == CONTRACT.dimension
+    assert str(actual.schema.field("embedding").type.value_type) == "float"
+    assert (str(actual.schema.field("id").type), str(actual.schema.field("error").type)) == ("string", "string")
+    assert actual.column("embedding").is_valid().to_pylist() == [True, False, True, True]
+    assert actual.column("error").to_pylist() == [None, "corrupt or truncated: größer", None, None]
     write_embeddings(tmp_path / "none.parquet", table(0))
-    assert parquet.read_schema(tmp_path / "none.parquet") == found.schema
+    assert parquet.read_schema(tmp_path / "none.parquet") == actual.schema
 
 
 @EVERY
-def test_existing_file_is_kept_unless_forced(tmp_path, suffix):
+def test_existing_file(tmp_path, suffix):
     path = tmp_path / f"x{suffix}"
     write_embeddings(path, table())
     before = path.read_bytes()
@@ -120,7 +120,7 @@ def test_existing_file_is_kept_unless_forced(tmp_path, suffix):
 
 
 @EVERY
-def test_failed_write_leaves_what_was_there(tmp_path, suffix, monkeypatch):
+def test_failed_write(tmp_path, suffix, monkeypatch):
     path = tmp_path / f"x{suffix}"
     write_embeddings(path, table())
     before = path.read_bytes()
@@ -138,7 +138,7 @@ def test_failed_write_leaves_what_was_there(tmp_path, suffix, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_killed_while_writing_leaves_no_file_and_is_no_obstacle(tmp_path):
+def test_killed_while_writing(tmp_path):
     code = """if True:
         import os, sys
         import numpy as np
@@ -159,7 +159,7 @@ def test_killed_while_writing_leaves_no_file_and_is_no_obstacle(tmp_path):
     assert_same(read_embeddings(path), table())
 
 
-def test_what_cannot_be_written_is_known_before(tmp_path):
+def test_unwritable_names(tmp_path):
     (tmp_path / "folder.npz").mkdir()
     (tmp_path / "file").touch()
     for name, reason in (
@@ -176,7 +176,7 @@ def test_what_cannot_be_written_is_known_before(tmp_path):
     assert not (tmp_path / "x.npz").exists()
 
 
-def test_folder_that_takes_no_files(tmp_path, monkeypatch):
+def test_read_only_folder(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
@@ -185,14 +185,14 @@ def test_folder_that_takes_no_files(tmp_path, monkeypatch):
         ensure_embeddings_writable(tmp_path / "x.npz", force=False)
 
 
-def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
+def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(StorageError, match=r"pip install \"reid-runtime\[parquet\]\""):
         ensure_embeddings_writable(tmp_path / "x.parquet", force=False)
 
 
 @EVERY
-def test_truncated_file_is_refused(tmp_path, suffix):
+def test_truncated_file(tmp_path, suffix):
     path = tmp_path / f"x{suffix}"
     write_embeddings(path, table(50))
     content = path.read_bytes()
@@ -203,7 +203,7 @@ def test_truncated_file_is_refused(tmp_path, suffix):
 
 
 @EVERY
-def test_damaged_bytes_are_found(tmp_path, suffix):
+def test_damaged_bytes(tmp_path, suffix):
     path = tmp_path / f"x{suffix}"
     write_embeddings(path, table())
     content = bytearray(path.read_bytes())
@@ -215,15 +215,15 @@ def test_damaged_bytes_are_found(tmp_path, suffix):
 
 @EVERY
 @pytest.mark.parametrize("content", [b"", b"text\n", b"PK\5\6" + b"\0" * 18, b"PAR1PAR1"])
-def test_other_files_are_refused(tmp_path, suffix, content):
+def test_other_files(tmp_path, suffix, content):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
-    for place in (path, tmp_path / f"absent{suffix}"):
-        with pytest.raises(StorageError, match=f"{place.name}: expected a file of embeddings"):
-            read_embeddings(place)
+    for index in (path, tmp_path / f"absent{suffix}"):
+        with pytest.raises(StorageError, match=f"{index.name}: expected a file of embeddings"):
+            read_embeddings(index)
 
 
-def test_nobody_is_told_to_load_a_pickle(tmp_path):
+def test_no_advice_to_load_a_pickle(tmp_path):
     path = tmp_path / "x.npz"
     path.write_bytes(b"text\n")
     with pytest.raises(StorageError, match=r"it is no \.npz") as caught:
@@ -252,7 +252,7 @@ def rewrite(path, **changes):
         ({"error": np.array([{}] * 4)}, "allow_pickle"),
     ],
 )
-def test_arrays_of_another_kind_are_refused(tmp_path, change, reason):
+def test_arrays_of_another_kind(tmp_path, change, reason):
     path = tmp_path / "x.npz"
     write_embeddings(path, table())
     rewrite(path, **change)
@@ -260,7 +260,7 @@ def test_arrays_of_another_kind_are_refused(tmp_path, change, reason):
         read_embeddings(path)
 
 
-def test_foreign_arrays_beside_ours_are_left_unread(tmp_path):
+def test_foreign_arrays_are_ignored(tmp_path):
     path = tmp_path / "x.npz"
     write_embeddings(path, table())
     rewrite(path, notes=np.array([{}]))
@@ -271,7 +271,7 @@ def test_foreign_arrays_beside_ours_are_left_unread(tmp_path):
 
 
 @EVERY
-def test_altered_contract_is_refused(tmp_path, suffix):
+def test_altered_contract(tmp_path, suffix):
     path = tmp_path / f"x{suffix}"
     write_embeddings(path, table(contract=dataclasses.replace(CONTRACT, weights="sha256:01").to_json()))
     with pytest.raises(StorageError, match=f"{CONTRACT.contract_id}.*altered"):
@@ -281,29 +281,29 @@ def test_altered_contract_is_refused(tmp_path, suffix):
         read_embeddings(path)
 
 
-def test_parquet_of_another_shape_is_refused(tmp_path):
+def test_parquet_of_another_shape(tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "x.parquet"
     write_embeddings(path, table(2))
-    whole = parquet.read_table(path)
+    complete = parquet.read_table(path)
     lists = arrow.array([[1.0] * 8, None], arrow.list_(arrow.float32()))
-    place = whole.schema.get_field_index("embedding")
-    parquet.write_table(whole.set_column(place, "embedding", lists), path)
+    index = complete.schema.get_field_index("embedding")
+    parquet.write_table(complete.set_column(index, "embedding", lists), path)
     with pytest.raises(StorageError, match="its embeddings are list"):
         read_embeddings(path)
-    parquet.write_table(whole.replace_schema_metadata({}), path)
+    parquet.write_table(complete.replace_schema_metadata({}), path)
     with pytest.raises(StorageError, match="lacks artefact_id, contract"):
         read_embeddings(path)
 
 
-def test_columns_must_fit_together():
+def test_columns_of_other_shapes():
     with pytest.raises(StorageError, match="column error"):
         table(error=np.array(["", ""]))
     with pytest.raises(StorageError, match="kind 'U'"):
         table(error=np.array([None] * 4))
 
 
-def test_two_spaces_are_not_mixed():
+def test_check_same_space():
     check_same_space(table(), table(2))
     with pytest.raises(StorageError, match=f"{CONTRACT.contract_id} and {FOREIGN.contract_id}"):
         check_same_space(table(), table(contract_id=FOREIGN.contract_id))

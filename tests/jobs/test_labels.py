@@ -9,19 +9,19 @@ from reid_runtime.jobs.labels import integer_labels, text_labels
 IDS = np.array(["a", "b", "c", "d"])
 
 
-def test_integers_come_back():
+def test_integers_round_trip():
     identities, cameras = np.array([2**40, -1, 0, 7]), np.array([3, 0, -2, 3])
     texts = text_labels(identities, cameras)
     assert texts["identity"].tolist() == [str(2**40), "", "", "7"]
     assert texts["role"].tolist() == ["", "junk", "distractor", ""]
     assert texts["camera"].tolist() == ["3", "0", "-2", "3"]
-    for found, expected in zip(integer_labels(IDS, **texts), (identities, cameras), strict=True):
-        assert found.tolist() == expected.tolist()
-        assert found.dtype == np.int64
+    for actual, expected in zip(integer_labels(IDS, **texts), (identities, cameras), strict=True):
+        assert actual.tolist() == expected.tolist()
+        assert actual.dtype == np.int64
 
 
 @pytest.mark.parametrize("names", [["zoe", "", "ann", "zoe"], ["10", "", "9x", "10"], ["0", "", "-1", "0"]])
-def test_other_texts_are_numbered_and_no_person_becomes_junk(names):
+def test_text_labels_are_numbered(names):
     roles = np.array(["", "junk", "", ""])
     identities, cameras = integer_labels(IDS, np.array(names), np.array(["door", "1", "1", "door"]), roles)
     assert (identities[0], identities[1]) == (identities[3], -1)
@@ -31,7 +31,7 @@ def test_other_texts_are_numbered_and_no_person_becomes_junk(names):
     assert cameras[0] != cameras[1]
 
 
-def test_unknown_labels_are_no_persons():
+def test_unknown_labels():
     known = np.array(["1", "2", "3", "4"])
     for identity, camera, reason in (
         (np.array(["1", "", "", "4"]), known, "2 of 4 rows have no identity, the first is b; .* junk or distractor"),

@@ -22,7 +22,7 @@ from .tables import JOB, assert_same, table
 pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
 EVERY = pytest.mark.parametrize("suffix", [".npz", ".parquet"])
-WHOLE = table(40, id=np.array([f"{row:02}.jpg" for row in range(40)]))
+ROWS = table(40, id=np.array([f"{row:02}.jpg" for row in range(40)]))
 
 
 def write_job(folder, rows, shard="1/1", failed=()):
@@ -36,21 +36,21 @@ def write_job(folder, rows, shard="1/1", failed=()):
 
 
 @EVERY
-def test_shards_are_put_together_in_order(tmp_path, suffix):
+def test_merge_shards(tmp_path, suffix):
     parts = np.random.default_rng(1).permutation(40) % 3
-    names = [write_job(tmp_path / f"{n}", WHOLE.take(np.flatnonzero(parts == n)), f"{n + 1}/3") for n in (0, 1, 2)]
+    names = [write_job(tmp_path / f"{n}", ROWS.take(np.flatnonzero(parts == n)), f"{n + 1}/3") for n in (0, 1, 2)]
     assert merge(names[::-1], tmp_path / f"out{suffix}") == 40
-    assert_same(read_embeddings(tmp_path / f"out{suffix}"), WHOLE)
+    assert_same(read_embeddings(tmp_path / f"out{suffix}"), ROWS)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.data(), st.integers(1, 5))
-def test_any_order_in_any_files_comes_out_ordered(tmp_path_factory, data, group):
+def test_any_order_is_sorted(tmp_path_factory, data, group):
     """Whatever order the rows have in their files and groups, and however small the groups are."""
     folder = tmp_path_factory.mktemp("merge")
     order = data.draw(st.permutations(range(20)))
     cuts = sorted(data.draw(st.lists(st.integers(0, 20), max_size=3)))
-    rows = [WHOLE.take(np.array(some, np.int64)) for some in np.split(np.array(order), cuts)]
+    rows = [ROWS.take(np.array(some, np.int64)) for some in np.split(np.array(order), cuts)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("reid_runtime.jobs.parquet.GROUP", group)
         patch.setattr("reid_runtime.jobs.merge.GROUP", group)
@@ -59,7 +59,7 @@ def test_any_order_in_any_files_comes_out_ordered(tmp_path_factory, data, group)
             names.append(str(folder / f"{number}{data.draw(st.sampled_from(['.npz', '.parquet']))}"))
             write_embeddings(folder / names[-1], some)
         assert merge(names, folder / "out.parquet") == 20
-    assert_same(read_embeddings(folder / "out.parquet"), WHOLE.take(np.arange(20)))
+    assert_same(read_embeddings(folder / "out.parquet"), ROWS.take(np.arange(20)))
 
 
 def test_labels_come_along(tmp_path):
@@ -68,7 +68,7 @@ def test_labels_come_along(tmp_path):
         "camera": (np.arange(40) % 3).astype(str),
         "split": np.array(["query", "gallery"] * 20),
     }
-    rows = dataclasses.replace(WHOLE, **labels)
+    rows = dataclasses.replace(ROWS, **labels)
     for number, some in enumerate(np.split(np.arange(40), 4)):
         write_embeddings(tmp_path / f"{number}.parquet", rows.take(some))
     merge([str(tmp_path / f"{number}.parquet") for number in range(4)], tmp_path / "out.parquet")
@@ -79,36 +79,36 @@ def test_labels_come_along(tmp_path):
 
 
 @EVERY
-def test_an_id_that_comes_twice_is_named_and_nothing_written(tmp_path, suffix):
-    write_embeddings(tmp_path / "a.parquet", WHOLE.take(np.arange(10)))
-    write_embeddings(tmp_path / "b.npz", WHOLE.take(np.arange(9, 30)))
-    write_embeddings(tmp_path / "c.parquet", join([WHOLE, WHOLE.take(np.array([7]))]))
-    for names, said in (
+def test_duplicate_id(tmp_path, suffix):
+    write_embeddings(tmp_path / "a.parquet", ROWS.take(np.arange(10)))
+    write_embeddings(tmp_path / "b.npz", ROWS.take(np.arange(9, 30)))
+    write_embeddings(tmp_path / "c.parquet", join([ROWS, ROWS.take(np.array([7]))]))
+    for names, message in (
         (["a.parquet", "b.npz"], r"09\.jpg is in .*and again in"),
         (["c.parquet"], r"07\.jpg is twice in"),
     ):
-        with pytest.raises(StorageError, match=said):
+        with pytest.raises(StorageError, match=message):
             merge([str(tmp_path / name) for name in names], tmp_path / f"out{suffix}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "b.npz", "c.parquet"]
 
 
-def test_two_models_are_not_mixed(tmp_path):
-    write_embeddings(tmp_path / "a.npz", WHOLE.take(np.arange(3)))
+def test_two_models(tmp_path):
+    write_embeddings(tmp_path / "a.npz", ROWS.take(np.arange(3)))
     foreign = {"contract": FOREIGN.to_json(), "contract_id": FOREIGN.contract_id}
-    write_embeddings(tmp_path / "b.parquet", dataclasses.replace(WHOLE.take(np.arange(3, 5)), **foreign))
-    write_embeddings(tmp_path / "c.parquet", dataclasses.replace(WHOLE.take(np.arange(3, 5)), artefact_id="sha256:cd"))
-    job = write_job(tmp_path / "job", dataclasses.replace(WHOLE.take(np.arange(0)), **foreign))
+    write_embeddings(tmp_path / "b.parquet", dataclasses.replace(ROWS.take(np.arange(3, 5)), **foreign))
+    write_embeddings(tmp_path / "c.parquet", dataclasses.replace(ROWS.take(np.arange(3, 5)), artefact_id="sha256:cd"))
+    job = write_job(tmp_path / "job", dataclasses.replace(ROWS.take(np.arange(0)), **foreign))
     both = f"{CONTRACT.contract_id} and {FOREIGN.contract_id}"
-    for other, said in (("b.parquet", both), ("c.parquet", "sha256:ab and sha256:cd"), (job, both)):
-        with pytest.raises(StorageError, match=said):
+    for other, message in (("b.parquet", both), ("c.parquet", "sha256:ab and sha256:cd"), (job, both)):
+        with pytest.raises(StorageError, match=message):
             merge([str(tmp_path / "a.npz"), str(tmp_path / other)], tmp_path / "out.npz")
 
 
 @EVERY
-def test_every_backend_is_named_once(tmp_path, suffix):
+def test_backends_of_merged_files(tmp_path, suffix):
     names = ["onnxruntime cuda", "onnxruntime cpu", "onnxruntime cuda", None]
     for row, name in enumerate(names):
-        write_embeddings(tmp_path / f"{row}.npz", dataclasses.replace(WHOLE.take(np.array([row])), backend=name))
+        write_embeddings(tmp_path / f"{row}.npz", dataclasses.replace(ROWS.take(np.array([row])), backend=name))
     both = "onnxruntime cuda; onnxruntime cpu"
     for count, expected in ((1, "onnxruntime cuda"), (2, both), (3, both), (4, None)):
         output = tmp_path / f"of {count}{suffix}"
@@ -116,8 +116,8 @@ def test_every_backend_is_named_once(tmp_path, suffix):
         assert read_embeddings(output).backend == expected
 
 
-def test_what_is_missing_is_named(tmp_path):
-    names = [write_job(tmp_path / f"{n}", WHOLE.take(np.arange(n * 10, n * 10 + 10)), f"{n}/5") for n in (1, 3)]
+def test_missing_parts_and_shards(tmp_path):
+    names = [write_job(tmp_path / f"{n}", ROWS.take(np.arange(n * 10, n * 10 + 10)), f"{n}/5") for n in (1, 3)]
     with pytest.raises(StorageError, match=r"shards are missing: 2/5, 4/5, 5/5; .*--partial"):
         merge(names, tmp_path / "out.npz")
     assert merge(names, tmp_path / "out.npz", allow_missing=True) == 20
@@ -130,28 +130,28 @@ def test_what_is_missing_is_named(tmp_path):
 
 
 def test_jobs_without_rows(tmp_path):
-    empty = write_job(tmp_path / "empty", WHOLE.take(np.arange(0)))
+    empty = write_job(tmp_path / "empty", ROWS.take(np.arange(0)))
     for name in ("out.npz", "out.parquet"):
         assert merge([empty], tmp_path / name) == 0
         assert_same(read_embeddings(tmp_path / name), table(0))
     assert merge([empty, str(tmp_path / "out.npz")], tmp_path / "out.parquet", force=True) == 0
 
 
-def test_inputs_that_are_none(tmp_path):
+def test_missing_inputs(tmp_path):
     (tmp_path / "folder").mkdir()
-    for name, said in (
+    for name, message in (
         ("absent.npz", "absent.npz: expected"),
         ("absent.parquet", "absent.parquet"),
         ("folder", "manifest"),
     ):
-        with pytest.raises(StorageError, match=said):
+        with pytest.raises(StorageError, match=message):
             merge([str(tmp_path / name)], tmp_path / "out.npz")
 
 
-def test_parts_that_follow_each_other_are_held_one_at_a_time(tmp_path, monkeypatch):
+def test_parts_are_held_one_at_a_time(tmp_path, monkeypatch):
     """What is held does not grow with the number of parts: that of one, and the rows that wait to be written."""
     monkeypatch.setattr(merging, "GROUP", 4)
-    shards = [write_job(tmp_path / f"{n}", WHOLE.take(np.arange(n, 40, 2)), f"{n + 1}/2") for n in (0, 1)]
+    shards = [write_job(tmp_path / f"{n}", ROWS.take(np.arange(n, 40, 2)), f"{n + 1}/2") for n in (0, 1)]
     held, most = [], 0
     read = merging._sorted
 

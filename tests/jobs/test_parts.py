@@ -38,13 +38,13 @@ def folder(request, tmp_path):
         fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
 
 
-def test_parts_are_the_pictures_in_their_order():
+def test_images_of_parts():
     assert [JOB.images_of(number) for number in range(JOB.parts)] == [range(4), range(4, 8), range(8, 10)]
     assert dataclasses.replace(JOB, images=8).parts == 2
     assert dataclasses.replace(JOB, images=0).parts == 0
 
 
-def test_what_was_written_is_what_is_done(folder):
+def test_begin(folder):
     assert begin(folder, JOB, DIGESTS) == {}
     assert read_manifest(folder) == JOB
     write(folder, 0, failed=(("a.jpg", "it is empty"),))
@@ -62,7 +62,7 @@ def test_what_was_written_is_what_is_done(folder):
     assert folder.names() == [MANIFEST, *map(part_name, range(3))]
 
 
-def test_parts_may_have_labels(folder):
+def test_parts_with_labels(folder):
     begin(folder, JOB, DIGESTS)
     rows = dataclasses.replace(ROWS, identity=np.arange(10).astype(str), split=np.array(["query", "gallery"] * 5))
     for number in range(3):
@@ -70,13 +70,13 @@ def test_parts_may_have_labels(folder):
     assert_same(read_embeddings(folder.name), rows)
 
 
-def test_a_job_without_pictures_is_complete(folder):
+def test_job_without_images(folder):
     begin(folder, dataclasses.replace(JOB, images=0), [])
     assert_same(read_embeddings(folder.name), table(0))
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"contract_id": FOREIGN.contract_id}, f"contract id {CONTRACT.contract_id}, now {FOREIGN.contract_id}"),
         ({"artefact_id": "sha256:cd"}, "model file sha256:ab, now sha256:cd"),
@@ -86,15 +86,15 @@ def test_a_job_without_pictures_is_complete(folder):
         ({"part_images": 5}, "images a part 4, now 5"),
     ],
 )
-def test_another_job_does_not_go_on_with_it(folder, changed, said):
+def test_begin_with_another_job(folder, changed, message):
     begin(folder, JOB, DIGESTS)
     write(folder, 0)
-    with pytest.raises(StorageError, match=said):
+    with pytest.raises(StorageError, match=message):
         begin(folder, dataclasses.replace(JOB, **changed), DIGESTS)
     assert read_manifest(folder) == JOB
 
 
-def test_pictures_of_finished_parts_must_be_as_they_were(folder):
+def test_changed_images_of_finished_parts(folder):
     begin(folder, JOB, DIGESTS)
     write(folder, 0)
     with pytest.raises(StorageError, match=r"images of part-00000\.parquet have changed.*sha256:0 .*with sha256:new"):
@@ -107,8 +107,8 @@ def test_pictures_of_finished_parts_must_be_as_they_were(folder):
     assert begin(folder, JOB, DIGESTS).keys() == {0, 2}
 
 
-def test_pictures_of_parts_to_come_may_change(folder):
-    """The result is what an uninterrupted run over the pictures as they are now would give."""
+def test_changed_images_of_missing_parts(folder):
+    """The result is what an uninterrupted run over the images as they are now would give."""
     begin(folder, JOB, DIGESTS)
     write(folder, 0)
     more = dataclasses.replace(JOB, images=13)
@@ -116,13 +116,13 @@ def test_pictures_of_parts_to_come_may_change(folder):
     assert read_manifest(folder) == more
 
 
-def test_another_version_may_go_on(folder):
+def test_resume_by_another_version(folder):
     begin(folder, JOB, DIGESTS)
     assert begin(folder, dataclasses.replace(JOB, version="2.0"), DIGESTS) == {}
     assert read_manifest(folder).version == "1.0"
 
 
-def test_a_folder_is_checked_before_the_work(folder):
+def test_check_folder(folder):
     check_folder(folder, resume=False, force=False)
     check_folder(folder, resume=True, force=False)
     begin(folder, JOB, DIGESTS)
@@ -152,7 +152,7 @@ def test_a_folder_is_checked_before_the_work(folder):
     assert folder.names() == [part_name(0), "thesis.txt"]
 
 
-def test_what_a_killed_run_left_behind_is_no_obstacle_and_goes(tmp_path):
+def test_stale_files_are_removed(tmp_path):
     folder = open_folder(str(tmp_path))
     begin(folder, JOB, DIGESTS)
     for name in (".part-00001.parquet.0a1b2c3d.part", ".manifest.json.00000000.part"):
@@ -162,18 +162,18 @@ def test_what_a_killed_run_left_behind_is_no_obstacle_and_goes(tmp_path):
     assert folder.names() == [MANIFEST]
 
 
-def test_damage_is_told_by_name(folder):
+def test_damaged_parts(folder):
     begin(folder, JOB, DIGESTS)
     for number in range(3):
         write(folder, number)
     with folder.open(part_name(1)) as file:
-        whole = file.read()
-    folder.write(part_name(1), whole[:-20])
+        complete = file.read()
+    folder.write(part_name(1), complete[:-20])
     with pytest.raises(StorageError, match=r"part-00001\.parquet is no part of a job, or damaged: .*remove it and"):
         begin(folder, JOB, DIGESTS)
     with pytest.raises(StorageError, match=r"part-00001\.parquet: expected a file of embeddings"):
         read_embeddings(folder.name)
-    altered = bytearray(whole)
+    altered = bytearray(complete)
     altered[40] ^= 4  # within the first page of values
     folder.write(part_name(1), bytes(altered))
     with pytest.raises(StorageError, match=r"part-00001\.parquet is no part of a job, or damaged: .*remove it and"):
@@ -192,7 +192,7 @@ def test_damage_is_told_by_name(folder):
             read_manifest(folder)
 
 
-def test_a_folder_that_cannot_be_made_or_written(tmp_path, monkeypatch):
+def test_unwritable_folder(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=r"out/ cannot be made: .*No such file or directory"):
         begin(open_folder(f"{tmp_path}/absent/out/"), JOB, DIGESTS)
     (tmp_path / "file").touch()
@@ -210,7 +210,7 @@ def test_a_folder_that_cannot_be_made_or_written(tmp_path, monkeypatch):
     assert folder.names() == [MANIFEST]
 
 
-def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+def test_missing_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(StorageError, match=r"pip install \"reid-runtime\[parquet\]\""):
         check_folder(open_folder(f"{tmp_path}/out/"), resume=False, force=False)

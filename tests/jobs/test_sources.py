@@ -1,4 +1,4 @@
-"""From what a user names to pictures: order, ids, lists, and what is refused."""
+"""From what a user names to images: order, ids, lists, and what is refused."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ NOTHING = io.BytesIO()
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """Names in two folders, some equal, some that are no pictures; it is the working directory."""
+    """Names in two folders, some equal, some that are no images; it is the working directory."""
     for name in (
         "a/10.jpg", "a/9.JPG", "a/Z.png", "a/deep/er/9.jpg", "a.b/x.webp", "b/9.bmp", "b/9.jpeg",
         "a/notes.txt", "a/.hidden.jpg", "a/.cache/x.jpg", "b/x.tiff", "a/é.jpg",
@@ -37,29 +37,29 @@ def ids(*named, stdin=NOTHING):
 A = ["10.jpg", "9.JPG", "Z.png", "deep/er/9.jpg", "é.jpg"]
 
 
-def test_folder_is_searched_in_the_order_of_its_paths(tree):
+def test_folder_order(tree):
     for name in ("a", "a/", "./a", tree / "a", "b/../a"):
         assert ids(name) == A
-    found = find_sources(["."], NOTHING)
+    actual = find_sources(["."], NOTHING)
     expected = sorted([*(f"a/{name}" for name in A), "a.b/x.webp", "b/9.bmp", "b/9.jpeg"])
-    assert list(found.ids) == expected
-    assert (found.skipped_files, found.duplicates, found.skipped_links) == (3, 0, 0)
-    assert [os.path.abspath(path) for path in found.paths] == [str(tree / name) for name in expected]
+    assert list(actual.ids) == expected
+    assert (actual.skipped_files, actual.duplicates, actual.skipped_links) == (3, 0, 0)
+    assert [os.path.abspath(path) for path in actual.paths] == [str(tree / name) for name in expected]
 
 
-def test_equal_names_in_several_folders_stay_apart(tree):
+def test_equal_names_in_several_folders(tree):
     (tree / "b/10.jpg").touch()
     assert ids("b", "a") == ["b/10.jpg", "b/9.bmp", "b/9.jpeg", *(f"a/{name}" for name in A)]
     assert ids("a/10.jpg", "b/10.jpg") == ["a/10.jpg", "b/10.jpg"]
     assert ids("a/deep/er/9.jpg") == ["9.jpg"]
 
 
-def test_named_twice_is_embedded_once(tree):
-    found = find_sources(["a", str(tree / "a"), "a/10.jpg", "a/../a/9.JPG"], NOTHING)
-    assert (list(found.ids), found.duplicates) == (A, len(A) + 2)
+def test_duplicates(tree):
+    actual = find_sources(["a", str(tree / "a"), "a/10.jpg", "a/../a/9.JPG"], NOTHING)
+    assert (list(actual.ids), actual.duplicates) == (A, len(A) + 2)
 
 
-def test_a_named_file_may_have_any_name(tree):
+def test_named_file_may_have_any_suffix(tree):
     assert ids("b/x.tiff") == ["x.tiff"]
 
 
@@ -73,20 +73,20 @@ def test_lists(tree, ends, mark):
     assert ids("-", stdin=io.BytesIO(content)) == [name for name in names if name]
 
 
-def test_lists_of_names_that_are_not_utf8(tree):
+def test_lists_not_utf8(tree):
     odd = os.fsdecode(b"a/\xff.jpg")
     (tree / odd).touch()
     (tree / "list.txt").write_bytes(b"a/\xff.jpg\na/10.jpg\n")
-    found = find_sources(["list.txt"], NOTHING)
-    assert found.ids == ("\\xff.jpg", "10.jpg")
-    assert os.path.exists(found.paths[0])
+    actual = find_sources(["list.txt"], NOTHING)
+    assert actual.ids == ("\\xff.jpg", "10.jpg")
+    assert os.path.exists(actual.paths[0])
     (tree / "a/\\xff.jpg").touch()
     with pytest.raises(SourceError, match=r"two files have the id '\\\\xff\.jpg', .* rename one"):
         find_sources(["a"], NOTHING)
 
 
 @pytest.mark.parametrize("line", ["a", "a\0b.jpg"])
-def test_lists_name_pictures_only(tree, line):
+def test_lists_name_images_only(tree, line):
     (tree / "list.txt").write_text(f"a/10.jpg\n{line}\n")
     with pytest.raises(SourceError, match=r"list\.txt, line 2"):
         find_sources(["list.txt"], NOTHING)
@@ -94,8 +94,8 @@ def test_lists_name_pictures_only(tree, line):
         find_sources(["-"], io.BytesIO(line.encode()))
 
 
-def test_list_with_an_overlong_line(tree):
-    """No such picture, which is found out when it is opened; and nothing stumbles before."""
+def test_list_with_a_long_line(tree):
+    """No such image, which is found out when it is opened; and nothing stumbles before."""
     long = "n" * 5000 + ".jpg"
     assert ids("-", stdin=io.BytesIO(f"a/10.jpg\na/{long}\n".encode())) == ["10.jpg", long]
 
@@ -112,23 +112,23 @@ def test_unreadable_list(tree, monkeypatch):
 
 
 def test_links(tree):
-    """Links to pictures are pictures, broken or not; links to folders may lead in circles and are counted."""
+    """Links to images are images, broken or not; links to folders may lead in circles and are counted."""
     (tree / "b/link.jpg").symlink_to(tree / "a/10.jpg")
     (tree / "b/broken.jpg").symlink_to("nowhere")
     (tree / "b/circle").symlink_to(tree / "b")
-    found = find_sources(["b"], NOTHING)
-    assert list(found.ids) == ["9.bmp", "9.jpeg", "broken.jpg", "link.jpg"]
-    assert found.skipped_links == 1
-    assert ids("b/circle") == list(found.ids)
+    actual = find_sources(["b"], NOTHING)
+    assert list(actual.ids) == ["9.bmp", "9.jpeg", "broken.jpg", "link.jpg"]
+    assert actual.skipped_links == 1
+    assert ids("b/circle") == list(actual.ids)
 
 
-def test_folder_with_the_name_of_a_picture(tree):
+def test_folder_with_an_image_name(tree):
     (tree / "b/folder.jpg").mkdir()
     (tree / "b/folder.jpg/1.jpg").touch()
     assert ids("b") == ["9.bmp", "9.jpeg", "folder.jpg/1.jpg"]
 
 
-def test_parent_of_a_link_is_the_links_own(tree):
+def test_parent_of_a_link(tree):
     """x/../10.jpg is where the system says, not where the text of the path says."""
     (tree / "b/into").symlink_to(tree / "a/deep")
     (path,) = find_sources(["b/into/../10.jpg"], NOTHING).paths
@@ -152,20 +152,20 @@ def test_nothing_there(tree):
             find_sources(named, NOTHING)
 
 
-def test_unreadable_folder_is_no_gap(tree, monkeypatch):
-    whole = os.scandir
+def test_unreadable_folder(tree, monkeypatch):
+    complete = os.scandir
 
     def scandir(path):
         if os.fspath(path).endswith("deep"):
             raise PermissionError(13, "Permission denied", path)
-        return whole(path)
+        return complete(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(SourceError, match="deep: the folder cannot be read: Permission denied"):
         find_sources(["a"], NOTHING)
 
 
-def test_names_keep_the_order_of_whole_paths_however_deep(tmp_path):
+def test_order_of_deep_paths(tmp_path):
     """Folder by folder, and still the order of all paths sorted together."""
     names = ["a.jpg", "a/b.jpg", "a.b/c.jpg", "a0.jpg", "ab/c.jpg", "a b/c.jpg", "a/" + "d/" * 400 + "x.jpg", "é/1.jpg"]
     for name in names:
@@ -175,16 +175,16 @@ def test_names_keep_the_order_of_whole_paths_however_deep(tmp_path):
 
 
 @given(st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=40), st.integers(1, 9))
-def test_shards_are_disjoint_and_together_the_whole(names, count):
-    whole = Sources(tuple(names), tuple(names), fingerprints=tuple(f"mark of {name}" for name in names))
-    parts = [whole.of(Shard(number, count)) for number in range(1, count + 1)]
+def test_shards_partition_the_set(names, count):
+    complete = Sources(tuple(names), tuple(names), fingerprints=tuple(f"mark of {name}" for name in names))
+    parts = [complete.of(Shard(number, count)) for number in range(1, count + 1)]
     assert sorted(name for part in parts for name in part.ids) == sorted(names)
     for part in parts:
         assert part.paths == part.ids
         assert part.fingerprints == tuple(f"mark of {name}" for name in part.ids)
 
 
-def test_a_shard_is_the_same_on_every_machine_and_about_equal():
+def test_shards_are_stable_and_about_equal():
     """The hash is written down: SHA-256, so that another machine, version or language agrees."""
     assert [next(n for n in range(1, 8) if Shard(n, 7).holds(name)) for name in ("a/1.jpg", "a/2.jpg", "ä.png")] == [
         1 + int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) % 7 for name in ("a/1.jpg", "a/2.jpg", "ä.png")
@@ -195,12 +195,12 @@ def test_a_shard_is_the_same_on_every_machine_and_about_equal():
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "-1/4", "1/4/4", "a/b", "1/ 4", "¹/4"])
-def test_what_is_no_shard(text):
+def test_bad_shards(text):
     with pytest.raises(OptionsError, match="expected a shard i/n"):
         Shard.parse(text)
 
 
-def test_digest_follows_names_sizes_and_times(tree):
+def test_digest(tree):
     def digest(rows=range(3)):
         return find_sources(["a"], NOTHING).digest(rows)
 
@@ -229,11 +229,11 @@ def store():
     store.rm("/sources", recursive=True)
 
 
-def test_a_store_is_listed_and_read(store):
-    found = find_sources(["memory://sources/crops/"], NOTHING)
-    assert found.ids == ("a/1.JPG", "b/2.png")
-    assert (found.skipped_files, found.duplicates) == (2, 0)
-    assert [(image.name, image.content) for image in found.images([1, 0])] == [
+def test_remote_sources(store):
+    actual = find_sources(["memory://sources/crops/"], NOTHING)
+    assert actual.ids == ("a/1.JPG", "b/2.png")
+    assert (actual.skipped_files, actual.duplicates) == (2, 0)
+    assert [(image.name, image.content) for image in actual.images([1, 0])] == [
         ("memory:///sources/crops/b/2.png", b"crops/b/2.png"),
         ("memory:///sources/crops/a/1.JPG", b"crops/a/1.JPG"),
     ]
@@ -241,22 +241,22 @@ def test_a_store_is_listed_and_read(store):
         ["memory://sources/other/x.tiff", "memory://sources/crops", "memory://sources/crops/b"], NOTHING
     )
     assert (several.ids, several.duplicates) == (("other/x.tiff", "crops/a/1.JPG", "crops/b/2.png"), 1)
-    before = found.digest(range(2))
+    before = actual.digest(range(2))
     assert find_sources(["memory://sources/crops"], NOTHING).digest(range(2)) == before
     store.pipe_file("/sources/crops/b/2.png", b"longer than before")
     assert find_sources(["memory://sources/crops"], NOTHING).digest(range(2)) != before
 
 
-def test_a_file_that_a_store_has_no_more_is_that_pictures_error(store, tiny):
-    found = find_sources(["memory://sources/crops"], NOTHING)
+def test_vanished_remote_image(store, tiny):
+    actual = find_sources(["memory://sources/crops"], NOTHING)
     store.rm("/sources/crops/a/1.JPG")
-    first, second = tiny.stream(found.images(range(2)))
+    first, second = tiny.stream(actual.images(range(2)))
     assert (first.source, second.source) == ("memory:///sources/crops/a/1.JPG", "memory:///sources/crops/b/2.png")
     assert str(first.error).startswith("cannot be read: ")
     assert str(second.error) == "not a JPEG, PNG, BMP or WebP image"
 
 
-def test_what_a_store_cannot_give(store, tree, monkeypatch):
+def test_remote_errors(store, tree, monkeypatch):
     for named, reason in (
         (["memory://sources/absent"], "no such file or folder"),
         (["memory://sources/crops", "a"], "name one kind at a time"),
