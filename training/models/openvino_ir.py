@@ -18,7 +18,7 @@ from training.models.osnet import STREAMS, WIDTHS
 
 Array = npt.NDArray[np.float32]
 
-_FLOATS = {"f16": np.dtype("<f2"), "f32": np.dtype("<f4")}
+_FLOATS: dict[str, np.dtype[np.float16] | np.dtype[np.float32]] = {"f16": np.dtype("<f2"), "f32": np.dtype("<f4")}
 _IMAGENET = (np.array([0.485, 0.456, 0.406]) * 255, np.array([0.229, 0.224, 0.225]) * 255)
 KERNEL = (16, 8)
 """Height and width of the map that the networks were made for, that of an image of 256x128."""
@@ -103,7 +103,8 @@ def _constant(layer: ElementTree.Element, flat: bytes) -> Array | None:
     offset, size = int(data.attrib["offset"]), int(data.attrib["size"])
     if offset + size > len(flat) or size != kind.itemsize * int(np.prod(shape)):
         raise ValueError(f"layer {layer.attrib['name']} has {size} bytes at {offset} of {len(flat)}")
-    return np.frombuffer(flat, kind, int(np.prod(shape)), offset).reshape(shape).astype(np.float32)
+    numbers = np.frombuffer(flat, dtype=kind, count=int(np.prod(shape)), offset=offset)
+    return np.asarray(numbers, np.float32).reshape(shape)
 
 
 def read_retail(path: Path) -> RetailNetwork:

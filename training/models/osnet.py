@@ -101,7 +101,8 @@ class ContextGate(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) to the same."""
-        grouped = features.mean((2, 3)).unflatten(1, (self.groups, -1))
+        means = features.mean((2, 3))
+        grouped = means.reshape(-1, self.groups, means.shape[1] // self.groups)
         centred = grouped - grouped.mean(2, keepdim=True)
         variance = centred.square().mean(2, keepdim=True)
         normalised = (centred * torch.rsqrt(variance + EPSILON)).flatten(1)

@@ -102,7 +102,7 @@ def _vectors_of(
     progress = tqdm(shown(), total=count, desc=f"{teacher.contract.name}, view {view + 1}", disable=None)
     vectors = torch.from_numpy(teacher.embed(progress, channel_order="rgb"))
     if mirrored:
-        vectors = functional.normalize(vectors.unflatten(0, (-1, 2)).sum(1), dim=1)
+        vectors = functional.normalize(vectors[::2] + vectors[1::2], dim=1)
     with atomic_write(path) as beside:
         save_file({"vectors": vectors}, beside, {"made_of": made_of})
     return vectors
