@@ -23,7 +23,7 @@ from training.stages.losses import TeacherRelations
 from training.stages.teacher import taught
 
 NAME = "adaptation"
-_FITTED = 4000
+_FITTED = 1500
 """Images that the closed form is fitted to at most: of more it would say the same."""
 
 
