@@ -11,7 +11,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.io.atomic import ensure_writable
 from training.ablation.command import ablate
-from training.data.training_set import load_training
+from training.data.training_set import load_training, load_unlabelled
 from training.options import (
     CHECKPOINT_MINUTES,
     CONTEXT,
@@ -98,11 +98,12 @@ def stage_command(kind: StageKind) -> click.Command:
     )
     def command(
         data: Path, recipe_file: Path, layout: str | None, one_camera: bool, checkpoint_minutes: float,
-        weights: str | None, teacher: Path | None = None, teacher_contract: Path | None = None, **rest: Any,
+        weights: str | None, teacher: Path | None = None, teacher_contract: Path | None = None,
+        unlabelled: bool = False, **rest: Any,
     ) -> None:  # fmt: skip
         recipe = read_recipe(recipe_file)  # before the images are: its errors come at once
         model = Embedder.load(teacher, device="auto", contract=teacher_contract) if teacher else None
-        crops = load_training(data, layout, one_camera)
+        crops = load_unlabelled(data) if unlabelled else load_training(data, layout, one_camera)
         start = Path(weights) if weights not in (None, "imagenet") else weights
         job = Job(weights=start, teacher=model, log=LogConfig(checkpoint_minutes), **rest)
         click.echo(f"wrote {run_stage(kind, crops, recipe, job)}")
@@ -112,6 +113,9 @@ def stage_command(kind: StageKind) -> click.Command:
             click.Option(["--teacher"], type=FILE, required=True, help=kind.teacher),
             click.Option(["--teacher-contract"], type=FILE, help="States the contract of a teacher that carries none."),
         ]
+    if not kind.labels:
+        help = "DATA is a folder of images of whoever it may be; nobody is held out."
+        command.params.append(click.Option(["--unlabelled"], is_flag=True, help=help))
     return command
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,10 @@ triplets = 4
 triplets_together = 4
 mining = {{ pool = 20, hardest = 5 }}
 [distillation]
+epochs = 2
+views = 2
+batch = 8
+[adaptation]
 epochs = 2
 views = 2
 batch = 8
@@ -188,9 +193,34 @@ def test_fixed_parts_of_the_trunk_compute_what_they_did(command, people, tmp_pat
 
 
 @pytest.mark.usefixtures("quiet")
+def test_a_network_learns_another_size_from_images_without_labels(people, tiny_model, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra cpu")
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, path in enumerate(sorted(people.rglob("*.png"))):
+        shutil.copy(path, images / f"{number}.png")
+    common = prepared(tmp_path, "tiny")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("size = 32", "size = 32\narea = 400\nstep = 4", 1))
+    run = ["--teacher", tiny_model, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "adapted"]
+    with pytest.raises(ReidRuntimeError):
+        invoke("adapt", images, *common, *run)
+    result = invoke("adapt", images, *common, *run, "--unlabelled")
+    assert result.exit_code == 0, result.output
+    assert "nobody is held out" in result.output
+    assert "the fully connected layer is fitted: mean cosine" in result.output
+    adapted = read_checkpoint(tmp_path / "adapted" / "model.safetensors")
+    assert adapted.progress.stage == "adaptation"
+    assert str(adapted.architecture.rule) == "about 400 pixels, aspect ratio kept, sides multiples of 4"
+    assert (adapted.trained_on[0].data, adapted.trained_on[0].crops) == ("images", 24)
+    with pytest.raises(ReidRuntimeError, match="two images or more, found 0"):
+        invoke("adapt", tmp_path / "adapted" / "nothing", *common, *run, "--unlabelled")
+
+
+@pytest.mark.usefixtures("quiet")
 def test_a_new_run_needs_one_start(people, tiny_model, tmp_path):
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run"]
-    for command in (["rank"], ["distil", "--teacher", tiny_model]):
+    for command in (["rank"], ["distil", "--teacher", tiny_model], ["adapt", "--teacher", tiny_model]):
         with pytest.raises(TrainingError, match="expected --weights or --start"):
             invoke(*command, people, *common)
     with pytest.raises(TrainingError, match="found both"):
@@ -220,11 +250,11 @@ def test_a_start_of_another_backbone_is_refused(people, tmp_path):
 
 
 @pytest.mark.usefixtures("quiet")
-@pytest.mark.parametrize("command", ["classify", "rank", "distil"])
+@pytest.mark.parametrize("command", ["classify", "rank", "distil", "adapt"])
 def test_every_stage_refuses_bad_data_before_it_begins(command, tiny_model, tmp_path):
     write(tmp_path / "people", 3, 1, 1)
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run", "--weights", tmp_path / "imagenet.safetensors"]
-    common += ["--teacher", tiny_model] if command == "distil" else []
+    common += ["--teacher", tiny_model] if command in ("distil", "adapt") else []
     with pytest.raises(ReidRuntimeError, match="has one picture"):
         invoke(command, tmp_path / "people", *common)
     write(tmp_path / "people", 3, 1, 2)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from reid_runtime.errors import DatasetError, ImageError
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels
+from reid_runtime.images.suffixes import is_image_name
 from reid_runtime.scoring.labels import Integers
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits
 from reid_runtime.scoring.layouts.market1501 import read_split
@@ -125,6 +126,18 @@ def load_training(root: Path, layout: str | None = None, one_camera: bool = Fals
     people = found.where(found.identities > 0)
     check_people(people, root, one_camera)
     return TrainingCrops(_decoded(people.paths), people.identities, people.cameras, name)
+
+
+def load_unlabelled(root: Path) -> TrainingCrops:
+    """Every image below `root`, decoded, each as a person of its own: for what needs nobody's identity.
+
+    Raises DatasetError for a folder with fewer than two images, and ImageError for unreadable ones.
+    """
+    paths = sorted(path for path in root.resolve().rglob("*") if is_image_name(path))
+    if len(paths) < 2:
+        raise DatasetError(f"{root}: expected a folder of two images or more, found {len(paths)}")
+    numbers = np.arange(1, len(paths) + 1)
+    return TrainingCrops(_decoded(paths), numbers, np.ones_like(numbers), root.resolve().name)
 
 
 def check_people(crops: Crops, root: Path, one_camera: bool) -> None:

@@ -113,4 +113,5 @@ KIND = StageKind(
     """,
     _make,
     teacher="The network as it was, or a better one, with a contract.",
+    labels=False,
 )

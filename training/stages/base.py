@@ -96,3 +96,5 @@ class StageKind:
     architecture: Callable[[Recipe], Architecture] = attrgetter("network")
     teacher: str = ""
     """What its teacher is, for the help; empty: it has none."""
+    labels: bool = True
+    """Whether it learns from identities; else these serve to measure progress, and images without them will do."""

@@ -46,4 +46,5 @@ KIND = StageKind(
     """,
     _make,
     teacher="A model with a contract, ONNX or OpenVINO.",
+    labels=False,
 )
