@@ -255,7 +255,7 @@ def test_every_stage_refuses_bad_data_before_it_begins(command, tiny_model, tmp_
     write(tmp_path / "people", 3, 1, 1)
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run", "--weights", tmp_path / "imagenet.safetensors"]
     common += ["--teacher", tiny_model] if command in ("distil", "adapt") else []
-    with pytest.raises(ReidRuntimeError, match="has one picture"):
+    with pytest.raises(ReidRuntimeError, match="has one image"):
         invoke(command, tmp_path / "people", *common)
     write(tmp_path / "people", 3, 1, 2)
     with pytest.raises(ReidRuntimeError, match="--one-camera"):

@@ -80,7 +80,7 @@ def _embedded(network: EmbeddingNetwork, items: Entries, rule: ResizeRule) -> Ve
     device = next(network.parameters()).device
     parts = []
     for start in range(0, len(items), _AT_ONCE):
-        images = [pictures[0].load() for pictures in items.images[start : start + _AT_ONCE]]
+        images = [views[0].load() for views in items.images[start : start + _AT_ONCE]]
         parts.append(embed_images(network, images, rule, device, "float32"))
     return np.concatenate(parts)
 
@@ -100,10 +100,10 @@ def query_and_gallery(root: Path, layout: str | None) -> QueryAndGallery:
     """The evaluator of a data set's folder; raises DatasetError where that has no query and gallery of its own."""
     if layout is None and (root / MARKET_TRAIN).is_dir():
         layout = "market1501"  # as what is trained on is found
-    known, splits = (find_dataset(layout), find_dataset(layout).read(root)) if layout else read_layout(root)
+    dataset, splits = (find_dataset(layout), find_dataset(layout).read(root)) if layout else read_layout(root)
     if not isinstance(splits, CropSplits) or splits.train is None:
         raise DatasetError(
-            f"{root} ({known.name}) has no query and gallery besides what is trained on; leave out --on test, and "
+            f"{root} ({dataset.name}) has no query and gallery besides what is trained on; leave out --on test, and "
             "people are held out of training"
         )
-    return QueryAndGallery(eval_set_of(splits, dataset=known))
+    return QueryAndGallery(eval_set_of(splits, dataset=dataset))

@@ -46,5 +46,5 @@ def write_plot(path: Path, tables: Mapping[Factor, Sequence[Row]], title: str) -
     ]
     figure.suptitle(title, fontsize=11)
     figure.legend(handles=legend, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    with atomic_write(path) as beside:
-        figure.savefig(beside, format="png", dpi=110)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

@@ -28,8 +28,8 @@ def write_report(ablation: Ablation, recipe_name: str, seeds: Sequence[int]) -> 
         REPORT: _text(ablation, recipe_name, seeds, tables),
     }
     for name, text in texts.items():
-        with atomic_write(ablation.folder / name) as beside:
-            beside.write_text(text, encoding="utf-8")
+        with atomic_write(ablation.folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     write_plot(ablation.folder / PLOT, tables, f"{recipe_name}, {ablation.evaluator.name}, {_seeds(seeds).lower()}")
     return ablation.folder / REPORT
 
@@ -182,4 +182,6 @@ def _raw_difference(difference: Difference) -> dict[str, Any]:
 
 
 def _raw_paper(score: PaperScore | None) -> dict[str, float] | None:
-    return score and {"market1501": round(score.market / 100, 4), "dukemtmc-reid": round(score.duke / 100, 4)}
+    if score is None:
+        return None
+    return {"market1501": round(score.market / 100, 4), "dukemtmc-reid": round(score.duke / 100, 4)}

@@ -34,12 +34,12 @@ class Row:
         if self.claim is None or self.differences is None:
             return None
         difference = self.differences[MAP]
-        found: set[Direction] = set()
+        certain: set[Direction] = set()
         if difference.is_real:
-            found.add("better" if difference.both.value > 0 else "worse")
+            certain.add("better" if difference.both.value > 0 else "worse")
         if difference.is_within(EQUAL / 100):
-            found.add("equal")
-        return "yes" if self.claim in found else "no" if found else "not resolved"
+            certain.add("equal")
+        return "yes" if self.claim in certain else "no" if certain else "not resolved"
 
 
 def rows_of(ablation: Ablation, factor: Factor, seeds: Sequence[int]) -> list[Row]:

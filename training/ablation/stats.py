@@ -60,14 +60,14 @@ def differences(
     """
     bootstrap = bootstrap or Bootstrap()
     people = compare_scores(_together(before), _together(after), bootstrap).changes
-    found = {}
+    by_measure = {}
     for name in METRICS:
         of_seeds = [
             getattr(one.summary(), name) - getattr(other.summary(), name)
             for one, other in zip(after, before, strict=True)
         ]
-        found[name] = Difference(people[name], _over_seeds(of_seeds, bootstrap.level), len(of_seeds))
-    return found
+        by_measure[name] = Difference(people[name], _over_seeds(of_seeds, bootstrap.level), len(of_seeds))
+    return by_measure
 
 
 def _over_seeds(values: Sequence[float], level: float) -> Interval | None:

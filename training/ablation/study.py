@@ -122,7 +122,7 @@ class Ablation:
             run_stage(ranking.KIND, self.crops, recipe, self._job(folder, weights, start))
         network = read_checkpoint(folder / FINAL).network().to(torch.device(self.device))
         scores = self.evaluator.score(network, recipe.network.rule)
-        with atomic_write(folder / SCORES) as beside, open(beside, "wb") as file:
+        with atomic_write(folder / SCORES) as temporary, open(temporary, "wb") as file:
             np.savez(file, **vars(scores))
         # Of no more use, and with the optimiser's memory two to three times the model.
         (folder / LAST).unlink(missing_ok=True)
@@ -159,26 +159,26 @@ class Ablation:
     def _take_folder(self) -> None:
         """Write down what the folder holds; raises AblationError where it holds another ablation."""
         path = self.folder / PLAN
-        found = _read_plan(path) if path.exists() else None
+        earlier = _read_plan(path) if path.exists() else None
         plan = self._plan()
-        if found is not None:
-            other = differing({key: plan[key] for key in ("recipe", "scored_on", "data")}, found)
+        if earlier is not None:
+            changed = differing({key: plan[key] for key in ("recipe", "scored_on", "data")}, earlier)
             # More seeds, variants and backbones go on: each run depends on its own alone.
-            known = found["weights"]
-            other += [
-                f"weights.{name}" for name, digest in plan["weights"].items() if known.get(name, digest) != digest
+            digests = earlier["weights"]
+            changed += [
+                f"weights.{name}" for name, digest in plan["weights"].items() if digests.get(name, digest) != digest
             ]
-            if found["seeds"] > self.seeds:
-                other.append(f"seeds, {found['seeds']}")
-            if other:
+            if earlier["seeds"] > self.seeds:
+                changed.append(f"seeds, {earlier['seeds']}")
+            if changed:
                 raise AblationError(
-                    f"{self.folder} holds an ablation with another recipe, budget or data ({', '.join(other)}); put "
+                    f"{self.folder} holds an ablation with another recipe, budget or data ({', '.join(changed)}); put "
                     "these back, or choose another folder"
                 )
-            plan["weights"] = known | plan["weights"]
+            plan["weights"] = digests | plan["weights"]
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as beside:
-            beside.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
 
     def _plan(self) -> dict[str, Any]:
         return {

@@ -96,21 +96,23 @@ def find_training(root: Path, layout: str | None = None) -> tuple[Crops, str]:
         plain = _plain_train(root / "train")
         if plain is not None:
             return plain, f"{root.name}/train"
-    known, splits = (find_dataset(layout), find_dataset(layout).read(root)) if layout else read_layout(root)
+    dataset, splits = (find_dataset(layout), find_dataset(layout).read(root)) if layout else read_layout(root)
     if not isinstance(splits, CropSplits):
         raise DatasetError(
-            f"{root} is {known.name}, whose tracklets or frames are not trained on; expected a set of crops, or write "
-            "its crops to folders identity/camera/image and pass --layout plain"
+            f"{root} is {dataset.name}, whose tracklets or frames are not trained on; expected a set of crops, or "
+            "write its crops to folders identity/camera/image and pass --layout plain"
         )
     if splits.train is not None:
         return splits.train, f"{root.name}/train"
-    if known.name == "plain" and splits.query is splits.gallery:
+    if dataset.name == "plain" and splits.query is splits.gallery:
         return splits.gallery, root.name
-    raise DatasetError(f"{root} ({known.name}) has queries and a gallery, but no training split; these are for scoring")
+    raise DatasetError(
+        f"{root} ({dataset.name}) has queries and a gallery, but no training split; these are for scoring"
+    )
 
 
 def _plain_train(folder: Path) -> Crops | None:
-    """The pictures of a plain layout's `train`, which alone is enough to train; None for another layout's."""
+    """The images of a plain layout's `train`, which alone is enough to train; None for another layout's."""
     if not any(path.is_dir() for path in folder.glob("*/*")):
         return None
     return read_plain(folder).gallery
@@ -119,7 +121,7 @@ def _plain_train(folder: Path) -> Crops | None:
 def load_training(root: Path, layout: str | None = None, one_camera: bool = False) -> TrainingCrops:
     """The people of the training split, decoded; junk and distractors, who are nobody, are left out.
 
-    Raises DatasetError for a split from which nobody could be learnt, and ImageError for unreadable pictures.
+    Raises DatasetError for a split from which nobody could be learnt, and ImageError for unreadable images.
     `one_camera` lets data of a single camera pass.
     """
     found, name = find_training(root, layout)
@@ -141,19 +143,19 @@ def load_unlabelled(root: Path) -> TrainingCrops:
 
 
 def check_people(crops: Crops, root: Path, one_camera: bool) -> None:
-    """Raises DatasetError, before any picture is decoded, for a split that cannot teach who is who."""
+    """Raises DatasetError, before any image is decoded, for a split that cannot teach who is who."""
     counts = np.unique(crops.identities, return_counts=True)[1]
     if len(counts) < 2:
         raise DatasetError(f"{root}: expected two people or more to train on, found {len(counts)}")
     if counts.max() < 2:
         raise DatasetError(
-            f"{root}: each of its {len(counts)} people has one picture, so nothing shows what stays the same in two "
-            "pictures of one person; add further pictures of the same people, best under another camera"
+            f"{root}: each of its {len(counts)} people has one image, so nothing shows what stays the same in two "
+            "images of one person; add further images of the same people, best under another camera"
         )
     cameras = np.unique(crops.cameras)
     if len(cameras) < 2 and not one_camera:
         raise DatasetError(
-            f"{root}: all {len(crops)} pictures are of one camera ({cameras[0]}), and a model of one camera's light "
+            f"{root}: all {len(crops)} images are of one camera ({cameras[0]}), and a model of one camera's light "
             "and angle rarely knows a person under another; add a camera, or pass --one-camera if it is the only one"
         )
 
@@ -172,6 +174,6 @@ def _decoded(paths: list[Path]) -> list[Pixels]:
         more = f"\n  and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         listed = "".join(f"\n  {error}" for error in bad[:_NAMED])
         raise ImageError(
-            f"{len(bad)} of {len(paths)} training pictures cannot be read; mend them or take them out:{listed}{more}"
+            f"{len(bad)} of {len(paths)} training images cannot be read; mend them or take them out:{listed}{more}"
         )
     return [item for item in loaded if not isinstance(item, ImageError)]

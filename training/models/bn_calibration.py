@@ -53,7 +53,8 @@ def calibrate_batch_norm(
     if not batches:
         raise BatchNormError(
             f"batch normalisation is calibrated on {MIN_BATCH} images or more of one shape after the resize, found "
-            f"fewer among {len(images)}: take more (recalibrate: --images; rank: 'bn_calibration' in [ranking])"
+            f"fewer among {len(images)}: take more (recalibrate: raise --images; rank: raise 'bn_calibration' in "
+            "[ranking])"
         )
     network.train()
     keep_frozen(network.trunk, fixed)

@@ -99,17 +99,17 @@ def _safetensors(path: Path) -> tuple[Tensors, str]:
 def _plain_state_dict(path: Path) -> Tensors:
     try:
         # weights_only: nothing in the file is run.
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle raises anything
         raise BackboneError(
             f"{path}: expected a .pth with a state dict of tensors and nothing else; other pickles can run code and "
             f"are not opened. Where you trust it, save its state_dict() with safetensors.torch.save_file. torch says: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        holds = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        holds = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
         raise BackboneError(f"{path}: expected a state dict, tensors by name, found {holds}")
-    return found
+    return content
 
 
 def under_own_names(tensors: Tensors, expected: Tensors, name: str) -> Tensors:
@@ -149,6 +149,6 @@ def lite0_name(name: str) -> str:
     parts = name.split(".")
     if parts[0] != "blocks":
         return ".".join((_LITE0_OUTSIDE[parts[0]], *parts[1:]))
-    stage, place, layer, leaf = int(parts[1]), int(parts[2]), parts[3], parts[4]
-    index = sum(_LITE0_REPEATS[:stage]) + place
+    stage, block, layer, leaf = int(parts[1]), int(parts[2]), parts[3], parts[4]
+    index = sum(_LITE0_REPEATS[:stage]) + block
     return f"_blocks.{index}.{(_LITE0_BLOCK if index else _LITE0_FIRST)[layer]}.{leaf}"

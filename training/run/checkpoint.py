@@ -76,8 +76,10 @@ class Checkpoint:
     def having_seen(self, seen: TrainedOn) -> tuple[TrainedOn, ...]:
         """What it was trained on, and `seen`, which it may know already: the same data once, with what a teacher has
         added to their terms."""
-        known = any(replace(other, terms=seen.terms) == seen and seen.terms in other.terms for other in self.trained_on)
-        return self.trained_on if known else (seen, *self.trained_on)
+        already = any(
+            replace(other, terms=seen.terms) == seen and seen.terms in other.terms for other in self.trained_on
+        )
+        return self.trained_on if already else (seen, *self.trained_on)
 
     @property
     def weights_digest(self) -> str:
@@ -113,8 +115,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "trained_on": json.dumps([as_plain(seen) for seen in checkpoint.trained_on]),
         "progress": json.dumps(as_plain(checkpoint.progress)),
     }
-    with atomic_write(path) as beside:
-        save_file({key: value.detach().contiguous() for key, value in checkpoint.tensors.items()}, beside, metadata)
+    with atomic_write(path) as temporary:
+        save_file({key: value.detach().contiguous() for key, value in checkpoint.tensors.items()}, temporary, metadata)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -135,14 +137,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  not a dict
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a safetensors file, or a truncated one: {error}") from error
-    found = metadata.get("format")
-    if found != FORMAT:
+    version = metadata.get("format")
+    if version != FORMAT:
         advice = (
             "it was written by an earlier version, whose recipes this one does not read: export it with that version"
-            if str(found).startswith("reid-runtime-checkpoint-")
+            if str(version).startswith("reid-runtime-checkpoint-")
             else "weights alone are not a checkpoint"
         )
-        raise CheckpointError(f"{path}: its format is {found!r}, expected {FORMAT!r}: {advice}")
+        raise CheckpointError(f"{path}: its format is {version!r}, expected {FORMAT!r}: {advice}")
     if set(metadata) != _KEYS:
         odd = sorted(set(metadata) ^ _KEYS)
         raise CheckpointError(f"{path}: unknown or missing fields {odd}; was it written by another version?")

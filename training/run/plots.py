@@ -43,5 +43,5 @@ def write_plots(folder: Path) -> None:
         axis.set_title(title, loc="left", fontsize=10)
         axis.grid(alpha=0.3)
     axes[-1].set_xlabel("update")
-    with atomic_write(folder / PLOTS) as beside:
-        figure.savefig(beside, format="png", dpi=100)
+    with atomic_write(folder / PLOTS) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)

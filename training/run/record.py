@@ -41,16 +41,16 @@ def write_record(folder: Path, recipe: Recipe, stage: str, device: str, data: st
     sessions.append({"from_update": update, "device": device, "threads": torch.get_num_threads(), **code_version()})
     record = {"stage": stage, "seed": recipe.seed, "data": data, "sessions": sessions}
     for name, text in ((RECIPE, as_toml(recipe.as_dict())), (RECORD, json.dumps(record, indent=2) + "\n")):
-        with atomic_write(folder / name) as beside:
-            beside.write_text(text, encoding="utf-8")
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def write_preview(folder: Path, examples: list[list[Pixels]]) -> None:
     """`curriculum.png`: an image a row, from the start of training on the left to its end on the right."""
     buffer = io.BytesIO()
     contact_sheet(examples).save(buffer, "PNG")
-    with atomic_write(folder / CURRICULUM) as beside:
-        beside.write_bytes(buffer.getvalue())
+    with atomic_write(folder / CURRICULUM) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -71,8 +71,8 @@ class Metrics:
     def __init__(self, folder: Path, update: int) -> None:
         """What a killed run wrote after `update`, from which it is taken up, will be written again."""
         kept = [record for record in read_metrics(folder) if update and record["update"] <= update]
-        with atomic_write(folder / METRICS) as beside:
-            beside.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        with atomic_write(folder / METRICS) as temporary:
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         self._file = open(folder / METRICS, "a", encoding="utf-8")  # noqa: SIM115  closed by __exit__
         self._start()
 

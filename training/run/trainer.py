@@ -71,26 +71,26 @@ class Trainer:
         if not path.exists():
             return False
         try:
-            found = read_checkpoint(path)
+            saved = read_checkpoint(path)
         except CheckpointError as error:
             raise TrainingError(f"{error}; put a copy of it back, or remove it to begin anew") from error
-        other = differing(self.recipe.as_dict(), found.recipe.as_dict())
-        if found.progress.stage != stage.name:
-            other.append(f"the stage, {found.progress.stage}")
-        if found.progress.data != self.data:
+        other = differing(self.recipe.as_dict(), saved.recipe.as_dict())
+        if saved.progress.stage != stage.name:
+            other.append(f"the stage, {saved.progress.stage}")
+        if saved.progress.data != self.data:
             other.append("the data")
-        elif found.trained_on[0] != self.trained_on[0]:
+        elif saved.trained_on[0] != self.trained_on[0]:
             other.append("the data's name or terms")
         if other:
             raise TrainingError(
                 f"{path} was made with another recipe or data ({', '.join(other)}); put these back, choose another "
                 "run folder, or remove this one"
             )
-        stage.network.load_state_dict(found.part("network"))
-        stage.restore(found.part("stage"))
-        for parameter, key, value in self._slots(found.part("optimiser")):
+        stage.network.load_state_dict(saved.part("network"))
+        stage.restore(saved.part("stage"))
+        for parameter, key, value in self._slots(saved.part("optimiser")):
             stage.optimiser.state[parameter][key] = value
-        self.update, self.trained_on = found.progress.update, found.trained_on
+        self.update, self.trained_on = saved.progress.update, saved.trained_on
         return True
 
     def _parameters(self) -> list[nn.Parameter]:

@@ -17,8 +17,8 @@ _PEOPLE = 7
 def hold_out(crops: TrainingCrops, choices: Validation, seed: int) -> tuple[TrainingCrops, TrainingCrops | None]:
     """(those to train on, those held out), the same for the same seed and data; None where the share makes no two.
 
-    Only people who can be found again are held out: with pictures under two cameras, or, where there is one camera
-    only, with two pictures. Never all of them: of the others nobody could learn what stays the same in a person.
+    Only people who can be found again are held out: with images under two cameras, or, where there is one camera
+    only, with two images. Never all of them: of the others nobody could learn what stays the same in a person.
     """
     labels = _labels(crops)
     findable = np.unique(crops.people[has_answer(labels, labels)])

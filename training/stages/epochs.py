@@ -155,8 +155,8 @@ class EpochStage:
     def accumulate_each_update(self, update: int) -> Generator[Measures, None, None]:
         """For each update from this one on: the gradients of its images, of all its shapes together."""
 
-        def make(place: tuple[int, Update]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-            epoch, groups = place
+        def make(item: tuple[int, Update]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+            epoch, groups = item
             rule = self.rule(epoch)
             return [
                 (

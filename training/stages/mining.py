@@ -2,7 +2,7 @@
 
 A pool of training images is drawn, and embedded with the current weights; the vectors are kept for some updates. For
 a random query all pairs of a positive and a negative in the pool are ranked by their loss, and one of the hardest is
-picked at random: always the very hardest would be a mislabelled picture again and again.
+picked at random: always the very hardest would be a mislabelled image again and again.
 """
 
 from dataclasses import dataclass
@@ -71,12 +71,12 @@ def draw_triplets(pool: Pool, count: int, hardest: int, random: np.random.Genera
     Raises MiningError for a pool without a triplet.
     """
     queries = pool.queries()
-    drawn = queries[random.integers(len(queries), size=count)]
+    chosen = queries[random.integers(len(queries), size=count)]
     if hardest and pool.vectors is None:
         raise MiningError("hard triplets need the pool's vectors")
-    similarities = pool.vectors[drawn] @ pool.vectors.T if hardest and pool.vectors is not None else None
+    similarities = pool.vectors[chosen] @ pool.vectors.T if hardest and pool.vectors is not None else None
     triplets = np.empty((count, 3), np.int64)
-    for number, query in enumerate(drawn.tolist()):
+    for number, query in enumerate(chosen.tolist()):
         same = pool.labels == pool.labels[query]
         negatives = np.flatnonzero(~same)
         same[query] = False

@@ -103,8 +103,8 @@ def _vectors_of(
     vectors = torch.from_numpy(teacher.embed(progress, channel_order="rgb"))
     if mirrored:
         vectors = functional.normalize(vectors[::2] + vectors[1::2], dim=1)
-    with atomic_write(path) as beside:
-        save_file({"vectors": vectors}, beside, {"made_of": made_of})
+    with atomic_write(path) as temporary:
+        save_file({"vectors": vectors}, temporary, {"made_of": made_of})
     return vectors
 
 

@@ -67,8 +67,8 @@ def test_the_digest_is_of_pixels_people_and_cameras(tmp_path):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ([f"{person}/{camera}/1.jpg" for person, camera in ("ax", "by", "cx")], "each of its 3 people has one picture"),
-        ([f"{person}/one/{number}.jpg" for person in "ab" for number in (1, 2)], "all 4 pictures are of one camera"),
+        ([f"{person}/{camera}/1.jpg" for person, camera in ("ax", "by", "cx")], "each of its 3 people has one image"),
+        ([f"{person}/one/{number}.jpg" for person in "ab" for number in (1, 2)], "all 4 images are of one camera"),
         ([f"anna/{camera}/1.jpg" for camera in "ab"], "expected two people or more to train on, found 1"),
         (["readme.txt"], "no images"),
     ],
@@ -101,7 +101,7 @@ def test_what_is_not_there_is_told(tmp_path):
 def test_unreadable_pictures_are_all_counted_and_the_first_few_named(tmp_path):
     names = [f"{person}/{camera}/{number}.jpg" for person in "pq" for camera in "ab" for number in range(5)]
     write(tmp_path, *names, bad=names[:2])
-    with pytest.raises(ImageError, match="2 of 20 training pictures cannot be read; mend them or take them out") as few:
+    with pytest.raises(ImageError, match="2 of 20 training images cannot be read; mend them or take them out") as few:
         load_training(tmp_path)
     assert all(name in str(few.value) for name in names[:2])
     write(tmp_path, *names, bad=names[:9])
