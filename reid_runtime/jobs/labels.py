@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.errors import StorageError
-from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers
 
 Texts = npt.NDArray[np.str_]
+Integers = npt.NDArray[np.int64]
 
-ROLES = {"junk": JUNK, "distractor": DISTRACTOR}
-"""What a row may be that is of no identity, and the integer by which scores know it."""
+ROLES = {"junk": -1, "distractor": 0}
+"""What a row may be that is of no identity, and the identity by which earlier files and `scoring.labels` know it: that
+room, which embedding has no use for, is not imported for two numbers.
+"""
 
 _PERSON = re.compile(r"[1-9][0-9]{0,17}")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from reid_runtime.errors import StorageError
-from reid_runtime.jobs.labels import integer_labels, text_labels
+from reid_runtime.jobs.labels import ROLES, integer_labels, text_labels
+from reid_runtime.scoring.labels import DISTRACTOR, JUNK
 
 IDS = np.array(["a", "b", "c", "d"])
+
+
+def test_roles_are_those_of_the_scores():
+    assert {"junk": JUNK, "distractor": DISTRACTOR} == ROLES
 
 
 def test_integers_round_trip():
