@@ -7,35 +7,14 @@ import click
 from benchmarks.cases import about_evidence, load
 from benchmarks.measurements import Report, Row, environment, output_option
 from benchmarks.timing import paired
-from export.gate import (
-    FLOAT16_GATE,
-    FLOAT32_GATE,
-    INT8_GATE,
-    Evidence,
-    Gate,
-    Reference,
-    gate_options,
-    prove,
-    read_evidence,
-)
+from export.gate import Evidence, Reference, gate_options, prove, read_evidence
 from export.parity import ParityError
-from reid_runtime.agreement import compare
+from reid_runtime.agreement import TOLERANCES, compare, computed_in
 from reid_runtime.backends import DEVICES
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
-
-GATES = {"float32": FLOAT32_GATE, "float16": FLOAT16_GATE, "int8": INT8_GATE}
-
-
-def gate_for(precision: str, device: str) -> tuple[str, Gate]:
-    """The gate of what is computed: a contract's precision, or less where the device computes in bfloat16.
-
-    bfloat16 keeps 8 bits, of which INT8's gate asks as much; a contract says `int8 (...)`, with how it came to be.
-    """
-    whole = device == "openvino-bf16" or precision.startswith("int8")
-    name = "int8" if whole else "float16" if precision == "float16" else "float32"
-    return name, GATES[name]
+from reid_runtime.model_file.precision import Kind
 
 
 @click.command()
@@ -47,14 +26,14 @@ def gate_for(precision: str, device: str) -> tuple[str, Gate]:
     help="What it must equal: a checkpoint (.safetensors), run by torch, or the float32 ONNX file.",
 )
 @click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True)
-@click.option("--gate", "named", type=click.Choice(list(GATES)), help="What is asked of it.  [by its precision]")
+@click.option("--gate", "named", type=click.Choice(list(TOLERANCES)), help="What is asked of it.  [by its precision]")
 @gate_options
 @output_option
 def main(
     artefact: Path,
     reference: Path,
     device: str,
-    named: str | None,
+    named: Kind | None,
     crops: Path,
     data: Path | None,
     dataset: str | None,
@@ -67,9 +46,8 @@ def main(
     evidence = read_evidence(crops, data, dataset)
     candidate, reference_model = load(artefact, device), load(reference, "cpu")
     require_one_space(candidate, reference_model)
-    name, gate = gate_for(candidate.contract.precision, device)
-    if named is not None:
-        name, gate = named, GATES[named]
+    name = named or computed_in(candidate.contract.precision, device)
+    gate = TOLERANCES[name]
     held = Reference.on(reference_model, evidence)
     click.echo(f"{_named(candidate)} against {_named(held.embedder)}, {name}'s gate")
     failure = None

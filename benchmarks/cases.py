@@ -65,7 +65,7 @@ class Subject:
     @property
     def facts(self) -> dict[str, float]:
         """What rows say of it: its parity, and whether it computes in integers."""
-        return dict(self.parity) | {"integers": float(self.embedder.contract.precision.startswith("int8"))}
+        return dict(self.parity) | {"integers": float(self.embedder.contract.precision.kind == "int8")}
 
     def operations(self, shapes: Iterable[tuple[int, int]]) -> dict[str, float]:
         """The fact `operations` of crops of these heights and widths, as they are after the contract's resize."""
@@ -119,7 +119,7 @@ class Setup:
                 except ReidRuntimeError as error:
                     notes.append(f"{path.name} on {device}: {error}")
                     continue
-                if device == "openvino-bf16" and embedder.contract.precision != "float32":
+                if device == "openvino-bf16" and embedder.contract.precision.kind != "float32":
                     notes.append(f"{path.name} on {device}: bfloat16 is for float32 files")
                     continue
                 subject = Subject(embedder, device)
@@ -297,7 +297,7 @@ def _float32(setup: Setup) -> dict[str, Embedder]:
                 embedder = load(path, device, setup.threads)
             except ReidRuntimeError:  # which the subjects' notes tell
                 continue
-            if embedder.contract.precision == "float32" and embedder.contract.parent is None:
+            if embedder.contract.precision.kind == "float32" and embedder.contract.parent is None:
                 roots.setdefault(embedder.contract.contract_id, embedder)
             break
     return roots
@@ -309,7 +309,7 @@ def _scores(evaluation: Evaluation | None, embedder: Embedder) -> dict[str, floa
         summary = evaluation.scores.summary()
         return {"map_finite_sum": summary.map_finite_sum, "map_trapezoid": summary.map_trapezoid}
     # What is recorded is of float32, or of the integers that the file has.
-    if embedder.contract.scores and "bfloat16" not in embedder.backend.name:
+    if embedder.contract.scores and embedder.backend.device != "openvino-bf16":
         score = embedder.contract.scores[0]
         return {"recorded_map_finite_sum": score.map_finite_sum, "recorded_map_trapezoid": score.map_trapezoid}
     return {}

@@ -77,7 +77,7 @@ def _about(embedder: Embedder) -> dict[str, str]:
         "teacher": ", ".join(dict.fromkeys(taught_by)) or "–",
         "input": str(contract.resize),
         "dimension": str(contract.dimension),
-        "precision": contract.precision,
+        "precision": contract.precision.kind,
     }
 
 

@@ -22,6 +22,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.images.resize import resize
 from reid_runtime.io.atomic import ensure_writable
+from reid_runtime.model_file.precision import Precision
 from training.models.weights import initialise
 from training.run.checkpoint import untrained, write_checkpoint
 
@@ -50,7 +51,10 @@ def write_untrained(
     seen = observe(model, observed(model, CPU), pictures)
     graph = quantised(model, CPU, seen, _PERCENTILE, Wiring(model).layers(CPU))
     contract = replace(
-        parent.contract, name=whole.stem, precision=f"int8 ({CPU.says}), no gate", parent=parent.artefact_id
+        parent.contract,
+        name=whole.stem,
+        precision=Precision("int8", "cpu", f"{CPU.says}, no gate"),
+        parent=parent.artefact_id,
     )
     write_model(whole, graph, contract)
     return [checkpoint_file, exact, whole]

@@ -103,6 +103,7 @@ class StandIn:
 
     dimension: int
     name: str = "stand-in"
+    device: str = "cpu"
     contract_text: None = None
     max_batch_pixels: int = CPU_BATCH_PIXELS
 
@@ -115,6 +116,7 @@ class Counted:
     """A backend that knows how many pictures it has taken."""
 
     def __init__(self, backend: Backend) -> None:
+        self.device = backend.device
         self.name, self.contract_text, self.max_batch_pixels = backend.name, None, backend.max_batch_pixels
         self.done = 0
         self._backend = backend

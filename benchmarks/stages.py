@@ -57,6 +57,7 @@ class _Idle:
     answer: Vectors
     """Unit vectors, as many as there are crops."""
     name: str = "no engine"
+    device: str = "cpu"
     contract_text: str | None = None
     artefact_id: str = ""
 

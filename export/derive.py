@@ -9,13 +9,15 @@ import click
 import onnx
 from onnx import TensorProto
 
-from export.gate import Evidence, Gate, Proof, Reference, gate_options, prove, read_evidence
+from export.gate import Evidence, Proof, Reference, gate_options, prove, read_evidence
 from export.graph import write_contract, write_model
 from export.parity import ParityError
+from reid_runtime.agreement import TOLERANCES
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.model_file.precision import Precision
 from reid_runtime.verification import verify
 
 
@@ -39,9 +41,9 @@ class Parent:
             raise ExportError(f"{path} is not the model that was written: {problem}; nothing is derived from it")
         embedder = Embedder.load(path, device="cpu")
         contract = embedder.contract
-        if contract.precision != "float32" or contract.parent is not None or contract.input != InputFormat():
+        if contract.precision != Precision("float32") or contract.parent is not None or contract.input != InputFormat():
             raise ExportError(
-                f"{path}: expected a float32 export of ours, uint8 RGB in, found precision {contract.precision!r}, "
+                f"{path}: expected a float32 export of ours, uint8 RGB in, found precision {contract.precision}, "
                 f"parent {contract.parent}, input {contract.input}: derive from the float32 file"
             )
         parent = cls(path, Reference.on(embedder, evidence), evidence)
@@ -87,8 +89,8 @@ def _not_float32(model: onnx.ModelProto) -> str | None:
     return None
 
 
-def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: str, gate: Gate) -> Proof:
-    """Write `model` to `output` if, and only if, its vectors are the parent's within the gate.
+def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: Precision) -> Proof:
+    """Write `model` to `output` if, and only if, its vectors are the parent's, as far as its precision allows.
 
     Its contract is the parent's but for the name, the precision, the parent, the drift that the gate measured, and
     the scores, which are its own. Raises ParityError, and leaves no file, where the gate is not passed.
@@ -99,7 +101,8 @@ def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: str,
     )
     with atomic_write(output) as beside:
         write_model(beside, model, contract)
-        proof = prove(parent.reference, Embedder.load(beside, device="cpu"), gate, parent.evidence)
+        candidate = Embedder.load(beside, device="cpu")
+        proof = prove(parent.reference, candidate, TOLERANCES[precision.kind], parent.evidence)
         scores = () if proof.score is None else (proof.score,)
         write_contract(beside, replace(contract, drift=proof.drift(), scores=scores))
         require_verified(beside)

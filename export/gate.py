@@ -13,8 +13,6 @@ import click
 import numpy as np
 
 from export.parity import (
-    FLOAT32,
-    Bounds,
     ParityError,
     crop_probes,
     require_distinct,
@@ -22,7 +20,7 @@ from export.parity import (
     require_unit,
     require_within,
 )
-from reid_runtime.agreement import Agreement, compare
+from reid_runtime.agreement import Agreement, Tolerances, compare
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
 from reid_runtime.evaluation import EvalSet, Evaluation, eval_set_of, evaluate
@@ -41,29 +39,6 @@ _MAPS = ("map_finite_sum", "map_trapezoid")
 _WITHIN = 0.999
 """The least share of a data set's vectors that keep the cosine of the crops: among many thousand pictures some show
 nobody, or are so odd that no range was made for them."""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What an artefact of one precision must keep to."""
-
-    crops: Bounds
-    """For every single crop."""
-    probes: Bounds
-    """For every size and batch, whatever a model is meant for."""
-    ranks: float
-    """The least share of crops whose nearest other crop stays the same."""
-    map_change: float
-    """The least change in mAP, a fraction, by either definition."""
-    rounds: bool = False
-    """Whether it rounds so coarsely that coloured noise says nothing, and the probes are made of the crops."""
-
-
-FLOAT32_GATE = Gate(FLOAT32, FLOAT32, ranks=0.95, map_change=-0.0005)
-FLOAT16_GATE = Gate(Bounds(0.9999, 0.01), Bounds(0.9999, 0.01), ranks=0.9, map_change=-0.001)
-# Squeezed to 33x33 or 1x96 pixels crops are no longer what INT8 ranges are made for: a sound model was at 0.97 there,
-# while rows that were mixed up or an axis that was frozen fall to the 0.8 and less that two people have.
-INT8_GATE = Gate(Bounds(0.99, 0.15), Bounds(0.93, 0.3), ranks=0.8, map_change=-0.005, rounds=True)
 
 
 @dataclass(frozen=True)
@@ -153,7 +128,7 @@ def in_points(change: Interval) -> str:
     return f"{100 * change.value:+.2f} ({100 * change.low:+.2f} to {100 * change.high:+.2f})"
 
 
-def prove(reference: Reference, candidate: Embedder, gate: Gate, evidence: Evidence) -> Proof:
+def prove(reference: Reference, candidate: Embedder, gate: Tolerances, evidence: Evidence) -> Proof:
     """Hold an artefact to its reference. Raises ParityError with the size, crop or measure that is out of bounds."""
     vectors = _embed("the artefact", candidate, evidence)
     cosines = (reference.vectors.astype(np.float64) * vectors).sum(axis=1)
@@ -161,12 +136,12 @@ def prove(reference: Reference, candidate: Embedder, gate: Gate, evidence: Evide
         require_within(gate.crops, compare(expected[None], found[None]), name)
     require_distinct(reference.vectors, gate.crops)
     agreement = compare(reference.vectors, vectors)
-    if not agreement.rank_agreement >= gate.ranks:
+    if not agreement.rank_agreement >= gate.rank_agreement:
         raise ParityError(
             f"the artefact ranks the {len(vectors)} crops as the reference does in {agreement.rank_agreement:.1%} of "
-            f"cases (the nearest other crop is the same), expected at least {gate.ranks:.1%}"
+            f"cases (the nearest other crop is the same), expected at least {gate.rank_agreement:.1%}"
         )
-    over = crop_probes(evidence.crops) if gate.rounds else None
+    over = crop_probes(evidence.crops) if gate.coarse else None
     probes = require_parity(reference.embedder.backend.run, candidate.backend.run, gate.probes, over)
     proof = Proof(agreement, float(cosines.mean()), probes)
     if evidence.task is None or reference.evaluation is None:
@@ -183,15 +158,16 @@ def prove(reference: Reference, candidate: Embedder, gate: Gate, evidence: Evide
     return replace(proof, pictures=pictures, changes=changes, score=score_of(after, evidence))
 
 
-def _of_all(before: Evaluation, after: Evaluation, gate: Gate, evidence: Evidence) -> Cosines:
+def _of_all(before: Evaluation, after: Evaluation, gate: Tolerances, evidence: Evidence) -> Cosines:
     """The cosines over a whole data set; raises ParityError where too many of its vectors are out of bounds."""
     expected = np.concatenate([before.query_vectors, before.gallery_vectors])
     found = np.concatenate([after.query_vectors, after.gallery_vectors])
     cosines = (expected.astype(np.float64) * found).sum(axis=1)
-    within = float((cosines >= gate.crops.cosine).mean())
+    least = gate.crops.min_cosine
+    within = float((cosines >= least).mean())
     if not within >= _WITHIN:
         raise ParityError(
-            f"on {evidence.dataset} {within:.2%} of {len(found)} vectors have a cosine of {gate.crops.cosine} or more "
+            f"on {evidence.dataset} {within:.2%} of {len(found)} vectors have a cosine of {least} or more "
             f"to the reference's, expected at least {_WITHIN:.1%}; the worst has {cosines.min():.5f}"
         )
     return Cosines(len(found), float(cosines.min()), float(cosines.mean()))

@@ -1,11 +1,10 @@
 """The gate at many sizes and batches: an artefact gives the vectors of its reference, or it is no artefact."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from reid_runtime.agreement import Agreement, compare
+from reid_runtime.agreement import Agreement, Bounds, compare
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.vectors import UNIT_TOLERANCE, Vectors
@@ -22,17 +21,6 @@ BATCHES = (1, 2, 7)
 
 class ParityError(ReidRuntimeError):
     """An artefact that does not give the reference's vectors, with the size and the measure that failed."""
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What a gate allows."""
-
-    cosine: float
-    difference: float
-
-
-FLOAT32 = Bounds(cosine=0.99999, difference=2e-5)
 
 
 def probes(
@@ -96,12 +84,11 @@ def require_parity(
 
 def require_within(bounds: Bounds, seen: Agreement, name: str) -> None:
     """Raises ParityError, naming what was compared, where the agreement is out of bounds."""
-    # Written so that a NaN fails.
-    if not (seen.worst_cosine >= bounds.cosine and seen.largest_difference <= bounds.difference):
+    if not bounds.hold(seen):
         raise ParityError(
             f"the artefact differs from the reference on {name}: cosine {seen.worst_cosine:.7f}, expected at "
-            f"least {bounds.cosine}; largest difference {seen.largest_difference:.2e}, expected at most "
-            f"{bounds.difference:.0e}"
+            f"least {bounds.min_cosine}; largest difference {seen.largest_difference:.2e}, expected at most "
+            f"{bounds.max_difference:.0e}"
         )
 
 
@@ -120,7 +107,7 @@ def require_distinct(vectors: Vectors, bounds: Bounds) -> None:
     apart = float(np.abs(vectors - vectors[0]).max())
     nearest = float((vectors @ vectors[0]).min())
     # If some vector has at least the cosine b to two others, these two have at least 2 b^2 - 1 to each other.
-    if apart <= 2 * bounds.difference and nearest >= 2 * bounds.cosine**2 - 1:
+    if apart <= 2 * bounds.max_difference and nearest >= 2 * bounds.min_cosine**2 - 1:
         raise ParityError(
             f"the reference tells its {len(vectors)} inputs apart by too little to judge by: least cosine "
             f"{nearest:.7f}, largest difference {apart:.2e}; one vector for all of them would pass. Does the model "

@@ -10,7 +10,7 @@ more than all other errors; the bias takes that back (Nagel et al., 2019, "Data-
 equalization and bias correction", section 4.2, here with means that were measured).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from export.calibration import Activations
+from reid_runtime.model_file.precision import TargetEngine
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
 """What engines fuse into the layer before it."""
@@ -28,7 +29,7 @@ _ACTIVATIONS = frozenset({"Relu", "Clip"})
 class Scheme:
     """How a kind of engine wants its integers."""
 
-    engine: str
+    engine: TargetEngine
     says: str
     """For the contract."""
     operators: frozenset[str]
@@ -53,7 +54,7 @@ class Scheme:
 # of a ResNet-50's artefact.
 CPU = Scheme("cpu", "u8s8, 7-bit weights", frozenset({"Conv", "Gemm", "Add"}), False, 63, True)
 TENSORRT = Scheme("tensorrt", "s8s8, symmetric", frozenset({"Conv", "Gemm", "Add"}), True, 127, False)
-SCHEMES = {scheme.engine: scheme for scheme in (CPU, TENSORRT)}
+SCHEMES: Mapping[str, Scheme] = {scheme.engine: scheme for scheme in (CPU, TENSORRT)}
 
 
 @dataclass(frozen=True)

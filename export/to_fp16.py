@@ -18,10 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.calibration import vectors_of
 from export.derive import ExportError, Parent, derivation, derive
-from export.gate import FLOAT16_GATE, Proof
-from reid_runtime.agreement import compare
+from export.gate import Proof
+from reid_runtime.agreement import TOLERANCES, compare
 from reid_runtime.cli import run
 from reid_runtime.images.resize import resize
+from reid_runtime.model_file.precision import Precision
 
 HALF = frozenset({"Conv", "Gemm", "MatMul"})
 """What half precision is for."""
@@ -31,7 +32,7 @@ FOLLOWING = frozenset(
 """What computes in half precision if all that it reads is in half already: nothing here makes a value much larger."""
 WHOLE = (0, 1, 2, 4, 8)
 """How many convolutions are tried in float32, one number after the other."""
-KEPT = 1 - (1 - FLOAT16_GATE.crops.cosine) / 4
+KEPT = 1 - (1 - TOLERANCES["float16"].crops.min_cosine) / 4
 """The worst cosine on the crops with which no more are tried: a quarter of what the gate allows."""
 
 
@@ -141,8 +142,8 @@ def kept_whole(parent: Parent) -> int:
 def export_fp16(parent: Parent, output: Path) -> Proof:
     """Write `output` if it passes its gate."""
     whole = kept_whole(parent)
-    says = f"float16 (the first {whole} convolutions in float32)" if whole else "float16"
-    return derive(parent, output, half_graph(parent.model, whole), says, FLOAT16_GATE)
+    scheme = f"the first {whole} convolutions in float32" if whole else None
+    return derive(parent, output, half_graph(parent.model, whole), Precision("float16", scheme=scheme))
 
 
 @derivation

@@ -11,12 +11,14 @@ import click
 
 from export.calibration import LEAST, VIEWS, Sample, draw, observe
 from export.derive import Parent, derive
-from export.gate import INT8_GATE, Command, Proof, gate_options, read_evidence
+from export.gate import Command, Proof, gate_options, read_evidence
 from export.quantise import SCHEMES, Scheme, Wiring, observed, quantised
 from export.sensitivity import Choice, choose, report_paths, reports
+from reid_runtime.agreement import TOLERANCES
 from reid_runtime.cli import run
 from reid_runtime.evaluation import EvalSet
 from reid_runtime.io.atomic import ensure_writable
+from reid_runtime.model_file.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,12 @@ def export_int8(
     model, sample, percentile = parent.model, calibration.sample, calibration.percentile
     pictures, held = sample.resized(parent.reference.embedder.contract.resize)
     seen = observe(model, observed(model, scheme), pictures)
-    choice = choose(model, scheme, seen, percentile, held, INT8_GATE.crops.cosine, advance)
-    precision = f"int8 ({scheme.engine}: {scheme.says}, per channel; percentile {percentile:g} of {sample})"
+    choice = choose(model, scheme, seen, percentile, held, TOLERANCES["int8"].crops.min_cosine, advance)
+    how = f"{scheme.says}, per channel; percentile {percentile:g} of {sample}"
+    precision = Precision("int8", scheme.engine, how)
     graph = quantised(model, scheme, seen, percentile, choice.layers)
     with reports(output, choice, sample, percentile, len(held) // VIEWS):
-        return derive(parent, output, graph, precision, INT8_GATE), choice
+        return derive(parent, output, graph, precision), choice
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export.derive import ExportError, Parent, derivation, derive
-from export.gate import INT8_GATE, Proof
+from export.gate import Proof
 from reid_runtime.cli import run
+from reid_runtime.model_file.precision import Precision
 
-PRECISION = "int8 (weights alone, 8 bits, one scale an output channel; computed in float32)"
+PRECISION = Precision("int8", scheme="weights alone, 8 bits, one scale an output channel; computed in float32")
 LIMIT = 127
 LEAST = 1 << 16
 """Numbers in a tensor, below which it stays as it is: the first layers', which save few bytes and cost most."""
@@ -63,7 +64,7 @@ def _by_rows(node: onnx.NodeProto) -> bool:
 
 def export_int8_weights(parent: Parent, output: Path) -> Proof:
     """Write `output` if it passes its gate."""
-    return derive(parent, output, integer_weights(parent.model), PRECISION, INT8_GATE)
+    return derive(parent, output, integer_weights(parent.model), PRECISION)
 
 
 @derivation

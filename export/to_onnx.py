@@ -19,10 +19,10 @@ from onnx.inliner import inline_local_functions
 
 from export.cast_first import cast_first
 from export.derive import ExportError, require_verified
-from export.gate import FLOAT32_GATE, Evidence, Proof, Reference, gate_options, prove, read_evidence
+from export.gate import Evidence, Proof, Reference, gate_options, prove, read_evidence
 from export.graph import without_traces, write_contract, write_model
-from export.parity import FLOAT32, Embed, require_parity
-from reid_runtime.agreement import Agreement
+from export.parity import Embed, require_parity
+from reid_runtime.agreement import TOLERANCES, Agreement
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
@@ -31,6 +31,7 @@ from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.precision import Precision
 from training.models.network import EmbeddingNetwork, graph_recipe
 from training.run.checkpoint import Checkpoint, read_checkpoint
 
@@ -93,7 +94,7 @@ def contract_for(checkpoint: Checkpoint, name: str) -> Contract:
         metric="cosine",
         weights=checkpoint.weights_digest,
         graph=graph_recipe(architecture.backbone, architecture.pooling, architecture.activation),
-        precision="float32",
+        precision=Precision("float32"),
         trained_on=checkpoint.trained_on,
     )
 
@@ -114,7 +115,7 @@ def torch_embed(network: EmbeddingNetwork) -> Embed:
 class TorchBackend:
     """The network itself as the runtime calls a backend: what an export is held to."""
 
-    name = "torch"
+    name = device = "torch"
     contract_text = None
     max_batch_pixels = CPU_BATCH_PIXELS
 
@@ -134,7 +135,9 @@ def export_checkpoint(checkpoint: Checkpoint, path: Path, name: str) -> Agreemen
     network = checkpoint.network()
     with atomic_write(path) as beside:
         write_model(beside, export_graph(network), contract_for(checkpoint, name))
-        agreement = require_parity(torch_embed(network), Embedder.load(beside, device="cpu").backend.run, FLOAT32)
+        agreement = require_parity(
+            torch_embed(network), Embedder.load(beside, device="cpu").backend.run, TOLERANCES["float32"].probes
+        )
         require_verified(beside)
     return agreement
 
@@ -145,7 +148,7 @@ def export_proved(checkpoint: Checkpoint, path: Path, name: str, evidence: Evide
     with atomic_write(path) as beside:
         write_model(beside, export_graph(network), contract)
         reference = Reference.on(Embedder(TorchBackend(network), contract, beside), evidence)
-        proof = prove(reference, Embedder.load(beside, device="cpu"), FLOAT32_GATE, evidence)
+        proof = prove(reference, Embedder.load(beside, device="cpu"), TOLERANCES["float32"], evidence)
         if proof.score is not None:
             write_contract(beside, replace(contract, scores=(proof.score,)))
         require_verified(beside)

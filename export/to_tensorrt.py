@@ -12,8 +12,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from export.gate import EXAMPLES, FLOAT16_GATE, INT8_GATE, read_crops
-from export.parity import Bounds, Embed, Probe, require_parity
+from export.gate import EXAMPLES, read_crops
+from export.parity import Embed, Probe, require_parity
+from reid_runtime.agreement import TOLERANCES
 from reid_runtime.backends.cuda.driver import NoGpuError, find_gpu
 from reid_runtime.backends.onnx import OnnxBackend
 from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, plan_build
@@ -30,13 +31,6 @@ from reid_runtime.io.atomic import ensure_writable
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.model_file.contract import Contract
 
-BOUNDS = {
-    "float32": Bounds(cosine=0.9999, difference=1e-3),
-    "float16": FLOAT16_GATE.crops,
-    "int8": INT8_GATE.crops,
-}
-"""What may lie between TensorRT and ONNX Runtime on one file, by the first word of its precision: other kernels sum in
-another order, and values fall on the other side of a rounding."""
 _LOOKED_AT = 2000
 """Pictures of a folder that are read for their sizes; a larger folder is sampled."""
 
@@ -78,14 +72,6 @@ def progress_bar() -> Iterator[Progress]:
         yield show
 
 
-def bounds_of(contract: Contract, onnx: Path) -> Bounds:
-    """What the engine of a file is held to; ContractError for a precision that has no bounds."""
-    precision = contract.precision.partition(" ")[0]
-    if precision not in BOUNDS:
-        raise ContractError(f"{onnx}: no bounds are defined for precision {precision!r}; known: {', '.join(BOUNDS)}")
-    return BOUNDS[precision]
-
-
 def compared(engine: Engine, onnx: Path) -> Engine:
     """The engine with what came of its comparison with ONNX Runtime: its drift, or why there was none.
 
@@ -104,7 +90,7 @@ def compared(engine: Engine, onnx: Path) -> Engine:
         embedding(Embedder(backend, contract, onnx)) for backend in (OnnxBackend(onnx, "cpu"), TensorRTBackend(engine))
     )
     probes = engine_probes(engine, read_crops(EXAMPLES)[1])
-    agreement = require_parity(reference, candidate, bounds_of(contract, onnx), probes)
+    agreement = require_parity(reference, candidate, TOLERANCES[contract.precision.kind].engine, probes)
     drift = {"worst_cosine": agreement.worst_cosine, "largest_difference": agreement.largest_difference}
     parity = f"{agreement.rows} images against ONNX Runtime on the CPU"
     return replace(
@@ -146,7 +132,6 @@ def export_engine(
     """Build `path` and its sidecar; neither is there where the build or the comparison fails."""
     trt = import_tensorrt()
     contract = contract_of(onnx, stated)
-    bounds_of(contract, onnx)  # minutes of building come before they are needed
     profiles = profiles_for(contract.resize, batches, None if folder is None else shapes_in(folder, contract.resize))
     request, planned = plan_build(trt, onnx, contract, profiles, options)
     with progress_bar() as progress:

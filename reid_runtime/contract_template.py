@@ -53,7 +53,7 @@ def draft(path: Path) -> dict[str, Any]:
         "metric": "cosine",
         "weights": _weights(path),
         "graph": f"{'ONNX' if onnx else 'OpenVINO IR'} as found",
-        "precision": f"{BLANK}float32, float16 or int8",
+        "precision": {"kind": f"{BLANK}float32, float16 or int8", "engine": None, "scheme": None},
         "trained_on": [
             {
                 "data": f"{BLANK}the data sets that the weights have seen, or unpublished",
@@ -65,6 +65,8 @@ def draft(path: Path) -> dict[str, Any]:
         "scores": [],
         "parent": None,
         "drift": None,
+        "inner": None,
+        "last_layer": None,
     }
 
 

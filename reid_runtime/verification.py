@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_runtime.agreement import compare
+from reid_runtime.agreement import compare, min_cosine
 from reid_runtime.backends import REGISTRY, devices_for
 from reid_runtime.embedder import Embedder, artefact_digest, default_model
 from reid_runtime.errors import BackendError, ContractError, ImageError, MissingBackendError
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.onnx import DamagedFileError, read_onnx_file, require_file
-from reid_runtime.model_file.selftest import COARSE, Pinned, least_cosine, whole_record
+from reid_runtime.model_file.selftest import Pinned, whole_record
 from reid_runtime.vectors import Vectors
 
 _SAME = 1e-6
@@ -112,7 +112,7 @@ def verify(path: Path, device: str = "auto", contract: str | os.PathLike[str] | 
             continue
         known = embedder.contract
         expected = alone if expected is None else expected
-        checks.append(_compared(embedder, device=name, expected=expected, alone=alone, together=together))
+        checks.append(_compared(embedder, expected=expected, alone=alone, together=together))
     return Verification(path, artefact_id, known, record is not None, None, tuple(checks), absent)
 
 
@@ -134,7 +134,7 @@ def _devices(path: Path, device: str) -> Sequence[str]:
     return [name for name in devices_for(path) if REGISTRY[name].rounds is None]
 
 
-def _compared(embedder: Embedder, device: str, expected: Vectors, alone: Vectors, together: Vectors) -> BackendCheck:
+def _compared(embedder: Embedder, expected: Vectors, alone: Vectors, together: Vectors) -> BackendCheck:
     name = embedder.backend.name
     if expected.shape != alone.shape:
         return BackendCheck(name, problem=f"expected vectors {expected.shape}, as pinned, found {alone.shape}")
@@ -144,11 +144,6 @@ def _compared(embedder: Embedder, device: str, expected: Vectors, alone: Vectors
         name,
         seen.worst_cosine,
         seen.largest_difference,
-        _bound(embedder, device),
+        min_cosine(embedder.contract.precision, embedder.backend.device),
         "it gives one vector for all crops" if blind else None,
     )
-
-
-def _bound(embedder: Embedder, device: str) -> float:
-    bound = least_cosine(embedder.contract, embedder.backend.name, str(embedder.path))
-    return bound if REGISTRY[device].rounds is None else COARSE

@@ -8,6 +8,7 @@ import pytest
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import METADATA_KEY, Contract, TrainedOn
+from reid_runtime.model_file.precision import Precision
 
 DIMENSION = 8
 
@@ -20,7 +21,7 @@ CONTRACT = Contract(
     metric="cosine",
     weights="sha256:00",
     graph="mean and maximum of the colours, one layer, L2",
-    precision="float32",
+    precision=Precision("float32"),
     trained_on=(TrainedOn(data="nothing", terms="free", identities=0, crops=0),),
 )
 

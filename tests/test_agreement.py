@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from reid_runtime.agreement import compare
+from reid_runtime.agreement import TOLERANCES, compare, computed_in, min_cosine
+from reid_runtime.model_file.precision import KINDS, Precision
 
 
 def unit(rows, dimension=6, seed=0):
@@ -54,3 +55,30 @@ def test_shapes_must_be_equal(candidate):
         compare(unit(5), candidate)
     with pytest.raises(ValueError, match="one shape"):
         compare(unit(5)[:0], unit(5)[:0])
+
+
+INT8 = {engine: Precision("int8", engine) for engine in (None, "cpu", "tensorrt")}
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "kind", "least"),
+    [
+        (Precision("float32"), "cpu", "float32", 0.99999),
+        (Precision("float32"), "openvino", "float32", 0.99999),
+        (Precision("float32"), "openvino-bf16", "bfloat16", 0.99),
+        (Precision("float16"), "tensorrt", "float16", 0.9999),
+        (INT8[None], "cpu", "int8", 0.9999),
+        (INT8["cpu"], "cpu", "int8", 0.9999),
+        (INT8["cpu"], "openvino", "int8", 0.99),
+        (INT8["tensorrt"], "cpu", "int8", 0.99),
+        (INT8["tensorrt"], "tensorrt", "int8", 0.99),
+        (INT8["cpu"], "openvino-bf16", "bfloat16", 0.99),
+    ],
+)
+def test_the_bound_follows_from_what_is_computed_in(precision, device, kind, least):
+    assert computed_in(precision, device) == kind
+    assert min_cosine(precision, device) == least
+
+
+def test_every_kind_of_numbers_has_tolerances():
+    assert TOLERANCES.keys() == set(KINDS)

@@ -7,6 +7,7 @@ import pytest
 
 from reid_runtime import Embedder
 from reid_runtime.embedder import default_model
+from reid_runtime.model_file.precision import Precision
 
 
 def test_it_tells_people_apart(default, command, tmp_path):
@@ -22,7 +23,7 @@ def test_it_tells_people_apart(default, command, tmp_path):
 
 def test_its_contract_says_where_it_comes_from(default):
     contract = default.contract
-    assert (contract.precision, contract.parent, contract.dimension) == ("float32", None, 256)
+    assert (contract.precision, contract.parent, contract.dimension) == (Precision("float32"), None, 256)
     assert "Market-1501" in contract.trained_on[0].terms
     assert [score.dataset for score in contract.scores] == ["Market-1501"]
     assert default_model().stat().st_size < 16e6

@@ -25,7 +25,7 @@ def test_there_is_one_file_and_it_is_small_enough_to_clone():
 def test_its_contract_says_what_it_is_and_where_it_comes_from(contract):
     assert contract.dimension == 512
     assert contract.resize == LongestSide(320)
-    assert contract.precision.startswith("int8 (weights alone")
+    assert str(contract.precision).startswith("int8 (weights alone")
     assert contract.parent is not None
     (seen,) = contract.trained_on
     assert (seen.data, seen.identities) == ("market1501/bounding_box_train", 721)

@@ -162,7 +162,7 @@ def _peers(setup: Setup, makers: Sequence[_Maker], files: Sequence[Path], found:
             facts = _parity(setup, entry, found)
             entry.peer.embed(files)
             if entry.graph is not None:
-                facts |= {"integers": float(entry.contract.precision.startswith("int8"))}
+                facts |= {"integers": float(entry.contract.precision.kind == "int8")}
                 facts |= work.of(entry.graph, entry.peer.shape)
         except Exception as error:  # whatever an engine or a compiler stumbles over, the others still run
             found.notes.append(f"peer {maker.says}: {_said(error)}")
@@ -269,7 +269,7 @@ def _engines(setup: Setup, subjects: Sequence[Subject], others: Sequence[Subject
             kinds["onnxruntime, batches"] = BatchedSession
         if path.suffix in (".onnx", ".xml"):
             kinds["openvino, asynchronous queue"] = queue
-            if path in ours and contract.precision == "float32":
+            if path in ours and contract.precision.kind == "float32":
                 kinds["openvino, asynchronous queue, float32"] = partial(queue, precision="f32")
         makers += [_Maker(f"{says}: {path.stem}", partial(make, kind, path, contract)) for says, kind in kinds.items()]
     return makers

@@ -45,6 +45,10 @@ class Backend(Protocol):
         """Engine and device, for people: `onnxruntime cpu`."""
 
     @property
+    def device(self) -> str:
+        """What computes, for programs: the device that `open_backend` was given, never "auto"."""
+
+    @property
     def contract_text(self) -> str | None:
         """The contract's JSON as the model file carries it, None where it carries none."""
 

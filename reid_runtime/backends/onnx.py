@@ -118,7 +118,7 @@ class OnnxBackend:
                 f"found {[i.name for i in inputs]} and {[o.name for o in outputs]}"
             )
         self._input, self._output = inputs[0].name, outputs[0].name
-        self.name = f"onnxruntime {device}"
+        self.name, self.device = f"onnxruntime {device}", device
         self.contract_text: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         self.max_batch_pixels = _CUDA_BATCH_PIXELS if device == "cuda" else CPU_BATCH_PIXELS
         batch = inputs[0].shape[0] if inputs[0].shape else None

@@ -102,6 +102,7 @@ class OpenVinoBackend:
         if used != _HINTS[precision]:
             raise BackendError(f"{path}: {precision} was asked for, OpenVINO chose {used}")
         self.name = f"openvino cpu, {precision}"
+        self.device = "openvino" if precision == "float32" else "openvino-bf16"
         self.max_batch_pixels = 1 if one_by_one else CPU_BATCH_PIXELS
         self._local = threading.local()
 

@@ -67,7 +67,7 @@ def _table(path: Path, contract: Contract, pinned: int) -> str:
         ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"),
         ("contract", contract.contract_id),
         ("artefact", artefact_digest(path)),
-        ("precision", contract.precision),
+        ("precision", str(contract.precision)),
         ("parent", contract.parent or "none: a root"),
         *(("drift", f"{measure} {value:g}") for measure, value in (contract.drift or {}).items()),
         ("resize", f"{contract.resize}; {FILTER}"),

@@ -45,7 +45,7 @@ def _facts(found: Verification) -> dict[str, Any]:
         "ok": found.ok,
         "artefact_id": found.artefact_id,
         "contract_id": None if found.contract is None else found.contract.contract_id,
-        "precision": None if found.contract is None else found.contract.precision,
+        "precision": None if found.contract is None else str(found.contract.precision),
         "pinned": found.pinned,
         "damage": found.damage,
         "backends": [

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 Rules = Mapping[Any, Callable[[Any, str], Any]]
 """Types that are not read by their annotations: what makes one of a JSON value and its path."""
@@ -43,7 +43,7 @@ def decode(kind: Any, value: Any, path: str, rules: Rules = _NO_RULES) -> Any:
             return tuple(decode(item_kind, item, path, rules) for item_kind, item in pairs)
     elif origin is Mapping and isinstance(value, dict):
         return {name: decode(arguments[1], item, f"{path}.{name}", rules) for name, item in value.items()}
-    elif origin is UnionType and NoneType in arguments:
+    elif origin in (Union, UnionType) and NoneType in arguments:
         return None if value is None else decode(arguments[0], value, path, rules)
     elif origin is Literal and value in arguments:
         return value

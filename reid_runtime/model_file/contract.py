@@ -6,17 +6,18 @@ refused: a runtime that skipped what it does not understand would give wrong vec
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import ResizeRule, rule_from_json, rule_to_json
+from reid_runtime.io.decode import DecodeError, decode, each_key_once
+from reid_runtime.model_file.precision import Precision, from_version_1
 
-VERSION = 1
+VERSION = 2
+"""What is written; version 1, whose precision is a text and which lacks the names in the graph, is read too."""
 METADATA_KEY = "reid_runtime.contract"
 """The key of an ONNX file's metadata under which the JSON lies."""
 BLANK = "FILL IN: "
@@ -59,13 +60,17 @@ class Contract:
     """Digest of the float32 root's weights, `sha256:…`; derived models keep it."""
     graph: str
     """The recipe of the graph around the weights: input, normalisation, pooling, output."""
-    precision: str
+    precision: Precision
     trained_on: tuple[TrainedOn, ...]
     scores: tuple[Score, ...] = ()
     parent: str | None = None
     """The `artefact_id` of the model this one was derived from, None for a float32 root."""
     drift: Mapping[str, float] | None = None
     """The measured difference from the parent."""
+    inner: str | None = None
+    """The graph's tensor of features before they are pooled; None where nobody named it."""
+    last_layer: tuple[str, ...] | None = None
+    """The graph's initializers that are the weights, and the bias, of its last layer; None as above."""
 
     @property
     def contract_id(self) -> str:
@@ -91,21 +96,26 @@ class Contract:
     def from_json(cls, text: str, source: str) -> "Contract":
         """The contract in a JSON text; raises ContractError, naming `source`, for anything it does not know."""
         try:
-            values = json.loads(text, object_pairs_hook=_each_once)
+            values = json.loads(text, object_pairs_hook=each_key_once)
         except (ValueError, RecursionError) as error:
             raise ContractError(f"{source}: the contract is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise ContractError(f"{source}: expected a JSON object as contract, found {type(values).__name__}")
         version = values.pop("version", None)
-        if version != VERSION:
+        if version not in (1, VERSION):
             raise ContractError(
-                f"{source}: the contract's version is {version!r}, this release reads version {VERSION}: "
+                f"{source}: the contract's version is {version!r}, this release reads versions 1 and {VERSION}: "
                 "export the model again, or install the release that wrote it"
             )
         left_open = list(blanks(values))
         if left_open:
             raise ContractError(f"{source}: still to be filled in: {'; '.join(left_open)}")
-        contract: Contract = typed(cls, values, f"{source}: contract")
+        if version == 1:
+            values = _from_version_1(values, source)
+        try:
+            contract: Contract = decode(cls, values, f"{source}: contract", {ResizeRule: rule_from_json})
+        except DecodeError as error:
+            raise ContractError(str(error)) from error
         if contract.dimension < 1 or contract.metric != "cosine":
             raise ContractError(
                 f"{source}: expected a positive dimension and metric 'cosine', found {contract.dimension} and "
@@ -115,13 +125,17 @@ class Contract:
         return contract
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; ValueError for a key that is stated twice, of which readers would keep either one."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is stated twice")
-    return values
+def _from_version_1(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """The fields of version 2."""
+    added = {"inner", "last_layer"}
+    if added & values.keys():
+        raise ContractError(f"{source}: contract of version 1 has unknown fields {sorted(added & values.keys())}")
+    if "precision" not in values:
+        return values  # which the decoder tells with all that is missing
+    text = values["precision"]
+    if not isinstance(text, str):
+        raise ContractError(f"{source}: contract.precision: expected a text, found {text!r}")
+    return values | dict.fromkeys(added) | {"precision": asdict(from_version_1(text, source))}
 
 
 def blanks(value: Any, place: str = "") -> Iterator[str]:
@@ -134,34 +148,6 @@ def blanks(value: Any, place: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for number, item in enumerate(value):
             yield from blanks(item, f"{place}[{number}]")
-
-
-def typed(kind: Any, value: Any, place: str) -> Any:
-    """A JSON value as the annotation `kind` wants it; raises ContractError, naming `place`, where it is another."""
-    if kind is ResizeRule:
-        return rule_from_json(value, place)
-    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
-        kinds = get_type_hints(kind)
-        if value.keys() != kinds.keys():
-            unknown, missing = sorted(value.keys() - kinds.keys()), sorted(kinds.keys() - value.keys())
-            raise ContractError(f"{place} has unknown fields {unknown} and lacks {missing}")
-        return kind(**{name: typed(kinds[name], item, f"{place}.{name}") for name, item in value.items()})
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is tuple and isinstance(value, list):
-        items = arguments[:1] * len(value) if arguments[-1] is ... else arguments
-        if len(items) == len(value):
-            return tuple(typed(item, found, place) for item, found in zip(items, value, strict=True))
-    elif origin is Mapping and isinstance(value, dict):
-        return {name: typed(arguments[1], item, f"{place}.{name}") for name, item in value.items()}
-    elif origin is UnionType and NoneType in arguments:
-        return None if value is None else typed(arguments[0], value, place)
-    elif origin is Literal and value in arguments:
-        return value
-    elif kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
-        return float(value)
-    elif type(value) is kind:
-        return value
-    raise ContractError(f"{place}: expected {getattr(kind, '__name__', kind)}, found {value!r}")
 
 
 def _check_input(wanted: InputFormat, source: str) -> None:

@@ -18,23 +18,11 @@ import numpy.typing as npt
 
 from reid_runtime.errors import ContractError
 from reid_runtime.model_file.contract import METADATA_KEY as CONTRACT_KEY
-from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.onnx import DamagedFileError, OnnxFile
 
 VERSION = 1
 METADATA_KEY = "reid_runtime.pinned"
 """The key of an ONNX file's metadata under which the JSON lies."""
-
-COSINES = {"float32": 0.99999, "float16": 0.9999, "int8": 0.9999}
-"""By the contract's precision, the least cosine between a vector and what was pinned for it."""
-COARSE = 0.99
-"""The same where values are rounded to 8 bits in other places than on ONNX Runtime's CPU, which gave the vectors.
-
-That is an INT8 model on any other engine, since each decides by itself what it runs in integers, and every model in
-bfloat16. It is as much as the INT8 export allows between a model and its parent; a MobileNetV2 quantised by minimum
-and maximum has 0.992 between ONNX Runtime and OpenVINO.
-"""
-_PINNED_ON = "onnxruntime cpu"
 
 _FIELDS = ("contract", "graph", "images", "record", "vectors")
 
@@ -97,17 +85,6 @@ class Pinned:
                 f"found {len(record.vectors)} for {len(record.images)}"
             )
         return record
-
-
-def least_cosine(contract: Contract, backend: str, source: str) -> float:
-    """What a backend of this name must keep to; raises ContractError for a precision without a bound."""
-    precision, _, made = contract.precision.partition(" ")
-    if precision not in COSINES:
-        raise ContractError(f"{source}: no bound is defined for precision {precision!r}; known: {', '.join(COSINES)}")
-    # Of 7-bit weights every CPU makes the same products under the engine that pinned them; of the 8-bit ones that
-    # TensorRT wants, a CPU without VNNI makes others.
-    coarse = precision == "int8" and (backend != _PINNED_ON or made.startswith("(tensorrt"))
-    return COARSE if coarse else COSINES[precision]
 
 
 def text_digest(text: str) -> str:

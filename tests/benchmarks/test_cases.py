@@ -9,12 +9,13 @@ from benchmarks.cases import Subject, SubjectError, identity, known_parity, prec
 from benchmarks.measurements import YARDSTICK, Report, Row, environment
 from examples.draw_crops import write_market
 from reid_runtime.embedder import Embedder
+from reid_runtime.model_file.precision import Precision
 
 from ..models import CONTRACT, FOREIGN, write_model
 from ..pictures import encode, picture
 
 MAPS = ("map_finite_sum", "map_trapezoid")
-INT8 = dataclasses.replace(CONTRACT, precision="int8 (cpu)", parent="sha256:0f")
+INT8 = dataclasses.replace(CONTRACT, precision=Precision("int8", "cpu"), parent="sha256:0f")
 
 
 def write_crops(folder, first=0):
@@ -165,6 +166,7 @@ def test_the_parity_of_peers_is_taken_over_by_their_case(tiny_model, crops):
 
 
 class Engine:
+    device = "cpu"
     contract_text, max_batch_pixels, artefact_id = None, 1 << 20, "sha256:00"
 
     def __init__(self, name):

@@ -15,6 +15,7 @@ from benchmarks.measurements import YARDSTICK, Row
 from benchmarks.timing import FULL, QUICK, percentile, supported
 from export import timing
 from reid_runtime.images.resize import LongestSide
+from reid_runtime.model_file.precision import Precision
 
 from ..pictures import picture
 
@@ -27,7 +28,7 @@ class Embedder:
     """One that keeps what it is asked, and answers at once."""
 
     path = Path("asked.xml")
-    contract = SimpleNamespace(resize=LongestSide(32), precision="int8")
+    contract = SimpleNamespace(resize=LongestSide(32), precision=Precision("int8"))
 
     def __init__(self, log, name):
         self.log, self.name = log, name

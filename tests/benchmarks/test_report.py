@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import report
-from benchmarks.accuracy import gate_for
 from benchmarks.accuracy import main as accuracy
 from benchmarks.cases import SubjectError, load, pin, setup_from
 from benchmarks.latency import MULTI, SERVER, SINGLE
@@ -219,17 +218,6 @@ def test_a_reference_that_nothing_can_equal_is_refused_before_anything_is_embedd
     monkeypatch.setattr(Reference, "on", None)
     with pytest.raises(ReidRuntimeError, match=r"tiny.onnx is of contract .*, the reference other.onnx of .* made of"):
         run_accuracy(tiny_model, other, crops)
-
-
-@pytest.mark.parametrize(
-    ("precision", "device", "gate"),
-    [
-        ("float32", "cpu", "float32"), ("float32", "openvino-bf16", "int8"), ("float16", "cpu", "float16"),
-        ("int8 (cpu: u8s8)", "cpu", "int8"),
-    ],
-)  # fmt: skip
-def test_the_gate_follows_from_what_is_computed_in(precision, device, gate):
-    assert gate_for(precision, device)[0] == gate
 
 
 def test_speeds_have_the_cosine_to_the_root_and_unusable_devices_are_named(tiny_model, crops):

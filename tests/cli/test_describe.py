@@ -88,7 +88,14 @@ def test_a_damaged_model_is_not_described(command, tmp_path):
 
 def fill(draft, **values):
     """The draft with its blanks filled as `Contract` fields say."""
-    return draft | {"precision": "float32", "trained_on": [dataclasses.asdict(CONTRACT.trained_on[0])]} | values
+    return (
+        draft
+        | {
+            "precision": dataclasses.asdict(CONTRACT.precision),
+            "trained_on": [dataclasses.asdict(CONTRACT.trained_on[0])],
+        }
+        | values
+    )
 
 
 def stated_input(contract):
@@ -103,7 +110,7 @@ def test_a_draft_leaves_open_what_nobody_can_read_and_is_refused_so(command, tmp
     draft = json.loads(file.read_text(encoding="utf-8"))
     assert {draft["input"][name] for name in ("layout", "dtype")} == {"NCHW", "float32"}
     assert (draft["dimension"], draft["unit_output"], draft["name"]) == (DIMENSION, False, "foreign")
-    left_open = ["resize", "input.colour", "input.scale", "input.mean", "input.deviation", "precision"]
+    left_open = ["resize", "input.colour", "input.scale", "input.mean", "input.deviation", "precision.kind"]
     left_open += [f"trained_on[0].{field.name}" for field in dataclasses.fields(CONTRACT.trained_on[0])]
     assert [line.split()[0] for line in run.err.splitlines()[1:]] == left_open
     with pytest.raises(ContractError, match="still to be filled in: resize ") as refused:

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from importlib import metadata
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images import resize
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.onnx import read_onnx_file
+from reid_runtime.model_file.precision import Precision
 
 from ..models import CONTRACT, FOREIGN, write_model
 from ..pinned import record_of, tamper, write_pinned
@@ -261,7 +263,7 @@ def test_the_bounds_follow_the_precision_and_int8_may_differ_on_another_engine(
     command, model, precision, cosine, codes
 ):
     record = record_of(model)
-    stated = dataclasses.replace(CONTRACT, precision=precision)
+    stated = dataclasses.replace(CONTRACT, precision=Precision(precision))
     record = dataclasses.replace(record, vectors=turned(record.vectors, cosine))
     tamper(model, stated=stated, record=record, sealed=True)
     assert command("verify", model, "--device", "cpu").code == codes[0]
@@ -270,10 +272,11 @@ def test_the_bounds_follow_the_precision_and_int8_may_differ_on_another_engine(
 
 
 def test_a_precision_without_a_bound_is_refused(command, model):
-    tamper(model, stated=dataclasses.replace(CONTRACT, precision="int3"), sealed=True)
+    text = CONTRACT.to_json().replace('"kind": "float32"', '"kind": "int3"')
+    tamper(model, stated=SimpleNamespace(to_json=lambda: text), sealed=True)
     run = command("verify", model)
     assert (run.code, run.out) == (1, "")
-    assert "no bound is defined for precision 'int3'; known: float32, float16, int8" in run.err
+    assert "contract.precision.kind: expected " in run.err
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from onnx import helper, numpy_helper
 import training.models.network
 import training.models.pooling
 from export import to_onnx
-from export.parity import FLOAT32, ParityError, require_parity
+from export.parity import ParityError, require_parity
+from reid_runtime.agreement import TOLERANCES
 from reid_runtime.backends.onnx import OnnxBackend
 from reid_runtime.errors import BackendError, ReidRuntimeError
 from training.models.base import Backbone
@@ -90,7 +91,7 @@ def squeezed_batch(model):
 def test_a_graph_that_was_exported_wrong_is_named_with_its_size(failure, said, parent, tmp_path):
     broken = OnnxBackend(saved(failure(small_model()), tmp_path), "cpu")
     with pytest.raises(ParityError, match=said):
-        require_parity(loaded(parent).backend.run, broken.run, FLOAT32)
+        require_parity(loaded(parent).backend.run, broken.run, TOLERANCES["float32"].probes)
 
 
 def test_an_input_whose_batch_is_fixed_does_not_even_load(tmp_path):
@@ -103,7 +104,7 @@ def test_an_input_whose_batch_is_fixed_does_not_even_load(tmp_path):
 def test_a_reference_that_ignores_its_input_does_not_vouch_for_one_that_does_too(tmp_path):
     blind = loaded(write_small(tmp_path / "blind.onnx", ignored_input(small_model()))).backend.run
     with pytest.raises(ParityError, match="tells its 90 inputs apart by too little"):
-        require_parity(blind, blind, FLOAT32)
+        require_parity(blind, blind, TOLERANCES["float32"].probes)
 
 
 @pytest.fixture
@@ -132,7 +133,8 @@ def test_batch_normalisation_is_folded_the_opset_is_stated_and_the_network_is_le
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", to_onnx.OPSET)]
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
-    require_parity(to_onnx.torch_embed(network), OnnxBackend(saved(model, tmp_path), "cpu").run, FLOAT32)
+    candidate = OnnxBackend(saved(model, tmp_path), "cpu")
+    require_parity(to_onnx.torch_embed(network), candidate.run, TOLERANCES["float32"].probes)
 
 
 def test_the_command_says_which_opset():

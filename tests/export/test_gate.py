@@ -7,13 +7,15 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from export.gate import FLOAT16_GATE, INT8_GATE, Evidence, Reference, prove, read_evidence
+from export.gate import Evidence, Reference, prove, read_evidence
 from export.parity import ParityError
+from reid_runtime.agreement import TOLERANCES
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError, ReidRuntimeError
 
 from .small import SIDE, SMALL, loaded, replace_constant, small_model, write_small
 
+FLOAT16, INT8 = TOLERANCES["float16"], TOLERANCES["int8"]
 DARK = 110
 """Mean value of a picture."""
 
@@ -23,7 +25,7 @@ class Altered:
 
     def __init__(self, backend, change):
         self._backend, self._change = backend, change
-        self.name, self.contract_text, self.max_batch_pixels = "altered", None, backend.max_batch_pixels
+        self.name, self.device, self.max_batch_pixels = "altered", "cpu", backend.max_batch_pixels
 
     def run(self, images):
         return self._change(images, self._backend.run(images))
@@ -57,12 +59,12 @@ def turned(vectors, degrees):
 
 
 def test_the_reference_passes_beside_itself(parent, reference, few):
-    proof = prove(reference, loaded(parent), FLOAT16_GATE, few)
+    proof = prove(reference, loaded(parent), FLOAT16, few)
     assert (proof.crops.rows, proof.crops.largest_difference, proof.probes.rows) == (len(few.crops), 0.0, 90)
     assert proof.drift()["rank_agreement"] == 1.0
 
 
-@pytest.mark.parametrize(("degrees", "kept"), [(1.0, FLOAT16_GATE), (9.0, INT8_GATE)])
+@pytest.mark.parametrize(("degrees", "kept"), [(1.0, FLOAT16), (9.0, INT8)])
 def test_vectors_that_are_turned_too_far_fail_with_the_crop(degrees, kept, parent, reference, few):
     with pytest.raises(ParityError, match=rf"differs from the reference on {few.names[0]}: cosine 0\.9"):
         prove(reference, altered(parent, lambda images, vectors: turned(vectors, degrees)), kept, few)
@@ -80,7 +82,7 @@ def test_one_wrong_crop_among_all_is_named(parent, reference, few):
         return -vectors if images.shape[1:3] == shape else vectors
 
     with pytest.raises(ParityError, match=f"reference on {alone[0]}: cosine -1"):
-        prove(reference, altered(parent, wrong), INT8_GATE, few)
+        prove(reference, altered(parent, wrong), INT8, few)
 
 
 def nan(images, vectors):
@@ -110,11 +112,11 @@ def squeezed(images, vectors):
 )
 def test_what_is_no_rounding_fails_the_coarsest_gate(change, said, parent, reference, few):
     with pytest.raises(ParityError, match=said):
-        prove(reference, altered(parent, change), INT8_GATE, few)
+        prove(reference, altered(parent, change), INT8, few)
 
 
 def test_another_ranking_fails(parent, reference, few):
-    strict = dataclasses.replace(INT8_GATE, ranks=1.01)
+    strict = dataclasses.replace(INT8, rank_agreement=1.01)
     with pytest.raises(ParityError, match=r"ranks the 8 crops as the reference does in 100\.0% of cases"):
         prove(reference, loaded(parent), strict, few)
 
@@ -125,7 +127,7 @@ def test_a_reference_that_tells_nothing_apart_is_no_reference(tmp_path, few):
     replace_constant(model, "projection.weight", lambda values: values * 1e-4)
     blind = loaded(write_small(tmp_path / "blind.onnx", model))
     with pytest.raises(ParityError, match="tells its 8 inputs apart by too little to judge by"):
-        prove(Reference.on(blind, few), blind, INT8_GATE, few)
+        prove(Reference.on(blind, few), blind, INT8, few)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,7 @@ def judged(labelled, few):
 
 def test_a_data_set_is_scored_and_compared(parent, judged):
     reference = Reference.on(loaded(parent), judged)
-    proof = prove(reference, loaded(parent), INT8_GATE, judged)
+    proof = prove(reference, loaded(parent), INT8, judged)
     assert proof.changes["map_finite_sum"].value == proof.changes["map_trapezoid"].value == 0
     assert (proof.score.dataset, proof.score.rank_1) == ("Miniature", reference.evaluation.scores.summary().rank_1)
     drift = proof.drift()
@@ -154,13 +156,13 @@ def test_what_goes_wrong_on_the_data_set_alone_fails(parent, judged):
 
     reference, candidate = Reference.on(loaded(parent), judged), altered(parent, turned_over)
     with pytest.raises(ParityError, match=r"on Miniature \d\d\.\d\d% of 9 vectors have a cosine of 0\.99 or more"):
-        prove(reference, candidate, INT8_GATE, judged)
+        prove(reference, candidate, INT8, judged)
 
 
 @pytest.mark.parametrize(("least", "passes"), [(0.01, False), (0.0, True)])
 def test_map_that_changes_by_less_than_is_asked_fails(least, passes, parent, judged):
     """The change of a model beside itself is 0: too little where a gain of a point is asked for."""
-    asked = dataclasses.replace(INT8_GATE, map_change=least)
+    asked = dataclasses.replace(INT8, map_change=least)
     reference = Reference.on(loaded(parent), judged)
     if passes:
         assert prove(reference, loaded(parent), asked, judged).changes["map_trapezoid"].value == 0

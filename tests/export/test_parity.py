@@ -9,8 +9,9 @@ import torch
 
 import training.models.network
 from export import to_onnx
-from export.parity import BATCHES, FLOAT32, SIZES, ParityError, probes, require_parity
+from export.parity import BATCHES, SIZES, ParityError, probes, require_parity
 from reid_runtime import BackendError
+from reid_runtime.agreement import TOLERANCES
 from training.models.base import Backbone
 from training.run.checkpoint import untrained
 
@@ -32,7 +33,7 @@ def test_the_probes_cover_sizes_batches_and_differ_within_a_batch():
 
 
 def test_the_reference_agrees_with_itself():
-    agreement = require_parity(reference, reference, FLOAT32)
+    agreement = require_parity(reference, reference, TOLERANCES["float32"].probes)
     assert (agreement.rows, agreement.largest_difference) == (90, 0.0)
 
 
@@ -78,7 +79,7 @@ def drifting(images):
 )
 def test_what_is_wrong_fails_with_the_probe_that_showed_it(candidate, said):
     with pytest.raises(ParityError, match=said):
-        require_parity(reference, candidate, FLOAT32)
+        require_parity(reference, candidate, TOLERANCES["float32"].probes)
 
 
 def test_an_export_that_fails_the_gate_leaves_no_file(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from export.gate import Proof
 from reid_runtime.agreement import Agreement
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
+from reid_runtime.model_file.precision import Precision
 
 from ..pictures import encode
 from ..pinned import tamper
@@ -66,7 +67,7 @@ GRAPHS = {
 CONTRACTS = {
     "BGR": {"input": InputFormat(colour="bgr")},
     "another size": {"resize": LongestSide(40)},
-    "another precision": {"precision": "float16"},
+    "another precision": {"precision": Precision("float16")},
     "another dimension": {"dimension": 15},
 }
 

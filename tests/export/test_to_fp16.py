@@ -10,10 +10,10 @@ from onnx import TensorProto, numpy_helper
 
 from export.calibration import vectors_of
 from export.derive import ExportError, Parent, derive
-from export.gate import FLOAT16_GATE
 from export.to_fp16 import KEPT, half_graph, kept_whole
 from reid_runtime.agreement import compare
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.precision import Precision
 
 from .small import SMALL, centred, example_crops, loaded, outputs, replace_constant, small_model, write_small
 
@@ -68,7 +68,7 @@ def test_loud_activations_and_long_vectors_do_not_overflow(gem, tmp_path, eviden
     assert outputs(model, "pooled", images).max() > 400
     assert np.linalg.norm(outputs(model, "raw", images)) > 256
     parent = Parent.read(write_small(tmp_path / "loud.onnx", model), evidence)
-    proof = derive(parent, tmp_path / "half.onnx", half_graph(parent.model), "float16", FLOAT16_GATE)
+    proof = derive(parent, tmp_path / "half.onnx", half_graph(parent.model), Precision("float16"))
     assert proof.crops.worst_cosine > 0.9999
 
 
@@ -124,7 +124,9 @@ def test_the_command_writes_a_contract_that_says_what_was_measured(export, paren
     run = export("to_fp16", parent, "-o", path)
     assert (run.code, run.err) == (0, "")
     known, half = loaded(parent), loaded(path)
-    expected = Contract(**{**vars(SMALL), "name": "half", "precision": "float16", "parent": known.artefact_id})
+    expected = Contract(
+        **{**vars(SMALL), "name": "half", "precision": Precision("float16"), "parent": known.artefact_id}
+    )
     drift = dict(half.contract.drift)
     assert vars(half.contract) == {**vars(expected), "drift": half.contract.drift}
     assert half.contract.contract_id == known.contract.contract_id

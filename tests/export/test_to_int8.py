@@ -9,13 +9,13 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 from export.calibration import CalibrationError, draw, observe
-from export.gate import INT8_GATE
 from export.quantise import CPU, TENSORRT, Wiring, observed, quantised
 from export.sensitivity import choose
+from reid_runtime.agreement import TOLERANCES
 
 from .small import SMALL, loaded, replace_constant, small_model
 
-LEAST = INT8_GATE.crops.cosine
+LEAST = TOLERANCES["int8"].crops.min_cosine
 
 
 @pytest.fixture(scope="module", params=["cpu", "tensorrt"])
@@ -41,8 +41,8 @@ def made(request, parent, training, tmp_path_factory):
 def test_the_contract_says_how_it_was_made_and_what_it_lost(made, parent):
     engine, path, said = made
     known, int8 = loaded(parent).contract, loaded(path).contract
-    assert int8.precision.startswith(f"int8 ({engine}: ")
-    assert int8.precision.endswith("percentile 95 of 64 crops of train, seed 3)")
+    assert (int8.precision.kind, int8.precision.engine) == ("int8", engine)
+    assert int8.precision.scheme.endswith("percentile 95 of 64 crops of train, seed 3")
     assert (int8.parent, int8.contract_id) == (loaded(parent).artefact_id, known.contract_id)
     assert 0.99 <= int8.drift["worst_cosine"] <= int8.drift["mean_cosine"] < 1
     assert f"worst cosine {int8.drift['worst_cosine']:.7f}" in said

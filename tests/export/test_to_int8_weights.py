@@ -52,7 +52,7 @@ def test_onnx_runtime_makes_floats_of_them_when_it_loads(made, parent, tmp_path)
 
 def test_the_contract_says_how_it_was_made_and_what_it_lost(made, parent, command):
     known, contract = loaded(parent).contract, loaded(made).contract
-    assert contract.precision.startswith("int8 (weights alone")
+    assert str(contract.precision).startswith("int8 (weights alone")
     assert (contract.parent, contract.contract_id) == (loaded(parent).artefact_id, known.contract_id)
     assert 0.99 <= contract.drift["worst_cosine"] < 1
     run = command("verify", made, "--device", "cpu")

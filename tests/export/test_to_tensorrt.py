@@ -21,6 +21,7 @@ from reid_runtime.backends.tensorrt.engine import read_engine
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.precision import Precision
 
 from ..backends.tensorrt.graphs import contract_of, write_network
 from ..backends.tensorrt.stub_builder import StubBuilder, stub_tensorrt
@@ -188,20 +189,15 @@ def test_int8_and_float16_have_bounds_of_their_own(gpu, tmp_path):
     assert Contract.from_json(read_engine(tmp_path / "model.engine").contract_text, "engine").drift
 
 
-def test_the_bounds_go_by_the_first_word_of_the_precision(gpu, tmp_path):
+def test_the_bounds_go_by_the_kind_of_the_precision(gpu, tmp_path):
     """Nobody's half precision is held to the wider bounds of INT8."""
     gpu.change = slightly_off
-    stated = dataclasses.replace(contract_of("float16"), precision="float16 (but for the first layer)")
+    stated = dataclasses.replace(
+        contract_of("float16"), precision=Precision("float16", scheme="but for the first layer")
+    )
     gpu.model = write_network(tmp_path / "m.onnx", "float16", contract=stated)
     with pytest.raises(ParityError, match="differs from the reference"):
         export(gpu.model, "-o", tmp_path / "model.engine")
-
-
-def test_a_precision_without_bounds_is_told_before_anything_is_built(stub, tmp_path):
-    path = write_model(tmp_path / "m.onnx", dataclasses.replace(CONTRACT, precision="int3 (odd)"))
-    with pytest.raises(ContractError, match="no bounds are defined for precision 'int3'; known: float32, float"):
-        export(path, "-o", tmp_path / "model.engine")
-    assert stub.built == []
 
 
 # In a process of its own

@@ -9,13 +9,16 @@ from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import FixedSize, LongestSide
 from reid_runtime.model_file.contract import Contract, Score, TrainedOn
+from reid_runtime.model_file.precision import Precision
 
 from ..models import CONTRACT, FOREIGN
 
 FULL = dataclasses.replace(
     CONTRACT,
     resize=FixedSize(256, 128),
-    precision="int8",
+    precision=Precision("int8", "cpu", "u8s8, 7-bit weights, per channel"),
+    inner="features",
+    last_layer=("weight", "bias"),
     trained_on=(TrainedOn("one", "research", 751, 12936), TrainedOn("zwei, größer", "free", 2, 3)),
     scores=(Score("market1501", "single query", 0.8, 0.6, 0.61),),
     parent="sha256:11",
@@ -47,7 +50,14 @@ def test_id_changes_with_the_embedding_space(change):
 
 
 @pytest.mark.parametrize(
-    "change", [{"name": "x"}, {"parent": "sha256:11"}, {"scores": FULL.scores}, {"precision": "int8"}]
+    "change",
+    [
+        {"name": "x"},
+        {"parent": "sha256:11"},
+        {"scores": FULL.scores},
+        {"precision": Precision("int8")},
+        {"inner": "features", "last_layer": ("weight",)},
+    ],
 )
 def test_id_keeps_through_scores_names_and_derivation(change):
     assert dataclasses.replace(CONTRACT, **change).contract_id == CONTRACT.contract_id
@@ -107,6 +117,10 @@ def test_unknown_and_missing_fields_are_refused(path):
         (("resize",), {"rule": ["longest-side"], "size": 16, "filter": "bilinear"}),
         (("resize",), {"rule": "longest-side", "size": True, "filter": "bilinear"}),
         (("resize",), "longest-side"),
+        (("precision",), "int8"),
+        (("precision", "kind"), "int3"),
+        (("precision", "engine"), "gpu"),
+        (("last_layer",), "weight"),
         (("input",), None),
         (("input", "layout"), "CHW"),
         (("input", "colour"), "grey"),
@@ -137,9 +151,11 @@ def test_division_by_zero_is_refused():
         Contract.from_json(stated.to_json(), "model.onnx")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_other_versions_are_refused(version):
-    with pytest.raises(ContractError, match=rf"model\.onnx: the contract's version is {version!r}, .* reads version 1"):
+    with pytest.raises(
+        ContractError, match=rf"model\.onnx: the contract's version is {version!r}, .* reads versions 1 and 2"
+    ):
         Contract.from_json(altered(("version",), version), "model.onnx")
 
 
@@ -153,3 +169,46 @@ def test_a_key_that_is_stated_twice_is_refused():
     text = CONTRACT.to_json().replace('"colour"', '"colour": "bgr", "colour"', 1)
     with pytest.raises(ContractError, match="'colour' is stated twice"):
         Contract.from_json(text, "x.json")
+
+
+VERSION_1 = {
+    "float32": Precision("float32"),
+    "float16": Precision("float16"),
+    "float16 (the first 4 convolutions in float32)": Precision("float16", None, "the first 4 convolutions in float32"),
+    "int8 (cpu)": Precision("int8", "cpu"),
+    "int8 (cpu: u8s8, 7-bit weights, per channel; percentile 95 of 512 crops of train, seed 3)": Precision(
+        "int8", "cpu", "u8s8, 7-bit weights, per channel; percentile 95 of 512 crops of train, seed 3"
+    ),
+    "int8 (tensorrt: s8s8)": Precision("int8", "tensorrt", "s8s8"),
+    "int8 (weights alone, 8 bits)": Precision("int8", None, "weights alone, 8 bits"),
+}
+
+
+def version_1(precision, **others):
+    values = json.loads(FULL.to_json())
+    del values["inner"], values["last_layer"]
+    return json.dumps(values | {"version": 1, "precision": precision} | others)
+
+
+@pytest.mark.parametrize("text", VERSION_1)
+def test_version_1_is_read_and_written_as_version_2(text):
+    found = Contract.from_json(version_1(text), "model.onnx")
+    assert found == dataclasses.replace(FULL, precision=VERSION_1[text], inner=None, last_layer=None)
+    assert str(found.precision) == text
+    assert found.contract_id == FULL.contract_id
+    assert Contract.from_json(found.to_json(), "model.onnx") == found
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (version_1("int3 (odd)"), "no precision is called 'int3'; known: float32, float16, bfloat16, int8"),
+        (version_1(""), "no precision is called ''"),
+        (version_1({"kind": "int8", "engine": None, "scheme": None}), "precision: expected a text, found {'kind'"),
+        (version_1("int8", inner="features"), r"of version 1 has unknown fields \['inner'\]"),
+        (version_1("int8", last_layer=None), r"of version 1 has unknown fields \['last_layer'\]"),
+    ],
+)
+def test_version_1_without_a_known_precision_or_with_later_fields_is_refused(text, reason):
+    with pytest.raises(ContractError, match=rf"^model\.onnx: .*{reason}"):
+        Contract.from_json(text, "model.onnx")

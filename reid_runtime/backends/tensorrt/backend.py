@@ -61,6 +61,7 @@ class TensorRTBackend:
             raise BackendError(f"{self._cuda.name} cannot capture CUDA graphs: use cuda-bindings, or cuda_graphs=0")
         self.contract_text: str | None = engine.contract_text
         self.artefact_id = engine.digest
+        self.device = "tensorrt"
         self.name = f"{version_string(trt)} with {self._cuda.name}"
         self._fallback = fallback
         self._pool = Pool(trt, engine.blob, self._cuda, cuda_graphs)

@@ -17,7 +17,8 @@ from reid_runtime.backends.tensorrt.profiles import Profile
 from reid_runtime.backends.tensorrt.trust import is_trusted, record_trust
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.io.atomic import atomic_write
-from reid_runtime.model_file.contract import Contract, typed
+from reid_runtime.io.decode import DecodeError, decode
+from reid_runtime.model_file.contract import Contract
 
 VERSION = 1
 _TRUST = "pass trust_engine=True (--trust-engine) if you know who made it"
@@ -158,9 +159,9 @@ def _parse_sidecar(blob: bytes, text: str, path: Path) -> Engine:
         raise BackendError(f"{source}: expected an engine's sidecar of version {VERSION}; build the engine again")
     contract = json.dumps(values.pop("contract", None), sort_keys=True, ensure_ascii=False)
     try:
-        sidecar: _Sidecar = typed(_Sidecar, values, f"{source}: engine")
+        sidecar: _Sidecar = decode(_Sidecar, values, f"{source}: engine")
         Contract.from_json(contract, str(source))
-    except ContractError as error:
+    except (ContractError, DecodeError) as error:
         raise BackendError(f"{error}; build the engine again") from error
     engine = Engine(blob, contract, sidecar.profiles, sidecar.origin)
     if engine.digest != sidecar.digest:

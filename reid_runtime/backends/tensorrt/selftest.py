@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_runtime.agreement import compare
+from reid_runtime.agreement import compare, min_cosine
 from reid_runtime.backends.cuda.driver import NoGpuError, find_gpu
 from reid_runtime.backends.tensorrt.backend import TensorRTBackend
 from reid_runtime.backends.tensorrt.engine import Engine
@@ -15,7 +15,7 @@ from reid_runtime.images.decode import load_image
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import resize
 from reid_runtime.model_file.contract import Contract
-from reid_runtime.model_file.selftest import Pinned, least_cosine
+from reid_runtime.model_file.selftest import Pinned
 
 NOT_RUN = "not run: "
 
@@ -45,7 +45,7 @@ def check_engine(engine: Engine, contract: Contract, pinned: Pinned | None, onnx
                     expected += [vector] * count
                     found.append(rows)
             seen = compare(np.stack(expected), np.concatenate(found))
-            least = least_cosine(contract, backend.name, str(onnx))
+            least = min_cosine(contract.precision, backend.device)
     except (BackendError, ValueError) as error:
         raise BackendError(f"{onnx}: the engine that was just built does not run, and is not kept: {error}") from error
     if not seen.worst_cosine >= least:  # NaN is none

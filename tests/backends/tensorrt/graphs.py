@@ -7,12 +7,18 @@ import pytest
 
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import METADATA_KEY
+from reid_runtime.model_file.precision import Precision
 
 from ...models import CONTRACT, DIMENSION
 
 LONGEST = 64
-KINDS = {"float32": "float32", "float16": "float16", "int8": "int8 (tensorrt: s8s8)", "int8-cpu": "int8 (cpu: u8s8)"}
-"""The kinds, and the precision that their contracts name; `int8-cpu` has unsigned activations."""
+KINDS = {
+    "float32": Precision("float32"),
+    "float16": Precision("float16"),
+    "int8": Precision("int8", "tensorrt", "s8s8"),
+    "int8-cpu": Precision("int8", "cpu", "u8s8"),
+}
+"""The kinds, and the precision in their contracts; `int8-cpu` has unsigned activations."""
 
 
 def contract_of(kind):

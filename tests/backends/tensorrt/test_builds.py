@@ -27,6 +27,7 @@ from reid_runtime.embedder import default_model, pinned_crops
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import resize
 from reid_runtime.model_file.contract import METADATA_KEY
+from reid_runtime.model_file.precision import Precision
 
 from .graphs import write_network
 
@@ -90,7 +91,7 @@ def test_derived_models(tmp_path, kind):
         layers = Wiring(model).layers(TENSORRT)
         model = quantised(model, TENSORRT, observe(model, observed(model, TENSORRT), crops), 95, layers)
     path = tmp_path / "model.onnx"
-    onnx.helper.set_model_props(model, {METADATA_KEY: replace(contract, precision=kind).to_json()})
+    onnx.helper.set_model_props(model, {METADATA_KEY: replace(contract, precision=Precision(kind)).to_json()})
     onnx.save(model, str(path))
     request = request_of(path, options=BuildOptions(compute_capabilities=CAPABILITIES))
     assert len(request.profiles) == 4

@@ -16,6 +16,7 @@ from reid_runtime.backends.tensorrt import cache as cache_module
 from reid_runtime.backends.tensorrt import selftest as proof
 from reid_runtime.backends.tensorrt.build import BuildResult
 from reid_runtime.backends.tensorrt.cache import EngineCache
+from reid_runtime.model_file.precision import Precision
 
 from ...models import CONTRACT
 from ...pinned import write_pinned
@@ -127,7 +128,7 @@ def test_engine_that_does_not_run(here, change, said):
 
 def test_bound_of_the_precision(monkeypatch, tmp_path):
     """What is out of bounds for float32, above, is within those of INT8."""
-    stated = dataclasses.replace(CONTRACT, precision="int8 (tensorrt: symmetric, per channel)")
+    stated = dataclasses.replace(CONTRACT, precision=Precision("int8", "tensorrt", "symmetric, per channel"))
     here = Here(monkeypatch, write_pinned(tmp_path / "model.onnx", stated), tmp_path / "cache")
     here.change(slightly_off)
     assert float(here.get().origin.parity.split()[-1]) < 0.99999
