@@ -13,10 +13,13 @@ RECIPES = sorted(FOLDER.glob("*.toml"))
 def test_the_recipes_are_there():
     assert [path.stem for path in RECIPES] == [
         "ablation-two-cores",
+        "base",
         "default",
         "paper-resnet101",
         "paper-resnet50",
         "resnet50-two-cores",
+        "small",
+        "tiny",
         "two-cores",
     ]
 
