@@ -6,13 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from reid_runtime import Embedder
 from reid_runtime.errors import ImageError
+from reid_runtime.images.boxes import crop_box
 
 from ..models import DIMENSION
 from ..pictures import picture
@@ -43,6 +44,7 @@ def pixels(frame, box):
 
 @settings(max_examples=60, deadline=None)
 @given(in_frames, st.sampled_from([np.float64, np.float32, list]))
+@example([(0, [(10.4, 20.5, 49.5, 39.6), (-30, -1, 40, 50), (50, 30, 1e300, 4000), (0.49, 0.49, 0.51, 0.51)])], list)
 def test_every_row_is_its_own_boxs(tiny, called, kind):
     frames = [FRAMES[place] for place, _ in called]
     with warnings.catch_warnings():
@@ -54,8 +56,10 @@ def test_every_row_is_its_own_boxs(tiny, called, kind):
         assert rows.shape == (len(found), DIMENSION)
         assert rows.dtype == np.float32
         for box, row, real in zip(found, rows, mask, strict=True):
-            crop = pixels(frame, [float(value) for value in box])
+            corners = [float(value) for value in box]
+            crop = pixels(frame, corners)
             assert real == (crop is not None)
+            assert np.array_equal(crop_box(frame, corners), crop) if real else crop_box(frame, corners).size == 0
             expected = np.zeros(DIMENSION) if crop is None else tiny.embed([crop], channel_order="rgb")[0]
             assert np.array_equal(row, expected)
 
@@ -143,6 +147,8 @@ def test_as_many_arrays_of_boxes_as_frames(tiny, found):
 def test_the_frame_at_fault_is_named(tiny, frame, found, reason):
     with pytest.raises(ImageError, match=rf"frame 1: .*{reason}"):
         tiny.embed_frames([FRAMES[0], frame], [[(0, 0, 9, 9)], found], "rgb")
+    with pytest.raises(ImageError, match=reason):
+        tiny.embed_boxes(frame, found, "rgb")
 
 
 @pytest.mark.parametrize("frame", ["frame.jpg", b"frame"])
