@@ -71,11 +71,11 @@ def offers_cuda(monkeypatch):
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
-    asked, whole = [], onnxruntime.InferenceSession
+    asked, original = [], onnxruntime.InferenceSession
 
     def session(path, options, providers):
         asked.append((options, providers))
-        return whole(path, providers=["CPUExecutionProvider"])
+        return original(path, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     return asked
@@ -84,16 +84,16 @@ def offers_cuda(monkeypatch):
 def chosen_by_auto(path, caplog):
     """The backend's name, and the one warning."""
     name = open_backend(path, "auto").name
-    (said,) = [seen.getMessage() for seen in caplog.records if seen.levelname == "WARNING"]
-    return name, said
+    (message,) = [seen.getMessage() for seen in caplog.records if seen.levelname == "WARNING"]
+    return name, message
 
 
 def test_auto_without_a_driver(tiny_model, offers_cuda, monkeypatch, caplog):
     monkeypatch.setattr(driver, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
-    name, said = chosen_by_auto(tiny_model, caplog)
+    name, message = chosen_by_auto(tiny_model, caplog)
     assert name == "onnxruntime cpu"
-    assert "CUDA, which is installed, cannot be used" in said
-    assert "there is no NVIDIA driver: libcuda.so.1: install" in said
+    assert "CUDA, which is installed, cannot be used" in message
+    assert "there is no NVIDIA driver: libcuda.so.1: install" in message
     with pytest.raises(MissingBackendError, match="no NVIDIA driver"):
         open_backend(tiny_model, "cuda")
 
@@ -101,10 +101,10 @@ def test_auto_without_a_driver(tiny_model, offers_cuda, monkeypatch, caplog):
 def test_auto_without_cuda_libraries(tiny_model, offers_cuda, monkeypatch, caplog, capsys):
     monkeypatch.setattr(driver, "missing_gpu", lambda: None)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
-    name, said = chosen_by_auto(tiny_model, caplog)
+    name, message = chosen_by_auto(tiny_model, caplog)
     assert name == "onnxruntime cpu"
-    assert "ONNX Runtime chose CPUExecutionProvider" in said
-    assert 'pip install --force-reinstall "reid-runtime[gpu]" (Failed to load libcudnn.so.9)' in said
+    assert "ONNX Runtime chose CPUExecutionProvider" in message
+    assert 'pip install --force-reinstall "reid-runtime[gpu]" (Failed to load libcudnn.so.9)' in message
     assert capsys.readouterr().out == ""  # it belongs to --json
 
 
@@ -162,11 +162,11 @@ def test_sixteen_threads(device):
     expected = embedder.embed(crops, "rgb"), embedder.embed_boxes(frame, boxes, "rgb")
     start = threading.Barrier(16)
 
-    def work(place):
-        order = np.random.default_rng(place).permutation(len(crops))
+    def work(index):
+        order = np.random.default_rng(index).permutation(len(crops))
         start.wait(timeout=60)
         vectors = np.empty_like(expected[0])
-        if place % 2:
+        if index % 2:
             vectors[order] = embedder.embed([crops[row] for row in order], "rgb")
         else:
             for row in order:
@@ -174,9 +174,9 @@ def test_sixteen_threads(device):
         return vectors, embedder.embed_boxes(frame, boxes, "rgb")
 
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(work, range(16)))
-    assert all(np.array_equal(vectors, expected[0]) for vectors, _ in found)
-    assert all(np.array_equal(vectors, expected[1]) for _, vectors in found)
+        result = list(pool.map(work, range(16)))
+    assert all(np.array_equal(vectors, expected[0]) for vectors, _ in result)
+    assert all(np.array_equal(vectors, expected[1]) for _, vectors in result)
 
 
 @pytest.mark.parametrize("device", ["gpu", "CUDA", ""])

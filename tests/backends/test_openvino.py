@@ -29,9 +29,9 @@ def crops(count, height=90, width=37):
 @pytest.mark.parametrize(("height", "width"), [(128, 64), (64, 128), (33, 90), (300, 1), (257, 131)])
 def test_gives_onnx_runtimes_vectors(pair, height, width):
     images = crops(3, height, width)
-    expected, found = (embedder.embed(images, channel_order="rgb") for embedder in pair)
-    assert (expected * found).sum(axis=1).min() > 0.99999
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+    expected, result = (embedder.embed(images, channel_order="rgb") for embedder in pair)
+    assert (expected * result).sum(axis=1).min() > 0.99999
+    np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
 def test_contract_of_an_onnx_file(pair):
@@ -52,18 +52,18 @@ def test_threads_share_one(pair):
     _, openvino = pair
     images = crops(12)
     alone = [openvino.embed([image], channel_order="rgb") for image in images]
-    found: dict[int, np.ndarray] = {}
+    result: dict[int, np.ndarray] = {}
 
     def work(start):
         for index in range(start, 12, 4):
-            found[index] = openvino.embed([images[index]], channel_order="rgb")
+            result[index] = openvino.embed([images[index]], channel_order="rgb")
 
     threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(np.array_equal(found[index], alone[index]) for index in range(12))
+    assert all(np.array_equal(result[index], alone[index]) for index in range(12))
 
 
 def test_no_model(tmp_path):
@@ -125,9 +125,9 @@ def test_bfloat16_logs_its_drift(pair, caplog):
     measured = compare(exact.embed(pinned), embedder.embed(pinned))
     assert embedder.drift == measured
     assert 0.98 < measured.worst_cosine < 0.9999  # another arithmetic, and no other model
-    (said,) = [seen.getMessage() for seen in caplog.records if seen.levelname == "WARNING"]
-    assert said.startswith("openvino cpu, bfloat16: its vectors are not float32's: on 4 pinned crops")
-    assert f"{measured.worst_cosine:.4f}" in said
+    (message,) = [seen.getMessage() for seen in caplog.records if seen.levelname == "WARNING"]
+    assert message.startswith("openvino cpu, bfloat16: its vectors are not float32's: on 4 pinned crops")
+    assert f"{measured.worst_cosine:.4f}" in message
     assert exact.drift is None
 
 
@@ -140,11 +140,11 @@ def test_bfloat16_is_refused(monkeypatch):
 def test_changed_precision_is_refused(monkeypatch, tiny_model):
     """OpenVINO takes its hints as such: what it then computes in is looked at."""
     monkeypatch.setitem(backend._HINTS, "float32", "f16")
-    whole = backend.import_openvino().Core.compile_model
+    real = backend.import_openvino().Core.compile_model
     monkeypatch.setattr(
         type(backend.openvino_core()),
         "compile_model",
-        lambda core, model, device, options: whole(core, model, device, options | {"INFERENCE_PRECISION_HINT": "f32"}),
+        lambda core, model, device, options: real(core, model, device, options | {"INFERENCE_PRECISION_HINT": "f32"}),
     )
     with pytest.raises(BackendError, match="float32 was asked for, OpenVINO chose f32"):
         Embedder.load(tiny_model, device="openvino")

@@ -35,8 +35,8 @@ def test_kernel_gives_pillows_pixels(cuda, seed):
     with benches(cuda) as bench:
         run, fetch = bench.crops(OwnArray(bench.put(frame), frame, bench.stream), "rgb", corners, shape, InputFormat())
         run()
-        found = fetch()
-    assert np.array_equal(found, by_pillow(frame, corners.tolist(), shape))
+        result = fetch()
+    assert np.array_equal(result, by_pillow(frame, corners.tolist(), shape))
 
 
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
@@ -47,8 +47,9 @@ def test_kernel_writes_a_third_party_input(cuda, colour):
         given = OwnArray(bench.put(frame), frame, bench.stream)
         run, fetch = bench.crops(given, colour, corners, shape, FOREIGN.input)
         run()
-        found = fetch()
-    np.testing.assert_allclose(found, to_model_input(by_pillow(rgb, corners.tolist(), shape), FOREIGN.input), rtol=1e-6)
+        result = fetch()
+    expected = to_model_input(by_pillow(rgb, corners.tolist(), shape), FOREIGN.input)
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
 
 
 def test_a_great_shrink(cuda):
@@ -116,5 +117,5 @@ def test_context_of_another_library(cuda, producer):
         bench.cuda.synchronize(bench.stream)
     after = producer.put(values)
     for array in (before, between, after):
-        found = array.cpu().numpy() if producer.name == "torch" else array.get()
-        assert np.array_equal(found, values)
+        result = array.cpu().numpy() if producer.name == "torch" else array.get()
+        assert np.array_equal(result, values)

@@ -54,8 +54,8 @@ def batch(count, height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
-def agrees(expected, found, least=0.9999):
-    assert compare(expected, found).worst_cosine >= least
+def agrees(expected, result, least=0.9999):
+    assert compare(expected, result).worst_cosine >= least
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -88,8 +88,8 @@ def test_cuda_graphs(engines, reference):
 def test_threads_at_once(embedder, reference):
     batches = [batch(1 + seed % 7, *SHAPES[seed % len(SHAPES)], seed=seed) for seed in range(24)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(embedder.backend.run, batches))
-    for images, vectors in zip(batches, found, strict=True):
+        result = list(pool.map(embedder.backend.run, batches))
+    for images, vectors in zip(batches, result, strict=True):
         agrees(reference.backend.run(images), vectors)
 
 
@@ -100,20 +100,20 @@ def test_batch_on_the_gpu(embedder, reference, producer):
     producer.settled()
     with producer.stream():
         producer.slowly(given, filled)
-        found = embedder.backend.run(given)
-    agrees(reference.backend.run(images), found)
+        result = embedder.backend.run(given)
+    agrees(reference.backend.run(images), result)
 
 
 def test_boxes_on_the_gpu(embedder, reference, producer):
     frame = batch(1, 1080, 1920)[0]
     boxes = [(100, 200, 260, 600), (-20, 30.5, 140, 420), (1800, 700, 2000, 1300), (5, 5, 5, 50)]
     with pytest.warns(UserWarning, match="1 boxes"):
-        found, valid = embedder.embed_boxes(producer.put(frame), boxes, "bgr", return_valid=True)
+        result, valid = embedder.embed_boxes(producer.put(frame), boxes, "bgr", return_valid=True)
     with pytest.warns(UserWarning, match="1 boxes"):
         expected = reference.embed_boxes(frame, boxes, "bgr")
     assert valid.tolist() == [True, True, True, False]
-    agrees(expected[valid], found[valid], 0.999)
-    assert not found[3].any()
+    agrees(expected[valid], result[valid], 0.999)
+    assert not result[3].any()
 
 
 def test_a_shape_that_no_profile_takes(embedder):

@@ -100,7 +100,7 @@ def _octaves(rule: Area, batches: Batches, shapes: Mapping[tuple[int, int], int]
     """
     step, longest = rule.step, rule.step * max(1, rule.pixels // rule.step**2)
 
-    def whole(length: float, up: bool) -> int:
+    def to_integer(length: float, up: bool) -> int:
         return step * min(max(1, math.ceil(length / step) if up else int(length / step)), longest // step)
 
     profiles = []
@@ -109,8 +109,8 @@ def _octaves(rule: Area, batches: Batches, shapes: Mapping[tuple[int, int], int]
         # Down from the longest: the first range ends where the square root of the pixels is an octave's end too.
         octave = math.floor(math.log2(top / math.sqrt(rule.pixels)) - 1e-9)
         low = min(top, max(step, step * (int(math.sqrt(rule.pixels) * 2**octave / step) + 1)))
-        narrow = whole(rule.pixels / (top + step / 2) - step / 2, up=False)
-        wide = whole(rule.pixels / max(step / 2, low - step / 2) + step / 2, up=True)
+        narrow = to_integer(rule.pixels / (top + step / 2) - step / 2, up=False)
+        wide = to_integer(rule.pixels / max(step / 2, low - step / 2) + step / 2, up=True)
         inside = {shape: count for shape, count in shapes.items() if low <= shape[0] <= top}
         if inside:
             best = max(inside, key=lambda shape: (inside[shape], shape))

@@ -36,15 +36,15 @@ def check_engine(engine: Engine, contract: Contract, pinned: Pinned | None, onnx
     counts = sorted({size[0] for profile in engine.profiles for size in (profile.minimum, profile.optimum)})
     try:
         with closing(TensorRTBackend(engine)) as backend:
-            expected, found = [], []
+            expected, results = [], []
             for image, vector in zip(pinned.images, pinned.vectors, strict=True):
                 picture = load_image(image)
                 pixels = resize(np.ascontiguousarray(picture), contract.resize.shape(*picture.shape[:2]))
                 for count in counts:
                     rows = backend.run(to_model_input(np.stack([pixels] * count), contract.input))
                     expected += [vector] * count
-                    found.append(rows)
-            seen = compare(np.stack(expected), np.concatenate(found))
+                    results.append(rows)
+            seen = compare(np.stack(expected), np.concatenate(results))
             least = min_cosine(contract.precision, backend.device)
     except (BackendError, ValueError) as error:
         raise BackendError(f"{onnx}: the engine that was just built does not run, and is not kept: {error}") from error

@@ -13,12 +13,12 @@ KERNELS = HERE.parents[2] / "reid_runtime" / "backends" / "cuda"
 
 def never_called():
     """What PyCUDA's library wants of the driver, whether it is called or not."""
-    found = importlib.util.find_spec("pycuda")
-    if found is None:
+    spec = importlib.util.find_spec("pycuda")
+    if spec is None:
         return ""
-    library = next(Path(found.origin).parent.glob("_driver*.so"))
-    wanted = subprocess.run(["nm", "-D", "--undefined-only", library], capture_output=True, text=True, check=True)
-    names = {line.split()[-1] for line in wanted.stdout.splitlines()}
+    library = next(Path(spec.origin).parent.glob("_driver*.so"))
+    listing = subprocess.run(["nm", "-D", "--undefined-only", library], capture_output=True, text=True, check=True)
+    names = {line.split()[-1] for line in listing.stdout.splitlines()}
     ours = (HERE / "driver.cpp").read_text()
     return "".join(f"NEVER({name})\n" for name in sorted(names) if name.startswith("cu") and f" {name}(" not in ours)
 

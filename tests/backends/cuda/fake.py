@@ -162,9 +162,9 @@ class FakeCuda:
         self._not_capturing("cuMemAlloc")
         if size < 1:
             raise BackendError("CUDA's cuMemAlloc failed: invalid argument")
-        whole = np.full(size + 256, 0xA5, np.uint8)
-        start = -whole.ctypes.data % 256
-        memory = whole[start : start + size]
+        block = np.full(size + 256, 0xA5, np.uint8)
+        start = -block.ctypes.data % 256
+        memory = block[start : start + size]
         with self._lock:
             self.memory[memory.ctypes.data] = memory
         return memory.ctypes.data
@@ -200,27 +200,27 @@ class FakeCuda:
     def upload(self, target, source, stream):
         self._call("cuMemcpyHtoDAsync")
         self._is_pinned(source)
-        place, before = self._inside(target, source.nbytes), zlib.crc32(source)
+        memory, before = self._inside(target, source.nbytes), zlib.crc32(source)
 
         def run():
             # CUDA programming guide, 'Asynchronous Concurrent Execution': the host leaves it alone until it is done.
             if zlib.crc32(source) != before:
                 raise RuleBrokenError("pinned memory was changed before its upload was done")
-            place[:] = source
+            memory[:] = source
 
         self.queue(stream, Work(run, ((target, source.nbytes), (source.ctypes.data, source.nbytes))))
 
     def download(self, target, source, stream):
         self._call("cuMemcpyDtoHAsync")
         self._is_pinned(target)
-        place = self._inside(source, target.nbytes)
+        memory = self._inside(source, target.nbytes)
         ranges = ((source, target.nbytes), (target.ctypes.data, target.nbytes))
-        self.queue(stream, Work(lambda: target.__setitem__(slice(None), place), ranges))
+        self.queue(stream, Work(lambda: target.__setitem__(slice(None), memory), ranges))
 
     def copy(self, target, source, size, stream):
         self._call("cuMemcpyDtoDAsync")
-        to, place = self._inside(target, size), self._inside(source, size)
-        self.queue(stream, Work(lambda: to.__setitem__(slice(None), place), ((target, size), (source, size))))
+        to, memory = self._inside(target, size), self._inside(source, size)
+        self.queue(stream, Work(lambda: to.__setitem__(slice(None), memory), ((target, size), (source, size))))
 
     def create_stream(self):
         self._call("cuStreamCreate")
@@ -296,11 +296,11 @@ class FakeCuda:
             self.queue(stream, work)
 
     def destroy_graph(self, graph):
-        found = self.graphs.pop(graph, None)
-        if found is None:
+        removed = self.graphs.pop(graph, None)
+        if removed is None:
             raise RuleBrokenError(f"graph {graph} does not exist")
         # CUDA driver API, cuGraphExecDestroy: not while it runs.
-        if any(work in works for work in found.works for works in self.streams.values()):
+        if any(work in works for work in removed.works for works in self.streams.values()):
             raise RuleBrokenError("a graph is destroyed while it runs")
         self._call("cuGraphExecDestroy")
 

@@ -38,14 +38,14 @@ class HostLaunch:
         library().crops_on_host(three(*grid), three(*block), ctypes.c_size_t(shared), addresses)
 
 
-def crops_on_host(frame, corners, shape, wanted, channel_order="rgb"):
+def crops_on_host(frame, corners, shape, form, channel_order="rgb"):
     """The kernel's output for a host frame of any strides, launched as the GPU's is."""
     corners = np.ascontiguousarray(corners, np.int32)
     height, width = shape
-    planes = wanted.layout == "NCHW"
-    output = np.zeros((len(corners), 3, height, width) if planes else (len(corners), height, width, 3), wanted.dtype)
+    planes = form.layout == "NCHW"
+    output = np.zeros((len(corners), 3, height, width) if planes else (len(corners), height, width, 3), form.dtype)
     given = DeviceArray(frame.ctypes.data, frame.shape, frame.strides, frame.dtype, frame)
     launch_crops(
-        HostLaunch(), 0, 0, given, channel_order, corners, corners.ctypes.data, shape, wanted, output.ctypes.data
+        HostLaunch(), 0, 0, given, channel_order, corners, corners.ctypes.data, shape, form, output.ctypes.data
     )
     return output

@@ -91,8 +91,8 @@ def crops(cuda):
     launch_crops(cuda, kernel, stream, array, "rgb", corners, boxes, shape, InputFormat(), output)
     cuda.download(fetched, output, stream)
     cuda.synchronize(stream)
-    found = fetched.reshape(3, *shape, 3)
-    for crop, (x1, y1, x2, y2) in zip(found, corners, strict=True):
+    result = fetched.reshape(3, *shape, 3)
+    for crop, (x1, y1, x2, y2) in zip(result, corners, strict=True):
         expected = resize(np.ascontiguousarray(frame[y1:y2, x1:x2]), shape)
         assert np.array_equal(crop, expected)
     for address in (given, boxes, output):
@@ -122,7 +122,7 @@ def _refused(call, words):
 
 def elsewhere(cuda):
     """Another thread has no context until it asks for one, and none after."""
-    found = []
+    result = []
 
     def work():
         with cuda.current():
@@ -130,12 +130,12 @@ def elsewhere(cuda):
         try:
             cuda.allocate(16)
         except BackendError:
-            found.append("refused")
+            result.append("refused")
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == ["refused"]
+    assert result == ["refused"]
 
 
 def main(name, without_nvrtc=False):

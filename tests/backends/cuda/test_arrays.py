@@ -85,8 +85,8 @@ def test_strides_of_the_interface(cuda):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64, np.float16])
 def test_a_dlpack_capsule(cuda, dtype):
-    whole = np.arange(4 * 5 * 3).reshape(4, 5, 3).astype(dtype)
-    for given in (whole, whole[1:3, ::2], whole.transpose(2, 0, 1)):
+    full = np.arange(4 * 5 * 3).reshape(4, 5, 3).astype(dtype)
+    for given in (full, full[1:3, ::2], full.transpose(2, 0, 1)):
         producer = Dlpack(given)
         array = device_array(producer, cuda, 77)
         assert producer.streams == [77]

@@ -74,12 +74,12 @@ def test_great_shrink():
 def test_frames_of_any_strides(order):
     """A view into a larger frame, and planes seen as an image, as torch has them."""
     corners, shape = [(3, 5, 40, 60), (0, 0, 50, 70)], (32, 20)
-    whole = frame_of(140, 160)
+    full = frame_of(140, 160)
     planes = np.ascontiguousarray(frame_of(70, 50).transpose(2, 0, 1)).transpose(1, 2, 0)
-    for frame in (whole[10:80, 20:120:2], planes, whole[79:9:-1, 20:70]):
+    for frame in (full[10:80, 20:120:2], planes, full[79:9:-1, 20:70]):
         rgb = frame if order == "rgb" else frame[..., ::-1]
-        found = crops_on_host(frame, corners, shape, InputFormat(), order)
-        assert np.array_equal(found, by_pillow(rgb, corners, shape))
+        result = crops_on_host(frame, corners, shape, InputFormat(), order)
+        assert np.array_equal(result, by_pillow(rgb, corners, shape))
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])

@@ -21,10 +21,10 @@ class Counted:
     """Its methods are counted as they are called, and one call can be made to fail, as the bindings do: by raising."""
 
     def __getattribute__(self, name):
-        found = super().__getattribute__(name)
-        if isinstance(found, types.MethodType) and not name.startswith("_") and self.trt.faults.hit(name):
+        method = super().__getattribute__(name)
+        if isinstance(method, types.MethodType) and not name.startswith("_") and self.trt.faults.hit(name):
             raise RuntimeError(f"{name}: injected")
-        return found
+        return method
 
 
 class ILogger:

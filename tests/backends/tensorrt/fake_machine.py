@@ -60,9 +60,9 @@ def images(count, height=16, width=8, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
-def near(found, expected):
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+def near(result, expected):
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 class OnGpu:

@@ -238,10 +238,10 @@ class IExecutionContext:
         dtype = np.uint8 if self.trt.dtypes["images"] == self.trt.DataType.UINT8 else np.float32
         read = int(np.prod(shape)) * np.dtype(dtype).itemsize
         images = self._cuda.array(self._addresses["images"], read).view(dtype).reshape(shape)
-        found = self._output(shape[0], stream)
-        if found is None:
+        result = self._output(shape[0], stream)
+        if result is None:
             return False
-        address, output = found
+        address, output = result
 
         embed = self.trt.embed  # not self: a graph must not keep its context
 

@@ -84,11 +84,11 @@ def parameters(text):
 
 def main(module):
     real = import_module(module)
-    found = [text for kind in fakes() for text in differences(getattr(real, kind.__name__, None), kind, kind.__name__)]
+    result = [text for kind in fakes() for text in differences(getattr(real, kind.__name__, None), kind, kind.__name__)]
     for name, make in constructors().items():
-        found += calls(getattr(real, name), "__init__", list(inspect.signature(make).parameters), name)
-    print(*found, sep="\n")
-    return bool(found)
+        result += calls(getattr(real, name), "__init__", list(inspect.signature(make).parameters), name)
+    print(*result, sep="\n")
+    return bool(result)
 
 
 if __name__ == "__main__":

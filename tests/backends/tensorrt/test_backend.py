@@ -75,9 +75,9 @@ class TestRuns:
             return [backend.run(batch) for batch in batches[number::4]]
 
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(work, range(4)))
+            actual = list(pool.map(work, range(4)))
         for number in range(4):
-            for vectors, batch in zip(found[number], batches[number::4], strict=True):
+            for vectors, batch in zip(actual[number], batches[number::4], strict=True):
                 near(vectors, tiny.backend.run(batch))
         assert sum(len(idle) for idle in backend._pool._idle.values()) <= 4 * 2
         backend.close()

@@ -98,9 +98,9 @@ def _fake(**members):
     ],
 )
 def test_difference_is_found(fake, message):
-    found = list(differences(Real, fake, "Real"))
+    result = list(differences(Real, fake, "Real"))
     if message is None:
-        assert found == []
+        assert result == []
     else:
-        assert len(found) == 1
-        assert re.search(message, found[0])
+        assert len(result) == 1
+        assert re.search(message, result[0])

@@ -147,10 +147,10 @@ def test_a_fixed_batch_is_the_profiles_batch(tmp_path):
     assert {axis[0] for profile in built.profiles for axis in (profile.minimum, profile.maximum)} == {1}
 
 
-@pytest.mark.parametrize(("capability", "said"), [("9.0", "it does for .*8.6"), ("SM86", "does not build for")])
-def test_unknown_gpu(tmp_path, capability, said):
+@pytest.mark.parametrize(("capability", "message"), [("9.0", "it does for .*8.6"), ("SM86", "does not build for")])
+def test_unknown_gpu(tmp_path, capability, message):
     path = write_network(tmp_path / "model.onnx")
-    with pytest.raises(BackendError, match=said):
+    with pytest.raises(BackendError, match=message):
         build(trt, request_of(path, options=BuildOptions(compute_capabilities=(capability,))))
 
 
@@ -176,10 +176,10 @@ def test_ctrl_c_stops_the_build():
             build(trt, request_of(default_model()), press)
     finally:
         signal.signal(signal.SIGINT, before)
-    told = len(seen)
+    count = len(seen)
     assert seen[-1] < 0.5
     time.sleep(0.3)
-    assert len(seen) == told  # the builder itself has come to an end
+    assert len(seen) == count  # the builder itself has come to an end
 
 
 def test_what_a_progress_raises_comes_out(tmp_path):

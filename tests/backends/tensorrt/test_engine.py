@@ -54,10 +54,10 @@ def test_what_is_written_is_read(path):
 
 
 def test_interrupted_write(path, monkeypatch):
-    whole = Path.write_bytes
+    original = Path.write_bytes
 
     def half(self, content):
-        whole(self, content[: len(content) // 2])
+        original(self, content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", half)
@@ -169,15 +169,15 @@ def test_no_engine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "gpu", "said"),
+    ("module", "gpu", "message"),
     [
         (stub_tensorrt("11.3.0.1"), GPU, "built by tensorrt 11.4.0.106, here is tensorrt 11.3.0.1"),
         (stub_tensorrt(), dataclasses.replace(GPU, name="NVIDIA Other"), "NVIDIA Pretended.* here is .*NVIDIA Other"),
         (stub_tensorrt(), dataclasses.replace(GPU, compute_capability="8.9"), "8.9"),
     ],
 )
-def test_does_not_fit_elsewhere(module, gpu, said):
-    with pytest.raises(BackendError, match=f"{said}.*build it again here"):
+def test_does_not_fit_elsewhere(module, gpu, message):
+    with pytest.raises(BackendError, match=f"{message}.*build it again here"):
         require_fit(ENGINE, module, gpu)
 
 

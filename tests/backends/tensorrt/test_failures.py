@@ -38,7 +38,7 @@ def test_at_every_call(machine, graphs):
     batches = [images(9), images(9), images(2, 40, 24), images(9, 16, 16)]
     given = ByInterface(machine.cuda, images(5), offset=64)
     given.frame = ByInterface(machine.cuda, picture(60, 50))
-    held = machine.cuda.leaks()
+    kept = machine.cuda.leaks()
     arguments = (machine, graphs, batches, given, np.array([(0, 0, 20, 30)] * 6))
     machine.cuda.faults.arm(None)
     scenario(*arguments)
@@ -46,12 +46,12 @@ def test_at_every_call(machine, graphs):
     assert {"deserialize_cuda_engine", "execute_async_v3", "cuMemHostAlloc", "cuLaunchKernel"} < set(calls)
     for number, call in enumerate(calls):
         machine.cuda.faults.arm(number)
-        with pytest.raises(BackendError, match="injected") as told:
+        with pytest.raises(BackendError, match="injected") as caught:
             scenario(*arguments)
         assert not any(context() for context in machine.trt.contexts), call  # though the error is still here
-        del told
+        del caught
         gc.collect()
-        assert machine.cuda.leaks() == held, call
+        assert machine.cuda.leaks() == kept, call
         assert machine.cuda.violations == [], call
     given.frame.free()
     given.free()

@@ -71,7 +71,7 @@ def test_timings(request_for, timings, after):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
         ({"broken": True}, "factory function returned nullptr"),
         ({"refuses_profiles": True}, "TensorRT refuses the profile"),
@@ -82,8 +82,8 @@ def test_timings(request_for, timings, after):
         ({"shape": (-1, -1, -1, 4)}, "its contract says uint8 NHWC, its graph takes uint8"),
     ],
 )
-def test_refusal_names_the_file(request_for, change, said):
-    with pytest.raises(BackendError, match=said) as caught:
+def test_refusal_names_the_file(request_for, change, text):
+    with pytest.raises(BackendError, match=text) as caught:
         build(fake_tensorrt(**change), request_for())
     assert str(caught.value).startswith("tiny.onnx: ")
 

@@ -81,14 +81,14 @@ class TestFrames:
         given = ByInterface(machine.cuda, frame)
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         with pytest.warns(UserWarning, match="1 boxes"):
-            found, valid = embedder.embed_boxes(given, self.BOXES, colour, return_valid=True)
+            result, valid = embedder.embed_boxes(given, self.BOXES, colour, return_valid=True)
         with pytest.warns(UserWarning, match="1 boxes"):
-            expected, held = Embedder(tiny.backend, CONTRACT, tiny_model).embed_boxes(
+            expected, before = Embedder(tiny.backend, CONTRACT, tiny_model).embed_boxes(
                 frame, self.BOXES, colour, return_valid=True
             )
-        assert valid.tolist() == held.tolist()
-        assert (found[valid] * expected[valid]).sum(axis=1).min() > 0.9999  # a grey level at most apart
-        assert not found[~valid].any()
+        assert valid.tolist() == before.tolist()
+        assert (result[valid] * expected[valid]).sum(axis=1).min() > 0.9999  # a grey level at most apart
+        assert not result[~valid].any()
         given.free()
         embedder.backend.close()
 

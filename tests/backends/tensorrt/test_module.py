@@ -49,7 +49,7 @@ def test_rtx_where_the_other_fails(installed):
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         (None, "TensorRT is needed and missing: pip install"),
         ("raise ImportError('libnvinfer.so.11: no such file')", r"does not load \(libnvinfer.so.11: no such file\)"),
@@ -60,9 +60,9 @@ def test_rtx_where_the_other_fails(installed):
         ("class Builder: pass", "is not NVIDIA's"),
     ],
 )
-def test_unusable_module(installed, code, said):
+def test_unusable_module(installed, code, message):
     installed(**({} if code is None else {"tensorrt": code}))
-    with pytest.raises(BackendError, match=said) as caught:
+    with pytest.raises(BackendError, match=message) as caught:
         import_tensorrt()
     assert 'pip install "reid-runtime[tensorrt]"' in str(caught.value)
     assert "NVIDIA's own package index" in str(caught.value)

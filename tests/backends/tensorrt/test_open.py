@@ -27,7 +27,7 @@ ORIGIN = Origin("sha256:00", "tensorrt", "11.4.0.106", GPU, BuildOptions(), "not
 class Cache:
     """An EngineCache that builds at once what the fake runs, and remembers what it was asked for."""
 
-    found = BLOB
+    blob = BLOB
 
     def __init__(self):
         self.asked = []
@@ -36,7 +36,7 @@ class Cache:
         self.asked.append((path, contract, fresh))
         promised = contract or CONTRACT
         derived = dataclasses.replace(promised, parent="sha256:00", scores=())
-        return Engine(BLOB if fresh else self.found, derived.to_json(), ())
+        return Engine(BLOB if fresh else self.blob, derived.to_json(), ())
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_onnx_file(machine, tiny, tiny_model):
 
 
 def test_refused_engine_is_built_again(machine, tiny_model):
-    machine.cache.found = b"damaged"
+    machine.cache.blob = b"damaged"
     with pytest.warns(UserWarning, match=r"will not load the engine: .*magicTag.*; building the engine of .* again"):
         backend = open_backend(tiny_model, "tensorrt")
     assert [fresh for _, _, fresh in machine.cache.asked] == [False, True]

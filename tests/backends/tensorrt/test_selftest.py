@@ -98,9 +98,9 @@ def test_other_vectors(here, change):
     here.change(change)
     with np.errstate(invalid="ignore"), pytest.raises(BackendError) as refused:
         here.get()
-    said = str(refused.value)
-    assert said.startswith(f"{here.model}: the engine that was just built on TensorRT 11.4.0.106 with fake GPU gives")
-    assert "other vectors than are pinned in the file, and is not kept: expected cosines of at least 0.99999" in said
+    text = str(refused.value)
+    assert text.startswith(f"{here.model}: the engine that was just built on TensorRT 11.4.0.106 with fake GPU gives")
+    assert "other vectors than are pinned in the file, and is not kept: expected cosines of at least 0.99999" in text
     assert engines(here.folder) == []
 
 
@@ -113,15 +113,15 @@ def test_other_vectors_without_a_folder(here, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda here: setattr(here, "blob", b"other"), "will not load the engine: .*magicTag"),
         (lambda here: here.change(lambda vectors: vectors[:, :5]), r"found \(.*, 8\) and \(.*, 5\)"),
     ],
 )
-def test_engine_that_does_not_run(here, change, said):
+def test_engine_that_does_not_run(here, change, message):
     change(here)
-    with pytest.raises(BackendError, match=f"engine that was just built does not run, and is not kept: .*{said}"):
+    with pytest.raises(BackendError, match=f"engine that was just built does not run, and is not kept: .*{message}"):
         here.get()
     assert engines(here.folder) == []
 
