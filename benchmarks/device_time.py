@@ -13,12 +13,12 @@ import numpy as np
 
 from benchmarks.gpu import missing_torch_gpu
 from benchmarks.timing import paired
-from reid_runtime.backends.base import Array
 from reid_runtime.backends.onnx import OnnxBackend, import_onnxruntime
 from reid_runtime.backends.tensorrt.backend import TensorRTBackend
 from reid_runtime.backends.tensorrt.runner import Execution, Lane
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, MissingBackendError
+from reid_runtime.images.model_input import ModelInput
 
 HOST, DEVICE = "inference, until the vectors are on the host", "inference, on the device alone"
 _DELAY = 4096
@@ -26,7 +26,7 @@ _DELAY = 4096
 _MOST_DELAYS = 256
 
 
-def host_and_device(embedder: Embedder, batch: Array, rounds: int, warmup: int) -> dict[str, list[float]]:
+def host_and_device(embedder: Embedder, batch: ModelInput, rounds: int, warmup: int) -> dict[str, list[float]]:
     """Seconds by HOST, of calls as the embedder makes them, and by DEVICE, of the same work queued on one stream.
 
     The device's time is from its first kernel to its last: the batch is on the device before and the vectors stay
@@ -51,7 +51,7 @@ def host_and_device(embedder: Embedder, batch: Array, rounds: int, warmup: int) 
         return samples | {DEVICE: on_device_alone(queue, stream, rounds, warmup)}
 
 
-def _onnxruntime(embedder: Embedder, batch: Array, stream: int) -> Callable[[], object]:
+def _onnxruntime(embedder: Embedder, batch: ModelInput, stream: int) -> Callable[[], object]:
     """A call that queues the batch on the stream and does not wait: a session of its own, bound to device memory."""
     onnxruntime = import_onnxruntime("gpu")
     provider = {"user_compute_stream": str(stream), "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
@@ -65,7 +65,7 @@ def _onnxruntime(embedder: Embedder, batch: Array, stream: int) -> Callable[[], 
     return lambda: session.run_with_iobinding(binding, options)
 
 
-def _tensorrt(backend: TensorRTBackend, batch: Array, stream: int, stack: ExitStack) -> Callable[[], object]:
+def _tensorrt(backend: TensorRTBackend, batch: ModelInput, stream: int, stack: ExitStack) -> Callable[[], object]:
     """The same on an execution context of its own over the backend's engine; `stack` releases it."""
     profile = backend._profile(*backend._measured(batch.shape))
     if profile is None:

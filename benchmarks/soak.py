@@ -29,10 +29,11 @@ from PIL import Image
 
 from benchmarks.measurements import Report, Row, environment, text_table
 from reid_runtime.backends import Backend
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
+from reid_runtime.backends.base import CPU_BATCH_PIXELS
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.images.model_input import ModelInput
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.folder import LocalFolder
 from reid_runtime.jobs.embed_folder import embed_folder
@@ -107,7 +108,7 @@ class StandIn:
     contract_text: None = None
     max_batch_pixels: int = CPU_BATCH_PIXELS
 
-    def run(self, images: Array) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """(N, D) float32 of unit length."""
         return np.full((len(images), self.dimension), self.dimension**-0.5, np.float32)
 
@@ -121,7 +122,7 @@ class Counted:
         self.done = 0
         self._backend = backend
 
-    def run(self, images: Array) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """As the backend itself."""
         vectors = self._backend.run(images)
         self.done += len(images)

@@ -30,12 +30,11 @@ from benchmarks.inputs import one_size, write_files
 from benchmarks.measurements import Found, Row, hand_over, in_turn, output_option, rows_of, shown, text_table
 from benchmarks.timing import Budget
 from reid_runtime import jobs as storage
-from reid_runtime.backends.base import Array
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.images import decode as images
-from reid_runtime.images.model_input import to_model_input
+from reid_runtime.images.model_input import ModelInput, to_model_input
 from reid_runtime.jobs import Embeddings
 from reid_runtime.vectors import Vectors
 
@@ -61,7 +60,7 @@ class _Idle:
     contract_text: str | None = None
     artefact_id: str = ""
 
-    def run(self, images: Array) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """So many vectors, always the same."""
         return self.answer[: len(images)]
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
+from reid_runtime.backends.base import CPU_BATCH_PIXELS
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import MissingBackendError
+from reid_runtime.images.model_input import ModelInput
 
 
 class TorchBackend:
@@ -33,7 +34,7 @@ class TorchBackend:
         self.max_batch_pixels = CPU_BATCH_PIXELS
         self._embed = torch_embed(checkpoint.network())
 
-    def run(self, images: Array) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """One batch (N, H, W, 3) uint8 RGB to (N, D) float32."""
         return self._embed(images.astype(np.uint8, copy=False))
 

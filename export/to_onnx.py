@@ -23,11 +23,11 @@ from export.gate import Evidence, Proof, Reference, gate_options, prove, read_ev
 from export.graph import without_traces, write_contract, write_model
 from export.parity import Embed, require_parity
 from reid_runtime.agreement import TOLERANCES, Agreement
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array
+from reid_runtime.backends.base import CPU_BATCH_PIXELS
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
-from reid_runtime.images.model_input import InputFormat
+from reid_runtime.images.model_input import InputFormat, ModelInput
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.model_file.contract import Contract
@@ -122,7 +122,7 @@ class TorchBackend:
     def __init__(self, network: EmbeddingNetwork) -> None:
         self._embed = torch_embed(network)
 
-    def run(self, images: Array) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """(N, H, W, 3) uint8 to (N, D) float32."""
         return self._embed(images.astype(np.uint8, copy=False))
 

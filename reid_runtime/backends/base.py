@@ -9,13 +9,11 @@ import numpy.typing as npt
 
 from reid_runtime.errors import BackendError
 from reid_runtime.images.decode import ChannelOrder
-from reid_runtime.images.model_input import InputFormat
+from reid_runtime.images.model_input import InputFormat, ModelInput
 from reid_runtime.model_file.contract import Contract
 
 # 32 crops of 256x128: larger batches are no faster on a CPU and only cost memory.
 CPU_BATCH_PIXELS = 32 * 256 * 128
-
-Array = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Backend(Protocol):
     def max_batch_pixels(self) -> int:
         """Height x width x batch that one call should stay under; a single larger image goes alone."""
 
-    def run(self, images: Array) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """One batch of one shape, at least one image, in the contract's input format, to (N, D) float32."""
 
 

@@ -10,8 +10,9 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, Options, raise_signal
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, raise_signal
 from reid_runtime.errors import BackendError, MissingBackendError
+from reid_runtime.images.model_input import ModelInput
 from reid_runtime.model_file.contract import METADATA_KEY
 
 _CUDA_BATCH_PIXELS = 256 * 256 * 128
@@ -129,7 +130,7 @@ class OnnxBackend:
                 )
             self.max_batch_pixels = 1  # one image a call
 
-    def run(self, images: Array) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """One batch in the contract's input format to (N, D) float32; BackendError with ONNX Runtime's own words."""
         try:
             (vectors,) = self._session.run([self._output], {self._input: images})

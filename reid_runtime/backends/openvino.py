@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Array, Options, raise_signal
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, raise_signal
 from reid_runtime.errors import BackendError, MissingBackendError
+from reid_runtime.images.model_input import ModelInput
 from reid_runtime.model_file.contract import METADATA_KEY
 
 
@@ -106,7 +107,7 @@ class OpenVinoBackend:
         self.max_batch_pixels = 1 if one_by_one else CPU_BATCH_PIXELS
         self._local = threading.local()
 
-    def run(self, images: Array) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """One batch in the contract's input format to (N, D) float32; BackendError with OpenVINO's own words."""
         if not hasattr(self._local, "request"):
             self._local.request = self._compiled.create_infer_request()

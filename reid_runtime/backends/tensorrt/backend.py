@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import Array, Backend
+from reid_runtime.backends.base import Backend
 from reid_runtime.backends.cuda import Cuda, open_cuda
 from reid_runtime.backends.cuda.arrays import device_array
 from reid_runtime.backends.cuda.crops import check_frame, compile_crops, launch_crops
@@ -27,7 +27,7 @@ from reid_runtime.backends.tensorrt.runner import ALIGNMENT, Fill, Lane, Runner
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.images.boxes import is_on_gpu
 from reid_runtime.images.decode import ChannelOrder
-from reid_runtime.images.model_input import InputFormat
+from reid_runtime.images.model_input import InputFormat, ModelInput
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.vectors import Vectors
 
@@ -79,7 +79,7 @@ class TensorRTBackend:
         """Give everything back: contexts, then the engine, then the runtime. Done by itself when the object goes."""
         self._release()
 
-    def run(self, images: Array | Any) -> Vectors:
+    def run(self, images: ModelInput | Any) -> Vectors:
         """One batch of one shape, in the contract's input format, to (N, D) float32.
 
         images: on the host, or an array on the GPU (`__dlpack__` or `__cuda_array_interface__`), which is read where
