@@ -24,10 +24,10 @@ from benchmarks.measurements import Found, Row, hand_over, in_turn, output_optio
 from benchmarks.scoring import plant
 from benchmarks.throughput import embed_to_file
 from benchmarks.timing import Interval, median_interval
-from reid_runtime.backends.base import Array, Backend
+from reid_runtime.backends.base import Backend
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.images.model_input import to_model_input
+from reid_runtime.images.model_input import ModelInput, to_model_input
 from reid_runtime.images.resize import FixedSize, resize
 from reid_runtime.scoring.ranking import score
 
@@ -52,7 +52,7 @@ class _Clocked:
         self.name, self.device, self.contract_text = self.backend.name, self.backend.device, self.backend.contract_text
         self.max_batch_pixels = self.backend.max_batch_pixels
 
-    def run(self, images: Array) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """As the backend does it."""
         started = time.perf_counter()
         vectors = self.backend.run(images)
@@ -133,7 +133,7 @@ def _clocked(embedder: Embedder) -> tuple[Embedder, _Clocked]:
     return Embedder(engine, embedder.contract, embedder.path), engine
 
 
-def _engine_alone(embedder: Embedder, pixels: Array) -> _Point:
+def _engine_alone(embedder: Embedder, pixels: ModelInput) -> _Point:
     engine = _Clocked(embedder.backend)
     return _Point(partial(engine.run, pixels), engine)
 

@@ -23,12 +23,11 @@ from benchmarks.flops import WorkError, multiply_adds
 from benchmarks.inputs import SIZE, mixed_sizes, one_size, write_files
 from benchmarks.measurements import Found, Row, hand_over, in_turn, output_option, shown, text_table
 from benchmarks.roofline import measure_limits, peak
-from reid_runtime.backends.base import Array
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.images.decode import load_image
-from reid_runtime.images.model_input import to_model_input
+from reid_runtime.images.model_input import ModelInput, to_model_input
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.jobs.embed_folder import embed_folder
 from reid_runtime.jobs.sources import Sources
@@ -88,12 +87,12 @@ def _offline(setup: Setup, subject: Subject, files: list[Path]) -> list[Row]:
     )  # fmt: skip
 
 
-def _run_all(embedder: Embedder, batches: list[Array]) -> None:
+def _run_all(embedder: Embedder, batches: list[ModelInput]) -> None:
     for batch in batches:
         embedder.backend.run(batch)
 
 
-def ready_batches(embedder: Embedder, files: list[Path]) -> list[Array]:
+def ready_batches(embedder: Embedder, files: list[Path]) -> list[ModelInput]:
     """The files as the engine gets them, batch for batch."""
     pictures = [load_image(path) for path in files]
     ready = [resize(picture, embedder.contract.resize.shape(*picture.shape[:2])) for picture in pictures]
