@@ -12,9 +12,9 @@ import pytest
 from reid_runtime import BackendError, EmbedBatch, EmbedBoxes, Embedder, ReidRuntimeError, adapters
 
 from .models import DIMENSION
-from .pictures import encode, picture
+from .sample_images import encode, sample_image
 
-FILES = [encode(picture(40, 20, seed), "PNG") for seed in range(5)]
+FILES = [encode(sample_image(40, 20, seed), "PNG") for seed in range(5)]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def batch(tmp_path):
 
 
 def test_boxes_or_detections(tiny):
-    frame, boxes = picture(60, 80), np.array([(0, 0, 20, 50), (30, 5, 60, 60.4)], np.float32)
+    frame, boxes = sample_image(60, 80), np.array([(0, 0, 20, 50), (30, 5, 60, 60.4)], np.float32)
     embed = EmbedBoxes(tiny, "bgr")
     expected = tiny.embed_boxes(frame, boxes, "bgr")
     assert np.array_equal(embed(frame, boxes), expected)
@@ -68,7 +68,7 @@ def test_data_frame_columns(tiny, tiny_model, batch):
 
 
 def test_arrays_with_channel_order(tiny, tiny_model):
-    images = np.stack([picture(40, 20, seed) for seed in range(3)])
+    images = np.stack([sample_image(40, 20, seed) for seed in range(3)])
     actual = EmbedBatch(str(tiny_model), column="image", channel_order="bgr")({"image": images})
     assert np.array_equal(actual["embedding"], tiny.embed(list(images), "bgr"))
 

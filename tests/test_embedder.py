@@ -18,7 +18,7 @@ from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRun
 from reid_runtime.images.resize import resize
 
 from .models import CONTRACT, DIMENSION, FOREIGN, write_model
-from .pictures import encode, picture
+from .sample_images import encode, sample_image
 
 HELD = 2 * WINDOW
 """How many images a stream may hold, as its documentation says."""
@@ -28,18 +28,18 @@ def mixed(count):
     """Images of many sizes, some equal."""
     rng = np.random.default_rng(4)
     sides = rng.integers(1, 6, (count, 2)) * 23 + 10
-    return [picture(height, width, seed) for seed, (height, width) in enumerate(sides.tolist())]
+    return [sample_image(height, width, seed) for seed, (height, width) in enumerate(sides.tolist())]
 
 
 @pytest.fixture
 def png(tmp_path):
     path = tmp_path / "x.png"
-    path.write_bytes(encode(picture(), "PNG"))
+    path.write_bytes(encode(sample_image(), "PNG"))
     return path
 
 
 def test_every_kind_of_source_gives_the_same_vector(tiny, png):
-    image, path = picture(), png
+    image, path = sample_image(), png
     paths = tiny.embed([path, str(path), path.read_bytes(), Image.open(path)])
     rgb = tiny.embed([image], channel_order="rgb")
     bgr = tiny.embed([image[:, :, ::-1]], channel_order="bgr")
@@ -53,13 +53,13 @@ def test_every_kind_of_source_gives_the_same_vector(tiny, png):
 
 def test_inputs_of_every_length(tiny):
     assert tiny.embed([]).shape == (0, DIMENSION)
-    assert tiny.embed(np.stack([picture()] * 3), channel_order="rgb").shape == (3, DIMENSION)
-    many = [picture(seed=seed) for seed in range(5)] * 60
+    assert tiny.embed(np.stack([sample_image()] * 3), channel_order="rgb").shape == (3, DIMENSION)
+    many = [sample_image(seed=seed) for seed in range(5)] * 60
     found = tiny.embed(iter(many), channel_order="rgb")
     assert np.array_equal(found, np.tile(found[:5], (60, 1)))
 
 
-@pytest.mark.parametrize("one", ["x.jpg", b"x", bytearray(b"x"), Image.new("RGB", (4, 4)), picture()])
+@pytest.mark.parametrize("one", ["x.jpg", b"x", bytearray(b"x"), Image.new("RGB", (4, 4)), sample_image()])
 def test_one_image_is_not_a_list_of_images(tiny, one):
     for embed in (tiny.embed, tiny.stream):
         with pytest.raises(ImageError, match=r"pass \[image\]"):
@@ -68,7 +68,7 @@ def test_one_image_is_not_a_list_of_images(tiny, one):
 
 def test_arrays_without_channel_order(tiny):
     with pytest.raises(ImageError, match=r"image 1: .*never guessed"):
-        tiny.embed([Image.new("RGB", (4, 4)), picture()])
+        tiny.embed([Image.new("RGB", (4, 4)), sample_image()])
 
 
 def test_repr_names_model_size_device_and_terms(tiny):
@@ -77,12 +77,12 @@ def test_repr_names_model_size_device_and_terms(tiny):
 
 def test_embed_names_the_first_bad_image(tiny, tmp_path):
     with pytest.raises(ImageError, match=r"image 2 \(.*absent\.jpg\): cannot be read: No such file"):
-        tiny.embed([encode(picture(), "PNG")] * 2 + [tmp_path / "absent.jpg", b""])
+        tiny.embed([encode(sample_image(), "PNG")] * 2 + [tmp_path / "absent.jpg", b""])
 
 
 def test_stream_goes_on_after_a_bad_image(tiny, png):
-    good = encode(picture(40, 20), "PNG")
-    results = list(tiny.stream([b"", good, png, "absent.jpg", picture(), good]))
+    good = encode(sample_image(40, 20), "PNG")
+    results = list(tiny.stream([b"", good, png, "absent.jpg", sample_image(), good]))
     assert [result.index for result in results] == list(range(6))
     assert [result.error is None for result in results] == [False, True, True, False, False, True]
     assert [result.vector is None for result in results] == [True, False, False, True, True, False]
@@ -105,7 +105,7 @@ def test_rows_do_not_depend_on_order_and_batch(default):
 
 
 def test_batches_over_the_budget_are_split(tiny, monkeypatch):
-    images = [picture(seed=seed) for seed in range(20)]
+    images = [sample_image(seed=seed) for seed in range(20)]
     together = tiny.embed(images, channel_order="rgb")
     shapes = []
     run = tiny.backend.run
@@ -142,7 +142,7 @@ def test_stream_is_lazy_and_its_memory_flat(tiny):
     def camera():
         nonlocal taken
         for taken in itertools.count(1):
-            image = picture(seed=taken % 7).view(Owned)
+            image = sample_image(seed=taken % 7).view(Owned)
             alive.add(image)
             yield image
             del image
@@ -185,7 +185,7 @@ def test_camera_may_fill_one_buffer_again_and_again(tiny):
 def test_input_that_breaks_gives_what_came_before(tiny, count):
     def camera():
         for seed in range(count):
-            yield picture(seed=seed % 5)
+            yield sample_image(seed=seed % 5)
         raise ConnectionError("the camera is gone")
 
     stream = tiny.stream(camera(), channel_order="rgb")
@@ -197,7 +197,7 @@ def test_input_that_breaks_gives_what_came_before(tiny, count):
 def test_broken_model_ends_the_stream_and_its_threads(tmp_path):
     broken = Embedder.load(write_model(tmp_path / "m.onnx", output="nan"))
     with pytest.raises(BackendError) as kept:
-        list(broken.stream([picture()] * 1000, channel_order="rgb"))
+        list(broken.stream([sample_image()] * 1000, channel_order="rgb"))
     assert kept.tb is not None
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
@@ -219,7 +219,7 @@ WIDER = replace(CONTRACT, dimension=512)
 def test_model_that_breaks_its_contract_is_refused(tmp_path, options, reason):
     model = Embedder.load(write_model(tmp_path / "m.onnx", **options))
     with pytest.raises(BackendError, match=reason):
-        model.embed([picture()], channel_order="rgb")
+        model.embed([sample_image()], channel_order="rgb")
 
 
 def test_foreign_model_with_a_stated_contract_by_hand(tmp_path):
@@ -279,7 +279,7 @@ def test_default_model_is_the_one_that_the_package_carries(default):
 
 def test_one_lazy_pillow_image_may_be_given_many_times(tiny, tmp_path):
     path = tmp_path / "crop.jpg"
-    Image.fromarray(picture()).resize((300, 600)).save(path)
+    Image.fromarray(sample_image()).resize((300, 600)).save(path)
     for _ in range(5):
         vectors = tiny.embed([Image.open(path)] * 8)
         assert (vectors == vectors[0]).all()
@@ -292,7 +292,7 @@ def test_a_camera_has_its_first_result_soon(tiny):
         nonlocal taken
         while True:
             taken += 1
-            yield picture()
+            yield sample_image()
 
     stream = tiny.stream(camera(), channel_order="rgb")
     next(stream)
@@ -342,7 +342,7 @@ def test_threads_decode_as_many_as_they_infer(tiny_model, monkeypatch, threads):
         return source
 
     monkeypatch.setattr("reid_runtime.embedder.load_image", watched)
-    found = Embedder.load(tiny_model, threads=threads).embed([picture()] * 12, "rgb")
+    found = Embedder.load(tiny_model, threads=threads).embed([sample_image()] * 12, "rgb")
     assert len(found) == 12
     assert len(names) == threads
 
@@ -351,5 +351,5 @@ def test_a_list_is_embedded_in_whole_windows(tiny, monkeypatch):
     """Nobody has the first row before the last: small batches for its sake would only take longer."""
     run, batches = tiny.backend.run, []
     monkeypatch.setattr(tiny.backend, "run", lambda batch: batches.append(len(batch)) or run(batch))
-    tiny.embed([picture()] * (WINDOW + 72), "rgb")
+    tiny.embed([sample_image()] * (WINDOW + 72), "rgb")
     assert batches == [WINDOW, 72]

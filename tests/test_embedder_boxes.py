@@ -11,9 +11,9 @@ from reid_runtime import Embedder
 from reid_runtime.errors import ImageError
 
 from .models import DIMENSION
-from .pictures import picture
+from .sample_images import sample_image
 
-FRAME = picture(120, 200)
+FRAME = sample_image(120, 200)
 INF, NAN = np.inf, np.nan
 
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from .pictures import encode, picture
+from .sample_images import encode, sample_image
 
 pytest.importorskip("ray.data", reason="needs the extra ray")
 pytestmark = pytest.mark.slow
@@ -65,7 +65,7 @@ def test_every_row_comes_once(tiny, tiny_model, tmp_path, killed):
     folder, tally, output = tmp_path / "pictures", tmp_path / "tally", tmp_path / "rows.npz"
     folder.mkdir()
     tally.mkdir()
-    contents = [encode(picture(48, 16 + place % 7, place), "PNG") for place in range(ROWS)]
+    contents = [encode(sample_image(48, 16 + place % 7, place), "PNG") for place in range(ROWS)]
     contents[17] = contents[17][:60]
     for place, content in enumerate(contents):
         (folder / f"{place:03}.png").write_bytes(content)

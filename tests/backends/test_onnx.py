@@ -15,7 +15,7 @@ from reid_runtime.backends.cuda import driver
 from reid_runtime.errors import BackendError, MissingBackendError
 
 from ..models import CONTRACT, DIMENSION, write_model
-from ..pictures import picture
+from ..sample_images import sample_image
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -156,8 +156,8 @@ def test_sixteen_threads(device):
     if device == "openvino":
         pytest.importorskip("openvino", reason="needs the extra openvino")
     embedder = Embedder.load(device=device)
-    crops = [picture(height, width, seed) for seed in range(2) for height, width in [(90, 20), (64, 18)]]
-    frame = picture(90, 120)
+    crops = [sample_image(height, width, seed) for seed in range(2) for height, width in [(90, 20), (64, 18)]]
+    frame = sample_image(90, 120)
     boxes = [(0, 0, 20, 60), (40, 10, 60, 90)]
     expected = embedder.embed(crops, "rgb"), embedder.embed_boxes(frame, boxes, "rgb")
     start = threading.Barrier(16)

@@ -12,7 +12,7 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.model_file.precision import Precision
 
 from ..models import CONTRACT, FOREIGN, write_model
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 
 MAPS = ("map_finite_sum", "map_trapezoid")
 INT8 = dataclasses.replace(CONTRACT, precision=Precision("int8", "cpu"), parent="sha256:0f")
@@ -21,7 +21,7 @@ INT8 = dataclasses.replace(CONTRACT, precision=Precision("int8", "cpu"), parent=
 def write_crops(folder, first=0):
     folder.mkdir()
     for seed in range(first, first + 4):
-        (folder / f"{seed}.png").write_bytes(encode(picture(40 + 8 * seed, 24, seed), "PNG"))
+        (folder / f"{seed}.png").write_bytes(encode(sample_image(40 + 8 * seed, 24, seed), "PNG"))
     return folder
 
 

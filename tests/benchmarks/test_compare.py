@@ -21,7 +21,7 @@ from reid_runtime import jobs as storage
 from reid_runtime.batching import WINDOW
 from reid_runtime.images import decode as images
 
-from ..pictures import picture
+from ..sample_images import sample_image
 
 SETTING = {"model": "tiny", "device": "cpu", "windows": QUICK.windows}
 
@@ -189,7 +189,7 @@ def test_each_stage_is_timed_alone(tiny, monkeypatch, tmp_path):
     ticks.spend(storage, "write_embeddings", 0.0001)
     monkeypatch.setattr(stages, "_ROUNDS", 3)
     budget = Budget(rounds=3, queries=1, warmup=1, windows=1, server_seconds=0, scale=1)
-    rows = stages.window(tiny, write_files(tmp_path, (picture(),), stages.CROPS), budget)
+    rows = stages.window(tiny, write_files(tmp_path, (sample_image(),), stages.CROPS), budget)
     middles = {row.case: (row.middle, row.items) for row in rows if row.case != YARDSTICK}
     assert middles == {
         "decode": (pytest.approx(4.0), 4),
@@ -210,7 +210,7 @@ def test_each_stage_is_timed_alone(tiny, monkeypatch, tmp_path):
 
 
 def test_the_table_that_is_written_has_as_many_rows_as_its_stage_says(tiny, tmp_path):
-    files = write_files(tmp_path, (picture(),), stages.CROPS)
+    files = write_files(tmp_path, (sample_image(),), stages.CROPS)
     stages.stages(tiny, files, tmp_path)["write"]()
     assert len(storage.read_embeddings(tmp_path / "embeddings.npz").id) == WINDOW
 

@@ -17,9 +17,9 @@ from export import timing
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.precision import Precision
 
-from ..pictures import picture
+from ..sample_images import sample_image
 
-CROPS = [picture(20 + 4 * seed, 24, seed) for seed in range(5)]
+CROPS = [sample_image(20 + 4 * seed, 24, seed) for seed in range(5)]
 EVIDENCE = SimpleNamespace(crops=CROPS)
 FACTS = {"cosine": 0.9, "integers": 1.0}
 

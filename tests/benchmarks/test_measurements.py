@@ -11,7 +11,7 @@ from benchmarks.cases import subject_options
 from benchmarks.measurements import Found, hand_over, output_option, read_report
 from reid_runtime.errors import StorageError
 
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_single_commands_report_says_what_it_ran_on_and_how(tiny_model, tmp_pa
     crops = tmp_path / "crops"
     crops.mkdir()
     for seed in range(2):
-        (crops / f"{seed}.png").write_bytes(encode(picture(40, 24, seed), "PNG"))
+        (crops / f"{seed}.png").write_bytes(encode(sample_image(40, 24, seed), "PNG"))
 
     @click.command()
     @subject_options

@@ -21,7 +21,7 @@ from examples.draw_crops import write_market
 from reid_runtime.evaluation import evaluate
 
 from ..models import CONTRACT, FOREIGN, write_model
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 
 SHORT = Budget(rounds=2, queries=1, warmup=1, windows=1, server_seconds=0.1, scale=1)
 CHANGES = {f"{name}_change{end}" for name in ("map_finite_sum", "map_trapezoid") for end in ("", "_low", "_high")}
@@ -32,7 +32,7 @@ def crops(tmp_path):
     folder = tmp_path / "crops"
     folder.mkdir()
     for seed in range(4):
-        (folder / f"{seed}.png").write_bytes(encode(picture(40 + 8 * seed, 24, seed), "PNG"))
+        (folder / f"{seed}.png").write_bytes(encode(sample_image(40 + 8 * seed, 24, seed), "PNG"))
     return folder
 
 
@@ -75,7 +75,7 @@ def test_a_bare_engine_gives_row_i_of_file_i_whatever_the_sizes(kind, output, tm
     files = []
     for seed in range(70):  # more than two batches, of three shapes, mixed
         files.append(tmp_path / f"{seed:02}.png")
-        files[-1].write_bytes(encode(picture(16, (8, 10, 12)[seed % 3], seed), "PNG"))
+        files[-1].write_bytes(encode(sample_image(16, (8, 10, 12)[seed % 3], seed), "PNG"))
     found = kind(model, CONTRACT, 1).embed(files)
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     assert found == pytest.approx(tiny.embed(files), abs=1e-2 if kind is OpenVinoQueue else 1e-5)
@@ -85,7 +85,7 @@ def test_a_batch_is_of_one_shape_and_of_at_most_32(tmp_path, tiny_model, monkeyp
     files = []
     for seed in range(50):
         files.append(tmp_path / f"{seed:02}.png")
-        files[-1].write_bytes(encode(picture(16, 8 if seed % 5 else 12, seed), "PNG"))
+        files[-1].write_bytes(encode(sample_image(16, 8 if seed % 5 else 12, seed), "PNG"))
     seen = []
     plain = BatchedSession._embedded
     monkeypatch.setattr(
@@ -96,7 +96,7 @@ def test_a_batch_is_of_one_shape_and_of_at_most_32(tmp_path, tiny_model, monkeyp
 
 
 def test_fastembeds_way_stretches_and_says_at_what_shape(tmp_path, tiny_model):
-    (tmp_path / "a.png").write_bytes(encode(picture(30, 12, 1), "PNG"))
+    (tmp_path / "a.png").write_bytes(encode(sample_image(30, 12, 1), "PNG"))
     peer = FastembedWay(tiny_model, CONTRACT, 1)
     assert peer.embed([tmp_path / "a.png"]).shape == (1, 8)
     assert peer.shape(30, 12) == (256, 128)
@@ -108,7 +108,7 @@ def test_openvinos_queue_takes_the_size_that_it_is_compiled_for_and_all_others(t
     files = []
     for seed in range(12):
         files.append(tmp_path / f"{seed:02}.png")
-        files[-1].write_bytes(encode(picture(16, (8, 12)[seed % 2], seed), "PNG"))
+        files[-1].write_bytes(encode(sample_image(16, (8, 12)[seed % 2], seed), "PNG"))
     queue = OpenVinoQueue(tiny_model, CONTRACT, 1, "f32", size=(16, 8))
     assert queue._queue[0].get_compiled_model().input(0).partial_shape.is_static
     found = queue.embed(files)
@@ -134,7 +134,7 @@ def test_torchs_extractor_stretches_and_gives_the_checkpoints_vectors(tmp_path, 
     files = []
     for seed in range(35):
         files.append(tmp_path / f"{seed:02}.png")
-        files[-1].write_bytes(encode(picture(40 + seed, 24, seed), "PNG"))
+        files[-1].write_bytes(encode(sample_image(40 + seed, 24, seed), "PNG"))
     found = TorchExtractor(weights, 1, compiled=compiled).embed(files)
 
     network = read_checkpoint(weights).network()

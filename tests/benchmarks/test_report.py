@@ -25,7 +25,7 @@ from export.gate import Reference
 from reid_runtime.errors import ReidRuntimeError
 
 from ..models import CONTRACT, FOREIGN, write_model
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 
 PARITY = {
     "cosine": 0.999871, "map_finite_sum": 0.7, "map_finite_sum_change": -0.002, "map_finite_sum_change_low": -0.004,
@@ -179,7 +179,7 @@ def crops(tmp_path):
     folder = tmp_path / "crops"
     folder.mkdir()
     for seed in range(4):
-        (folder / f"{seed}.png").write_bytes(encode(picture(40 + 8 * seed, 24, seed), "PNG"))
+        (folder / f"{seed}.png").write_bytes(encode(sample_image(40 + 8 * seed, 24, seed), "PNG"))
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.inputs import SIZE, equal_issue, frame_with_boxes, mixed_sizes, one_size
 from benchmarks.scenarios import MOST, SEEDS, STEP, Clock, arrivals, highest_rate, serve, stream
 
-from ..pictures import picture
+from ..sample_images import sample_image
 
 
 class Time:
@@ -144,7 +144,7 @@ def test_every_input_is_asked_for_equally_often():
 
 
 def test_mixed_sizes_have_the_pixels_of_one_size():
-    crops = [picture(seed=seed) for seed in range(3)]
+    crops = [sample_image(seed=seed) for seed in range(3)]
     same, mixed = one_size(crops, 80), mixed_sizes(crops, 80)
     assert {crop.shape[:2] for crop in same} == {SIZE}
     assert len({crop.shape for crop in mixed}) == 33
@@ -152,7 +152,7 @@ def test_mixed_sizes_have_the_pixels_of_one_size():
 
 
 def test_boxes_lie_in_their_frame():
-    frame, boxes = frame_with_boxes([picture()], 8)
+    frame, boxes = frame_with_boxes([sample_image()], 8)
     assert boxes.shape == (8, 4)
     assert (boxes[:, 2] <= frame.shape[1]).all()
     assert (boxes[:, 3] <= frame.shape[0]).all()

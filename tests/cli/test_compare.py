@@ -12,7 +12,7 @@ from reid_runtime.jobs.manifest import Manifest
 from reid_runtime.jobs.parts import Part, begin
 
 from ..models import CONTRACT, DIMENSION
-from ..pictures import paint
+from ..sample_images import paint
 from ..scoring.layouts import miniatures
 
 PEOPLE = 40

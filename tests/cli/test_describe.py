@@ -17,8 +17,8 @@ from reid_runtime.model_file.contract import BLANK
 
 from ..model_file.test_contract import FULL
 from ..models import CONTRACT, DIMENSION, FOREIGN, write_model
-from ..pictures import picture
 from ..pinned import tamper, write_pinned
+from ..sample_images import sample_image
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -131,7 +131,7 @@ def test_a_draft_that_is_filled_in_works(command, tmp_path):
     values = fill(draft, resize={"rule": "longest-side", "size": 16, "filter": "bilinear"}, input=stated_input(FOREIGN))
     (tmp_path / "filled.json").write_text(json.dumps(values))
     (tmp_path / "known.json").write_text(FOREIGN.to_json())
-    images = [picture(40, 20), picture(20, 33)]
+    images = [sample_image(40, 20), sample_image(20, 33)]
     found, expected = (
         Embedder.load(model, contract=tmp_path / f"{name}.json").embed(images, "rgb") for name in ("filled", "known")
     )
@@ -191,7 +191,7 @@ def test_a_draft_of_an_openvino_model_with_its_blanks_filled_gives_its_vectors(c
     }  # fmt: skip
     filled = draft | {key: known[key] for key in (*open_ones, "input")}
     (tmp_path / "filled.json").write_text(json.dumps(filled))
-    images = [picture(90, 41), picture(33, 40)]
+    images = [sample_image(90, 41), sample_image(33, 40)]
     found, expected = (
         Embedder.load(model, device="openvino", contract=file).embed(images, "rgb")
         for file in (tmp_path / "filled.json", PEERS / f"{name}.json")

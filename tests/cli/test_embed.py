@@ -15,20 +15,20 @@ from reid_runtime.embedder import default_model
 from reid_runtime.jobs import read_embeddings
 
 from ..models import DIMENSION, write_model
-from ..pictures import claiming, encode, picture
+from ..sample_images import claiming, encode, sample_image
 
 BAD = {
-    "b/broken.jpg": encode(picture(), "JPEG")[:200],
+    "b/broken.jpg": encode(sample_image(), "JPEG")[:200],
     "b/empty.png": b"",
     "b/text.jpg": b"hello, this is a text",
     "b/bomb.bmp": claiming("BMP", 30_000, 30_000),
 }
 GOOD = {
-    "a/1.jpg": encode(picture(seed=1), "JPEG"),
-    "a/2.PNG": encode(picture(30, 70), "PNG"),
-    "b/1.jpg": encode(picture(seed=2), "JPEG"),
-    "c/palette.bmp": encode(Image.fromarray(picture(seed=3)).quantize(5), "BMP"),
-    "c/w.webp": encode(picture(1, 9), "WEBP"),
+    "a/1.jpg": encode(sample_image(seed=1), "JPEG"),
+    "a/2.PNG": encode(sample_image(30, 70), "PNG"),
+    "b/1.jpg": encode(sample_image(seed=2), "JPEG"),
+    "c/palette.bmp": encode(Image.fromarray(sample_image(seed=3)).quantize(5), "BMP"),
+    "c/w.webp": encode(sample_image(1, 9), "WEBP"),
 }
 
 

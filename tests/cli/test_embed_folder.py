@@ -16,7 +16,7 @@ from reid_runtime.jobs.manifest import PART_IMAGES
 from reid_runtime.jobs.parts import Part, part_name
 
 from ..models import DIMENSION, write_model
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 
 pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
@@ -29,7 +29,7 @@ def many(tmp_path_factory):
     """A folder in which images of seven shapes, three of each, and one that is none, have very many names."""
     folder = tmp_path_factory.mktemp("many")
     for number in range(21):
-        (folder / f"{number}.bmp").write_bytes(encode(picture(10 + 3 * (number % 7), 10, number), "BMP"))
+        (folder / f"{number}.bmp").write_bytes(encode(sample_image(10 + 3 * (number % 7), 10, number), "BMP"))
     (folder / "21.bmp").touch()
     for number in range(22, COUNT):
         os.link(folder / f"{number * number % 31 % 21 if number % 500 else 21}.bmp", folder / f"{number}.bmp")
@@ -88,7 +88,10 @@ def test_resumed_job_gives_the_same_bytes(embed, many, tmp_path, tiny, monkeypat
         pytest.importorskip("openvino", reason="needs the extra openvino")
     if device == "sociable":
         sociable = Embedder(company(tiny.backend), tiny.contract, tiny.path)
-        alone, among = sociable.embed([picture(seed=1)], "rgb"), sociable.embed([picture(seed=1), picture()], "rgb")
+        alone, among = (
+            sociable.embed([sample_image(seed=1)], "rgb"),
+            sociable.embed([sample_image(seed=1), sample_image()], "rgb"),
+        )
         assert not np.array_equal(alone[0], among[0])
         monkeypatch.setattr("reid_runtime.cli.embed.load_model", lambda *_, **__: sociable)
     options = ("--device", "cpu" if device == "sociable" else device)
@@ -124,7 +127,7 @@ def test_resume_of_a_complete_job(embed, many, tmp_path, monkeypatch):
 )
 def test_files_removed_while_running(embed, tmp_path, monkeypatch, taken, message):
     (tmp_path / "few").mkdir()
-    (tmp_path / "few" / "1.png").write_bytes(encode(picture(), "PNG"))
+    (tmp_path / "few" / "1.png").write_bytes(encode(sample_image(), "PNG"))
     write = Part.write
 
     def write_and_lose(part, *arguments):
@@ -152,7 +155,7 @@ def test_resume_of_another_job_is_refused(embed, command, many, tmp_path, tiny):
         assert "to go on" not in run.err
     run = command("embed", "crops", "-o", "out/", "--resume", "--model", other, "--device", "cpu")
     assert f"model file {tiny.artefact_id}, now sha256:" in run.err
-    (tmp_path / "crops/00.bmp").write_bytes(encode(picture(), "BMP"))
+    (tmp_path / "crops/00.bmp").write_bytes(encode(sample_image(), "BMP"))
     run = embed("crops", "-o", "out/", "--resume")
     assert run.code == 1
     assert f"the images of part-00000.parquet have changed: it was made of {PART_IMAGES}" in run.err
@@ -204,7 +207,7 @@ def test_resume_after_bad_image(embed, many, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no lock that ends with its process")
 def test_folder_is_locked(embed, tmp_path):
     (tmp_path / "few").mkdir()
-    (tmp_path / "few" / "1.png").write_bytes(encode(picture(), "PNG"))
+    (tmp_path / "few" / "1.png").write_bytes(encode(sample_image(), "PNG"))
     with open_folder("out/").locked():
         for options in ([], ["--resume"], ["--force"]):
             run = embed("few", "-o", "out/", *options)

@@ -13,7 +13,7 @@ from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.jobs import read_embeddings, write_embeddings
 from reid_runtime.scoring.layouts import read_market
 
-from ..pictures import paint
+from ..sample_images import paint
 from ..scoring.layouts import miniatures
 
 KEYS = [

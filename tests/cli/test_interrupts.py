@@ -17,7 +17,7 @@ from reid_runtime.jobs import read_embeddings
 from reid_runtime.jobs.manifest import PART_IMAGES
 from reid_runtime.jobs.parts import part_name
 
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 
 pty = pytest.importorskip("pty", reason="no terminals here")
 
@@ -35,7 +35,7 @@ PROGRESS = re.compile(rb" [1-9][0-9]?%")
 def many(tmp_path_factory):
     """A folder in which one picture has very many names: enough work to be interrupted in."""
     folder = tmp_path_factory.mktemp("many")
-    content = encode(picture(20, 10), "BMP")
+    content = encode(sample_image(20, 10), "BMP")
     (folder / "0.bmp").write_bytes(content)
     for number in range(1, COUNT):
         os.symlink("0.bmp", folder / f"{number}.bmp")
@@ -195,7 +195,7 @@ IMPORTING = """if True:
 @pytest.mark.parametrize("module", ["reid_runtime.cli", "click", "numpy", "PIL.Image", "onnxruntime"])
 def test_interrupted_import(module, tiny_model, tmp_path):
     picture_file = tmp_path / "1.png"
-    picture_file.write_bytes(encode(picture(), "PNG"))
+    picture_file.write_bytes(encode(sample_image(), "PNG"))
     run = subprocess.run(
         [sys.executable, "-c", IMPORTING, module, "embed", picture_file, "--model", tiny_model, "--device", "cpu"],
         cwd=tmp_path, capture_output=True, timeout=60,
@@ -216,7 +216,7 @@ def test_progress_on_terminals_only(start, many, tmp_path, tiny_model):
     maker = Image.Exif()
     maker[0x010F] = "a name that is too long to lie within its entry"
     start_of_exif = b"Exif\0\0MM\0*\0\0\0\x08\0"
-    odd = encode(picture(), "JPEG", exif=maker).replace(start_of_exif + b"\1", start_of_exif + b"\x09")
+    odd = encode(sample_image(), "JPEG", exif=maker).replace(start_of_exif + b"\1", start_of_exif + b"\x09")
     (tmp_path / "odd.jpg").write_bytes(odd)
     with pytest.warns(UserWarning, match="Corrupt EXIF data|Truncated|larger than file"):
         load_image(odd)

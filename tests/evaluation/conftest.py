@@ -5,7 +5,7 @@ import pytest
 from reid_runtime.scoring.layouts.cuhk_sysu import read_cuhk_sysu
 from reid_runtime.scoring.layouts.prw import read_prw
 
-from ..pictures import paint
+from ..sample_images import paint
 from ..scoring.layouts import miniatures
 
 

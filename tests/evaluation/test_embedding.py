@@ -14,12 +14,12 @@ from reid_runtime.scoring.person_search import score_search
 from reid_runtime.scoring.ranking import score
 from reid_runtime.scoring.tracklets import pool
 
-from ..pictures import encode, paint, picture
+from ..sample_images import encode, paint, sample_image
 from ..scoring.layouts import miniatures
 
 
 def test_rows_carry_what_a_file_keeps(tiny, market):
-    (market / "query/0003_c6s3_079642_00.jpg").write_bytes(encode(picture(50, 20), "JPEG"))
+    (market / "query/0003_c6s3_079642_00.jpg").write_bytes(encode(sample_image(50, 20), "JPEG"))
     rows = embed_eval_set(tiny, eval_set_of(read_market(market)))
     assert rows.split.tolist() == ["query"] * 2 + ["gallery"] * 4
     assert rows.identity.tolist() == ["1", "3", "", "1", "1", "3"]

@@ -12,7 +12,7 @@ from reid_runtime.scoring.ranking import score
 from reid_runtime.scoring.reranking import RerankSettings, score_reranked
 from reid_runtime.scoring.vectors import normalise
 
-from ..pictures import paint
+from ..sample_images import paint
 from ..scoring.layouts import miniatures
 
 

@@ -16,7 +16,7 @@ from reid_runtime.scoring.layouts import read_market
 from reid_runtime.scoring.layouts.mars import read_mars
 from reid_runtime.scoring.layouts.plain import read_plain
 
-from ..pictures import paint
+from ..sample_images import paint
 from ..scoring.layouts import miniatures
 
 

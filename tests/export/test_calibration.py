@@ -13,7 +13,7 @@ from export.gate import read_evidence
 from reid_runtime.errors import ImageError
 from reid_runtime.images.resize import resize
 
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 from .small import example_crops, outputs, small_model
 
 
@@ -104,7 +104,7 @@ def noise(seed):
     [
         ([np.full((64, 32, 3), 128, np.uint8)] * 5, "at least 32 training crops, found 5"),
         ([np.full((64, 32, 3), grey, np.uint8) for grey in range(60, 160)], "32 different crops .* found 0"),
-        ([picture(seed=seed % 9) for seed in range(60)], "32 different crops .* found 9"),
+        ([sample_image(seed=seed % 9) for seed in range(60)], "32 different crops .* found 9"),
         ([noise(seed) for seed in range(60)], "all alike"),
     ],
     ids=["five grey", "a hundred grey", "nine again and again", "noise"],

@@ -20,8 +20,8 @@ from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.precision import Precision
 
-from ..pictures import encode
 from ..pinned import tamper
+from ..sample_images import encode
 from .small import SMALL, replace_constant, small_model, write_small
 
 

@@ -26,7 +26,7 @@ from reid_runtime.model_file.precision import Precision
 from ..backends.tensorrt.graphs import contract_of, write_network
 from ..backends.tensorrt.stub_builder import StubBuilder, stub_tensorrt
 from ..models import CONTRACT, write_model
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_profiles_follow_a_folders_crops_after_the_resize(stub, tiny_model, tmp_
     crops = tmp_path / "crops"
     crops.mkdir()
     for seed, size in enumerate([(64, 20), (64, 24), (32, 16), (64, 40), (20, 64)]):
-        (crops / f"{seed}.png").write_bytes(encode(picture(*size, seed), "PNG"))
+        (crops / f"{seed}.png").write_bytes(encode(sample_image(*size, seed), "PNG"))
     (crops / "broken.png").write_bytes(b"no picture")
     export(tiny_model, "-o", tmp_path / "model.engine", "--profiles-from", crops)
     shapes = {(16, 5): 1, (16, 6): 1, (16, 8): 1, (16, 10): 1, (5, 16): 1}

@@ -16,9 +16,9 @@ from reid_runtime.errors import ImageError
 from reid_runtime.images.boxes import crop_box
 
 from ..models import DIMENSION
-from ..pictures import picture
+from ..sample_images import sample_image
 
-FRAMES = [picture(40, 60, 1), picture(31, 17, 2), picture(1, 90, 3)]
+FRAMES = [sample_image(40, 60, 1), sample_image(31, 17, 2), sample_image(1, 90, 3)]
 
 coordinates = st.one_of(
     st.floats(-20, 110),
@@ -97,7 +97,7 @@ def test_long_lists_are_cut_out_in_parts(tiny_model, monkeypatch):
 
 
 def test_a_stack_of_frames_is_several(tiny):
-    stack = np.stack([picture(30, 40, seed) for seed in range(3)])
+    stack = np.stack([sample_image(30, 40, seed) for seed in range(3)])
     found = np.array([[(0, 0, 9, 9)], [(3, 3, 30, 30)], [(5, 0, 9, 20)]], np.float32)
     rows = tiny.embed_frames(stack, found, "bgr")
     assert isinstance(rows, list)

@@ -13,11 +13,11 @@ from reid_runtime.images import decode as images
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.model_input import InputFormat, to_model_input
 
-from ..pictures import UPRIGHT, claiming, encode, exif, picture, png
+from ..sample_images import UPRIGHT, claiming, encode, exif, png, sample_image
 
-RGB = picture()
+RGB = sample_image()
 GREY = RGB[:, :, 0].copy()
-OTHER = picture(seed=9)
+OTHER = sample_image(seed=9)
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 LOSSLESS = {"JPEG": {"quality": 100, "subsampling": 0}, "PNG": {}, "BMP": {}, "WEBP": {"lossless": True, "exact": True}}
 NEAR = {"JPEG": 4, "PNG": 0, "BMP": 0, "WEBP": 0}
@@ -53,7 +53,7 @@ def test_colours_come_back_as_drawn(file_format, tmp_path):
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("shape", [(40, 1), (1, 40), (1, 1)])
 def test_one_pixel_wide_or_high(file_format, shape):
-    drawn = picture(*shape)
+    drawn = sample_image(*shape)
     assert_near(load_image(encode(drawn, file_format, **LOSSLESS[file_format])), drawn, 2 * NEAR[file_format])
 
 
@@ -266,7 +266,7 @@ def test_largest_image_is_exact(monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 64 * 32)
     assert load_image(encode(RGB, "PNG")).shape == (64, 32, 3)
     with pytest.raises(ImageError, match="65x32"):
-        load_image(encode(picture(32, 65), "PNG"))
+        load_image(encode(sample_image(32, 65), "PNG"))
 
 
 def test_paths_that_are_not_files(tmp_path, monkeypatch):
@@ -343,7 +343,7 @@ def test_model_input_by_hand():
 
 
 def test_jpeg_whose_only_end_marker_is_its_thumbnails():
-    thumbnail = b"Exif\0\0" + encode(picture(16, 16), "JPEG")
+    thumbnail = b"Exif\0\0" + encode(sample_image(16, 16), "JPEG")
     content = encode(OTHER, "JPEG", exif=thumbnail)
     assert load_image(content).shape == OTHER.shape
     with pytest.raises(ImageError, match="the end marker is missing"):

@@ -22,7 +22,7 @@ from reid_runtime.images.resize import (
     rule_to_json,
 )
 
-from ..pictures import picture
+from ..sample_images import sample_image
 
 SIDES = st.integers(1, 5000)
 
@@ -106,7 +106,7 @@ def test_a_rule_without_a_name_is_in_no_contract():
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))
 def test_pixels_are_pillows_bilinear(height, width, new_height, new_width):
     """Within the one grey level that the order of its two passes makes."""
-    image = picture(height, width)
+    image = sample_image(height, width)
     expected = np.asarray(Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR))
     assert np.abs(resize(image, (new_height, new_width)).astype(int) - expected).max() <= 1
 
@@ -130,5 +130,5 @@ def test_shrinking_averages_what_it_drops():
 
 
 def test_right_size_already_is_left_alone():
-    image = picture(64, 32)
+    image = sample_image(64, 32)
     assert resize(image, (64, 32)) is image

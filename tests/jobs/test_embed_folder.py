@@ -12,7 +12,7 @@ from reid_runtime.jobs.manifest import MANIFEST, Manifest
 from reid_runtime.jobs.parts import part_name
 
 from ..models import DIMENSION
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def crops(tmp_path):
     folder = tmp_path / "crops"
     folder.mkdir()
     for number in range(5):
-        (folder / f"{number}.png").write_bytes(encode(picture(seed=number), "PNG") if number != 2 else b"")
+        (folder / f"{number}.png").write_bytes(encode(sample_image(seed=number), "PNG") if number != 2 else b"")
     (folder / "notes.txt").touch()
     return folder
 
@@ -103,7 +103,7 @@ def test_resume_format_1(tiny, crops, tmp_path, parts_of_two):
 
 
 def test_from_results(tiny):
-    results = list(tiny.stream([encode(picture(40, 20), "PNG"), b""]))
+    results = list(tiny.stream([encode(sample_image(40, 20), "PNG"), b""]))
     rows = Embeddings.from_results(tiny, ["a", "b"], results)
     assert (rows.width.tolist(), rows.height.tolist()) == ([20, 0], [40, 0])
     assert (rows.contract, rows.backend) == (tiny.contract.to_json(), tiny.backend.name)

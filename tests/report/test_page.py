@@ -25,7 +25,7 @@ from reid_runtime.scoring.layouts.prw import read_prw
 from reid_runtime.scoring.ranking import Scores
 from reid_runtime.scoring.reranking import RerankSettings
 
-from ..pictures import encode, paint, picture
+from ..sample_images import encode, paint, sample_image
 from ..scoring.layouts import miniatures
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -71,12 +71,12 @@ def folder(tmp_path_factory):
     for person in range(1, 7):
         for camera in (1, 2, 3):
             if person < 6 or camera == 1:
-                content = encode(picture(64, 32, (10 * person + camera)), "JPEG")
+                content = encode(sample_image(64, 32, (10 * person + camera)), "JPEG")
                 for split in ("query", "bounding_box_test") if person < 6 else ("query",):
                     path = root / split / f"000{person}_c{camera}s1_000001_00.jpg"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(content)
-    (root / "bounding_box_test/0000_c2s1_000002_00.jpg").write_bytes(encode(picture(90, 300), "JPEG"))
+    (root / "bounding_box_test/0000_c2s1_000002_00.jpg").write_bytes(encode(sample_image(90, 300), "JPEG"))
     return root
 
 
@@ -197,7 +197,7 @@ def test_names_cannot_become_markup(tiny, tmp_path):
         for person in ("ann", "bob"):
             path = tmp_path / "set" / person / str(camera) / f"{bad}.png"
             path.parent.mkdir(parents=True)
-            path.write_bytes(encode(picture(seed=camera), "PNG"))
+            path.write_bytes(encode(sample_image(seed=camera), "PNG"))
     task = dataclasses.replace(eval_set_of(read_plain(tmp_path / "set")), dataset=bad, method=bad)
     parsed = Page(page(dataclasses.replace(evaluate(tiny, task), model=bad, contract_id=bad)))
     assert parsed.all("script") == []

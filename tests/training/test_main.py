@@ -30,7 +30,7 @@ from training.run.checkpoint import read_checkpoint, untrained, write_checkpoint
 from training.run.trainer import TrainingError
 from training.run.validation import hold_out
 
-from ..pictures import encode, picture
+from ..sample_images import encode, sample_image
 
 ROOT = Path(__file__).parents[2]
 TERMS = "drawn by the project"
@@ -68,7 +68,7 @@ def write(folder, people, cameras, views):
     for person, camera, view in np.ndindex(people, cameras, views):
         path = folder / f"person-{person}" / f"camera-{camera}" / f"{view}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(picture(40, 14 + 3 * view, seed=100 * person + 10 * camera + view), "PNG"))
+        path.write_bytes(encode(sample_image(40, 14 + 3 * view, seed=100 * person + 10 * camera + view), "PNG"))
     return folder
 
 

@@ -10,7 +10,7 @@ from reid_runtime import Embedder
 from reid_runtime.errors import BackendError
 
 from ...models import CONTRACT, FOREIGN, write_model
-from ...pictures import picture
+from ...sample_images import sample_image
 from .fake_machine import FakeMachine, images, near, numpy_model
 
 pytest.importorskip("onnxruntime")
@@ -60,7 +60,7 @@ class TestRuns:
         machine.check()
 
     def test_embedder_rows(self, machine, tiny, tiny_model):
-        crops = [picture(40, 20, seed) if seed % 3 else picture(30, 21, seed) for seed in range(30)]
+        crops = [sample_image(40, 20, seed) if seed % 3 else sample_image(30, 21, seed) for seed in range(30)]
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
         embedder.backend.close()

@@ -8,7 +8,7 @@ import pytest
 from reid_runtime.errors import BackendError
 
 from ...models import CONTRACT
-from ...pictures import picture
+from ...sample_images import sample_image
 from ..cuda.host import library
 from .fake_machine import ByInterface, images, near
 
@@ -37,7 +37,7 @@ def test_at_every_call(machine, graphs):
     library()
     batches = [images(9), images(9), images(2, 40, 24), images(9, 16, 16)]
     given = ByInterface(machine.cuda, images(5), offset=64)
-    given.frame = ByInterface(machine.cuda, picture(60, 50))
+    given.frame = ByInterface(machine.cuda, sample_image(60, 50))
     kept = machine.cuda.leaks()
     arguments = (machine, graphs, batches, given, np.array([(0, 0, 20, 30)] * 6))
     machine.cuda.faults.arm(None)

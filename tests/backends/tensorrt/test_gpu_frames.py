@@ -8,7 +8,7 @@ from reid_runtime.errors import BackendError, ImageError
 from reid_runtime.images.resize import resize
 
 from ...models import CONTRACT, FOREIGN
-from ...pictures import picture
+from ...sample_images import sample_image
 from ..cuda.host import library
 from .fake_machine import ByInterface, images, near
 
@@ -77,7 +77,7 @@ class TestFrames:
     @pytest.mark.parametrize("colour", ["rgb", "bgr"])
     def test_boxes_are_the_cpus(self, machine, tiny, tiny_model, colour):
         library()
-        frame = picture(120, 200)
+        frame = sample_image(120, 200)
         given = ByInterface(machine.cuda, frame)
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         with pytest.warns(UserWarning, match="1 boxes"):
@@ -95,7 +95,7 @@ class TestFrames:
     def test_more_boxes_than_a_profile_takes(self, machine, tiny):
         """In parts; row i is box i."""
         library()
-        frame = picture(120, 200)
+        frame = sample_image(120, 200)
         corners = np.array([(5 * box, 3 * box, 5 * box + 20, 3 * box + 40) for box in range(9)])
         given, backend = ByInterface(machine.cuda, frame), machine.backend()
         crops = np.stack([resize(np.ascontiguousarray(frame[y1:y2, x1:x2]), (16, 8)) for x1, y1, x2, y2 in corners])
@@ -105,14 +105,14 @@ class TestFrames:
 
     def test_a_contract_that_is_not_the_engines(self, machine):
         """The kernel would write floats where the engine has room for bytes."""
-        given, backend = ByInterface(machine.cuda, picture(60, 50)), machine.backend()
+        given, backend = ByInterface(machine.cuda, sample_image(60, 50)), machine.backend()
         with pytest.raises(BackendError, match="input is NCHW of float32, the engine's another"):
             backend.run_crops(given, "rgb", np.array([(0, 0, 20, 40)]), (16, 8), FOREIGN.input)
         given.free()
         backend.close()
 
     def test_a_crop_outside_every_profile(self, machine, tiny_model):
-        given = ByInterface(machine.cuda, picture(120, 200))
+        given = ByInterface(machine.cuda, sample_image(120, 200))
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         with pytest.raises(BackendError, match="no profile of this engine takes 1 images of 16x1; the nearest"):
             embedder.embed_boxes(given, [(60, 3, 61, 118)], "rgb")
@@ -137,7 +137,7 @@ class TestFrames:
         embedder.backend.close()
 
     def test_a_backend_of_the_host_says_so(self, machine, tiny):
-        given = ByInterface(machine.cuda, picture(120, 200))
+        given = ByInterface(machine.cuda, sample_image(120, 200))
         with pytest.raises(BackendError, match="the frame is on the GPU, and onnxruntime cpu takes pixels of the host"):
             tiny.embed_boxes(given, self.BOXES, "rgb")
         given.free()

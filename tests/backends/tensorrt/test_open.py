@@ -16,7 +16,7 @@ from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.model_file.contract import Contract
 
 from ...models import CONTRACT, FOREIGN, write_model
-from ...pictures import encode, picture
+from ...sample_images import encode, sample_image
 from .fake_machine import FakeMachine, near
 from .fake_tensorrt import BLOB
 
@@ -66,7 +66,7 @@ def stated(tmp_path):
 
 def test_onnx_file(machine, tiny, tiny_model):
     embedder = Embedder.load(tiny_model, device="tensorrt")
-    crops = [picture(40, 20, seed) for seed in range(6)]
+    crops = [sample_image(40, 20, seed) for seed in range(6)]
     near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
     assert embedder.contract.contract_id == tiny.contract.contract_id
     assert embedder.artefact_id == Engine(BLOB, None, ()).digest != tiny.artefact_id
@@ -103,7 +103,7 @@ def test_stated_contract(machine, tmp_path, stated):
 class TestEngineFiles:
     def test_run_where_they_were_built(self, machine, path, tiny):
         embedder = Embedder.load(path, device="tensorrt")
-        crops = [picture(30, 20)]
+        crops = [sample_image(30, 20)]
         near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
         assert machine.cache.asked == []
         embedder.backend.close()
@@ -142,7 +142,7 @@ def test_describe_and_verify(path, command):
 
 def test_trust_engine_flag(machine, command, tmp_path, stated):
     (tmp_path / "foreign.engine").write_bytes(BLOB)
-    (tmp_path / "one.png").write_bytes(encode(picture(40, 20), "PNG"))
+    (tmp_path / "one.png").write_bytes(encode(sample_image(40, 20), "PNG"))
     arguments = (
         *("embed", tmp_path / "one.png", "-o", tmp_path / "out.npz"),
         *("--model", tmp_path / "foreign.engine", "--contract", stated),
@@ -168,7 +168,7 @@ class TestFallback:
         return asked
 
     def test_is_an_onnx_file_on_cuda(self, machine, path, tiny, tiny_model, asked):
-        crops = [picture(64, 8), picture(40, 20)]
+        crops = [sample_image(64, 8), sample_image(40, 20)]
         embedder = Embedder.load(path, device="tensorrt")
         with pytest.raises(BackendError, match=r"16x2; the nearest takes .*, or load it with fallback=FILE\.onnx"):
             embedder.embed(crops, channel_order="rgb")
@@ -188,7 +188,7 @@ class TestFallback:
 def test_cuda_graphs(machine, tiny, tiny_model):
     for graphs, launched in ((0, 0), (2, 1)):
         embedder = Embedder.load(tiny_model, device="tensorrt", cuda_graphs=graphs)
-        crops = [picture(40, 20, 1)]
+        crops = [sample_image(40, 20, 1)]
         machine.cuda.faults.arm(None)
         for _ in range(2):
             near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))

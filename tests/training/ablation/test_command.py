@@ -31,7 +31,7 @@ from training.run.entry import run_stage
 from training.run.trainer import TrainingError
 from training.stages.ranking import RankingStage
 
-from ...pictures import encode, picture
+from ...sample_images import encode, sample_image
 from ..tiny import TINY
 
 RECIPE = """
@@ -61,7 +61,7 @@ def write(folder, people, cameras=2, views=2):
     for person, camera, view in np.ndindex(people, cameras, views):
         seed = 100 * person + 10 * camera + view
         colour = np.array([person & 1, person >> 1 & 1, person >> 2 & 1]) * 30
-        image = picture(40, 14 + 3 * view, seed=seed) // 2 + colour.astype(np.uint8)
+        image = sample_image(40, 14 + 3 * view, seed=seed) // 2 + colour.astype(np.uint8)
         path = folder / f"person-{person}" / f"camera-{camera}" / f"{view}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(image, "PNG"))

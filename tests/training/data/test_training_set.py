@@ -6,7 +6,7 @@ import pytest
 from reid_runtime.errors import DatasetError, ImageError
 from training.data.training_set import find_training, load_training
 
-from ...pictures import encode, picture
+from ...sample_images import encode, sample_image
 
 
 def write(root, *names, bad=()):
@@ -14,7 +14,7 @@ def write(root, *names, bad=()):
     for seed, name in enumerate(names):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"no picture" if name in bad else encode(picture(24, 12, seed), "JPEG"))
+        path.write_bytes(b"no picture" if name in bad else encode(sample_image(24, 12, seed), "JPEG"))
     return root
 
 
@@ -60,7 +60,7 @@ def test_markets_layout_is_found_and_needs_only_its_training_folder(tmp_path):
 def test_the_digest_is_of_pixels_people_and_cameras(tmp_path):
     first = load_training(write(tmp_path / "a", *PLAIN))
     assert load_training(write(tmp_path / "b", *PLAIN)).digest == first.digest
-    (tmp_path / "b" / PLAIN[0]).write_bytes(encode(picture(24, 12, 99), "JPEG"))
+    (tmp_path / "b" / PLAIN[0]).write_bytes(encode(sample_image(24, 12, 99), "JPEG"))
     assert load_training(tmp_path / "b").digest != first.digest
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from reid_runtime.scoring.layouts import read_market
-from tests.pictures import encode
+from tests.sample_images import encode
 from training.people import dataset
 from training.people.command import people
 from training.people.crop import Crop

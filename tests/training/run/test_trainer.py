@@ -73,9 +73,9 @@ def test_a_run_folder_tells_the_whole_run(tmp_path):
     assert all(line["seconds_mining"] >= 0 < line["seconds_updating"] for line in told)
     assert [line["update"] for line in metrics if "held_out_map" in line] == [0, 4, 8, 10]
     for name, least in (("plots.png", 400), ("curriculum.png", 200)):
-        with Image.open(tmp_path / name) as picture:
-            assert min(picture.size) >= least
-            assert np.asarray(picture.convert("L")).std() > 5
+        with Image.open(tmp_path / name) as image:
+            assert min(image.size) >= least
+            assert np.asarray(image.convert("L")).std() > 5
     tensors = load_file(tmp_path / "model.safetensors")
     assert all(name.startswith("network.") for name in tensors), "the finished model is free of optimiser state"
 

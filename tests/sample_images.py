@@ -1,4 +1,4 @@
-"""Pictures for the tests, drawn and encoded here: flat blocks of colour, so that even JPEG keeps them nearly."""
+"""Images for the tests: flat blocks of colour, which even JPEG nearly keeps, encoded in every format."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ from PIL import Image
 BLOCK = 16
 
 
-def picture(height=64, width=32, seed=0):
+def sample_image(height=64, width=32, seed=0):
     """(height, width, 3) uint8 RGB: blocks of random colours."""
     rng = np.random.default_rng((seed, height, width))
     blocks = rng.integers(0, 256, (-(-height // BLOCK), -(-width // BLOCK), 3), dtype=np.uint8)
@@ -41,7 +41,7 @@ def _chunk(name, content):
 
 def claiming(file_format, width, height):
     """A small file whose header claims another size."""
-    content = bytearray(encode(picture(16, 16), file_format))
+    content = bytearray(encode(sample_image(16, 16), file_format))
     if file_format == "PNG":
         content[8:33] = _chunk(b"IHDR", struct.pack(">II", width, height) + bytes(content[24:29]))
     elif file_format == "BMP":
@@ -76,8 +76,8 @@ UPRIGHT = {
 
 
 def paint(root, height=64, width=32):
-    """Pixels, each file its own, for the empty pictures of a miniature; gives `root`."""
+    """Pixels, each file its own, for the empty images of a miniature; gives `root`."""
     for seed, path in enumerate(sorted(root.rglob("*.jpg"))):
         if not path.name.startswith("."):
-            path.write_bytes(encode(picture(height, width, seed), "JPEG"))
+            path.write_bytes(encode(sample_image(height, width, seed), "JPEG"))
     return root
