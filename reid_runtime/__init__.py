@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ReidRuntimeError,
         StorageError,
     )
+    from reid_runtime.jobs import Embeddings, read_embeddings, write_embeddings
     from reid_runtime.jobs.embed_folder import JobResult, embed_folder
     from reid_runtime.model_file.contract import Contract
 
@@ -29,6 +30,7 @@ __all__ = [
     "EmbedBatch",
     "EmbedBoxes",
     "Embedder",
+    "Embeddings",
     "ImageError",
     "JobResult",
     "OptionsError",
@@ -36,11 +38,14 @@ __all__ = [
     "Result",
     "StorageError",
     "embed_folder",
+    "read_embeddings",
+    "write_embeddings",
 ]
 
 if not TYPE_CHECKING:
     _HOMES = {"EmbedBatch": "adapters", "EmbedBoxes": "adapters", "Contract": "model_file.contract"}
     _HOMES |= dict.fromkeys(("Embedder", "Result"), "embedder")
+    _HOMES |= dict.fromkeys(("Embeddings", "read_embeddings", "write_embeddings"), "jobs")
     _HOMES |= dict.fromkeys(("JobResult", "embed_folder"), "jobs.embed_folder")
 
     def __getattr__(name: str) -> object:

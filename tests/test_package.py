@@ -1,8 +1,10 @@
 """What `import reid_runtime` brings along."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,7 @@ def test_everything_public_is_there():
     assert all(hasattr(reid_runtime, name) for name in reid_runtime.__all__)
 
 
+ALWAYS = ("backends.cuda", "backends.tensorrt", "backends.openvino", "scoring", "evaluation", "cli")
 EMBED = """if True:
     import sys
     import numpy
@@ -40,10 +43,24 @@ EMBED = """if True:
 """
 
 
-def test_embedding_on_the_cpu_loads_no_room_it_does_not_need(tiny_model):
+JOB = """if True:
+    import sys
+    from PIL import Image
+    from reid_runtime import Embedder, embed_folder
+    Image.new("RGB", (10, 20)).save("1.png")
+    embed_folder(Embedder.load(sys.argv[1]), "1.png", "x.npz")
+    print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("code", "rooms"), [(EMBED, (*ALWAYS, "jobs")), (JOB, ALWAYS)], ids=["embed", "embed_folder"])
+def test_embedding_on_the_cpu_loads_no_room_it_does_not_need(tiny_model, tmp_path, code, rooms):
     pytest.importorskip("onnxruntime")
-    run = subprocess.run([sys.executable, "-c", EMBED, tiny_model], capture_output=True, text=True, check=True)
+    root = str(Path(__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", code, tiny_model],
+        capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": root},
+    )  # fmt: skip
     loaded = run.stdout.split()
     assert "reid_runtime.backends.onnx" in loaded
-    rooms = ("backends.cuda", "backends.tensorrt", "backends.openvino", "scoring", "evaluation", "jobs", "cli")
     assert not [name for name in loaded if name.startswith(tuple(f"reid_runtime.{room}" for room in rooms))]

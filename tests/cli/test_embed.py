@@ -3,9 +3,7 @@
 import io
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -251,17 +249,3 @@ def test_default_model_states_its_terms(command, crops, default):
     assert first.startswith("device auto: onnxruntime ")
     assert second.startswith(f"default model {default_model().name}: research use only, trained on market1501")
     assert read_embeddings(crops.parent / "embeddings.npz").contract_id == default.contract.contract_id
-
-
-def test_embedding_on_the_cpu_imports_no_more_than_it_needs(crops, tiny_model):
-    """No provider of GPU memory, no data set's layout, no scores."""
-    code = (
-        "import sys; from reid_runtime import Embedder, embed_folder; "
-        "embed_folder(Embedder.load(sys.argv[1]), 'crops/a', 'x.npz'); print(*sys.modules)"
-    )
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    run = subprocess.run([sys.executable, "-c", code, tiny_model], capture_output=True, text=True, env=environment)
-    modules = [name for name in run.stdout.split() if name.startswith("reid_runtime.")]
-    assert "reid_runtime.jobs.embed_folder" in modules, run.stderr
-    assert not [name for name in modules if any(room in name for room in (".cuda", ".tensorrt", ".scoring", ".cli"))]
