@@ -1,4 +1,4 @@
-"""The callables for other people's code: rows stay with their boxes and pictures, and nothing heavy is pickled."""
+"""Callables for third-party code: rows stay with their boxes and images, and nothing heavy is pickled."""
 
 import multiprocessing
 import pickle
@@ -19,7 +19,7 @@ FILES = [encode(sample_image(40, 20, seed), "PNG") for seed in range(5)]
 
 @pytest.fixture
 def batch(tmp_path):
-    """Five pictures, the second of which cannot be used."""
+    """Five images, the second of which cannot be used."""
     paths = []
     for index, content in enumerate(FILES):
         path = tmp_path / f"{index}.png"

@@ -66,7 +66,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Five people under three cameras, each picture its own; a sixth whom only a query shows."""
+    """Five people under three cameras, each image different; a sixth whom only a query shows."""
     root = tmp_path_factory.mktemp("data") / "street <&> square"
     for person in range(1, 7):
         for camera in (1, 2, 3):

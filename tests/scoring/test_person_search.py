@@ -95,7 +95,7 @@ def test_cuhk_sysu_with_detections_by_hand(cuhk_sysu):
     assert missed.inp[0] == 0
 
 
-def test_cuhk_sysu_tells_what_is_wrong(cuhk_sysu):
+def test_wrong_copies_of_cuhk_sysu(cuhk_sysu):
     with pytest.raises(DatasetError, match="galleries of 50, 100, 500, 1000, 2000, 4000, not 70"):
         read_cuhk_sysu(cuhk_sysu, 70)
     with pytest.raises(DatasetError, match=r"TestG500.mat is missing"):
@@ -125,7 +125,7 @@ def test_prw_searches_every_camera_by_hand(prw):
     assert scores.cameras.tolist() == [1, 2]
 
 
-def test_prw_tells_what_is_wrong(prw):
+def test_wrong_copies_of_prw(prw):
     (prw / "query_info.txt").write_text("479 1 2 3 c1s1_000151\n")
     with pytest.raises(DatasetError, match="line 1 does not read IDENTITY X Y WIDTH HEIGHT FRAME"):
         read_prw(prw)

@@ -78,7 +78,7 @@ def test_the_authors_numbers_are_the_default():
     np.testing.assert_allclose(found, by_definition(vectors[:20], vectors[20:], 20, 6, 0.3), atol=1e-5)
 
 
-def test_blocks_are_rows_of_the_whole_with_the_sign_turned():
+def test_blocks_are_rows_with_the_sign_turned():
     vectors = people(5, 80, 16, 8)
     reranked = rerank(vectors[:20], vectors[20:])
     # A BLAS may take another kernel for a block of another height: the last bit is its own.

@@ -33,13 +33,13 @@ def test_frames_are_pooled_and_then_normalised():
 
 
 @pytest.mark.parametrize("run", [(1, 1), (0, 4), (-1, 2)])
-def test_runs_that_are_empty_or_leave_the_frames_are_told(run):
+def test_runs_outside_the_frames_are_refused(run):
     frames = unit_rows(np.random.default_rng(0), 3, 4)
     with pytest.raises(ScoringError, match=r"1 of 2 tracklets are empty or reach beyond 3 frames, .* tracklet 1"):
         pool(frames, *bounds((0, 1), run))
 
 
-def test_frames_that_cancel_out_are_told():
+def test_frames_that_cancel_out_are_refused():
     frames = np.array([[1, 0], [-1, 0]], dtype=np.float32)
     with pytest.raises(ScoringError, match="1 of 1 mean-pooled vectors are zero, the first is row 0"):
         pool(frames, *bounds((0, 2)))
@@ -57,7 +57,7 @@ def test_multi_query_averages_each_person_under_each_camera():
         np.testing.assert_allclose(pooled[row], mean / np.linalg.norm(mean), atol=1e-6)
 
 
-def test_a_query_without_crops_to_average_is_told():
+def test_a_query_without_crops_to_average_is_refused():
     crops = Labels(np.array([1, 2]), np.array([1, 1]))
     query = Labels(np.array([1, 2, 1]), np.array([1, 3, 3]))
     with pytest.raises(ScoringError, match="2 of 3 queries have no crop to average, the first is row 1: identity 2"):

@@ -1,4 +1,4 @@
-"""Miniatures of published data sets: the same names, fields and types on disk, a handful of empty pictures.
+"""Miniatures of published data sets: the same names, fields and types on disk, a handful of empty images.
 
 Field names and types are those that public loaders rely on: torchreid (KaiyangZhou/deep-person-reid, `mars.py`,
 `msmt17.py`, `cuhk03.py`) and SeqNet (serend1p1ty/SeqNet, `cuhk_sysu.py`, `prw.py`).

@@ -68,7 +68,7 @@ def test_a_csv_of_a_spreadsheet_without_splits(tmp_path):
         ("id,identity,camera\na.jpg,1,1\nz.jpg,1,2\n", "1 of 2 images that crops.csv names are missing.*'z.jpg'"),
     ],
 )
-def test_a_csv_that_is_wrong_is_told_where(tmp_path, text, match):
+def test_a_wrong_csv_names_the_line(tmp_path, text, match):
     with pytest.raises(DatasetError, match=match):
         read_plain(csv_of(tmp_path, text))
 
@@ -97,7 +97,7 @@ def test_two_ways_to_write_one_number_are_refused(tmp_path, names):
         read_plain(tmp_path)
 
 
-def test_a_number_too_long_to_keep_is_told(tmp_path):
+def test_a_number_too_long_is_refused(tmp_path):
     touch(tmp_path, f"{10**20}/1/a.jpg", "1/1/a.jpg")
     with pytest.raises(DatasetError, match=f"'{10**20}' is a number of more than 18 characters"):
         read_plain(tmp_path)

@@ -54,7 +54,7 @@ def test_market_keeps_of_gt_bbox_what_multi_query_averages(tmp_path):
     assert [name.split("/")[1] for name in more.ids] == [names[0], names[1], names[4]]
 
 
-def test_market_tells_the_first_name_that_does_not_parse_and_how_many(tmp_path):
+def test_market_names_that_do_not_parse(tmp_path):
     miniatures.market(tmp_path)
     miniatures.touch(tmp_path, "bounding_box_test/a0001_c1s1.jpg", "bounding_box_test/b.jpg")
     with pytest.raises(DatasetError, match=r"2 of 7 names do not read IDENTITY_cCAM.*, the first is 'a0001_c1s1.jpg'"):
@@ -132,7 +132,7 @@ def test_mars_as_torchreid_leaves_queries_and_junk_out_of_the_gallery(tmp_path):
     assert splits.gallery.cameras.tolist() == [2, 1, 1]
 
 
-def test_mars_tells_what_is_wrong_with_a_copy(tmp_path):
+def test_wrong_copies_of_mars(tmp_path):
     needs_scipy()
     from scipy.io import savemat
 

@@ -18,14 +18,14 @@ def test_the_mark_of_windows_editors_is_no_text(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
-def test_another_encoding_is_told_with_its_place(tmp_path, encoding):
+def test_another_encoding_names_the_line(tmp_path, encoding):
     (tmp_path / "x.csv").write_bytes("id\nAndré\n".encode(encoding))
     line = {"cp1252": 2, "utf-16": 1}[encoding]
     with pytest.raises(DatasetError, match=rf"x\.csv: line {line} is not UTF-8 \(byte 0x..\); expected text in UTF-8"):
         read_text(tmp_path / "x.csv")
 
 
-def test_what_cannot_be_read_is_told(tmp_path):
+def test_unreadable_files(tmp_path):
     with pytest.raises(DatasetError, match=r"x\.csv is missing"):
         read_text(tmp_path / "x.csv")
     with pytest.raises(DatasetError, match="cannot be read: "):
