@@ -39,6 +39,10 @@ def test_openers_exist(name):
     assert REGISTRY[name].rounds in (None, *REGISTRY)
 
 
+def test_bfloat16_alone_rounds():
+    assert {name: device.rounds for name, device in REGISTRY.items() if device.rounds} == {"openvino-bf16": "openvino"}
+
+
 def test_devices_are_choices_of_the_commands():
     (option,) = [each for each in model_options(lambda: None).__click_params__ if each.name == "device"]
     assert tuple(option.type.choices) == DEVICES == ("auto", *REGISTRY)
