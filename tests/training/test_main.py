@@ -30,7 +30,7 @@ from training.run.checkpoint import read_checkpoint, untrained, write_checkpoint
 from training.run.trainer import TrainingError
 from training.run.validation import hold_out
 
-from ..sample_images import encode, sample_image
+from .folders import write_people
 
 ROOT = Path(__file__).parents[2]
 TERMS = "drawn by the project"
@@ -63,19 +63,10 @@ every = 100
 """
 
 
-def write(folder, people, cameras, views):
-    """A plain folder of pictures; gives it."""
-    for person, camera, view in np.ndindex(people, cameras, views):
-        path = folder / f"person-{person}" / f"camera-{camera}" / f"{view}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(sample_image(40, 14 + 3 * view, seed=100 * person + 10 * camera + view), "PNG"))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     """Six people under two cameras, two pictures in each."""
-    return write(tmp_path_factory.mktemp("people"), 6, 2, 2)
+    return write_people(tmp_path_factory.mktemp("people"), 6, 2, 2)
 
 
 @pytest.fixture
@@ -252,12 +243,12 @@ def test_a_start_of_another_backbone_is_refused(people, tmp_path):
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("command", ["classify", "rank", "distil", "adapt"])
 def test_every_stage_refuses_bad_data_before_it_begins(command, tiny_model, tmp_path):
-    write(tmp_path / "people", 3, 1, 1)
+    write_people(tmp_path / "people", 3, 1, 1)
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run", "--weights", tmp_path / "imagenet.safetensors"]
     common += ["--teacher", tiny_model] if command in ("distil", "adapt") else []
     with pytest.raises(ReidRuntimeError, match="has one image"):
         invoke(command, tmp_path / "people", *common)
-    write(tmp_path / "people", 3, 1, 2)
+    write_people(tmp_path / "people", 3, 1, 2)
     with pytest.raises(ReidRuntimeError, match="--one-camera"):
         invoke(command, tmp_path / "people", *common)
     assert not (tmp_path / "run").exists()

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -23,20 +22,6 @@ from training.run.validation import hold_out, rank_people
 
 _AT_ONCE = 2048
 """Images of a data set that are in memory together."""
-
-
-class Evaluator(Protocol):
-    """What every run is scored on after its last update: the same images for all of them."""
-
-    @property
-    def name(self) -> str:
-        """As `--on` takes it."""
-
-    def score(self, network: EmbeddingNetwork, rule: ResizeRule) -> Scores:
-        """The network's scores, a row a query."""
-
-    def describe(self) -> str:
-        """What it scores, for the report."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +47,23 @@ class HeldOut:
 class QueryAndGallery:
     """The query and the gallery of a data set."""
 
-    task: EvalSet
+    eval_set: EvalSet
     name: str = "test"
 
     def score(self, network: EmbeddingNetwork, rule: ResizeRule) -> Scores:
         """Single query, by torch; raises ImageError for images that cannot be read."""
-        query, gallery = (_embedded(network, items, rule) for items in (self.task.query, self.task.gallery))
-        return score(query, self.task.query, gallery, self.task.gallery)
+        query, gallery = (_embedded(network, items, rule) for items in (self.eval_set.query, self.eval_set.gallery))
+        return score(query, self.eval_set.query, gallery, self.eval_set.gallery)
 
     def describe(self) -> str:
         """What it scores."""
-        task = self.task
-        return f"{task.dataset}'s own {len(task.query):,} queries and gallery of {len(task.gallery):,}; {task.method}"
+        query, gallery = self.eval_set.query, self.eval_set.gallery
+        method = self.eval_set.method
+        return f"{self.eval_set.dataset}'s own {len(query):,} queries and gallery of {len(gallery):,}; {method}"
+
+
+Evaluator = HeldOut | QueryAndGallery
+"""What every run is scored on after its last update: the same images for all of them; `name` is as `--on` takes it."""
 
 
 def _embedded(network: EmbeddingNetwork, items: Entries, rule: ResizeRule) -> Vectors:

@@ -54,7 +54,7 @@ def keep_frozen(trunk: nn.Module, parts: Sequence[str]) -> None:
 
 
 def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """The parameters that `fix` has left in training."""
+    """The parameters that `freeze_parts` has left in training."""
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file with the weights, the optimiser, the place in the run and the recipe.
 
-safetensors holds tensors and strings, nothing that runs when it is opened. A checkpoint is written beside and
-renamed, so that a kill during the writing leaves the one before.
+safetensors holds tensors and strings, nothing that runs when it is opened. Writes are atomic: a kill
+during one leaves the checkpoint before.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Progress:
     """A place in a run."""
 
     stage: str
-    """"classification", "ranking" or "distillation"; "whitening" and "statistics", after no update; "none":
+    """The stage's name; of post-processing, after no update, "whitening", "bn_calibration" or "average"; "none":
     untrained."""
     update: int
     """How many updates are done."""

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.scoring.labels import Integers
 from training.models.embedding import autocast
 from training.models.frozen import MIN_BATCH, freeze_batch_norm, keep_frozen, trainable_parameters
-from training.recipe import Architecture
+from training.recipe import Adaptation, Architecture, Classification, Distillation
 from training.stages.base import Measures, StageInputs
 
 Show = Callable[[int, int, ResizeRule], Pixels]
@@ -29,19 +29,8 @@ Update = list[list[int]]
 Item = TypeVar("Item")
 
 
-class Schedule(Protocol):
-    """What the recipe's tables for such stages have in common."""
-
-    @property
-    def epochs(self) -> int: ...  # noqa: D102
-    @property
-    def batch(self) -> int: ...  # noqa: D102
-    @property
-    def learning_rate(self) -> float: ...  # noqa: D102
-    @property
-    def warmup_epochs(self) -> float: ...  # noqa: D102
-    @property
-    def weight_decay(self) -> float: ...  # noqa: D102
+Schedule = Classification | Distillation | Adaptation
+"""The recipe's tables that have epochs, a batch size, a learning rate with its warm-up, and a weight decay."""
 
 
 def size_at(sizes: tuple[Item, ...], epochs: int, epoch: int) -> Item:

@@ -31,7 +31,7 @@ from training.run.entry import run_stage
 from training.run.trainer import TrainingError
 from training.stages.ranking import RankingStage
 
-from ...sample_images import encode, sample_image
+from ..folders import write_people
 from ..tiny import TINY
 
 RECIPE = """
@@ -56,21 +56,9 @@ CHOICES = ("--factor", "pooling", "--factor", "pre-training", "--factor", "minin
 BUDGET = ("--updates", 2, "--classification-epochs", 2, "--seeds", 2, "--held-out", 0.375)
 
 
-def write(folder, people, cameras=2, views=2):
-    """Drawn people, identity/camera/picture, each with a little of a colour: some find each other, some do not."""
-    for person, camera, view in np.ndindex(people, cameras, views):
-        seed = 100 * person + 10 * camera + view
-        colour = np.array([person & 1, person >> 1 & 1, person >> 2 & 1]) * 30
-        image = sample_image(40, 14 + 3 * view, seed=seed) // 2 + colour.astype(np.uint8)
-        path = folder / f"person-{person}" / f"camera-{camera}" / f"{view}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(image, "PNG"))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("people"), 8)
+    return write_people(tmp_path_factory.mktemp("people"), 8, tint=30)
 
 
 @pytest.fixture(scope="module")
@@ -125,16 +113,15 @@ def whole(people, prepared, tmp_path_factory):
 
 
 def report(folder):
-    """The raw numbers; without the code's version, which somebody may be changing."""
-    raw = json.loads((folder / "report.json").read_text())
-    return {name: value for name, value in raw.items() if name != "code"}
+    """The raw numbers, without the code's version."""
+    return {name: value for name, value in json.loads((folder / "report.json").read_text()).items() if name != "code"}
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_every_setting_is_run_with_every_seed_and_classification_is_shared_where_it_is_the_same(whole):
+def test_every_variant_is_run_with_every_seed_and_classification_is_shared_where_it_is_the_same(whole):
     assert [name for name in names(whole) if name.startswith("seed")] == ["seed-5", "seed-6"]
     for seed in ("seed-5", "seed-6"):
         assert names(whole / seed / "ranked") == ["baseline", "mining-random", "pooling-average", "pre-training-no"]
@@ -248,10 +235,9 @@ def test_it_grows_by_seeds_and_factors_and_nothing_else(people, prepared, tmp_pa
     one = (*BUDGET[:4], "--seeds", 1, *BUDGET[6:])
     mining, flip = ("--factor", "mining"), ("--factor", "augmentation")
     ablate(prepared, people, tmp_path, budget=one, choices=mining)
-    first = sorted(tmp_path.glob("seed-*/ranked/*/scores.npz"))
-    made = [path.stat().st_mtime_ns for path in first]
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed-*/ranked/*/scores.npz")}
     ablate(prepared, people, tmp_path, budget=BUDGET, choices=(*mining, "--factor", "pooling"))
-    assert [path.stat().st_mtime_ns for path in first] == made
+    assert made == {path: path.stat().st_mtime_ns for path in made}
     assert len(list(tmp_path.glob("seed-*/ranked/*/scores.npz"))) == 6
     for other, budget in (
         ("ranking.updates", ("--updates", 3, *BUDGET[2:])),
@@ -264,7 +250,7 @@ def test_it_grows_by_seeds_and_factors_and_nothing_else(people, prepared, tmp_pa
     save_file(TINY.build().state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(AblationError, match=r"weights\.tiny"):
         ablate(prepared, people, tmp_path, weights=tmp_path / "other.safetensors")
-    write(tmp_path / "more", 9)
+    write_people(tmp_path / "more", 9, tint=30)
     with pytest.raises(AblationError, match="data"):
         ablate(prepared, tmp_path / "more", tmp_path)
     assert not list(tmp_path.glob("seed-*/ranked/augmentation*")), "nothing was trained meanwhile"
@@ -273,7 +259,7 @@ def test_it_grows_by_seeds_and_factors_and_nothing_else(people, prepared, tmp_pa
 def test_on_test_everybody_is_trained_on_and_query_and_gallery_are_scored_once_a_run(prepared, tmp_path, quiet):
     data = tmp_path / "data"
     for split, views in (("train", 2), ("query", 1), ("gallery", 2)):
-        write(data / split, 4, views=views)
+        write_people(data / split, 4, views=views, tint=30)
     choices = ("--factor", "mining")
     result = ablate(prepared, data, tmp_path / "out", "--on", "test", choices=choices)
     assert result.exit_code == 0, result.output
@@ -310,19 +296,16 @@ def test_on_test_everybody_is_trained_on_and_query_and_gallery_are_scored_once_a
         (("--held-out", "0.1"), TrainingError, "raise --held-out"),
         (("--on", "test"), DatasetError, "no query and gallery besides"),
         (("--weights", "tinny=x"), BackboneError, "no backbone is called 'tinny'; did you mean 'tiny'"),
+        (
+            ("--factor", "backbone", "--backbone", "resnet18", "--weights", "resnet18={}"),
+            BackboneError,
+            r"lacks .* of resnet18's tensors",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_told_before_anything_is_trained(more, error, said, people, prepared, tmp_path, quiet):
     with pytest.raises(error, match=said):
-        ablate(prepared, people, tmp_path / "out", *more)
-    assert not (tmp_path / "out").exists()
-
-
-def test_weights_that_do_not_fit_are_told_before_the_first_run_and_not_after_hours(people, prepared, tmp_path, quiet):
-    choices = ("--factor", "backbone", "--backbone", "resnet18")
-    weights = ("--weights", f"resnet18={prepared / 'imagenet.safetensors'}")
-    with pytest.raises(BackboneError, match=r"lacks .* of resnet18's tensors"):
-        ablate(prepared, people, tmp_path / "out", *weights, choices=choices)
+        ablate(prepared, people, tmp_path / "out", *(one.format(prepared / "imagenet.safetensors") for one in more))
     assert not (tmp_path / "out").exists()
 
 
