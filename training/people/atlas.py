@@ -30,7 +30,10 @@ def cloth_detail(garment: Garment, half: int, texture: Bytes) -> tuple[Bytes, By
         rows = garment.triangles(half)
         used = rasteriser.charted(garment.uv, np.ascontiguousarray(garment.uv_faces[rows]), DETAIL, DETAIL)
         used &= small[..., 3] > 100
-        garment.details[half] = _detail(small, used)
+        detail, trim = _detail(small, used)
+        if garment.kind == "suit" and half == 0:
+            trim[:] = 0  # an emblem is among it, which nobody's shirt should show
+        garment.details[half] = detail, trim
     return garment.details[half]
 
 

@@ -27,6 +27,7 @@ class Camera:
     exposure: float
     contrast: float
     lift: float
+    saturation: float
     pixels: float
     """How high a person's box is, in the middle."""
     blur: float
@@ -51,6 +52,7 @@ def camera(seed: int, number: int) -> Camera:
         exposure=float(rng.normal(0, 0.22)),
         contrast=float(rng.uniform(0.85, 1.18)),
         lift=float(rng.uniform(-0.02, 0.05)),
+        saturation=float(rng.uniform(0.6, 1.02)),
         pixels=float(rng.choice([240.0, 190.0, 128.0, 84.0], p=[0.4, 0.3, 0.2, 0.1])),
         blur=float(rng.choice([0.0, 0.5, 0.9], p=[0.5, 0.35, 0.15])),
         noise=float(rng.choice([0.6, 2.0, 5.0], p=[0.5, 0.35, 0.15])),

@@ -1,17 +1,17 @@
 """One crop: a person of a seed as one camera sees them in one view."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from training.people import cameras, rasteriser, sensor
+from training.people import cameras, props, rasteriser, sensor
 from training.people.assets import Assets
 from training.people.formats import rotation
 from training.people.gait import Pose, sample_pose
 from training.people.person import Person, Wardrobe
-from training.people.rasteriser import Floats, Layers, Mesh, Surface
+from training.people.rasteriser import Floats, Layers, Lens, Light, Mesh, Surface
 from training.people.scenery import Scenery
 
 HIGHEST = 256
@@ -21,6 +21,8 @@ SUN = 192
 STRANGERS, FIRST_STRANGER = 40, 8_000_000
 """People who stand in the way or in the background: so many, of seeds from this one on."""
 PERSON, OTHER = 1, 2
+LEAST = 0.4
+"""Share of a person that may not be hidden."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class Standing:
 
     parts: tuple[tuple[Mesh, Surface, Floats], ...]
     owner: int
+    name: str = "person"
+    nearer: bool = False
+    """Whether it stands between the camera and whom the crop is of."""
 
     def points(self) -> Floats:
         """(V, 3) all vertices."""
@@ -76,31 +81,35 @@ class Studio:
         points = main.points()
         box = cameras.boxed(rasteriser.projected(points, lens), camera, rng, HIGHEST)
         lens = box.framed(lens)
-        scene, names = [main], []
-        draw = rng.random()
-        if draw < 0.16:
-            scene.append(self.passer(rng, lens, box, nearer=True))
-            names.append("person")
-        elif draw < 0.38:
-            scene.append(self.passer(rng, lens, box, nearer=False))
+        others = self.others(rng, lens, box)
         weather = cameras.weather(camera, rng)
         depth = np.full((SUN, SUN), -1e9, np.float32)
         low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
         light = cameras.lit(weather, (low + high) / 2, float(np.sqrt(((high - low) ** 2).sum())) / 2 + 3, depth)
-        layers = Layers(box.width, box.height)
+        layers, alone, scene = Layers(box.width, box.height), 0, [main]
         twice = rasteriser.doubled(lens)
-        for standing in scene:
-            for mesh, surface, vertices in standing.parts:
-                rasteriser.cover(mesh, vertices, light, depth)
-                rasteriser.draw(mesh, surface, vertices, twice, layers, standing.owner)
+        _draw(main, twice, light, depth, layers)
+        alone = int(np.count_nonzero(layers.owner == PERSON))
+        for other in others:
+            before = layers.copy()
+            _draw(other, twice, light, None, layers)
+            if np.count_nonzero(layers.owner == PERSON) < LEAST * alone:  # nobody would be left to recognise
+                layers = before
+                continue
+            _cover(other, light, depth)
+            scene.append(other)
+        occluders = " ".join(other.name for other in scene if other.nearer)
+        visible = np.count_nonzero(layers.owner == PERSON) / max(alone, 1)
         rasteriser.shade(twice, light, layers)
         image, drawn, mine = rasteriser.resolve(layers)
-        feet = np.ascontiguousarray(np.concatenate([_feet(standing.points()) for standing in scene]), np.float32)
-        behind, name = self.scenery.behind(camera, rng, lens, light, (box.width, box.height), feet)
+        dark = np.ascontiguousarray(
+            np.concatenate([feet(standing.points()) for standing in scene if standing.name == "person"]), np.float32
+        )
+        behind, name = self.scenery.behind(camera, rng, lens, light, (box.width, box.height), dark)
         levels = sensor.exposed(behind * (1 - drawn[..., None]) + image, camera, rng)
         facts: dict[str, str | int | float] = {
             "width": box.width, "height": box.height, "yaw": round(yaw, 3), "pose": pose.name, "background": name,
-            "occluder": " ".join(names), "visible": round(float(mine.sum(dtype=np.float64)) / mine.size, 4),
+            "occluder": occluders, "visible": round(visible, 3),
             "sex": person.shape.sex, "wears": " ".join(person.outfit.names),
         }  # fmt: skip
         return Crop(sensor.encoded(levels, camera, rng), mine >= 0.5, facts)
@@ -109,33 +118,80 @@ class Studio:
         self, person: Person, rng: np.random.Generator, yaw: float, at: tuple[float, float], owner: int
     ) -> tuple[Pose, Standing]:
         """A person in a pose by chance, turned by `yaw`, with the lowest point on the ground at x, z."""
-        body, skeleton = self.wardrobe.body, self.wardrobe.body.skeleton
-        carries = person.outfit.side if person.outfit.bag in ("handbag", "carrier") else None
-        pose = sample_pose(rng, body, person.start, person.shape.heavy, carries)
+        pose = sample_pose(rng, self.wardrobe.body, person.start, person.shape.heavy, person.carries)
+        return pose, self.posed(person, pose, yaw, at, owner)
+
+    def posed(self, person: Person, pose: Pose, yaw: float, at: tuple[float, float], owner: int) -> Standing:
+        """A person in this pose, turned by `yaw`, with the lowest point on the ground at x, z."""
+        skeleton = self.wardrobe.body.skeleton
         moves = skeleton.moves(person.start, pose.rotations)
-        turn = rotation("y", yaw).astype(np.float32)
-        turned = np.ascontiguousarray(_turned(turn, moves))
+        turned = np.ascontiguousarray(_turned(rotation("y", yaw).astype(np.float32), moves))
         vertices = [rasteriser.skinned(part.mesh, turned) for part in person.parts]
         lowest = min(float(array[:, 1].min()) for array in vertices)
-        middle = turned[skeleton.rows["root"]] @ np.append(person.start[skeleton.rows["root"]], 1).astype(np.float32)
-        shift = np.array([at[0] - middle[0], -lowest, at[1] - middle[2]], np.float32)
+        row = skeleton.rows["root"]
+        x, y, z = (float(value) for value in person.start[row])
+        root = turned[row]
+        middle = [((root[k, 0] * x + root[k, 1] * y) + root[k, 2] * z) + root[k, 3] for k in (0, 2)]
+        shift = np.array([at[0] - middle[0], -lowest, at[1] - middle[1]]).round(4).astype(np.float32)
         parts = tuple(
             (part.mesh, part.surface, np.ascontiguousarray(array + shift))
             for part, array in zip(person.parts, vertices, strict=True)
         )
-        return pose, Standing(parts, owner)
+        return Standing(parts, owner)
 
-    def passer(self, rng: np.random.Generator, lens: rasteriser.Lens, box: cameras.Box, nearer: bool) -> Standing:
+    def others(self, rng: np.random.Generator, lens: Lens, box: cameras.Box) -> list[Standing]:
+        """Who and what else is there, by chance: in the way, or behind."""
+        others = []
+        if rng.random() < 0.16:
+            others.append(self.passer(rng, lens, box, nearer=True))
+        if rng.random() < 0.14:
+            others.append(_thing(rng, lens, box, nearer=True))
+        if rng.random() < 0.2:
+            others.append(self.passer(rng, lens, box, nearer=False))
+        if rng.random() < 0.18:
+            others.append(_thing(rng, lens, box, nearer=False))
+        return others
+
+    def passer(self, rng: np.random.Generator, lens: Lens, box: cameras.Box, nearer: bool) -> Standing:
         """Somebody else: in the way and at a side of the crop, or farther off."""
         person = self.stranger(FIRST_STRANGER + int(rng.integers(STRANGERS)))
-        distance = float(lens.at[2])
-        away = float(rng.uniform(0.12, 0.4)) * distance if nearer else -float(rng.uniform(10, 60))
-        half = (box.right - box.left) / 2
-        side = float(rng.choice([-1, 1]))
-        reach = float(rng.uniform(0.45, 1.1)) if nearer else float(rng.uniform(0.2, 1.3))
-        x = (box.left + box.right) / 2 * (distance - away) + side * reach * half * (distance - away)
-        _, standing = self.standing(person, rng, float(rng.uniform(0, 2 * np.pi)), (x, away), OTHER)
-        return standing
+        at = _spot(rng, lens, box, nearer, 2.5)
+        _, standing = self.standing(person, rng, float(rng.uniform(0, 2 * np.pi)), at, OTHER)
+        return replace(standing, nearer=nearer)
+
+
+def _spot(rng: np.random.Generator, lens: Lens, box: cameras.Box, nearer: bool, reach: float) -> tuple[float, float]:
+    """x and z beside the person, for somebody or something that reaches so far to its sides, decimetres."""
+    distance = float(lens.at[2])
+    away = float(rng.uniform(0.1, 0.35)) * distance if nearer else -float(rng.uniform(8, 60))
+    away = max(away, 5.0) if nearer else away
+    depth = distance - away
+    focal = float(lens.focal)
+    left, right = (float(lens.cx) * -1 / focal * depth, (box.width - float(lens.cx)) / focal * depth)
+    half, middle = (right - left) / 2, (left + right) / 2
+    side = float(rng.choice([-1, 1]))
+    inside = float(rng.uniform(0.1, 0.9)) * half if nearer else float(rng.uniform(-0.2, 1.3)) * half
+    return middle + side * (half + reach - inside), away
+
+
+def _thing(rng: np.random.Generator, lens: Lens, box: cameras.Box, nearer: bool) -> Standing:
+    kind, parts = props.sample_prop(rng)
+    at = _spot(rng, lens, box, nearer, props.WIDTHS.get(kind, 6) * float(rng.uniform(0.3, 1.0)))
+    turn = rotation("y", float(rng.uniform(-0.6, 0.6)) if kind != "bollard" else 0.0)
+    placed = [(props.stood(part, turn, at), part.surface) for part in parts]
+    return Standing(tuple((mesh, surface, mesh.vertices) for mesh, surface in placed), OTHER, kind, nearer)
+
+
+def _draw(standing: Standing, lens: Lens, light: Light, depth: Floats | None, layers: Layers) -> None:
+    for mesh, surface, vertices in standing.parts:
+        rasteriser.draw(mesh, surface, vertices, lens, layers, standing.owner)
+    if depth is not None:
+        _cover(standing, light, depth)
+
+
+def _cover(standing: Standing, light: Light, depth: Floats) -> None:
+    for mesh, _, vertices in standing.parts:
+        rasteriser.cover(mesh, vertices, light, depth)
 
 
 def _turned(turn: npt.NDArray[np.float32], moves: Floats) -> Floats:
@@ -144,7 +200,7 @@ def _turned(turn: npt.NDArray[np.float32], moves: Floats) -> Floats:
     return np.stack(rows, axis=1)
 
 
-def _feet(points: Floats) -> Floats:
+def feet(points: Floats) -> Floats:
     """(2, 2) x and z of the two places where somebody stands."""
     low = points[points[:, 1] < 1.2][:, [0, 2]]
     middle = low.mean(axis=0, dtype=np.float64)

@@ -35,32 +35,54 @@ def sample_pose(rng: np.random.Generator, body: Body, start: Matrix, heavy: floa
         The pose.
     """
     kind = rng.choice(["walk", "stand", "still"], p=[0.66, 0.26, 0.08])
-    turns: dict[str, Matrix] = {}
     if kind == "still" and carries is None:
         name = str(rng.choice(STILL))
-        turns.update(still(body.assets, name))
-    else:
-        name = "walk" if kind == "walk" else "stand"
-        phase = float(rng.random())
-        stride = float(rng.uniform(0.55, 1.1)) if kind == "walk" else 0.0
-        turns.update(legs(rng, phase, stride))
-        arms = dict.fromkeys(SIDES, "swing")
-        if rng.random() < 0.4:
-            arms[SIDES[rng.integers(2)]] = str(rng.choice(ARMS[1:5], p=[0.25, 0.3, 0.25, 0.2]))
-        if carries:
-            arms[carries] = "carry"
-        name += "".join(f" {act}" for act in sorted(set(arms.values()) - {"swing"}))
-        for sign, side in zip((1, -1), SIDES, strict=True):
-            turns.update(arm(rng, side, sign, arms[side], phase, stride, heavy))
-        lean = float(rng.uniform(-0.03, 0.09))
-        swing = 0.09 * stride * float(np.cos(2 * np.pi * phase))
-        turns["spine03"] = rotation("x", lean) @ rotation("y", swing)
-        turns["neck01"] = rotation("y", float(rng.normal(0, 0.25))) @ rotation("x", float(rng.uniform(-0.08, 0.2)))
-        if "reading" in arms.values():
-            turns["neck01"] = rotation("x", 0.35) @ turns["neck01"]
+        turns = still(body.assets, name)
+        return Pose(name, turns | _hands(rng, body, start, None))
+    phase = float(rng.random())
+    stride = float(rng.uniform(0.55, 1.1)) if kind == "walk" else 0.0
+    return walking(rng, body, start, heavy, carries, phase, stride)
+
+
+def walking(
+    rng: np.random.Generator, body: Body, start: Matrix, heavy: float, carries: str | None, phase: float, stride: float
+) -> Pose:
+    """A moment of walking.
+
+    Args:
+        rng: for what differs between people and views; the same gives the same walker at another phase.
+        body: the base mesh.
+        start: (B, 3) where the bones of this body start.
+        heavy: -1 thin to 1 heavy.
+        carries: the side that a bag hangs from, if any.
+        phase: of the stride, 0 to 1; at 0 the left heel meets the ground.
+        stride: 1 is an unhurried walk, 0 standing.
+
+    Returns:
+        The pose.
+    """
+    turns = legs(rng, phase, stride)
+    arms = dict.fromkeys(SIDES, "swing")
+    if rng.random() < 0.4:
+        arms[SIDES[rng.integers(2)]] = str(rng.choice(ARMS[1:5], p=[0.25, 0.3, 0.25, 0.2]))
+    if carries:
+        arms[carries] = "carry"
+    for sign, side in zip((1, -1), SIDES, strict=True):
+        turns.update(arm(rng, side, sign, arms[side], phase, stride, heavy))
+    swing = 0.09 * stride * float(np.cos(2 * np.pi * phase))
+    turns["spine03"] = rotation("x", float(rng.uniform(-0.03, 0.09))) @ rotation("y", swing)
+    turns["neck01"] = rotation("y", float(rng.normal(0, 0.25))) @ rotation("x", float(rng.uniform(-0.08, 0.2)))
+    if "reading" in arms.values():
+        turns["neck01"] = rotation("x", 0.35) @ turns["neck01"]
+    name = " ".join(("walk" if stride else "stand", *sorted(set(arms.values()) - {"swing"})))
+    return Pose(name, turns | _hands(rng, body, start, carries))
+
+
+def _hands(rng: np.random.Generator, body: Body, start: Matrix, carries: str | None) -> dict[str, Matrix]:
+    turns = {}
     for side in SIDES:
         turns.update(hand(body, start, side, float(rng.uniform(0.7, 1.3)) * (1.8 if side == carries else 1)))
-    return Pose(name, turns)
+    return turns
 
 
 def _bump(phase: float, centre: float, width: float) -> float:
@@ -114,30 +136,49 @@ def arm(
 def hand(body: Body, start: Matrix, side: str, curl: float) -> dict[str, Matrix]:
     """Fingers of a hand at rest, bent towards the palm rather than splayed as in the rest pose."""
     rows = body.skeleton.rows
-    wrist, first, last = (start[rows[f"{bone}.{side}"]] for bone in ("wrist", "finger2-1", "finger5-1"))
-    palm = np.cross(first - wrist, last - wrist)
-    palm = palm / float(np.sqrt((palm * palm).sum()))
+
+    def joint(bone: str) -> Matrix:
+        return np.asarray(start[rows[f"{bone}.{side}"]])
+
+    wrist = joint("wrist")
+    palm = _cross(joint("finger2-1") - wrist, joint("finger5-1") - wrist)
     if palm[1] > 0:  # the palms face down in the rest pose
         palm = -palm
     turns = {}
     spread = {2: 0.10, 3: 0.0, 4: -0.06, 5: -0.14}
     for finger in range(2, 6):
-        knuckle, middle, tip = (start[rows[f"finger{finger}-{k}.{side}"]] for k in (1, 2, 3))
-        for k, (a, b, angle) in enumerate(((knuckle, middle, 0.32), (middle, tip, 0.5), (middle, tip, 0.3)), 1):
-            bend = axis_angle(np.cross(b - a, palm), angle * curl * (0.85 + 0.08 * finger))
-            if k == 1:  # closer to the middle finger
-                bend = bend @ axis_angle(palm, spread[finger] * (1 if side == "L" else -1))
-            turns[f"finger{finger}-{k}.{side}"] = bend
-    a, b = (start[rows[f"finger1-{k}.{side}"]] for k in (1, 2))
-    turns[f"finger1-2.{side}"] = axis_angle(np.cross(b - a, palm), 0.3 * curl)
+        knuckle, middle, tip = (joint(f"finger{finger}-{k}") for k in (1, 2, 3))
+        share = curl * (0.85 + 0.08 * finger)
+        first, outer = _cross(middle - knuckle, palm), _cross(tip - middle, palm)
+        # The first joint also draws the finger closer to the middle one.
+        aside = axis_angle(palm, spread[finger] * (1 if side == "L" else -1))
+        turns[f"finger{finger}-1.{side}"] = axis_angle(first, 0.32 * share) @ aside
+        turns[f"finger{finger}-2.{side}"] = axis_angle(outer, 0.5 * share)
+        turns[f"finger{finger}-3.{side}"] = axis_angle(outer, 0.3 * share)
+    turns[f"finger1-2.{side}"] = axis_angle(_cross(joint("finger1-2") - joint("finger1-1"), palm), 0.3 * curl)
     return turns
+
+
+def _cross(a: Matrix, b: Matrix) -> Matrix:
+    """The cross product of two vectors: numpy's takes ten times as long for one."""
+    (p, q, r), (x, y, z) = a.tolist(), b.tolist()
+    return np.array([q * z - r * y, r * x - p * z, p * y - q * x])
 
 
 def axis_angle(axis: Matrix, angle: float) -> Matrix:
     """(3, 3) rotation about an axis of any length, by Rodrigues' formula."""
-    x, y, z = axis / float(np.sqrt((axis * axis).sum()))
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.asarray(np.eye(3) + float(np.sin(angle)) * cross + (1 - float(np.cos(angle))) * (cross @ cross))
+    x, y, z = axis.tolist()
+    length = float(np.sqrt(x * x + y * y + z * z))
+    x, y, z = x / length, y / length, z / length
+    s, c = float(np.sin(angle)), float(np.cos(angle))
+    d = 1 - c
+    return np.array(
+        [
+            [c + x * x * d, x * y * d - z * s, x * z * d + y * s],
+            [y * x * d + z * s, c + y * y * d, y * z * d - x * s],
+            [z * x * d - y * s, z * y * d + x * s, c + z * z * d],
+        ]
+    )
 
 
 def still(assets: Assets, name: str) -> dict[str, Matrix]:

@@ -31,6 +31,8 @@ class Cut:
     """Starts at this height."""
     loose: float = 0
     """Decimetres that it stands off, beyond its own shape."""
+    waist: float = -9
+    """Along the leg, from where it stands off: trousers do not at the hips, over which tops hang."""
     flare: float = 0
     """Decimetres more at the end of the legs."""
 
@@ -126,7 +128,8 @@ class Garment:
         if cut.loose or cut.flare:
             outward = rasteriser.normals(vertices, self.faces)
             neck = np.clip((6.0 - self.neutral[:, 1]) / 1.2, 0, 1).astype(np.float32)
-            amount = cut.loose * neck + cut.flare * np.clip(leg - 0.2, 0, 2).astype(np.float32)
+            below = np.clip((leg - cut.waist) / 0.25, 0, 1).astype(np.float32)
+            amount = cut.loose * neck * below + cut.flare * np.clip(leg - 0.2, 0, 2).astype(np.float32)
             vertices = np.ascontiguousarray(vertices + outward * amount[:, None], np.float32)
         return vertices, cut_at(self.neutral, arm, leg, cut)
 

@@ -45,6 +45,11 @@ class Person:
     start: npt.NDArray[np.float64]
     """(B, 3) where the bones start."""
 
+    @property
+    def carries(self) -> str | None:
+        """The side, L or R, on which a bag hangs from the hand."""
+        return self.outfit.side if self.outfit.bag in ("handbag", "carrier") else None
+
 
 class Wardrobe:
     """Everything that people are made of, read from the assets at first use."""

@@ -1,5 +1,6 @@
 """The rasteriser in C, built once with the system's compiler, and the structures that it takes."""
 
+import copy
 import ctypes
 import hashlib
 import os
@@ -114,8 +115,20 @@ class Layers:
         self.normal = np.empty((*shape, 3), np.float32)
         self.gloss = np.empty(shape, np.float32)
         self.owner = np.zeros(shape, np.uint8)
+        self._bind()
+
+    def _bind(self) -> None:
+        width, height = self.width, self.height
         arrays = (self.inverse, self.albedo, self.normal, self.gloss, self.owner)
         self.struct = _Layers(2 * width, 2 * height, *(address(array) for array in arrays))
+
+    def copy(self) -> "Layers":
+        """The same pixels, in memory of their own."""
+        other = copy.copy(self)
+        for name in ("inverse", "albedo", "normal", "gloss", "owner"):
+            setattr(other, name, getattr(self, name).copy())
+        other._bind()
+        return other
 
 
 def address(array: npt.NDArray[Any] | None) -> ctypes.c_void_p:

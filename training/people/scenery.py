@@ -73,14 +73,14 @@ class Scenery:
         image = np.empty((height, width, 3), np.float32)
         image[:] = scene.sky
         structs = [
-            Plane(point, normal, _across(normal), scale, 0.0, TILE, rasteriser.address(texture))
+            Plane(point, normal, across(normal), scale, 0.0, TILE, rasteriser.address(texture))
             for point, normal, scale, texture in scene.planes
         ]
         rasteriser.planes(image, lens, light, structs)
         return image * shares[..., 1:], "indoor" if camera.indoor else "street"
 
 
-def _across(normal: tuple[float, float, float]) -> tuple[float, float, float]:
+def across(normal: tuple[float, float, float]) -> tuple[float, float, float]:
     """A horizontal direction within a plane: x on the floor."""
     x, _, z = normal
     length = float(np.sqrt(x * x + z * z))

@@ -104,7 +104,7 @@ def sleeve(rng: np.random.Generator, short: float) -> float:
 
 def top(rng: np.random.Generator, sex: str) -> Piece:
     """What covers the chest; half of it is cut of the suit that lies close all over, with its own looseness."""
-    loose = float(rng.uniform(0, 0.16))
+    loose = float(rng.uniform(0.03, 0.18))
     if rng.random() < 0.45:
         loose = float(rng.uniform(0.06, 0.42 if sex == "male" else 0.3))
         ends = sleeve(rng, 0.55) if rng.random() < 0.94 else 0.12
@@ -118,22 +118,22 @@ def bottom(rng: np.random.Generator, sex: str) -> Piece:
     if sex == "female" and rng.random() < 0.24:
         name = pick(rng, SKIRTS)
         length = float(rng.uniform(0.7, 1.9)) if name == "wrap" else 9.0
-        return Piece(name, 1, Cut(leg=length, top=1.75, loose=float(rng.uniform(0, 0.12))), "bottom")
+        return Piece(name, 1, Cut(leg=length, top=1.75, loose=float(rng.uniform(0, 0.12)), waist=-0.05), "bottom")
     short = rng.random() < 0.22
     length = float(rng.uniform(0.55, 1.3)) if short else float(rng.choice([9.0, 1.75], p=[0.85, 0.15]))
     wide = float(rng.uniform(0, 0.12)) + (float(rng.uniform(0, 0.25)) if rng.random() < 0.3 else 0)
     flare = float(rng.uniform(-0.02, 0.12)) if rng.random() < 0.6 else float(rng.uniform(0, 0.3))
     if rng.random() < (0.4 if sex == "female" else 0.25):
         wide += 0 if sex == "female" and rng.random() < 0.6 else 0.12
-        cut = Cut(leg=min(length, 1.95), top=1.3, loose=wide, flare=flare if wide > 0.1 else 0)
+        cut = Cut(leg=min(length, 1.95), top=1.3, loose=wide, waist=-0.05, flare=flare if wide > 0.1 else 0)
         return Piece("close", 1, cut, "bottom")
-    return Piece(pick(rng, TROUSERS[sex]), 1, Cut(leg=length, loose=wide, flare=flare), "bottom")
+    return Piece(pick(rng, TROUSERS[sex]), 1, Cut(leg=length, loose=wide, waist=-0.05, flare=flare), "bottom")
 
 
 def coat(rng: np.random.Generator) -> Piece:
     """A coat, or a jacket cut of it or of the close suit."""
     if rng.random() < 0.45:
-        cut = Cut(sleeve=1.95, hem=float(rng.uniform(-1.4, 0.2)), loose=float(rng.uniform(0.3, 0.6)))
+        cut = Cut(sleeve=1.95, hem=float(rng.uniform(-1.4, 0.2)), loose=float(rng.uniform(0.42, 0.68)))
         return Piece("close", 0, cut, "coat")
     hem = -99.0 if rng.random() < 0.4 else float(rng.uniform(-2.8, 0.2))
-    return Piece("Coat", 0, Cut(hem=hem, loose=float(rng.uniform(0, 0.2))), "coat")
+    return Piece("Coat", 0, Cut(hem=hem, loose=float(rng.uniform(0.05, 0.22))), "coat")
