@@ -30,7 +30,7 @@ class View:
     camera: Camera
     width: int = 320
     height: int = 180
-    focal: float = 300.0
+    focal: float = 560.0
 
     def lens(self) -> Lens:
         """Its lens, aimed at the middle of the street."""
@@ -91,7 +91,7 @@ def frame(studio: Studio, people: list[Person], view: View, number: int) -> tupl
 
 def _walk(row: int, time: float) -> tuple[tuple[float, float], float, float]:
     """Where the person of a row is after so many seconds: x and z, heading, phase of the stride."""
-    start = (-38.0, 26.0, -12.0, 34.0)[row % 4] + 5 * (row // 4)
+    start = (-36.0, 24.0, -16.0, 34.0)[row % 4] + 5 * (row // 4)
     way = 1 if start < 0 else -1
     pace = PACE * (1 + 0.06 * ((row * 7) % 5 - 2))
     lane = (-34.0, -10.0, 12.0, 33.0)[row % 4]
@@ -100,7 +100,7 @@ def _walk(row: int, time: float) -> tuple[tuple[float, float], float, float]:
 
 def _street(view: View, lens: Lens, light: rasteriser.Light, dark: Floats) -> Floats:
     """(H, W, 3) the empty street in linear light, with the shadows of who is in it."""
-    scene = surfaces((7, 3), indoor=False)
+    scene = surfaces((7, 12), indoor=False)
     image = np.empty((view.height, view.width, 3), np.float32)
     image[:] = scene.sky
     planes = []
