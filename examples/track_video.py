@@ -3,7 +3,7 @@
     pip install "reid-runtime[cpu]" norfair-enough supervision
     python -m examples.track_video [VIDEO]
 
-VIDEO has its boxes in `gt/gt.txt` beside it; they stand for a detector's. Without it a street is drawn.
+VIDEO has its boxes in `gt/gt.txt` beside it; they stand for a detector's. Without it, a rendered street.
 """
 
 import sys

@@ -10,7 +10,7 @@ from reid_runtime import Embedder
 
 
 def main() -> None:
-    """Draw one street through two cameras, and match their people by cosine."""
+    """Take one street in two cameras, and match their people by cosine."""
     embedder = Embedder.load()
     right = total = 0
     for here, there in zip(moments(None, 12, camera=0), moments(None, 12, camera=1), strict=True):

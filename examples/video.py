@@ -1,4 +1,4 @@
-"""Frames and boxes for the examples: a folder with a video and its boxes, or a street that is drawn here.
+"""Frames and boxes for the examples: a folder with a video and its boxes, or the rendered street beside this file.
 
 A folder holds the video and `gt/gt.txt` in the MOT challenge's format (frame, identity, left, top, width, height, ...).
 """
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-from examples.draw_crops import draw_frame
+from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
+STREET = Path(__file__).with_name("street")
+"""Two cameras over one street: 48 frames each, fifteen a second."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,17 @@ class Moment:
 
 
 def moments(video: Path | None, limit: int, camera: int = 0) -> Iterator[Moment]:
-    """The first `limit` moments of a video whose boxes lie in `gt/gt.txt` beside it, or of a drawn street."""
-    return _drawn(limit, camera) if video is None else _filmed(video, limit)
+    """The first `limit` moments of a video whose boxes lie in `gt/gt.txt` beside it, or of the rendered street."""
+    return _rendered(limit, camera) if video is None else _filmed(video, limit)
 
 
-def _drawn(limit: int, camera: int) -> Iterator[Moment]:
-    people = np.arange(4)
-    for number in range(limit):
-        frame, boxes = draw_frame(people.tolist(), 180, 320, time=number / 15, camera=camera)
-        yield Moment(np.ascontiguousarray(frame[:, :, ::-1]), boxes, people)
+def _rendered(limit: int, camera: int) -> Iterator[Moment]:
+    with Image.open(STREET / f"camera-{camera + 1}.webp") as video:
+        rows = np.loadtxt(STREET / f"camera-{camera + 1}.txt", delimiter=",")
+        for number in range(min(limit, int(rows[-1, 0]))):
+            video.seek(number)
+            frame = np.asarray(video.convert("RGB"))[:, :, ::-1]
+            yield _moment(np.ascontiguousarray(frame), rows[rows[:, 0] == number + 1])
 
 
 def _filmed(video: Path, limit: int) -> Iterator[Moment]:
@@ -45,6 +48,9 @@ def _filmed(video: Path, limit: int) -> Iterator[Moment]:
 
     rows = np.loadtxt(video.parent / "gt" / "gt.txt", delimiter=",")
     for number, frame in enumerate(islice(supervision.get_video_frames_generator(str(video)), limit), start=1):
-        here = rows[rows[:, 0] == number]
-        boxes = np.concatenate([here[:, 2:4], here[:, 2:4] + here[:, 4:6]], axis=1)
-        yield Moment(frame, boxes.astype(np.float32), here[:, 1].astype(np.int64))
+        yield _moment(frame, rows[rows[:, 0] == number])
+
+
+def _moment(frame: Pixels, rows: npt.NDArray[np.float64]) -> Moment:
+    boxes = np.concatenate([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]], axis=1)
+    return Moment(frame, boxes.astype(np.float32), rows[:, 1].astype(np.int64))

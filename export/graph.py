@@ -3,10 +3,10 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import onnx
 from PIL import Image
 
-from examples.draw_crops import draw_person
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write
@@ -14,6 +14,8 @@ from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.selftest import METADATA_KEY as PINNED_KEY
 from reid_runtime.model_file.selftest import Pinned, text_digest, whole_record
+
+SELF_TEST = Path(__file__).with_name("selftest")
 
 
 def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -72,11 +74,12 @@ def _record(path: Path) -> Pinned:
 def pinned_crops() -> tuple[bytes, ...]:
     """PNG files: two crops of one shape, which share a batch, one wider than high, and one that must be shrunk.
 
-    The last is a small crop with every pixel repeated 20 times each way: large in pixels and small as a file, and
-    its edges tell a resize that averages what it drops from one that does not.
+    They are rendered people, in `export/selftest`. The last is a small crop with every pixel repeated 20 times each
+    way: large in pixels and small as a file, and its edges tell a resize that averages what it drops from one that
+    does not.
     """
-    crops = [draw_person(0, 3, 41, 17), draw_person(1, 105, 41, 17), draw_person(2, 9, 23, 38)]
-    crops.append(draw_person(3, 211, 31, 13).repeat(20, axis=0).repeat(20, axis=1))
+    crops = [np.asarray(Image.open(path)) for path in sorted(SELF_TEST.glob("*.png"))]
+    crops[-1] = crops[-1].repeat(20, axis=0).repeat(20, axis=1)
     files = []
     for crop in crops:
         file = io.BytesIO()

@@ -11,7 +11,7 @@ from reid_runtime.model_file.precision import Precision
 
 
 def test_it_tells_people_apart(default, command, tmp_path):
-    from examples.draw_crops import write_market
+    from tests.miniature import write_market
 
     write_market(tmp_path / "drawn", identities=12, cameras=2, views=2)
     run = command("evaluate", tmp_path / "drawn", "--json")

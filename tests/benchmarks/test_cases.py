@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.cases import Subject, SubjectError, identity, known_parity, precision_of, setup_from
 from benchmarks.measurements import YARDSTICK, Report, Row, environment
-from examples.draw_crops import write_market
 from reid_runtime.embedder import Embedder
 from reid_runtime.model_file.precision import Precision
+from tests.miniature import write_market
 
 from ..models import CONTRACT, FOREIGN, write_model
 from ..sample_images import encode, sample_image

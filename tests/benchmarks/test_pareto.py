@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from benchmarks import pareto
 from benchmarks.measurements import read_report, shown
 from benchmarks.timing import Budget
-from examples.draw_crops import write_market
 from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation import evaluate
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import TrainedOn
 from reid_runtime.scoring.layouts import read_market
+from tests.miniature import write_market
 from training.data.training_set import AS_TARGETS
 
 from ..models import CONTRACT, FOREIGN, write_model

@@ -17,8 +17,8 @@ from benchmarks.peers.candidates import BatchedSession, FastembedWay, LoopOfOne,
 from benchmarks.peers.external import ExternalError, ExternalPeer, VectorsError, parse
 from benchmarks.peers.measuring import OTHERS, OURS, UNSEEN, PeerChoice, measure_peers
 from benchmarks.timing import Budget
-from examples.draw_crops import write_market
 from reid_runtime.evaluation import evaluate
+from tests.miniature import write_market
 
 from ..models import CONTRACT, FOREIGN, write_model
 from ..sample_images import encode, sample_image

@@ -20,9 +20,9 @@ from benchmarks.roofline import PART as LIMITS
 from benchmarks.scaling import PART as GROWTH
 from benchmarks.stages import PART, STAGES
 from benchmarks.throughput import COLD, DECODE, EIGHT, ENGINE, FOLDER, MIXED, OFFLINE, SAME, SPREAD
-from examples.draw_crops import write_market
 from export.gate import Reference
 from reid_runtime.errors import ReidRuntimeError
+from tests.miniature import write_market
 
 from ..models import CONTRACT, FOREIGN, write_model
 from ..sample_images import encode, sample_image

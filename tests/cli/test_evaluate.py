@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from examples.draw_crops import write_market
 from reid_runtime.embedder import Embedder, default_model
 from reid_runtime.evaluation import eval_set_of
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.jobs import read_embeddings, write_embeddings
 from reid_runtime.scoring.layouts import read_market
+from tests.miniature import write_market
 
 from ..sample_images import paint
 from ..scoring.layouts import miniatures

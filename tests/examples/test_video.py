@@ -9,9 +9,9 @@ from reid_runtime import EmbedBoxes, Embedder
 LIMIT = 12
 
 
-@pytest.fixture(scope="module", params=["drawn", pytest.param("filmed", marks=pytest.mark.realdata)])
+@pytest.fixture(scope="module", params=["rendered", pytest.param("filmed", marks=pytest.mark.realdata)])
 def video(request):
-    if request.param == "drawn":
+    if request.param == "rendered":
         return list(moments(None, LIMIT))
     pytest.importorskip("supervision", reason="needs supervision")
     path = request.getfixturevalue("reid_data") / "pets09-s2l1" / "View_001.mp4"

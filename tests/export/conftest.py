@@ -14,9 +14,9 @@ pytest.importorskip("onnxruntime", reason="needs an ONNX Runtime")
 
 from PIL import Image
 
-from examples.draw_crops import write_market
 from export.gate import EXAMPLES, read_crops, read_evidence
 from reid_runtime.cli import run
+from tests.miniature import write_market
 
 from .small import write_small
 

@@ -3,11 +3,11 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the extras train and export")
 
-from examples.draw_crops import write_market
 from export.graph import kept_graph
 from export.record_scores import record_scores
 from reid_runtime import Embedder
 from reid_runtime.embedder import default_model
+from tests.miniature import write_market
 
 
 def test_scores_go_into_the_contract_and_nothing_else_changes(tmp_path):

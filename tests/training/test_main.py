@@ -30,6 +30,7 @@ from training.run.checkpoint import read_checkpoint, untrained, write_checkpoint
 from training.run.trainer import TrainingError
 from training.run.validation import hold_out
 
+from ..miniature import write_crops
 from .folders import write_people
 
 ROOT = Path(__file__).parents[2]
@@ -329,9 +330,8 @@ def test_the_help_names_the_stages_in_their_order():
 def test_from_a_folder_of_pictures_to_vectors(tmp_path):
     """As the README has it, with a real backbone and in real processes; the first one is killed on the way."""
     pytest.importorskip("onnx", reason="needs the extra export")
-    drawn = pytest.importorskip("examples.draw_crops", reason="run from a checkout")
     people, common = tmp_path / "people", prepared(tmp_path, "mobilenetv2", dimension=64)
-    drawn.write_crops(people, identities=6, views=2)
+    write_crops(people, identities=6)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
     def python(module, *arguments):
