@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .pictures import encode
+from .sample_images import encode
 
 CROPS = Path(__file__).parents[1] / "examples" / "crops"
 PEOPLE = 8
