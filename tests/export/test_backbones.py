@@ -1,6 +1,7 @@
 """Backbones and poolings, exported by the real code and held to torch by the real gate."""
 
 import dataclasses
+import importlib.util
 
 import pytest
 
@@ -19,7 +20,7 @@ from training.models.pooling import POOLINGS
 from training.run.checkpoint import build, untrained
 
 # One of each kind is exported in continuous integration; the others have no layer that these have not.
-QUICK = ("mobilenetv2", "resnet18", "timm/test_convnext")
+QUICK = ("mobilenetv2", "resnet18", "osnet-0.25", "timm/test_convnext")
 SLOW = (
     *(name for name in BACKBONES if name not in QUICK),
     "timm/efficientnet_lite0",
@@ -67,16 +68,21 @@ def test_every_pooling_is_torchs_at_any_size_and_batch(pooling, tmp_path, monkey
     tensors["network.projection.bias"].zero_()
     if pooling == "gem":
         tensors["network.pooling.p"].fill_(4.5)  # a learnt power travels; the initial one could be written in anywhere
+    if pooling == "spatial":  # equal weights could be resized in any way
+        tensors["network.pooling.weight"] = torch.randn(8, 16, 8) / 128
+    network.load_state_dict({key.removeprefix("network."): value for key, value in tensors.items()})
     path = tmp_path / "model.onnx"
     agreement = export_checkpoint(
         dataclasses.replace(checkpoint, architecture=architecture, tensors=tensors), path, pooling
     )
     assert agreement.rows == 90
     embedder = Embedder.load(path)
+    others = [Embedder.load(path, device="openvino")] if importlib.util.find_spec("openvino") else []
     assert f"global {pooling} pooling" in embedder.contract.graph
     # A pooling frozen to the map of the example would still be right at that one size.
     for shape in ((1, 64, 48, 3), (1, 97, 33, 3), (3, 200, 75, 3)):
         images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
         with torch.inference_mode():
             expected = network(torch.from_numpy(images)).numpy()
-        np.testing.assert_allclose(embedder.backend.run(images), expected, atol=2e-6)
+        for found in (embedder, *others):
+            np.testing.assert_allclose(found.backend.run(images), expected, atol=2e-6)
