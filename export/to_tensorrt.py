@@ -45,7 +45,7 @@ def stated_contract(path: Path) -> Contract:
 
 def shapes_in(folder: Path, rule: ResizeRule) -> Counter[tuple[int, int]]:
     """How many of the folder's pictures have which (height, width) after the resize; bad pictures are passed over."""
-    paths = find_sources([str(folder)], sys.stdin.buffer).paths
+    paths = find_sources([str(folder)]).paths
     if len(paths) > _LOOKED_AT:
         paths = tuple(random.Random(0).sample(paths, _LOOKED_AT))
     shapes: Counter[tuple[int, int]] = Counter()

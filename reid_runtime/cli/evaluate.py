@@ -14,6 +14,7 @@ from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.evaluation.saved import eval_set_of_rows, read_saved
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, write_embeddings
+from reid_runtime.jobs.formats import SUFFIXES
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.report import check_report, write_report
 from reid_runtime.scoring.bootstrap import METRICS
@@ -79,7 +80,10 @@ def read_eval_set(
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with fractions.")
 @click.option(
-    "--save", type=click.Path(path_type=Path), help="Save the vectors with identity, camera and split (.npz, .parquet)."
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"Save the vectors with identity, camera and split ({SUFFIXES}).",
 )
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write an HTML page with curves, ranked lists and crops."

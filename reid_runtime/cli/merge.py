@@ -19,7 +19,7 @@ from reid_runtime.jobs.merge import merge
     "--partial", "allow_missing", is_flag=True, help="Merge what is there, though parts or shards are missing."
 )
 def command(parts: tuple[str, ...], output: Path, force: bool, allow_missing: bool) -> None:
-    """Merge PART...: folders that `embed -o FOLDER/` wrote, .parquet and .npz files, into one, ordered by id.
+    """Merge PART...: folders that `embed -o FOLDER/` wrote and files of embeddings, into one, ordered by id.
 
     Two embedding spaces or model files, an id that comes twice, a part that is missing of a job, and a shard that is
     missing of N are errors, and nothing is written. A .parquet is written as its rows are read, in memory that does

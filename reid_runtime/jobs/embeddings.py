@@ -10,6 +10,7 @@ import numpy.typing as npt
 from reid_runtime.errors import StorageError
 from reid_runtime.jobs.labels import ROLES, Texts, text_labels
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.vectors import Vectors
 
 if TYPE_CHECKING:
     from reid_runtime.embedder import Embedder, Result
@@ -34,7 +35,7 @@ class Embeddings:
 
     id: Texts
     """(N,) as the user gave them: relative POSIX paths, where they are files."""
-    embedding: npt.NDArray[np.float32]
+    embedding: Vectors
     """(N, D) unit vectors; a row of NaN where `error` is not empty (null in Parquet)."""
     width: npt.NDArray[np.int32]
     """(N,) pixels of the image."""
@@ -91,7 +92,7 @@ class Embeddings:
         cls,
         embedder: "Embedder",
         ids: Iterable[str],
-        vectors: npt.NDArray[np.float32],
+        vectors: Vectors,
         sizes: npt.NDArray[np.int32],
         **columns: npt.NDArray[Any],
     ) -> "Embeddings":

@@ -216,19 +216,11 @@ def test_damaged_bytes(tmp_path, suffix):
 @EVERY
 @pytest.mark.parametrize("content", [b"", b"text\n", b"PK\5\6" + b"\0" * 18, b"PAR1PAR1"])
 def test_other_files(tmp_path, suffix, content):
-    path = tmp_path / f"x{suffix}"
-    path.write_bytes(content)
-    for index in (path, tmp_path / f"absent{suffix}"):
-        with pytest.raises(StorageError, match=f"{index.name}: expected a file of embeddings"):
-            read_embeddings(index)
-
-
-def test_no_advice_to_load_a_pickle(tmp_path):
-    path = tmp_path / "x.npz"
-    path.write_bytes(b"text\n")
-    with pytest.raises(StorageError, match=r"it is no \.npz") as caught:
-        read_embeddings(path)
-    assert "pickle" not in str(caught.value)
+    (tmp_path / f"x{suffix}").write_bytes(content)
+    for name in ("x", "absent"):
+        with pytest.raises(StorageError, match=f"{name}{suffix}: expected a file of embeddings") as caught:
+            read_embeddings(tmp_path / f"{name}{suffix}")
+        assert "pickle" not in str(caught.value), "numpy's advice"
 
 
 def rewrite(path, **changes):
