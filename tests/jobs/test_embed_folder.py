@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -80,6 +81,22 @@ def test_resume_after_exception(tiny, crops, tmp_path, parts_of_two):
     embed_folder(tiny, crops, f"{tmp_path}/again/", on_error="raise")
     for name in (MANIFEST, *map(part_name, range(3))):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in which a file is open cannot be removed")
+def test_one_job_per_folder(tiny, crops, tmp_path, parts_of_two):
+    output = f"{tmp_path}/out/"
+
+    def start_another(finished):
+        if not (tmp_path / "gone").exists():
+            with pytest.raises(StorageError, match="another run is going on"):
+                embed_folder(tiny, crops, output, resume=True)
+            (tmp_path / "out").rename(tmp_path / "gone")
+            embed_folder(tiny, crops, output)
+
+    with pytest.raises(StorageError, match="removed or replaced while the job ran"):
+        embed_folder(tiny, crops, output, on_error="record", progress=start_another)
+    assert len(read_embeddings(output)) == 4, "the second job's rows and no others"
 
 
 def test_resume_format_1(tiny, crops, tmp_path, parts_of_two):
