@@ -17,11 +17,13 @@ from benchmarks.measurements import ABOUT, Report, Row, environment, shown
 from benchmarks.timing import FULL, QUICK, Budget
 from export.gate import EXAMPLES, Evidence, Reference, read_evidence
 from reid_runtime.agreement import compare
-from reid_runtime.backends import DEVICES, Options, open_backend
-from reid_runtime.embedder import Embedder, artefact_digest, default_model
+from reid_runtime.backends import DEVICES
+from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.evaluation import Evaluation, evaluate
 from reid_runtime.images.suffixes import is_image_name
+from reid_runtime.model_file.file import artefact_digest, carried_contract
+from reid_runtime.model_file.packaged import default_model
 from reid_runtime.scoring.bootstrap import compare_scores
 
 CONTRACTS = Path(__file__).parent / "peers"
@@ -209,8 +211,8 @@ def load(path: Path, device: str, threads: int | None = None) -> Embedder:
 
         return load_checkpoint(path, threads)
     stated = CONTRACTS / f"{path.stem}.json"
-    carries = open_backend(path, device, Options(threads)).contract_text is not None if stated.is_file() else True
-    return Embedder.load(path, device=device, contract=None if carries else stated, threads=threads)
+    foreign = stated.is_file() and carried_contract(path) is None
+    return Embedder.load(path, device=device, contract=stated if foreign else None, threads=threads)
 
 
 class References:

@@ -27,9 +27,11 @@ from reid_runtime.backends.base import Options
 from reid_runtime.backends.cuda import open_cuda
 from reid_runtime.backends.tensorrt.open import open_tensorrt
 from reid_runtime.cli import run
-from reid_runtime.embedder import Embedder, default_model
+from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ReidRuntimeError
 from reid_runtime.images.resize import Pixels
+from reid_runtime.model_file import ModelFile
+from reid_runtime.model_file.packaged import default_model
 from reid_runtime.vectors import Vectors
 
 SHAPES = ((256, 128), (416, 208))
@@ -64,7 +66,7 @@ def missing_torch_gpu() -> str | None:
 
 def onnx_candidate(path: Path) -> Candidate:
     """ONNX Runtime CUDA on a file; raises BackendError with the reason where that is not to be had."""
-    return Candidate("onnxruntime cuda float32", open_backend(path, "cuda").run)
+    return Candidate("onnxruntime cuda float32", open_backend(ModelFile.open(path), "cuda").run)
 
 
 def torch_candidates(backbone: str) -> list[Candidate]:
@@ -130,21 +132,22 @@ def measure_default(rounds: int) -> Found:
     """The embedded default model on ONNX Runtime CUDA and on TensorRT."""
     found = Found()
     candidates = []
+    model = ModelFile.open(default_model())
     try:
-        candidates.append(onnx_candidate(default_model()))
+        candidates.append(onnx_candidate(model.path))
     except BackendError as error:
         found.notes.append(f"default model, ONNX Runtime CUDA: {error}")
     with ExitStack() as stack:
         try:
-            plain = stack.enter_context(closing(open_tensorrt(default_model())))
+            plain = stack.enter_context(closing(open_tensorrt(model)))
             graphs = stack.enter_context(
-                closing(open_tensorrt(default_model(), Options(cuda_graphs=2 * len(SHAPES) * len(BATCHES))))
+                closing(open_tensorrt(model, Options(cuda_graphs=2 * len(SHAPES) * len(BATCHES))))
             )
             candidates += [Candidate("tensorrt", plain.run), Candidate("tensorrt, CUDA graphs", graphs.run)]
         except BackendError as error:
             found.notes.append(f"default model, TensorRT: {error}")
         if candidates:
-            reference = Candidate("onnxruntime cpu float32", open_backend(default_model(), "cpu").run)
+            reference = Candidate("onnxruntime cpu float32", open_backend(model, "cpu").run)
             found.add(measure("default model", candidates, reference, rounds))
     return found
 

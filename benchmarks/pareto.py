@@ -17,6 +17,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation import EvalSet, eval_set_of, evaluate
 from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.model_file.formats import format_of
 from reid_runtime.scoring.layouts.registry import read_layout
 from training.data.training_set import AS_TARGETS
 
@@ -53,8 +54,7 @@ def measure(
 def _facts(
     embedder: Embedder, tasks: Sequence[EvalSet], known: Mapping[tuple[str, str], Mapping[str, float]]
 ) -> dict[str, float]:
-    # An OpenVINO model is two files.
-    files = {embedder.path, embedder.path.with_suffix(".bin")} if embedder.path.suffix == ".xml" else {embedder.path}
+    files = {embedder.path, format_of(embedder.path).weights(embedder.path)}  # an OpenVINO model is two
     facts = {"megabytes": sum(file.stat().st_size for file in files) / 1e6}
     for task in tasks:
         found = known.get((embedder.artefact_id, task.dataset))

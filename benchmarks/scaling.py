@@ -49,7 +49,7 @@ class _Clocked:
     pixels: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.name, self.device, self.contract_text = self.backend.name, self.backend.device, self.backend.contract_text
+        self.name, self.device = self.backend.name, self.backend.device
         self.max_batch_pixels = self.backend.max_batch_pixels
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:

@@ -105,7 +105,6 @@ class StandIn:
     dimension: int
     name: str = "stand-in"
     device: str = "cpu"
-    contract_text: None = None
     max_batch_pixels: int = CPU_BATCH_PIXELS
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
@@ -118,7 +117,7 @@ class Counted:
 
     def __init__(self, backend: Backend) -> None:
         self.device = backend.device
-        self.name, self.contract_text, self.max_batch_pixels = backend.name, None, backend.max_batch_pixels
+        self.name, self.max_batch_pixels = backend.name, backend.max_batch_pixels
         self.done = 0
         self._backend = backend
 

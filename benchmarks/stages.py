@@ -57,7 +57,6 @@ class _Idle:
     """Unit vectors, as many as there are crops."""
     name: str = "no engine"
     device: str = "cpu"
-    contract_text: str | None = None
     artefact_id: str = ""
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:

@@ -31,6 +31,8 @@ from reid_runtime.images.model_input import ModelInput, to_model_input
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.jobs.embed_folder import embed_folder
 from reid_runtime.jobs.sources import Sources
+from reid_runtime.model_file.file import carried_contract
+from reid_runtime.model_file.formats import ONNX, format_of
 
 OFFLINE, MIXED, EIGHT, COLD = "Offline", "mixed sizes", "batch of 8", "cold start"
 FOLDER, ENGINE = "a folder to a file", "the engine alone, same batches"
@@ -157,8 +159,13 @@ def _cold(setup: Setup, subjects: list[Subject], crop: Path) -> list[Row]:
     """The command from its start to its end, a process each time; the file cache is warm."""
     calls: dict[str, Callable[[], object]] = {}
     for subject in subjects:
-        # A checkpoint is no model file, and a model of others has its contract beside it.
-        if subject.embedder.backend.contract_text is not None and subject.embedder.path.suffix == ".onnx":
+        # A checkpoint is no model file, and a third-party model has its contract beside it.
+        path = subject.embedder.path
+        if (
+            subject.embedder.backend.device != "torch"
+            and format_of(path) is ONNX
+            and carried_contract(path) is not None
+        ):
             calls[subject.case] = partial(_embed_one, subject, crop)
     if not calls:
         return []

@@ -29,7 +29,6 @@ class TorchBackend:
             torch.set_num_threads(threads)
         checkpoint = read_checkpoint(path)
         self.contract = contract_for(checkpoint, path.stem)
-        self.contract_text: str | None = self.contract.to_json()
         self.name, self.device = "torch cpu, float32", "torch"
         self.max_batch_pixels = CPU_BATCH_PIXELS
         self._embed = torch_embed(checkpoint.network())

@@ -12,8 +12,8 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.onnx import read_onnx_file
-from reid_runtime.model_file.selftest import METADATA_KEY as PINNED_KEY
-from reid_runtime.model_file.selftest import Pinned, text_digest, whole_record
+from reid_runtime.model_file.selftest import METADATA_KEY as SELFTEST_KEY
+from reid_runtime.model_file.selftest import SelfTest, text_digest, verified_record
 
 SELF_TEST = Path(__file__).with_name("selftest")
 
@@ -31,7 +31,7 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write_model(path: Path, model: onnx.ModelProto, contract: Contract) -> None:
-    """Check the model, and write it as one file that carries the contract and its pinned record.
+    """Check the model, and write it as one file that carries the contract and its self-test record.
 
     The record's vectors are those that ONNX Runtime's CPU gives for the graph as it lies in the file; raises
     BackendError where it gives none.
@@ -40,7 +40,7 @@ def write_model(path: Path, model: onnx.ModelProto, contract: Contract) -> None:
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
     _append_metadata(path, METADATA_KEY, contract.to_json())
-    _append_metadata(path, PINNED_KEY, _record(path).to_json())
+    _append_metadata(path, SELFTEST_KEY, _record(path).to_json())
 
 
 def write_contract(path: Path, contract: Contract) -> None:
@@ -48,7 +48,7 @@ def write_contract(path: Path, contract: Contract) -> None:
 
     Raises DamagedFileError for a file that its own record says is damaged: it must not come out as whole.
     """
-    whole_record(read_onnx_file(path), path)
+    verified_record(path)
     model = onnx.load(str(path))
     before = kept_graph(model)
     with atomic_write(path) as beside:
@@ -64,11 +64,11 @@ def _append_metadata(path: Path, key: str, value: str) -> None:
         file.write(entry.SerializeToString())
 
 
-def _record(path: Path) -> Pinned:
+def _record(path: Path) -> SelfTest:
     file = read_onnx_file(path)
     images = pinned_crops()
     vectors = Embedder.load(path, device="cpu").embed(images)
-    return Pinned(file.graph, text_digest(file.metadata[METADATA_KEY]), images, vectors)
+    return SelfTest(file.graph, text_digest(file.metadata[METADATA_KEY]), images, vectors)
 
 
 def pinned_crops() -> tuple[bytes, ...]:

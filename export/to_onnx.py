@@ -116,7 +116,6 @@ class TorchBackend:
     """The network itself as the runtime calls a backend: what an export is held to."""
 
     name = device = "torch"
-    contract_text = None
     max_batch_pixels = CPU_BATCH_PIXELS
 
     def __init__(self, network: EmbeddingNetwork) -> None:

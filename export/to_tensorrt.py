@@ -17,30 +17,24 @@ from export.parity import Embed, Probe, require_parity
 from reid_runtime.agreement import TOLERANCES
 from reid_runtime.backends.cuda.driver import NoGpuError, find_gpu
 from reid_runtime.backends.onnx import OnnxBackend
-from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, plan_build
-from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, sidecar_path, write_engine
+from reid_runtime.backends.tensorrt.cache import EngineCache, plan_build
+from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, write_engine
 from reid_runtime.backends.tensorrt.module import import_tensorrt
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.backends.tensorrt.progress import Progress
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
-from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
+from reid_runtime.errors import BackendError, ImageError, ReidRuntimeError
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels, ResizeRule, resize
 from reid_runtime.io.atomic import ensure_writable
 from reid_runtime.jobs.sources import find_sources
+from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.formats import sidecar_path
 
 _LOOKED_AT = 2000
 """Pictures of a folder that are read for their sizes; a larger folder is sampled."""
-
-
-def stated_contract(path: Path) -> Contract:
-    """The contract in a JSON file; raises ContractError."""
-    try:
-        return Contract.from_json(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path}: the contract cannot be read: {error}") from error
 
 
 def shapes_in(folder: Path, rule: ResizeRule) -> Counter[tuple[int, int]]:
@@ -121,22 +115,21 @@ def embedding(embedder: Embedder) -> Embed:
 
 
 def export_engine(
-    onnx: Path,
+    file: ModelFile,
     path: Path,
     *,
-    stated: Contract | None,
     batches: Batches,
     folder: Path | None,
     options: BuildOptions,
 ) -> Engine:
     """Build `path` and its sidecar; neither is there where the build or the comparison fails."""
     trt = import_tensorrt()
-    contract = contract_of(onnx, stated)
-    profiles = profiles_for(contract.resize, batches, None if folder is None else shapes_in(folder, contract.resize))
-    request, planned = plan_build(trt, onnx, contract, profiles, options)
+    rule = file.contract.resize
+    profiles = profiles_for(rule, batches, None if folder is None else shapes_in(folder, rule))
+    request, planned = plan_build(trt, file, profiles, options)
     with progress_bar() as progress:
         built = EngineCache().build(trt, request, planned, progress)
-    engine = compared(built, onnx)
+    engine = compared(built, file.path)
     write_engine(path, engine)
     return engine
 
@@ -210,9 +203,8 @@ def main(
     for path in (output, sidecar_path(output)):
         ensure_writable(path, force)
     engine = export_engine(
-        model,
+        ModelFile.open(model, contract),
         output,
-        stated=None if contract is None else stated_contract(contract),
         batches=batch,
         folder=profiles_from,
         options=BuildOptions(tf32, level, workspace_mib, capabilities),

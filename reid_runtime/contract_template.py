@@ -1,4 +1,4 @@
-"""A draft of the contract of somebody else's model: what its file says, and blanks for what no file says."""
+"""A draft of the contract of a third-party model: what its file says, and blanks for what no file says."""
 
 import hashlib
 from pathlib import Path
@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from reid_runtime.backends import Backend, open_backend
-from reid_runtime.backends.onnx import import_onnxruntime
-from reid_runtime.backends.openvino import openvino_core
-from reid_runtime.errors import ContractError
+from reid_runtime.backends import Backend
+from reid_runtime.backends.onnx import OnnxBackend, import_onnxruntime
+from reid_runtime.backends.openvino import OpenVinoBackend, openvino_core
+from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.images.resize import RULES, FixedSize, rule_form, rule_to_json
-from reid_runtime.model_file.contract import BLANK, VERSION
+from reid_runtime.model_file.contract import TODO, VERSION
+from reid_runtime.model_file.formats import OPENVINO, TENSORRT, format_of
 from reid_runtime.vectors import UNIT_TOLERANCE
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "u8": "uint8", "f32": "float32"}
@@ -28,13 +29,15 @@ def draft(path: Path) -> dict[str, Any]:
 
     Filled in is what the file says, or shows when it is run: layout, dtype, a fixed size, dimension, whether vectors
     have unit length, the weights' digest. What it cannot say (colour order, scale, mean, deviation, training data,
-    terms) is a text that begins with BLANK, which `Contract.from_json` refuses.
+    terms) is a text that begins with TODO, which `Contract.from_json` refuses.
 
     Raises BackendError for a file that does not run, ContractError for an input that no contract can state.
     """
-    onnx = path.suffix != ".xml"
-    backend = open_backend(path, "cpu" if onnx else "openvino")
-    shape, kind = _onnx_input(path) if onnx else _openvino_input(path)
+    known = format_of(path)
+    if known is TENSORRT:
+        raise BackendError(f"{path} is an engine without a sidecar: build it here with python -m export.to_tensorrt")
+    backend: Backend = OpenVinoBackend(path) if known is OPENVINO else OnnxBackend(path, "cpu")
+    shape, kind = _openvino_input(path) if known is OPENVINO else _onnx_input(path)
     if kind not in _DTYPES or len(shape) != 4:
         raise ContractError(
             f"{path}: expected an input of uint8 or float32 with four axes, found {kind} with {len(shape)}"
@@ -47,19 +50,19 @@ def draft(path: Path) -> dict[str, Any]:
         "version": VERSION,
         "name": path.stem,
         "resize": _resize(sides),
-        "input": {"layout": layout, "dtype": dtype, "colour": f"{BLANK}rgb or bgr", **_normalisation(dtype)},
+        "input": {"layout": layout, "dtype": dtype, "colour": f"{TODO}rgb or bgr", **_normalisation(dtype)},
         "unit_output": unit,
         "dimension": dimension,
         "metric": "cosine",
         "weights": _weights(path),
-        "graph": f"{'ONNX' if onnx else 'OpenVINO IR'} as found",
-        "precision": {"kind": f"{BLANK}float32, float16 or int8", "engine": None, "scheme": None},
+        "graph": f"{known.name} as found",
+        "precision": {"kind": f"{TODO}float32, float16 or int8", "engine": None, "scheme": None},
         "trained_on": [
             {
-                "data": f"{BLANK}the data sets that the weights have seen, or unpublished",
-                "terms": f"{BLANK}the terms under which weights and data may be used, or unknown",
-                "identities": f"{BLANK}a number, 0 where it is unknown",
-                "crops": f"{BLANK}a number, 0 where it is unknown",
+                "data": f"{TODO}the data sets that the weights have seen, or unpublished",
+                "terms": f"{TODO}the terms under which weights and data may be used, or unknown",
+                "identities": f"{TODO}a number, 0 where it is unknown",
+                "crops": f"{TODO}a number, 0 where it is unknown",
             }
         ],
         "scores": [],
@@ -111,19 +114,19 @@ def _resize(sides: dict[str, int | None]) -> dict[str, Any] | str:
     height, width = sides["height"], sides["width"]
     if height is not None and width is not None:
         return rule_to_json(FixedSize(height, width))
-    return f"{BLANK}the file takes several sizes; {' or '.join(map(rule_form, RULES))}, as it was trained"
+    return f"{TODO}the file takes several sizes; {' or '.join(map(rule_form, RULES))}, as it was trained"
 
 
 def _normalisation(dtype: str) -> dict[str, Any]:
     if dtype == "uint8":  # a contract has no other for whole numbers
         return {"scale": 1.0, "mean": [0.0, 0.0, 0.0], "deviation": [1.0, 1.0, 1.0]}
     return {
-        "scale": f"{BLANK}1.0 for pixels of 0 to 255, 0.00392156862745098 for 0 to 1",
-        "mean": f"{BLANK}three numbers in the order of colour, subtracted after the scale; [0, 0, 0] for none",
-        "deviation": f"{BLANK}three numbers in the order of colour, divided by at last; [1, 1, 1] for none",
+        "scale": f"{TODO}1.0 for pixels of 0 to 255, 0.00392156862745098 for 0 to 1",
+        "mean": f"{TODO}three numbers in the order of colour, subtracted after the scale; [0, 0, 0] for none",
+        "deviation": f"{TODO}three numbers in the order of colour, divided by at last; [1, 1, 1] for none",
     }
 
 
 def _weights(path: Path) -> str:
-    with open(path.with_suffix(".bin") if path.suffix == ".xml" else path, "rb") as file:
+    with open(format_of(path).weights(path), "rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

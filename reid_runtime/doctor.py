@@ -19,7 +19,9 @@ import numpy as np
 import reid_runtime
 from reid_runtime.backends.cuda.driver import missing_gpu
 from reid_runtime.backends.registry import REGISTRY, Device
-from reid_runtime.embedder import Embedder, artefact_digest, default_model, pinned_crops
+from reid_runtime.embedder import Embedder
+from reid_runtime.model_file.file import artefact_digest
+from reid_runtime.model_file.packaged import default_model, selftest_images
 
 _CPU_FEATURES = {
     "avx2": "AVX2",
@@ -40,7 +42,7 @@ _INNER = ("train", "timm", "export", "dev", "integrations")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """Whether one thing can be used here."""
 
     name: str
@@ -50,7 +52,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Examination:
+class DoctorReport:
     """All that was found out about this machine and installation."""
 
     package: str
@@ -61,13 +63,13 @@ class Examination:
     """CPU cores that this process may use."""
     cpu_features: tuple[str, ...] | None
     """Those that matter for speed; None where the system does not tell."""
-    gpu: Finding
-    cuda: Finding
+    gpu: Check
+    cuda: Check
     """NVIDIA's libraries from pip; those of the system are not seen."""
-    model: Finding
+    model: Check
     """The embedded model."""
-    devices: tuple[Finding, ...]
-    extras: tuple[Finding, ...]
+    devices: tuple[Check, ...]
+    extras: tuple[Check, ...]
 
     @property
     def ok(self) -> bool:
@@ -76,11 +78,11 @@ class Examination:
         return self.model.usable and cpu.usable
 
 
-def examine() -> Examination:
+def run_checks() -> DoctorReport:
     """Try everything. Takes a few seconds; needs no network and writes nothing."""
     reason = missing_gpu()
-    gpu = Finding("NVIDIA GPU", reason is None, reason or "found by its driver")
-    return Examination(
+    gpu = Check("NVIDIA GPU", reason is None, reason or "found by its driver")
+    return DoctorReport(
         package=reid_runtime.__version__,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=f"{platform.system()} {platform.machine()}",
@@ -107,44 +109,44 @@ def _cpu_features(source: Path = Path("/proc/cpuinfo")) -> tuple[str, ...] | Non
     return tuple(dict.fromkeys(title for flag, title in _CPU_FEATURES.items() if flag in present))
 
 
-def _model() -> Finding:
+def _model() -> Check:
     name = "embedded model"
     try:
         path = default_model()
-        pinned_crops()  # only a file whose every bit is as it was written gives them
-        return Finding(name, True, f"{path.name}, {artefact_digest(path)}")
+        selftest_images()  # only a file whose every bit is as it was written gives them
+        return Check(name, True, f"{path.name}, {artefact_digest(path)}")
     except Exception as error:  # a damaged installation fails in any way
-        return Finding(name, False, _said(error))
+        return Check(name, False, _said(error))
 
 
-def _device(name: str, device: Device) -> Finding:
+def _device(name: str, device: Device) -> Check:
     try:
         embedder = Embedder.load(device=name)
-        vectors = embedder.embed(pinned_crops())
+        vectors = embedder.embed(selftest_images())
         if not np.isfinite(vectors).all():
-            return Finding(name, False, f"{embedder.backend.name} gives vectors that are not finite")
+            return Check(name, False, f"{embedder.backend.name} gives vectors that are not finite")
     except Exception as error:  # whatever a broken package raises is what the user must hear
-        return Finding(name, False, _said(error))
+        return Check(name, False, _said(error))
     detail = f"{embedder.backend.name}, {_found(device.packages)[0]}"
     if embedder.drift is not None:
         detail += f", least cosine to float32 {embedder.drift.worst_cosine:.4f}"
-    return Finding(name, True, detail)
+    return Check(name, True, detail)
 
 
-def _engine(name: str, device: Device, gpu: Finding) -> Finding:
+def _engine(name: str, device: Device, gpu: Check) -> Check:
     """Looked up among the packages and not tried: an engine takes minutes to build."""
     found = ", ".join(_found(device.packages))
     if not found:
-        return Finding(name, False, f'{device.packages[0]} is missing: pip install "reid-runtime[{device.extra}]"')
+        return Check(name, False, f'{device.packages[0]} is missing: pip install "reid-runtime[{device.extra}]"')
     if not gpu.usable:
-        return Finding(name, False, f"{found}, and {gpu.detail}: install NVIDIA's driver")
-    return Finding(name, True, f"{found}; not tried, an engine takes minutes to build")
+        return Check(name, False, f"{found}, and {gpu.detail}: install NVIDIA's driver")
+    return Check(name, True, f"{found}; not tried, an engine takes minutes to build")
 
 
-def _cuda() -> Finding:
+def _cuda() -> Check:
     names = {str(each.metadata["Name"]) for each in metadata.distributions()}
     found = _found(sorted(name for name in names if name.startswith("nvidia-")))
-    return Finding("CUDA libraries", bool(found), ", ".join(found) or "none from pip; reid-runtime[gpu] brings them")
+    return Check("CUDA libraries", bool(found), ", ".join(found) or "none from pip; reid-runtime[gpu] brings them")
 
 
 def _extras() -> Mapping[str, list[str]]:
@@ -161,11 +163,11 @@ def _extras() -> Mapping[str, list[str]]:
     return extras
 
 
-def _extra(name: str, packages: Iterable[str]) -> Finding:
+def _extra(name: str, packages: Iterable[str]) -> Check:
     absent = [package for package in packages if not _found([package])]
     if absent:
-        return Finding(name, False, f'{", ".join(absent)} missing: pip install "reid-runtime[{name}]"')
-    return Finding(name, True, ", ".join(_found(packages)))
+        return Check(name, False, f'{", ".join(absent)} missing: pip install "reid-runtime[{name}]"')
+    return Check(name, True, ", ".join(_found(packages)))
 
 
 def _found(packages: Iterable[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # help() and editors show the aliases by name, not what they stand for
 
-import hashlib
 import logging
 import os
 import threading
@@ -10,7 +9,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -19,18 +17,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from reid_runtime.agreement import Agreement, compare
-from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, runs_engine
-from reid_runtime.backends.base import crop_backend
+from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, require_device
+from reid_runtime.backends.base import OwnArtefact, crop_backend
 from reid_runtime.batching import WINDOW, same_shape_batches
-from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
+from reid_runtime.errors import BackendError, ImageError, ReidRuntimeError
 from reid_runtime.images.boxes import Frame, FrameBoxes, FrameOnGpu, Mask, read_frame, read_frames
 from reid_runtime.images.decode import ChannelOrder, ImageSource, RemoteImage, detach, load_image
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.model_file.contract import Contract
-from reid_runtime.model_file.onnx import read_onnx_file
-from reid_runtime.model_file.selftest import whole_record
+from reid_runtime.model_file.file import ModelFile, artefact_digest, require_file
+from reid_runtime.model_file.packaged import default_model, selftest_images
 from reid_runtime.vectors import UNIT_TOLERANCE, Vectors
 
 _LOG = logging.getLogger(__name__)
@@ -70,16 +68,6 @@ class _Prepared:
     height: int = 0
 
 
-def default_model() -> Path:
-    """The one ONNX file that the package carries."""
-    found = sorted(Path(str(resources.files("reid_runtime") / "models")).glob("*.onnx"))
-    if len(found) != 1:
-        raise ReidRuntimeError(
-            f"expected one embedded model, found {len(found)}: the installation is damaged, reinstall it"
-        )
-    return found[0]
-
-
 class Embedder:
     """A model, ready to embed. Threads may share one; between calls it keeps nothing but the count of empty boxes.
 
@@ -92,11 +80,18 @@ class Embedder:
         empty_boxes: How many boxes without pixels `embed_boxes` and `embed_frames` have met.
     """
 
-    def __init__(self, backend: Backend, contract: Contract, path: Path, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        contract: Contract,
+        path: Path,
+        threads: int | None = None,
+        artefact_id: str | None = None,
+    ) -> None:
         """Use `Embedder.load`; this is for a Backend of your own, for which `threads` threads decode images."""
         self.backend, self.contract, self.path = backend, contract, path
         self._threads = threads or os.cpu_count() or 1
-        self.artefact_id: str = getattr(backend, "artefact_id", None) or artefact_digest(path)
+        self.artefact_id = artefact_id or artefact_digest(path)
         self.drift: Agreement | None = None
         self.empty_boxes = 0
         self._lock = threading.Lock()
@@ -104,7 +99,7 @@ class Embedder:
     @classmethod
     def load(
         cls,
-        model: str | os.PathLike[str] | None = None,
+        model: str | os.PathLike[str] | ModelFile | None = None,
         *,
         device: str = "cpu",
         contract: str | os.PathLike[str] | None = None,
@@ -116,8 +111,8 @@ class Embedder:
         """Load a model, which takes seconds; TensorRT's first engine of a model takes minutes.
 
         Args:
-            model: An ONNX file with its contract inside, OpenVINO's .xml, or a TensorRT engine; None for the default
-                model.
+            model: An ONNX file with its contract inside, OpenVINO's .xml, or a TensorRT engine, or one that was opened
+                already; None for the default model.
             device: "cpu" and "cuda" (in float32: TF32 is off) run in ONNX Runtime. "openvino" runs on the CPU, and
                 "openvino-bf16" does so in bfloat16, which takes a second load to measure and log `drift`. "tensorrt"
                 builds an engine of the ONNX file, or finds the one that it built before. "auto" chooses what the file
@@ -139,19 +134,28 @@ class Embedder:
             BackendError: For a device, package or file that cannot be used; another device is never taken silently.
             ContractError: For a missing, damaged or doubly stated contract.
         """
-        path = default_model() if model is None else Path(model)
-        if not os.path.isfile(path):  # False where Path.is_file would raise: a name too long, a folder out of bounds
-            raise BackendError(f"{path}: no such model file")
-        stated = _stated(contract) if runs_engine(path, device) and contract is not None else None
-        reserve = None if fallback is None else Path(fallback)
-        backend = open_backend(path, device, Options(threads, stated, trust_engine, cuda_graphs, reserve))
-        # An engine was built by the stated contract and carries it now.
-        embedder = cls(backend, _contract(backend, contract if stated is None else None, path), path, threads)
+        options = Options(threads, trust_engine, cuda_graphs, None if fallback is None else Path(fallback))
+        if isinstance(model, ModelFile):
+            file = model
+        else:
+            path = default_model() if model is None else Path(model)
+            require_file(path)
+            require_device(path, device, options)
+            file = ModelFile.open(path, contract)
+        embedder = cls._opened(file, device, options)
         exact_device = None if device == "auto" else REGISTRY[device].rounds
         if exact_device is not None:
-            exact = cls(open_backend(path, exact_device, Options(threads)), embedder.contract, path, threads)
-            embedder.drift = _drift(exact, embedder)
+            embedder.drift = _drift(cls._opened(file, exact_device, Options(threads)), embedder)
         return embedder
+
+    @classmethod
+    def _opened(cls, file: ModelFile, device: str, options: Options) -> Embedder:
+        backend = open_backend(file, device, options)
+        if isinstance(backend, OwnArtefact):
+            contract, artefact_id = backend.contract or file.contract, backend.artefact_id
+        else:
+            contract, artefact_id = file.contract, file.artefact_id
+        return cls(backend, contract, file.path, options.threads, artefact_id)
 
     def __repr__(self) -> str:
         """Model, resize rule, device and terms, which decide what may be done with the vectors."""
@@ -391,56 +395,13 @@ def _named(index: int, source: str | os.PathLike[str] | None) -> str:
     return f"image {index}" if source is None else f"image {index} ({os.fspath(source)})"
 
 
-def _stated(file: str | os.PathLike[str]) -> Contract:
-    """The contract in a JSON file; ContractError where it cannot be read."""
-    try:
-        text = Path(file).read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContractError(f"{os.fspath(file)}: the contract cannot be read: {error}") from error
-    return Contract.from_json(text, os.fspath(file))
-
-
-def _contract(backend: Backend, stated: str | os.PathLike[str] | None, path: Path) -> Contract:
-    """The contract that the model carries, or the one that is stated for it; ContractError for none and for two."""
-    carried = backend.contract_text
-    if stated is not None and carried is not None:
-        raise ContractError(f"{path} carries its own contract; {os.fspath(stated)} must not be stated beside it")
-    if stated is not None:
-        return _stated(stated)
-    if carried is None:
-        raise ContractError(
-            f"{path} carries no contract, so nobody knows how its input must be prepared: export it with "
-            "python -m export.to_onnx, or state its contract with contract=FILE (--contract FILE)"
-        )
-    return Contract.from_json(carried, str(path))
-
-
 def _drift(exact: Embedder, other: Embedder) -> Agreement:
-    """What separates the vectors of `other` from those of `exact`, over the embedded model's pinned crops; logged."""
-    crops = pinned_crops()
+    """What separates the vectors of `other` from those of `exact`, over the default model's own crops; logged."""
+    crops = selftest_images()
     drift = compare(exact.embed(crops), other.embed(crops))
     _LOG.warning(
-        "%s: its vectors are not float32's: on %d pinned crops the least cosine between the two is %.4f, the largest "
+        "%s: its vectors are not float32's: on %d crops the least cosine between the two is %.4f, the largest "
         "difference of a component %.3f",
         *(other.backend.name, drift.rows, drift.worst_cosine, drift.largest_difference),
     )
     return drift
-
-
-def pinned_crops() -> tuple[bytes, ...]:
-    """PNG files of the few crops that the embedded model carries: what a device is tried with."""
-    path = default_model()
-    record = whole_record(read_onnx_file(path), path)
-    if record is None:
-        raise ReidRuntimeError(f"{path} has no pinned record: the installation is damaged, reinstall it")
-    return record.images
-
-
-def artefact_digest(path: Path) -> str:
-    """SHA-256 of a model file's bytes, `sha256:…`; OpenVINO's .bin, which belongs to its .xml, is counted in."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    weights = path.with_suffix(".bin")
-    if path.suffix == ".xml" and weights.is_file():
-        digest.update(weights.read_bytes())
-    return f"sha256:{digest.hexdigest()}"

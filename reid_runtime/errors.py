@@ -17,6 +17,10 @@ class BackendError(ReidRuntimeError):
     """A model cannot be run here: a missing package or device, or a session that failed."""
 
 
+class DamagedFileError(BackendError):
+    """A model file is not what was written: truncated, altered, or no model file at all."""
+
+
 class MissingBackendError(BackendError):
     """A package or device that a backend needs is not on this machine; the message says how to get it."""
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from reid_runtime.agreement import compare, min_cosine
 from reid_runtime.backends import REGISTRY, devices_for
-from reid_runtime.embedder import Embedder, artefact_digest, default_model
-from reid_runtime.errors import BackendError, ContractError, ImageError, MissingBackendError
-from reid_runtime.model_file.contract import METADATA_KEY, Contract
-from reid_runtime.model_file.onnx import DamagedFileError, read_onnx_file, require_file
-from reid_runtime.model_file.selftest import Pinned, whole_record
+from reid_runtime.embedder import Embedder
+from reid_runtime.errors import BackendError, ContractError, DamagedFileError, ImageError, MissingBackendError
+from reid_runtime.model_file import ModelFile
+from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.file import artefact_digest, carried_contract, read_selftest, require_file
+from reid_runtime.model_file.formats import ONNX, TENSORRT, format_of
+from reid_runtime.model_file.packaged import selftest_images
 from reid_runtime.vectors import Vectors
 
 _SAME = 1e-6
@@ -49,7 +51,7 @@ class Verification:
     artefact_id: str
     contract: Contract | None = None
     """None for a file that is damaged, or that no backend could load."""
-    pinned: bool = True
+    selftest: bool = True
     """Whether vectors were compared with the file's own record; without one, with one another."""
     damage: str | None = None
     """What in the file is not as it was written; it was then not run."""
@@ -64,44 +66,47 @@ class Verification:
 
 
 def verify(path: Path, device: str = "auto", contract: str | os.PathLike[str] | None = None) -> Verification:
-    """Hold a model file to its pinned record: first its bytes, then its vectors on each backend.
+    """Repeat a model file's self-test: first its bytes, then its vectors on each backend.
 
-    device: "auto" for every one that is here and keeps the file's precision, or the name of one, which then must be
-    here.
-    contract: a JSON file that states the contract of a model that carries none. Nobody knows the right vectors of
-    such a model, so it is held to what every model must do: load; give finite vectors at several sizes, other ones
-    for other crops, the same for a crop alone and in company, and the same on every backend. The crops are then the
-    embedded default model's.
+    Args:
+        path: The model file.
+        device: "auto" for every one that is here and keeps the file's precision, or the name of one, which then must
+            be here.
+        contract: A JSON file that states the contract of a model that carries none. Nobody knows the right vectors of
+            such a model, so it is held to what every model must do: load; give finite vectors at several sizes, other
+            ones for other crops, the same for a crop alone and in company, and the same on every backend. The crops
+            are then the default model's.
 
-    Raises ContractError for a model without a record, or a contract that cannot be used, and BackendError for a named
-    device that is not here, or an engine; DamagedFileError for a pipe or a device. What is wrong with the model itself
-    is in the result.
+    Returns:
+        What was found; what is wrong with the model itself is in it.
+
+    Raises:
+        ContractError: For a model without a record, or a contract that cannot be used.
+        BackendError: For a named device that is not here, or an engine; DamagedFileError for a pipe or a device.
     """
-    if path.suffix == ".engine":
-        raise BackendError(
-            f"{path} is a TensorRT engine, what is pinned lies in its ONNX file: verify that one with --device tensorrt"
-        )
     require_file(path)
-    artefact_id = artefact_digest(path)
-    try:
-        record = None if path.suffix == ".xml" else _record(path)
-    except DamagedFileError as error:
-        return Verification(path, artefact_id, damage=str(error))
-    if record is None and contract is None:
-        raise ContractError(
-            f"{path} carries no pinned record, so nothing says which vectors are right: with --contract FILE it is "
-            "verified as far as it can be; `reid-runtime describe` drafts that file"
+    if format_of(path) is TENSORRT:
+        raise BackendError(
+            f"{path} is a TensorRT engine, its self-test record lies in its ONNX file: verify that one with "
+            "--device tensorrt"
         )
-    crops = record or _record(default_model())
-    if crops is None:
-        raise ContractError(f"{default_model()} has no pinned record: the installation is damaged, reinstall it")
+    try:
+        # First the bytes: a damaged contract is damage, whatever its JSON has become.
+        record = read_selftest(path)
+        carries = carried_contract(path) is not None
+    except DamagedFileError as error:
+        return Verification(path, artefact_digest(path), damage=str(error))
+    if record is None:
+        _require_statable(path, carries, contract is not None)
+    file = ModelFile.open(path, contract)
+    images = selftest_images() if record is None else record.images
     expected = None if record is None else record.vectors
-    known, checks, absent = None, [], {}
+    loaded, checks, absent = None, [], {}
     for name in _devices(path, device):
         try:
-            embedder = Embedder.load(path, device=name, contract=contract)
-            alone = np.concatenate([embedder.embed([image]) for image in crops.images])
-            together = embedder.embed(crops.images)
+            embedder = Embedder.load(file, device=name)
+            alone = np.concatenate([embedder.embed([image]) for image in images])
+            together = embedder.embed(images)
         except MissingBackendError as error:
             if device != "auto":
                 raise
@@ -110,22 +115,24 @@ def verify(path: Path, device: str = "auto", contract: str | os.PathLike[str] | 
         except (BackendError, ImageError) as error:
             checks.append(BackendCheck(name, problem=str(error)))
             continue
-        known = embedder.contract
+        loaded = embedder.contract
         expected = alone if expected is None else expected
         checks.append(_compared(embedder, expected=expected, alone=alone, together=together))
-    return Verification(path, artefact_id, known, record is not None, None, tuple(checks), absent)
+    return Verification(path, file.artefact_id, loaded, record is not None, None, tuple(checks), absent)
 
 
-def _record(path: Path) -> Pinned | None:
-    """The file's record, once its bytes are found to fit it; None for somebody else's model."""
-    file = read_onnx_file(path)
-    record = whole_record(file, path)
-    if record is None and METADATA_KEY in file.metadata:
+def _require_statable(path: Path, carries: bool, stated: bool) -> None:
+    """ContractError for a file without a record from which nothing at all can be held to anything."""
+    if carries and format_of(path) is ONNX:
         raise ContractError(
-            f"{path} carries a contract and no pinned record: it was exported before there were any, or lost it on "
-            "its way; export it again, or add one with python -m export.pin"
+            f"{path} carries a contract and no self-test record: it was exported before there were any, or lost it on "
+            "its way; export it again"
         )
-    return record
+    if not carries and not stated:
+        raise ContractError(
+            f"{path} carries no self-test record, so nothing says which vectors are right: with --contract FILE it is "
+            "verified as far as it can be; `reid-runtime describe` drafts that file"
+        )
 
 
 def _devices(path: Path, device: str) -> Sequence[str]:
@@ -137,7 +144,7 @@ def _devices(path: Path, device: str) -> Sequence[str]:
 def _compared(embedder: Embedder, expected: Vectors, alone: Vectors, together: Vectors) -> BackendCheck:
     name = embedder.backend.name
     if expected.shape != alone.shape:
-        return BackendCheck(name, problem=f"expected vectors {expected.shape}, as pinned, found {alone.shape}")
+        return BackendCheck(name, problem=f"expected vectors {expected.shape}, as recorded, found {alone.shape}")
     seen = compare(np.concatenate([expected, expected]), np.concatenate([alone, together]))
     blind = len(alone) > 1 and np.abs(alone - alone[0]).max() <= _SAME
     return BackendCheck(

@@ -1,4 +1,4 @@
-"""Small models with a pinned record, and files that were tampered with, sealed again or not."""
+"""Small models with a self-test record, and files that were tampered with, sealed again or not."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import pytest
 
 from reid_runtime.model_file import contract
 from reid_runtime.model_file.onnx import read_onnx_file
-from reid_runtime.model_file.selftest import METADATA_KEY, Pinned, text_digest
+from reid_runtime.model_file.selftest import METADATA_KEY, SelfTest, text_digest
 
 from .models import CONTRACT, write_model
 
@@ -25,7 +25,7 @@ def write_pinned(path, stated=CONTRACT, **options):
 
 
 def record_of(path):
-    return Pinned.from_json(read_onnx_file(path).metadata[METADATA_KEY], str(path))
+    return SelfTest.from_json(read_onnx_file(path).metadata[METADATA_KEY], str(path))
 
 
 def tamper(path, *, model=None, stated=None, record=None, sealed=False):

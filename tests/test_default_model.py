@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reid_runtime import Embedder
-from reid_runtime.embedder import default_model
+from reid_runtime.model_file.packaged import default_model
 from reid_runtime.model_file.precision import Precision
 
 

@@ -10,14 +10,16 @@ import pytest
 
 from reid_runtime import __version__, doctor
 from reid_runtime.backends import REGISTRY
-from reid_runtime.embedder import Embedder, artefact_digest, default_model
+from reid_runtime.embedder import Embedder
+from reid_runtime.model_file.file import artefact_digest
+from reid_runtime.model_file.packaged import default_model
 
 pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture(scope="module")
 def found():
-    return doctor.examine()
+    return doctor.run_checks()
 
 
 @pytest.fixture
@@ -64,14 +66,14 @@ def test_every_missing_thing_comes_with_its_reason_and_what_to_do(found):
 
 def test_a_device_counts_only_when_it_gives_vectors(monkeypatch, only_cpu):
     monkeypatch.setattr(Embedder, "embed", lambda *_: np.full((4, 256), np.nan, np.float32))
-    found = doctor.examine()
+    found = doctor.run_checks()
     assert not found.ok
     assert "not finite" in by_name(found.devices)["cpu"].detail
 
 
 def test_two_onnx_runtimes_are_told_and_fail(monkeypatch, only_cpu):
     without(monkeypatch, onnxruntime="1.20.0", onnxruntime_gpu="1.23.0")
-    found = doctor.examine()
+    found = doctor.run_checks()
     assert not found.ok
     assert "both onnxruntime 1.20.0 and onnxruntime-gpu 1.23.0" in by_name(found.devices)["cpu"].detail
     assert "pip uninstall" in by_name(found.devices)["cpu"].detail
@@ -80,7 +82,7 @@ def test_two_onnx_runtimes_are_told_and_fail(monkeypatch, only_cpu):
 def test_no_onnx_runtime_is_told_and_fails(monkeypatch, only_cpu):
     without(monkeypatch, "onnxruntime", "onnxruntime-gpu")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    found = doctor.examine()
+    found = doctor.run_checks()
     assert not found.ok
     assert 'pip install "reid-runtime[cpu]"' in by_name(found.devices)["cpu"].detail
 
@@ -90,9 +92,9 @@ def test_a_damaged_model_is_told_and_fails(monkeypatch, only_cpu, tmp_path):
     content = bytearray(default_model().read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    monkeypatch.setattr("reid_runtime.embedder.default_model", lambda: damaged)
+    monkeypatch.setattr("reid_runtime.model_file.packaged.default_model", lambda: damaged)
     monkeypatch.setattr(doctor, "default_model", lambda: damaged)
-    found = doctor.examine()
+    found = doctor.run_checks()
     assert not found.ok
     assert not found.model.usable
     assert "damaged" in found.model.detail
@@ -101,12 +103,12 @@ def test_a_damaged_model_is_told_and_fails(monkeypatch, only_cpu, tmp_path):
 def test_extras_that_only_a_checkout_needs_are_left_out(monkeypatch, only_cpu):
     extras = ("cpu", "parquet", "train", "timm", "export", "dev", "integrations")
     monkeypatch.setattr(metadata, "requires", lambda name: [f'numpy>=1; extra == "{extra}"' for extra in extras])
-    assert [each.name for each in doctor.examine().extras] == ["parquet"]
+    assert [each.name for each in doctor.run_checks().extras] == ["parquet"]
 
 
 def test_an_extra_names_what_it_lacks(monkeypatch, only_cpu):
     without(monkeypatch, "pyarrow")
-    parquet = by_name(doctor.examine().extras)["parquet"]
+    parquet = by_name(doctor.run_checks().extras)["parquet"]
     assert (parquet.usable, parquet.detail) == (False, 'pyarrow missing: pip install "reid-runtime[parquet]"')
 
 
@@ -115,7 +117,7 @@ def test_tensorrt_is_never_imported(monkeypatch):
     monkeypatch.setattr(doctor, "REGISTRY", {name: REGISTRY[name] for name in ("cpu", "tensorrt")})
     monkeypatch.setattr(doctor, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    found = by_name(doctor.examine().devices)["tensorrt"]
+    found = by_name(doctor.run_checks().devices)["tensorrt"]
     assert not found.usable
     assert "tensorrt 11.4.0" in found.detail
     assert "no NVIDIA driver" in found.detail
@@ -143,7 +145,7 @@ def test_a_system_that_does_not_tell_its_cpu_features(tmp_path):
 @pytest.fixture
 def examined(found, monkeypatch):
     """The command over a finding that is there already."""
-    monkeypatch.setattr("reid_runtime.cli.doctor.examine", lambda: found)
+    monkeypatch.setattr("reid_runtime.cli.doctor.run_checks", lambda: found)
     return found
 
 
@@ -169,6 +171,6 @@ def test_the_command_as_json(command, examined):
 
 def test_the_command_fails_where_the_default_path_does(command, monkeypatch, found):
     broken = dataclasses.replace(found, model=dataclasses.replace(found.model, usable=False))
-    monkeypatch.setattr("reid_runtime.cli.doctor.examine", lambda: broken)
+    monkeypatch.setattr("reid_runtime.cli.doctor.run_checks", lambda: broken)
     for flags in ((), ("--json",)):
         assert command("doctor", *flags).code == 1

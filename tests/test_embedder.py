@@ -257,11 +257,15 @@ def test_models_without_a_contract_or_with_two_are_refused(tmp_path, tiny_model)
 
 def test_files_that_are_no_models_are_refused(tmp_path):
     for name in ("absent.onnx", "n" * 300, "."):
-        with pytest.raises(BackendError, match="no such model file"):
+        with pytest.raises(BackendError, match=r"no such model file|expected a model file on a disk"):
             Embedder.load(tmp_path / name)
     (tmp_path / "text.onnx").write_text("hello")
-    with pytest.raises(BackendError, match=r"text\.onnx: ONNX Runtime cannot load it"):
+    with pytest.raises(BackendError, match=r"text\.onnx is damaged or no ONNX file"):
         Embedder.load(tmp_path / "text.onnx")
+    (tmp_path / "empty.onnx").write_bytes(b"\x08\x0a")  # a message of protobuf without a graph
+    (tmp_path / "contract.json").write_text(CONTRACT.to_json())
+    with pytest.raises(BackendError, match=r"empty\.onnx: ONNX Runtime cannot load it"):
+        Embedder.load(tmp_path / "empty.onnx", contract=tmp_path / "contract.json")
 
 
 def test_artefact_id_is_the_files_digest(tiny, tiny_model, tmp_path):

@@ -34,7 +34,7 @@ def test_its_contract_says_what_it_is_and_where_it_comes_from(contract):
     assert contract.scores[0].map_finite_sum >= 0.70
 
 
-def test_it_gives_the_vectors_that_were_pinned_with_it(command):
+def test_it_passes_its_selftest(command):
     run = command("verify", RESNET50, "--device", "cpu")
     assert run.code == 0, run.out + run.err
 

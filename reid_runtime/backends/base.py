@@ -1,8 +1,8 @@
-"""What the rest of the runtime knows of a backend: a name, the model's contract text, and one call."""
+"""What the rest of the runtime knows of a backend: a name, a device, and one call."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,6 @@ class Options:
 
     threads: int | None = None
     """CPU threads of a call; None uses every core."""
-    contract: Contract | None = None
-    """Stated for a file that carries none."""
     trust_engine: bool = False
     """Run an engine that nothing vouches for; it is code."""
     cuda_graphs: int = 0
@@ -47,15 +45,21 @@ class Backend(Protocol):
         """What computes, for programs: the device that `open_backend` was given, never "auto"."""
 
     @property
-    def contract_text(self) -> str | None:
-        """The contract's JSON as the model file carries it, None where it carries none."""
-
-    @property
     def max_batch_pixels(self) -> int:
         """Height x width x batch that one call should stay under; a single larger image goes alone."""
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """One batch of one shape, at least one image, in the contract's input format, to (N, D) float32."""
+
+
+@runtime_checkable
+class OwnArtefact(Protocol):
+    """A Backend that runs another artefact than the file it was opened from: an engine that was built of it."""
+
+    artefact_id: str
+    """`sha256:…`"""
+    contract: Contract | None
+    """The engine's; None where nothing but the file's says what it is."""
 
 
 class CropBackend(Backend, Protocol):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, raise_signal
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
-from reid_runtime.model_file.contract import METADATA_KEY
+from reid_runtime.model_file import ModelFile
 
 _CUDA_BATCH_PIXELS = 256 * 256 * 128
 _LOG = logging.getLogger(__name__)
@@ -48,25 +48,25 @@ def import_onnxruntime(extra: str) -> ModuleType:
     return onnxruntime  # type: ignore[no-any-return]  # the package has no types
 
 
-def open_cpu(path: Path, options: Options) -> "OnnxBackend":
+def open_cpu(file: ModelFile, options: Options) -> "OnnxBackend":
     """ONNX Runtime on the CPU."""
-    return OnnxBackend(path, "cpu", options.threads)
+    return OnnxBackend(file.path, "cpu", options.threads)
 
 
-def open_cuda(path: Path, options: Options) -> "OnnxBackend":
+def open_cuda(file: ModelFile, options: Options) -> "OnnxBackend":
     """ONNX Runtime on CUDA."""
-    return OnnxBackend(path, "cuda", options.threads)
+    return OnnxBackend(file.path, "cuda", options.threads)
 
 
-def open_best(path: Path, options: Options) -> "OnnxBackend":
+def open_best(file: ModelFile, options: Options) -> "OnnxBackend":
     """CUDA where ONNX Runtime offers it and it works, else the CPU; the log says which, and why not CUDA."""
     if "CUDAExecutionProvider" not in import_onnxruntime("cpu").get_available_providers():
-        backend = open_cpu(path, options)
+        backend = open_cpu(file, options)
     else:
         try:
-            backend = open_cuda(path, options)
+            backend = open_cuda(file, options)
         except BackendError as error:  # offered by the package, but there is no GPU or driver, or a library is missing
-            backend = open_cpu(path, options)
+            backend = open_cpu(file, options)
             _LOG.warning("device auto: %s, because CUDA, which is installed, cannot be used: %s", backend.name, error)
             return backend
     _LOG.info("device auto: %s", backend.name)
@@ -120,7 +120,6 @@ class OnnxBackend:
             )
         self._input, self._output = inputs[0].name, outputs[0].name
         self.name, self.device = f"onnxruntime {device}", device
-        self.contract_text: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         self.max_batch_pixels = _CUDA_BATCH_PIXELS if device == "cuda" else CPU_BATCH_PIXELS
         batch = inputs[0].shape[0] if inputs[0].shape else None
         if isinstance(batch, int):

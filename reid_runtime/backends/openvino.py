@@ -16,7 +16,7 @@ import numpy.typing as npt
 from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, raise_signal
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
-from reid_runtime.model_file.contract import METADATA_KEY
+from reid_runtime.model_file import ModelFile
 
 
 def import_openvino() -> ModuleType:
@@ -59,14 +59,14 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 """OpenVINO's names of the precisions."""
 
 
-def open_float32(path: Path, options: Options) -> "OpenVinoBackend":
+def open_float32(file: ModelFile, options: Options) -> "OpenVinoBackend":
     """OpenVINO on the CPU in float32."""
-    return OpenVinoBackend(path, options.threads)
+    return OpenVinoBackend(file.path, options.threads)
 
 
-def open_bfloat16(path: Path, options: Options) -> "OpenVinoBackend":
+def open_bfloat16(file: ModelFile, options: Options) -> "OpenVinoBackend":
     """OpenVINO on the CPU in bfloat16."""
-    return OpenVinoBackend(path, options.threads, precision="bfloat16")
+    return OpenVinoBackend(file.path, options.threads, precision="bfloat16")
 
 
 class OpenVinoBackend:
@@ -90,7 +90,6 @@ class OpenVinoBackend:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
             model = core.read_model(path)
-            self.contract_text = _carried_contract(model)
             one_by_one = not _free_batch(openvino, model)
             self._compiled = core.compile_model(model, "CPU", options)
         except Exception as error:  # OpenVINO raises plain RuntimeError, and others
@@ -128,12 +127,6 @@ def _check_bfloat16(capabilities: list[str]) -> None:
             "device 'openvino-bf16' needs a CPU that computes in bfloat16 (AVX512-BF16 or AMX), OpenVINO finds "
             f"{', '.join(sorted(capabilities))}: use device 'openvino'"
         )
-
-
-def _carried_contract(model: Any) -> str | None:
-    """The contract that an ONNX file carries in its metadata, as OpenVINO hands that on."""
-    key = ["framework", METADATA_KEY]
-    return str(model.get_rt_info(key).value) if model.has_rt_info(key) else None
 
 
 def _free_batch(openvino: ModuleType, model: Any) -> bool:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from reid_runtime.backends.base import DEFAULT, Backend, Options
 from reid_runtime.errors import BackendError
+from reid_runtime.model_file import ModelFile
+from reid_runtime.model_file.formats import ONNX, OPENVINO, TENSORRT, Format, format_of
 
 _LOG = logging.getLogger(__name__)
 
 
-Opener = Callable[[Path, Options], Backend]
+Opener = Callable[[ModelFile, Options], Backend]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Device:
     """Distributions that bring its engine; one of them is enough."""
     extra: str
     """The extra of reid-runtime that installs one."""
-    suffixes: tuple[str, ...] = (".onnx",)
-    """Formats that it runs. A file with a suffix that no device names is taken for ONNX."""
+    formats: tuple[Format, ...] = (ONNX,)
+    """Model files that it runs."""
     rounds: str | None = None
     """For a device that computes in fewer bits than the file holds: the one that runs it as exactly as it is."""
     builds_engines: bool = False
@@ -42,13 +44,13 @@ _TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx")
 REGISTRY = {
     "cpu": Device("reid_runtime.backends.onnx:open_cpu", _ONNXRUNTIME, "cpu"),
     "openvino": Device(
-        "reid_runtime.backends.openvino:open_float32", ("openvino",), "openvino", suffixes=(".onnx", ".xml")
+        "reid_runtime.backends.openvino:open_float32", ("openvino",), "openvino", formats=(ONNX, OPENVINO)
     ),
     "openvino-bf16": Device(
         "reid_runtime.backends.openvino:open_bfloat16",
         ("openvino",),
         "openvino",
-        suffixes=(".onnx", ".xml"),
+        formats=(ONNX, OPENVINO),
         rounds="openvino",
     ),
     "cuda": Device("reid_runtime.backends.onnx:open_cuda", _ONNXRUNTIME, "gpu"),
@@ -56,20 +58,20 @@ REGISTRY = {
         "reid_runtime.backends.tensorrt.open:open_tensorrt",
         _TENSORRT,
         "tensorrt",
-        suffixes=(".onnx", ".engine"),
+        formats=(ONNX, TENSORRT),
         builds_engines=True,
     ),
 }
-_AUTO = {".onnx": "reid_runtime.backends.onnx:open_best"}
+_AUTO = {ONNX.name: "reid_runtime.backends.onnx:open_best"}
 """What "auto" opens a format with; for the others, the first device that runs them."""
 DEVICES = ("auto", *REGISTRY)
 
 
-def open_backend(path: Path, device: str, options: Options = DEFAULT) -> Backend:
+def open_backend(file: ModelFile, device: str, options: Options = DEFAULT) -> Backend:
     """Open a model file on a device.
 
     Args:
-        path: The model file.
+        file: The model file.
         device: One of DEVICES. "openvino" computes in float32, "openvino-bf16" in bfloat16. "tensorrt" takes engines,
             and ONNX files, whose engine it finds or builds. "auto" is OpenVINO for its own files (.xml) and TensorRT
             for engines (.engine); for ONNX it is CUDA where ONNX Runtime offers it and it works, else the CPU. What
@@ -81,39 +83,37 @@ def open_backend(path: Path, device: str, options: Options = DEFAULT) -> Backend
         BackendError: For a device, a package or a file that cannot be used here, and for an option of engines on
             another device.
     """
-    if device not in DEVICES:
-        raise BackendError(f"no device is called {device!r}; known: {', '.join(DEVICES)}")
-    suffix, usable = _format(path), devices_for(path)
-    name = usable[0] if device == "auto" else device
-    if (options.cuda_graphs or options.fallback is not None) and not REGISTRY[name].builds_engines:
-        raise BackendError(f"CUDA graphs and a fallback are for device 'tensorrt', and {device!r} was asked for")
-    if name not in usable:
-        raise BackendError(
-            f"{path}: device {name!r} runs {' and '.join(REGISTRY[name].suffixes)} files, found {suffix}: "
-            f"use device {usable[0]!r}"
-        )
-    if device == "auto" and suffix in _AUTO:
-        return _opener(_AUTO[suffix])(path, options)
-    backend = _opener(REGISTRY[name].opener)(path, options)
+    name = require_device(file.path, device, options)
+    if device == "auto" and file.format.name in _AUTO:
+        return _opener(_AUTO[file.format.name])(file, options)
+    backend = _opener(REGISTRY[name].opener)(file, options)
     if device == "auto":
         _LOG.info("device auto: %s", backend.name)
     return backend
 
 
+def require_device(path: Path, device: str, options: Options = DEFAULT) -> str:
+    """The device that opens a file of this format where `device` is asked for; BackendError as `open_backend` has it.
+
+    For "auto" it is the first device that runs the format.
+    """
+    if device not in DEVICES:
+        raise BackendError(f"no device is called {device!r}; known: {', '.join(DEVICES)}")
+    usable = devices_for(path)
+    name = usable[0] if device == "auto" else device
+    if (options.cuda_graphs or options.fallback is not None) and not REGISTRY[name].builds_engines:
+        raise BackendError(f"CUDA graphs and a fallback are for device 'tensorrt', and {device!r} was asked for")
+    if name not in usable:
+        raise BackendError(
+            f"{path}: device {name!r} runs {' and '.join(known.suffix for known in REGISTRY[name].formats)} files, "
+            f"found {format_of(path).suffix}: use device {usable[0]!r}"
+        )
+    return name
+
+
 def devices_for(path: Path) -> list[str]:
     """The devices that run files of this format, as exactly as they are written or not."""
-    return [name for name, device in REGISTRY.items() if _format(path) in device.suffixes]
-
-
-def runs_engine(path: Path, device: str) -> bool:
-    """Whether it is an engine that runs this file on this device."""
-    name = devices_for(path)[0] if device == "auto" else device
-    return name in REGISTRY and REGISTRY[name].builds_engines
-
-
-def _format(path: Path) -> str:
-    suffixes = {suffix for device in REGISTRY.values() for suffix in device.suffixes}
-    return path.suffix if path.suffix in suffixes else ".onnx"
+    return [name for name, device in REGISTRY.items() if format_of(path) in device.formats]
 
 
 def _opener(name: str) -> Opener:

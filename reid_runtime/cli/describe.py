@@ -5,16 +5,14 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.backends import open_backend
-from reid_runtime.backends.tensorrt.engine import read_entry
 from reid_runtime.contract_template import draft
-from reid_runtime.embedder import artefact_digest, default_model
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import FILTER
 from reid_runtime.io.atomic import atomic_write, ensure_writable
-from reid_runtime.model_file.contract import METADATA_KEY, Contract, blanks
-from reid_runtime.model_file.onnx import read_onnx_file, require_file
-from reid_runtime.model_file.selftest import whole_record
+from reid_runtime.model_file import ModelFile
+from reid_runtime.model_file.contract import Contract, open_fields
+from reid_runtime.model_file.file import carried_contract, read_selftest
+from reid_runtime.model_file.packaged import default_model
 
 
 @click.command("describe")
@@ -31,42 +29,32 @@ def command(model: Path | None, as_json: bool, output: Path | None, force: bool)
     if output is not None:
         ensure_writable(output, force)
     path = model or default_model()
-    text, pinned = _carried(path)
+    text = carried_contract(path)
     if text is None:
         values = draft(path)
         click.echo(f"{path} carries no contract. In this draft, fill in:", err=True)
-        for blank in blanks(values):
-            click.echo(f"  {blank}", err=True)
+        for field in open_fields(values):
+            click.echo(f"  {field}", err=True)
     else:
+        record = read_selftest(path)  # a damaged file is not described
         values = json.loads(text)
     content = json.dumps(values, indent=2, ensure_ascii=False)
     if output is not None:
-        with atomic_write(output) as beside:
-            beside.write_text(content + "\n", encoding="utf-8")
+        with atomic_write(output) as temporary:
+            temporary.write_text(content + "\n", encoding="utf-8")
     elif as_json or text is None:
         click.echo(content)
     if text is not None and not as_json:
-        click.echo(_table(path, Contract.from_json(text, str(path)), pinned))
+        click.echo(_table(ModelFile.open(path), 0 if record is None else len(record.images)))
 
 
-def _carried(path: Path) -> tuple[str | None, int]:
-    """The contract's text, None where there is none, and how many crops are pinned; a damaged file is refused."""
-    require_file(path)
-    if path.suffix == ".xml":
-        return open_backend(path, "openvino").contract_text, 0
-    if path.suffix == ".engine":
-        return read_entry(path).contract_text, 0  # nothing of it is run
-    file = read_onnx_file(path)
-    record = whole_record(file, path)
-    return file.metadata.get(METADATA_KEY), 0 if record is None else len(record.images)
-
-
-def _table(path: Path, contract: Contract, pinned: int) -> str:
+def _table(file: ModelFile, crops: int) -> str:
+    contract = file.contract
     rows = [
         ("model", contract.name),
-        ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB"),
+        ("file", f"{file.path}, {file.path.stat().st_size / 1e6:.1f} MB"),
         ("contract", contract.contract_id),
-        ("artefact", artefact_digest(path)),
+        ("artefact", file.artefact_id),
         ("precision", str(contract.precision)),
         ("parent", contract.parent or "none: a root"),
         *(("drift", f"{measure} {value:g}") for measure, value in (contract.drift or {}).items()),
@@ -82,7 +70,7 @@ def _table(path: Path, contract: Contract, pinned: int) -> str:
     for score in contract.scores:
         measures = f"rank-1 {score.rank_1:.1%}, mAP {score.map_finite_sum:.1%} (finite-sum), {score.map_trapezoid:.1%}"
         rows.append(("scores", f"{score.dataset}: {measures} (trapezoid); {score.protocol}"))
-    rows.append(("pinned", f"{pinned} crops, for `reid-runtime verify`" if pinned else "nothing"))
+    rows.append(("self-test", f"{crops} crops, for `reid-runtime verify`" if crops else "none"))
     width = max(len(title) for title, _ in rows)
     lines, last = [], ""
     for title, words in rows:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from reid_runtime.doctor import Examination, Finding, examine
+from reid_runtime.doctor import Check, DoctorReport, run_checks
 
 
 @click.command("doctor")
@@ -18,31 +18,31 @@ def command(ctx: click.Context, as_json: bool) -> None:
     Takes a few seconds, touches neither the network nor the home folder, and changes nothing. Exit code 0 when the
     default path works, the embedded model on the CPU, else 1.
     """
-    logging.getLogger("reid_runtime").addHandler(logging.NullHandler())  # what it would log is in the findings
-    found = examine()
-    click.echo(json.dumps(asdict(found) | {"ok": found.ok}, indent=2) if as_json else _text(found))
-    ctx.exit(0 if found.ok else 1)
+    logging.getLogger("reid_runtime").addHandler(logging.NullHandler())  # what it would log is in the checks
+    report = run_checks()
+    click.echo(json.dumps(asdict(report) | {"ok": report.ok}, indent=2) if as_json else _text(report))
+    ctx.exit(0 if report.ok else 1)
 
 
-def _text(found: Examination) -> str:
-    features = "features unknown" if found.cpu_features is None else ", ".join(found.cpu_features) or "no AVX2"
+def _text(report: DoctorReport) -> str:
+    features = "features unknown" if report.cpu_features is None else ", ".join(report.cpu_features) or "no AVX2"
     lines = [
-        f"reid-runtime {found.package}, {found.python}, {found.system}",
-        f"CPU: {found.cores} cores, {features}",
+        f"reid-runtime {report.package}, {report.python}, {report.system}",
+        f"CPU: {report.cores} cores, {features}",
         "",
-        *_table([found.model, found.gpu, found.cuda]),
+        *_table([report.model, report.gpu, report.cuda]),
         "",
         "devices",
-        *_table(found.devices),
+        *_table(report.devices),
         "",
         "extras",
-        *_table(found.extras),
+        *_table(report.extras),
         "",
-        "the default path works" if found.ok else "the default path, the embedded model on the CPU, does NOT work",
+        "the default path works" if report.ok else "the default path, the embedded model on the CPU, does NOT work",
     ]
     return "\n".join(lines)
 
 
-def _table(findings: "list[Finding] | tuple[Finding, ...]") -> list[str]:
-    width = max((len(each.name) for each in findings), default=0)
-    return [f"  {'ok' if each.usable else '--'}  {each.name:<{width}}  {each.detail}" for each in findings]
+def _table(checks: "list[Check] | tuple[Check, ...]") -> list[str]:
+    width = max((len(each.name) for each in checks), default=0)
+    return [f"  {'ok' if each.usable else '--'}  {each.name:<{width}}  {each.detail}" for each in checks]

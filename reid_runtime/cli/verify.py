@@ -8,7 +8,7 @@ import click
 
 from reid_runtime.backends import DEVICES
 from reid_runtime.cli.options import print_terms
-from reid_runtime.embedder import default_model
+from reid_runtime.model_file.packaged import default_model
 from reid_runtime.verification import BackendCheck, Verification, verify
 
 
@@ -25,29 +25,30 @@ from reid_runtime.verification import BackendCheck, Verification, verify
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(ctx: click.Context, model: Path | None, device: str, contract: Path | None, as_json: bool) -> None:
-    """Hold MODEL (the embedded default without one) to the vectors that were pinned in it when it was written.
+    """Repeat the self-test that was written into MODEL (the embedded default without one) when it was exported.
 
     First its bytes: one altered bit in graph, contract or record fails. Then a few crops go through the whole
-    runtime on every backend that is here, and must come out as pinned. Exit code 0 when all of that holds, else 1.
+    runtime on every backend that is here, and must give the recorded vectors. Exit code 0 when all of that holds,
+    else 1.
 
     A model that carries no contract is run under --contract, and held to what any model must do.
     """
-    found = verify(model or default_model(), device, contract)
-    if model is None and found.contract is not None:
-        print_terms(found.path, found.contract)
-    click.echo(json.dumps(_facts(found), indent=2) if as_json else _text(found))
-    ctx.exit(0 if found.ok else 1)
+    result = verify(model or default_model(), device, contract)
+    if model is None and result.contract is not None:
+        print_terms(result.path, result.contract)
+    click.echo(json.dumps(_facts(result), indent=2) if as_json else _text(result))
+    ctx.exit(0 if result.ok else 1)
 
 
-def _facts(found: Verification) -> dict[str, Any]:
+def _facts(result: Verification) -> dict[str, Any]:
     return {
-        "model": str(found.path),
-        "ok": found.ok,
-        "artefact_id": found.artefact_id,
-        "contract_id": None if found.contract is None else found.contract.contract_id,
-        "precision": None if found.contract is None else str(found.contract.precision),
-        "pinned": found.pinned,
-        "damage": found.damage,
+        "model": str(result.path),
+        "ok": result.ok,
+        "artefact_id": result.artefact_id,
+        "contract_id": None if result.contract is None else result.contract.contract_id,
+        "precision": None if result.contract is None else str(result.contract.precision),
+        "selftest": result.selftest,
+        "damage": result.damage,
         "backends": [
             {
                 "backend": check.backend,
@@ -57,27 +58,27 @@ def _facts(found: Verification) -> dict[str, Any]:
                 "largest_difference": check.largest_difference,
                 "problem": check.problem,
             }
-            for check in found.checks
+            for check in result.checks
         ],
-        "absent": dict(found.absent),
+        "absent": dict(result.absent),
     }
 
 
-def _text(found: Verification) -> str:
+def _text(result: Verification) -> str:
     """A line for the file, one for each backend, and what is not here."""
-    lines = [str(found.path), f"artefact {found.artefact_id}"]
-    if found.contract is not None:
-        lines.append(f"contract {found.contract.contract_id}, {found.contract.precision}")
-    if found.damage is not None:
-        return "\n".join([*lines, f"FAIL    {found.damage}"])
-    if found.pinned:
+    lines = [str(result.path), f"artefact {result.artefact_id}"]
+    if result.contract is not None:
+        lines.append(f"contract {result.contract.contract_id}, {result.contract.precision}")
+    if result.damage is not None:
+        return "\n".join([*lines, f"FAIL    {result.damage}"])
+    if result.selftest:
         lines.append("ok      graph, contract and record are as they were written")
     else:
         lines.append("no record says which vectors are right; compared: alone and in company, backend and backend")
-    width = max((len(check.backend) for check in found.checks), default=0)
-    lines += [_line(check, width) for check in found.checks]
-    lines += [f"absent  {device}: {reason}" for device, reason in found.absent.items()]
-    if not found.checks:
+    width = max((len(check.backend) for check in result.checks), default=0)
+    lines += [_line(check, width) for check in result.checks]
+    lines += [f"absent  {device}: {reason}" for device, reason in result.absent.items()]
+    if not result.checks:
         lines.append("FAIL    no backend is here to run it on")
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ VERSION = 2
 """What is written; version 1, whose precision is a text and which lacks the names in the graph, is read too."""
 METADATA_KEY = "reid_runtime.contract"
 """The key of an ONNX file's metadata under which the JSON lies."""
-BLANK = "FILL IN: "
+TODO = "FILL IN: "
 """How a value begins that a draft leaves open, before what to put in its place."""
 
 
@@ -107,7 +107,7 @@ class Contract:
                 f"{source}: the contract's version is {version!r}, this release reads versions 1 and {VERSION}: "
                 "export the model again, or install the release that wrote it"
             )
-        left_open = list(blanks(values))
+        left_open = list(open_fields(values))
         if left_open:
             raise ContractError(f"{source}: still to be filled in: {'; '.join(left_open)}")
         if version == 1:
@@ -138,16 +138,16 @@ def _from_version_1(values: dict[str, Any], source: str) -> dict[str, Any]:
     return values | dict.fromkeys(added) | {"precision": asdict(from_version_1(text, source))}
 
 
-def blanks(value: Any, place: str = "") -> Iterator[str]:
+def open_fields(value: Any, place: str = "") -> Iterator[str]:
     """What a draft leaves open, by its place in the JSON: `input.colour (rgb or bgr)`."""
-    if isinstance(value, str) and value.startswith(BLANK):
-        yield f"{place} ({value.removeprefix(BLANK)})"
+    if isinstance(value, str) and value.startswith(TODO):
+        yield f"{place} ({value.removeprefix(TODO)})"
     elif isinstance(value, dict):
         for name, item in value.items():
-            yield from blanks(item, f"{place}.{name}" if place else name)
+            yield from open_fields(item, f"{place}.{name}" if place else name)
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from blanks(item, f"{place}[{number}]")
+            yield from open_fields(item, f"{place}[{number}]")
 
 
 def _check_input(wanted: InputFormat, source: str) -> None:

@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.errors import DamagedFileError
 from reid_runtime.model_file.protobuf import BYTES, Field, next_field, read_message
 
 _METADATA_PROPS = 14
 _KEY, _VALUE = 1, 2
 _PIECE = 1 << 20
-
-
-class DamagedFileError(ReidRuntimeError):
-    """A model file is not what was written: truncated, altered, or no model file at all."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +31,18 @@ class OnnxFile:
 
 def read_onnx_file(path: Path) -> OnnxFile:
     """Read `path`; raises DamagedFileError where its bytes are no ONNX file, or end too early."""
-    require_file(path)
-    metadata: dict[str, str] = {}
     graph = hashlib.sha256()
+    return OnnxFile(_read(path, graph), f"sha256:{graph.hexdigest()}")
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata alone, for which the graph is skipped; raises as `read_onnx_file` does."""
+    return _read(path, None)
+
+
+def _read(path: Path, graph: "hashlib._Hash | None") -> dict[str, str]:
+    """The metadata; everything else goes into the digest."""
+    metadata: dict[str, str] = {}
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -45,24 +50,19 @@ def read_onnx_file(path: Path) -> OnnxFile:
                 raise ValueError("the file is empty (0 bytes)")
             while file.tell() < size:
                 field = next_field(file, size)
-                if field.number != _METADATA_PROPS:
+                if field.number == _METADATA_PROPS:
+                    key, value = _entry(file, field)
+                    if key in metadata:
+                        raise ValueError(f"its metadata name {key!r} twice")
+                    metadata[key] = value
+                elif graph is not None:
                     _digest(file, field, graph)
-                    continue
-                key, value = _entry(file, field)
-                if key in metadata:
-                    raise ValueError(f"its metadata name {key!r} twice")
-                metadata[key] = value
+                file.seek(field.end)
     except ValueError as error:
         raise DamagedFileError(f"{path} is damaged or no ONNX file: {error}; fetch or export it again") from error
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read: {error.strerror}") from error
-    return OnnxFile(metadata, f"sha256:{graph.hexdigest()}")
-
-
-def require_file(path: Path) -> None:
-    """Raises DamagedFileError for a pipe or a device: reading it might never end."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise DamagedFileError(f"{path} is a pipe, a device or a folder; expected a model file on a disk")
+    return metadata
 
 
 def _digest(file: BinaryIO, field: Field, digest: "hashlib._Hash") -> None:

@@ -1,8 +1,8 @@
-"""The pinned record: crops that travel with a model, the vectors it gave for them, and the digests of its parts.
+"""The self-test record: crops that travel with a model, the vectors it gave for them, and digests of its parts.
 
 It lies in the ONNX file's metadata beside the contract. With it a machine can tell that a model file is the one that
 was written, bit for bit, and that it gives the vectors here that it gave there. It is no signature: who can change a
-model can pin it anew. The crops are whole pictures, before the contract's resize, so that reading and resizing them
+model can record it anew. The crops are whole images, before the contract's resize, so that reading and resizing them
 are held to the vectors as well.
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from reid_runtime.errors import ContractError
+from reid_runtime.errors import ContractError, DamagedFileError
 from reid_runtime.model_file.contract import METADATA_KEY as CONTRACT_KEY
-from reid_runtime.model_file.onnx import DamagedFileError, OnnxFile
+from reid_runtime.model_file.onnx import read_onnx_file
+from reid_runtime.vectors import Vectors
 
 VERSION = 1
 METADATA_KEY = "reid_runtime.pinned"
@@ -28,7 +28,7 @@ _FIELDS = ("contract", "graph", "images", "record", "vectors")
 
 
 @dataclass(frozen=True, eq=False)
-class Pinned:
+class SelfTest:
     """What a model file must still be, and still give."""
 
     graph: str
@@ -37,7 +37,7 @@ class Pinned:
     """Digest of the contract's text, `sha256:…`."""
     images: tuple[bytes, ...]
     """PNG files of crops, at least one."""
-    vectors: npt.NDArray[np.float32]
+    vectors: Vectors
     """(N, D) float32: what the model gave for them, through the whole runtime, when it was written."""
 
     def to_json(self) -> str:
@@ -52,36 +52,38 @@ class Pinned:
         return json.dumps(values | {"record": text_digest(json.dumps(values, sort_keys=True))}, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str, source: str) -> "Pinned":
+    def from_json(cls, text: str, source: str) -> "SelfTest":
         """The record in a JSON text; raises ContractError for another version, DamagedFileError for any other fault."""
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise DamagedFileError(f"{source}: the pinned record is not JSON: {error}") from error
+            raise DamagedFileError(f"{source}: the self-test record is not JSON: {error}") from error
         if not isinstance(values, dict):
-            raise DamagedFileError(f"{source}: expected a JSON object as pinned record, found {type(values).__name__}")
+            raise DamagedFileError(
+                f"{source}: expected a JSON object as self-test record, found {type(values).__name__}"
+            )
         version = values.pop("version", None)
         if version != VERSION:
             raise ContractError(
-                f"{source}: the pinned record's version is {version!r}, this release reads version {VERSION}: "
+                f"{source}: the self-test record's version is {version!r}, this release reads version {VERSION}: "
                 "export the model again, or install the release that wrote it"
             )
         if tuple(sorted(values)) != _FIELDS:
             raise DamagedFileError(
-                f"{source}: expected the pinned record's fields {list(_FIELDS)}, found {sorted(values)}"
+                f"{source}: expected the self-test record's fields {list(_FIELDS)}, found {sorted(values)}"
             )
         try:
             record = cls(values["graph"], values["contract"], _images(values["images"]), _vectors(values["vectors"]))
-            whole = record.to_json() == text
+            intact = record.to_json() == text
         except (TypeError, ValueError, AttributeError) as error:
-            raise DamagedFileError(f"{source}: the pinned record cannot be read: {error}") from error
-        if not whole:
+            raise DamagedFileError(f"{source}: the self-test record cannot be read: {error}") from error
+        if not intact:
             raise DamagedFileError(
-                f"{source}: the pinned record is not what was written: its own digest says otherwise"
+                f"{source}: the self-test record is not what was written: its own digest says otherwise"
             )
         if not (0 < len(record.images) == len(record.vectors)) or not np.isfinite(record.vectors).all():
             raise DamagedFileError(
-                f"{source}: expected a finite vector for each of one or more pinned crops, "
+                f"{source}: expected a finite vector for each of one or more crops, "
                 f"found {len(record.vectors)} for {len(record.images)}"
             )
         return record
@@ -92,30 +94,31 @@ def text_digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def whole_record(file: OnnxFile, source: Path) -> Pinned | None:
-    """The record of a file whose every bit is as it was written; None for a file that never had one.
+def verified_record(path: Path) -> SelfTest | None:
+    """The record of an ONNX file whose every bit is as it was written; None for a file that never had one.
 
     Raises DamagedFileError that names which part, graph, contract or record, is not what was written.
     """
+    file = read_onnx_file(path)
     text = file.metadata.get(METADATA_KEY)
     if text is None:
         return None
-    record = Pinned.from_json(text, str(source))
+    record = SelfTest.from_json(text, str(path))
     contract = file.metadata.get(CONTRACT_KEY)
-    found = {
+    parts = {
         "graph": (record.graph, file.graph),
         "contract": (record.contract, None if contract is None else text_digest(contract)),
     }
     altered = [
         f"its {part} is {'missing' if now is None else now}, {then} was written"
-        for part, (then, now) in found.items()
+        for part, (then, now) in parts.items()
         if now != then
     ]
     foreign = sorted(file.metadata.keys() - {METADATA_KEY, CONTRACT_KEY})
     if foreign:
         altered.append(f"its metadata also hold {foreign}, which were not written")
     if altered:
-        raise DamagedFileError(f"{source} is damaged: {'; '.join(altered)}; fetch or export it again")
+        raise DamagedFileError(f"{path} is damaged: {'; '.join(altered)}; fetch or export it again")
     return record
 
 
@@ -123,5 +126,5 @@ def _images(values: Any) -> tuple[bytes, ...]:
     return tuple(base64.b64decode(value, validate=True) for value in values)
 
 
-def _vectors(values: Any) -> npt.NDArray[np.float32]:
+def _vectors(values: Any) -> Vectors:
     return np.array([np.frombuffer(base64.b64decode(value, validate=True), "<f4") for value in values], np.float32)

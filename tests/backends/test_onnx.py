@@ -13,8 +13,9 @@ from reid_runtime import Embedder
 from reid_runtime.backends import DEVICES, Options, onnx, open_backend
 from reid_runtime.backends.cuda import driver
 from reid_runtime.errors import BackendError, MissingBackendError
+from reid_runtime.model_file import ModelFile
 
-from ..models import CONTRACT, DIMENSION, write_model
+from ..models import DIMENSION, write_model
 from ..sample_images import sample_image
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -37,29 +38,25 @@ def pretend(monkeypatch, **versions):
 
 
 def test_runs_a_batch(tiny_model):
-    backend = open_backend(tiny_model, "cpu", Options(threads=1))
+    backend = open_backend(ModelFile.open(tiny_model), "cpu", Options(threads=1))
     vectors = backend.run(np.zeros((3, 16, 8, 3), np.uint8))
     assert vectors.shape == (3, DIMENSION)
     assert vectors.dtype == np.float32
     assert backend.name == "onnxruntime cpu"
-    assert backend.contract_text == CONTRACT.to_json()
+    assert backend.device == "cpu"
     assert backend.max_batch_pixels >= 256 * 128
-
-
-def test_foreign_models_carry_no_contract(tmp_path):
-    assert open_backend(write_model(tmp_path / "m.onnx", None), "cpu").contract_text is None
 
 
 @without_cuda
 def test_cuda_is_never_the_cpu(tiny_model):
     with pytest.raises(BackendError, match=r"device 'cuda'.*offers .*CPU.*pip install \"reid-runtime\[gpu\]\""):
-        open_backend(tiny_model, "cuda")
+        open_backend(ModelFile.open(tiny_model), "cuda")
 
 
 @without_cuda
 def test_auto_says_what_it_chose(tiny_model, caplog):
     with caplog.at_level(logging.INFO, "reid_runtime"):
-        assert open_backend(tiny_model, "auto").name == "onnxruntime cpu"
+        assert open_backend(ModelFile.open(tiny_model), "auto").name == "onnxruntime cpu"
     assert [(seen.levelname, seen.getMessage()) for seen in caplog.records] == [
         ("INFO", "device auto: onnxruntime cpu")
     ]
@@ -83,7 +80,7 @@ def offers_cuda(monkeypatch):
 
 def chosen_by_auto(path, caplog):
     """The backend's name, and the one warning."""
-    name = open_backend(path, "auto").name
+    name = open_backend(ModelFile.open(path), "auto").name
     (message,) = [seen.getMessage() for seen in caplog.records if seen.levelname == "WARNING"]
     return name, message
 
@@ -95,7 +92,7 @@ def test_auto_without_a_driver(tiny_model, offers_cuda, monkeypatch, caplog):
     assert "CUDA, which is installed, cannot be used" in message
     assert "there is no NVIDIA driver: libcuda.so.1: install" in message
     with pytest.raises(MissingBackendError, match="no NVIDIA driver"):
-        open_backend(tiny_model, "cuda")
+        open_backend(ModelFile.open(tiny_model), "cuda")
 
 
 def test_auto_without_cuda_libraries(tiny_model, offers_cuda, monkeypatch, caplog, capsys):
@@ -111,7 +108,7 @@ def test_auto_without_cuda_libraries(tiny_model, offers_cuda, monkeypatch, caplo
 def test_cuda_options(tiny_model, offers_cuda, monkeypatch):
     monkeypatch.setattr(driver, "missing_gpu", lambda: None)
     with pytest.raises(MissingBackendError, match="'cuda' was asked for, ONNX Runtime chose CPUExecutionProvider"):
-        open_backend(tiny_model, "cuda")
+        open_backend(ModelFile.open(tiny_model), "cuda")
     ((options, providers),) = offers_cuda
     assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
     assert providers == [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})]
@@ -126,7 +123,7 @@ def test_broken_package(tiny_model, monkeypatch):
     monkeypatch.delitem(sys.modules, "onnxruntime")
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     with pytest.raises(BackendError, match=r"onnxruntime \S+ is installed and cannot be imported \(libstdc.*install"):
-        open_backend(tiny_model, "cpu")
+        open_backend(ModelFile.open(tiny_model), "cpu")
 
 
 @pytest.mark.parametrize("left", ["", "raise RuntimeError('numpy is too new')"])
@@ -135,7 +132,7 @@ def test_remains_of_a_package(tiny_model, tmp_path, monkeypatch, left):
     monkeypatch.delitem(sys.modules, "onnxruntime")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(BackendError, match=r"onnxruntime \S+ is installed and cannot be imported .*then pip install"):
-        open_backend(tiny_model, "cpu")
+        open_backend(ModelFile.open(tiny_model), "cpu")
 
 
 @pytest.mark.parametrize(("device", "package"), [("cpu", "onnxruntime"), ("openvino", "openvino")])
@@ -147,7 +144,7 @@ def test_signal_during_the_import(tiny_model, tmp_path, monkeypatch, device, pac
     monkeypatch.delitem(sys.modules, package, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(signalled):
-        open_backend(tiny_model, device)
+        open_backend(ModelFile.open(tiny_model), device)
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
@@ -182,14 +179,14 @@ def test_sixteen_threads(device):
 @pytest.mark.parametrize("device", ["gpu", "CUDA", ""])
 def test_unknown_devices_are_refused(tiny_model, device):
     with pytest.raises(BackendError, match=f"no device is called {device!r}; known: {', '.join(DEVICES)}"):
-        open_backend(tiny_model, device)
+        open_backend(ModelFile.open(tiny_model), device)
 
 
 def test_two_distributions(tiny_model, monkeypatch):
     pretend(monkeypatch, onnxruntime="1.20.0", onnxruntime_gpu="1.23.0")
     for device in ("auto", "cpu", "cuda"):
         with pytest.raises(BackendError, match=r"both onnxruntime 1\.20\.0 and onnxruntime-gpu 1\.23\.0 .*uninstall"):
-            open_backend(tiny_model, device)
+            open_backend(ModelFile.open(tiny_model), device)
 
 
 @pytest.mark.parametrize(("device", "extra"), [("cpu", "cpu"), ("auto", "cpu"), ("cuda", "gpu")])
@@ -197,7 +194,7 @@ def test_no_distribution(tiny_model, monkeypatch, device, extra):
     pretend(monkeypatch)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BackendError, match=rf"pip install \"reid-runtime\[{extra}\]\""):
-        open_backend(tiny_model, device)
+        open_backend(ModelFile.open(tiny_model), device)
 
 
 def test_the_gpu_distribution_alone_is_fine(monkeypatch):
@@ -208,11 +205,11 @@ def test_the_gpu_distribution_alone_is_fine(monkeypatch):
 def test_two_inputs_are_refused(tmp_path):
     path = write_model(tmp_path / "two.onnx", inputs=2)
     with pytest.raises(BackendError, match=r"two\.onnx: expected one input and one output, found \['images', 'more'\]"):
-        open_backend(path, "cpu")
+        open_backend(ModelFile.open(path), "cpu")
 
 
 def test_a_failed_batch_says_what_was_given(tiny_model):
-    backend = open_backend(tiny_model, "cpu")
+    backend = open_backend(ModelFile.open(tiny_model), "cpu")
     for batch in (np.zeros((1, 3, 16, 8), np.float32), np.zeros((16, 8, 3), np.uint8)):
         with pytest.raises(BackendError, match=f"onnxruntime cpu failed on a batch of shape .* {batch.dtype}: "):
             backend.run(batch)

@@ -11,8 +11,10 @@ import pytest
 from reid_runtime import BackendError, Embedder
 from reid_runtime.agreement import compare
 from reid_runtime.backends import openvino as backend
-from reid_runtime.embedder import pinned_crops
 from reid_runtime.errors import MissingBackendError
+from reid_runtime.model_file.packaged import selftest_images
+
+from ..models import CONTRACT
 
 pytest.importorskip("openvino", reason="needs the extra openvino")
 
@@ -67,11 +69,15 @@ def test_threads_share_one(pair):
 
 
 def test_no_model(tmp_path):
-    for name in ("broken.xml", "broken.onnx"):
-        path = tmp_path / name
-        path.write_text("<net>")
-        with pytest.raises(BackendError, match="OpenVINO cannot load it"):
-            Embedder.load(path, device="openvino")
+    (tmp_path / "contract.json").write_text(CONTRACT.to_json())
+    for name, content, said in (
+        ("broken.xml", "<net>", "is damaged or no OpenVINO model"),
+        ("broken.onnx", "<net>", "is damaged or no ONNX file"),
+        ("empty.xml", "<net/>", "OpenVINO cannot load it"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(BackendError, match=said):
+            Embedder.load(tmp_path / name, device="openvino", contract=tmp_path / "contract.json")
 
 
 def test_xml_on_another_device(tmp_path):
@@ -121,12 +127,12 @@ def test_bfloat16_logs_its_drift(pair, caplog):
     embedder = Embedder.load(device="openvino-bf16")
     assert embedder.backend.name == "openvino cpu, bfloat16"
     assert embedder.contract == exact.contract
-    pinned = pinned_crops()
-    measured = compare(exact.embed(pinned), embedder.embed(pinned))
+    crops = selftest_images()
+    measured = compare(exact.embed(crops), embedder.embed(crops))
     assert embedder.drift == measured
     assert 0.98 < measured.worst_cosine < 0.9999  # another arithmetic, and no other model
     (message,) = [seen.getMessage() for seen in caplog.records if seen.levelname == "WARNING"]
-    assert message.startswith("openvino cpu, bfloat16: its vectors are not float32's: on 4 pinned crops")
+    assert message.startswith("openvino cpu, bfloat16: its vectors are not float32's: on 4 crops")
     assert f"{measured.worst_cosine:.4f}" in message
     assert exact.drift is None
 

@@ -6,6 +6,9 @@ from reid_runtime import BackendError, Embedder, doctor
 from reid_runtime.backends import DEVICES, REGISTRY, open_backend
 from reid_runtime.backends.registry import Device, _opener
 from reid_runtime.cli.options import model_options
+from reid_runtime.model_file import ModelFile, formats
+from reid_runtime.model_file.formats import Format
+from reid_runtime.model_file.onnx import read_metadata
 from reid_runtime.verification import verify
 
 from ..models import CONTRACT, write_model
@@ -16,8 +19,8 @@ pytest.importorskip("onnxruntime")
 _MODULE = """
 from reid_runtime.backends.onnx import OnnxBackend
 
-def open_it(path, options):
-    backend = OnnxBackend(path.with_suffix(".onnx"), "cpu", options.threads)
+def open_it(file, options):
+    backend = OnnxBackend(file.path.with_suffix(".onnx"), "cpu", options.threads)
     backend.name = "another engine"
     return backend
 """
@@ -28,7 +31,9 @@ def another(tmp_path, monkeypatch):
     """A device called another, for ONNX and for a format of its own, .another."""
     (tmp_path / "another_backend.py").write_text(_MODULE)
     monkeypatch.syspath_prepend(tmp_path)
-    device = Device("another_backend:open_it", ("click",), "none", suffixes=(".onnx", ".another"))
+    another = Format("another", ".another", read_metadata)
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, another))
+    device = Device("another_backend:open_it", ("click",), "none", formats=(formats.ONNX, another))
     monkeypatch.setitem(REGISTRY, "another", device)
     monkeypatch.setattr("reid_runtime.backends.registry.DEVICES", ("auto", *REGISTRY))
 
@@ -57,15 +62,15 @@ def test_entry_embeds_and_verifies(another, tiny, tmp_path):
 
 def test_format_chooses_its_device(another, tiny_model, tmp_path):
     (tmp_path / "model.onnx").write_bytes(tiny_model.read_bytes())
-    (tmp_path / "model.another").touch()
-    assert open_backend(tmp_path / "model.another", "auto").name == "another engine"
+    (tmp_path / "model.another").write_bytes(tiny_model.read_bytes())
+    assert open_backend(ModelFile.open(tmp_path / "model.another"), "auto").name == "another engine"
     with pytest.raises(BackendError, match=r"'cpu' runs \.onnx files, found \.another: use device 'another'"):
-        open_backend(tmp_path / "model.another", "cpu")
+        open_backend(ModelFile.open(tmp_path / "model.another"), "cpu")
 
 
 def test_doctor_tries_an_entry(another, monkeypatch):
     monkeypatch.setattr(doctor, "REGISTRY", {"cpu": REGISTRY["cpu"], "another": REGISTRY["another"]})
-    assert doctor.examine().devices[1].detail.startswith("another engine, click ")
+    assert doctor.run_checks().devices[1].detail.startswith("another engine, click ")
 
 
 def test_drift_of_a_device_that_rounds(another, monkeypatch, tmp_path):
@@ -79,7 +84,7 @@ def test_drift_of_a_device_that_rounds(another, monkeypatch, tmp_path):
 
 def test_other_suffix_is_onnx(tiny_model, tmp_path):
     (tmp_path / "model.bin").write_bytes(tiny_model.read_bytes())
-    assert open_backend(tmp_path / "model.bin", "cpu").name == "onnxruntime cpu"
+    assert open_backend(ModelFile.open(tmp_path / "model.bin"), "cpu").name == "onnxruntime cpu"
 
 
 def test_unknown_device(tmp_path):

@@ -166,8 +166,7 @@ def test_the_parity_of_peers_is_taken_over_by_their_case(tiny_model, crops):
 
 
 class Engine:
-    device = "cpu"
-    contract_text, max_batch_pixels, artefact_id = None, 1 << 20, "sha256:00"
+    device, max_batch_pixels = "cpu", 1 << 20
 
     def __init__(self, name):
         self.name = name
@@ -185,5 +184,7 @@ class Engine:
     ],
 )  # fmt: skip
 def test_the_precision_of_a_row_is_the_cpus_and_none_for_a_gpu(tmp_path, engine, contract, precision):
-    subject = Subject(Embedder(Engine(engine), contract, tmp_path / "cuda-tensorrt.onnx"), "cpu")
+    subject = Subject(
+        Embedder(Engine(engine), contract, tmp_path / "cuda-tensorrt.onnx", artefact_id="sha256:00"), "cpu"
+    )
     assert precision_of(Row(subject.case, {}, (1.0,), 1, subject.facts)) == precision

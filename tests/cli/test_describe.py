@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from reid_runtime import Contract, ContractError, Embedder
-from reid_runtime.embedder import default_model
 from reid_runtime.images.resize import FixedSize, LongestSide
-from reid_runtime.model_file.contract import BLANK
+from reid_runtime.model_file.contract import TODO
+from reid_runtime.model_file.packaged import default_model
 
 from ..model_file.test_contract import FULL
 from ..models import CONTRACT, DIMENSION, FOREIGN, write_model
@@ -38,7 +38,7 @@ def test_the_default_model(command):
     assert rows["terms"] == known.contract.trained_on[0].terms
     assert rows["scores"].startswith("Market-1501: rank-1 91.0%, mAP 76.2% (finite-sum), 75.5% (trapezoid)")
     assert rows["resize"] == "longest side 256, aspect ratio kept; bilinear"
-    assert rows["pinned"].startswith("4 crops")
+    assert rows["self-test"].startswith("4 crops")
     assert str(default_model()) in rows["file"]
 
 
@@ -48,7 +48,7 @@ def test_a_derived_model_says_what_it_came_from(command, tmp_path):
     assert "parent      sha256:11\ndrift       cosine 0.999\n            map -0.001\n" in run.out
     assert "resize      stretched to 256×128; bilinear" in run.out
     assert "trained on  one: 12,936 crops of 751 people\nterms       research\ntrained on  zwei, größer:" in run.out
-    assert run.out.endswith("pinned      nothing\n")
+    assert run.out.endswith("self-test   none\n")
 
 
 def test_json_is_the_contract(command, tiny_model, tmp_path):
@@ -127,7 +127,7 @@ def test_a_draft_leaves_open_what_nobody_can_read_and_is_refused_so(command, tmp
 def test_a_draft_that_is_filled_in_works(command, tmp_path):
     model = write_model(tmp_path / "foreign.onnx", None, like=FOREIGN, output="raw")
     draft = json.loads(command("describe", model).out)
-    assert draft["resize"].startswith(BLANK)
+    assert draft["resize"].startswith(TODO)
     values = fill(draft, resize={"rule": "longest-side", "size": 16, "filter": "bilinear"}, input=stated_input(FOREIGN))
     (tmp_path / "filled.json").write_text(json.dumps(values))
     (tmp_path / "known.json").write_text(FOREIGN.to_json())
@@ -142,7 +142,7 @@ def test_a_draft_that_is_filled_in_works(command, tmp_path):
 def test_a_draft_of_pixels_last_in_whole_numbers_that_is_unit(command, tmp_path):
     model = write_model(tmp_path / "m.onnx", None)
     draft = json.loads(command("describe", model).out)
-    assert draft["input"] == stated_input(CONTRACT) | {"colour": f"{BLANK}rgb or bgr"}
+    assert draft["input"] == stated_input(CONTRACT) | {"colour": f"{TODO}rgb or bgr"}
     assert draft["unit_output"] is True
     assert draft["weights"].startswith("sha256:")
 

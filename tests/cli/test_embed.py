@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid_runtime.embedder import default_model
 from reid_runtime.jobs import read_embeddings
+from reid_runtime.model_file.packaged import default_model
 
 from ..models import DIMENSION, write_model
 from ..sample_images import claiming, encode, sample_image

@@ -72,7 +72,7 @@ def company(backend):
     """A backend that gives an image another vector in other company, as some engines do."""
 
     class Sociable:
-        name, device, contract_text, max_batch_pixels = backend.name, backend.device, backend.contract_text, 5 * 16 * 10
+        name, device, max_batch_pixels = backend.name, backend.device, 5 * 16 * 10
 
         def run(self, images):
             vectors = backend.run(images) + np.float32(images.astype(np.float32).mean() / 1000)

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reid_runtime.embedder import Embedder, default_model
+from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation import eval_set_of
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.jobs import read_embeddings, write_embeddings
+from reid_runtime.model_file.packaged import default_model
 from reid_runtime.scoring.layouts import read_market
 from tests.miniature import write_market
 

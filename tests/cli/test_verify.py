@@ -61,7 +61,7 @@ def test_json_has_the_same_facts(command, whole):
         "artefact_id": Embedder.load(whole).artefact_id,
         "contract_id": CONTRACT.contract_id,
         "precision": "float32",
-        "pinned": True,
+        "selftest": True,
         "damage": None,
         "absent": {},
     }
@@ -154,7 +154,10 @@ def test_a_truncated_file_is_damage(command, model, share):
 def test_a_file_cut_between_its_parts_is_no_whole_one(command, model):
     cut = model.read_bytes()
     contract, record = onnx.load(str(model)).metadata_props
-    for entry, said in ((record, "carries a contract and no pinned record"), (contract, "carries no pinned record")):
+    for entry, said in (
+        (record, "carries a contract and no self-test record"),
+        (contract, "carries no self-test record"),
+    ):
         cut = cut.removesuffix(onnx.ModelProto(metadata_props=[entry]).SerializeToString())
         model.write_bytes(cut)
         run = command("verify", model)
@@ -211,7 +214,7 @@ def test_edited_vectors_fail(command, model):
     tamper(model, record=dataclasses.replace(record, vectors=record.vectors[:, :4]))
     run = command("verify", model, "--device", "cpu")
     assert run.code == 1
-    assert "FAIL    onnxruntime cpu  expected vectors (4, 4), as pinned, found (4, 8)" in run.out
+    assert "FAIL    onnxruntime cpu  expected vectors (4, 4), as recorded, found (4, 8)" in run.out
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -294,7 +297,7 @@ def test_a_model_of_others_is_verified_as_far_as_it_can_be(command, tmp_path, st
     path = write_model(tmp_path / "foreign.onnx", None, like=FOREIGN, output="raw")
     run = command("verify", path)
     assert (run.code, run.out) == (1, "")
-    assert "carries no pinned record" in run.err
+    assert "carries no self-test record" in run.err
     assert "--contract FILE" in run.err
     run = command("verify", path, "--contract", stated(FOREIGN))
     assert run.code == 0, run.out + run.err

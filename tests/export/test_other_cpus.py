@@ -15,8 +15,8 @@ pytest.importorskip("onnxruntime")
 from export.calibration import observe
 from export.gate import EXAMPLES, read_crops
 from export.quantise import CPU, Wiring, observed, quantised
-from reid_runtime.embedder import default_model
 from reid_runtime.images.resize import resize
+from reid_runtime.model_file.packaged import default_model
 
 QEMU = shutil.which("qemu-x86_64")
 

@@ -12,8 +12,9 @@ pytest.importorskip("onnxruntime")
 from export import graph, pin
 from export.graph import kept_graph, write_contract, write_model
 from reid_runtime import BackendError, Embedder
-from reid_runtime.model_file.onnx import DamagedFileError, read_onnx_file
-from reid_runtime.model_file.selftest import METADATA_KEY, whole_record
+from reid_runtime.errors import DamagedFileError
+from reid_runtime.model_file.onnx import read_onnx_file
+from reid_runtime.model_file.selftest import METADATA_KEY, verified_record
 
 from ..models import CONTRACT
 from ..pinned import tamper, write_pinned
@@ -25,7 +26,7 @@ def model(tmp_path):
 
 
 def test_a_file_that_is_written_is_whole_and_its_vectors_are_those_of_its_bytes(model):
-    record = whole_record(read_onnx_file(model), model)
+    record = verified_record(model)
     assert np.array_equal(record.vectors, Embedder.load(model).embed(record.images))
     onnx.checker.check_model(onnx.load(str(model)), full_check=True)
 
@@ -60,7 +61,7 @@ def test_another_contract_comes_with_a_record_that_fits_it(model):
     before = kept_graph(onnx.load(str(model)))
     write_contract(model, dataclasses.replace(CONTRACT, name="other"))
     assert Embedder.load(model).contract.name == "other"
-    assert whole_record(read_onnx_file(model), model) is not None
+    assert verified_record(model) is not None
     assert kept_graph(onnx.load(str(model))) == before
 
 

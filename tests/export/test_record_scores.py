@@ -6,7 +6,7 @@ pytest.importorskip("torch", reason="needs the extras train and export")
 from export.graph import kept_graph
 from export.record_scores import record_scores
 from reid_runtime import Embedder
-from reid_runtime.embedder import default_model
+from reid_runtime.model_file.packaged import default_model
 from tests.miniature import write_market
 
 

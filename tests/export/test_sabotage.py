@@ -131,7 +131,7 @@ def test_nothing_is_derived_from_a_file_without_its_record(copied, refuses):
     model = onnx.load(str(copied))
     del model.metadata_props[1:]
     onnx.save(model, str(copied))
-    refuses(copied, "no pinned record")
+    refuses(copied, "no self-test record")
 
 
 @pytest.mark.parametrize("sabotage", [wrong_mean, blue_first, not_a_number, frozen_width], ids=lambda f: f.__name__)

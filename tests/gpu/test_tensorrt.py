@@ -12,8 +12,8 @@ from reid_runtime.agreement import compare
 from reid_runtime.backends.cuda import open_cuda
 from reid_runtime.backends.tensorrt.module import import_tensorrt
 from reid_runtime.backends.tensorrt.trust import default_folder
-from reid_runtime.embedder import default_model
 from reid_runtime.errors import MissingBackendError
+from reid_runtime.model_file.packaged import default_model
 
 pytestmark = pytest.mark.gpu
 
@@ -73,7 +73,7 @@ def test_it_says_what_runs(embedder):
 
 def test_selftest_was_run(embedder):
     sidecars = [json.loads(path.read_text()) for path in default_folder().glob("*.engine.json")]
-    assert [sidecar["origin"]["parity"].partition(",")[0] for sidecar in sidecars] == ["4 pinned crops"]
+    assert [sidecar["origin"]["parity"].partition(",")[0] for sidecar in sidecars] == ["4 crops"]
 
 
 def test_cuda_graphs(engines, reference):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reid_runtime.model_file.onnx import DamagedFileError, read_onnx_file
+from reid_runtime.errors import DamagedFileError
+from reid_runtime.model_file.onnx import read_onnx_file
 
 from ..models import write_model
 

@@ -1,4 +1,4 @@
-"""The pinned record: read as written, strict about the rest, small, and in the default model."""
+"""The self-test record: read as written, strict about the rest, small, and in the default model."""
 
 import base64
 import dataclasses
@@ -7,17 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from reid_runtime.embedder import default_model
-from reid_runtime.errors import ContractError, ReidRuntimeError
+from reid_runtime.errors import ContractError, DamagedFileError, ReidRuntimeError
 from reid_runtime.images.decode import load_image
-from reid_runtime.model_file.onnx import DamagedFileError, read_onnx_file
-from reid_runtime.model_file.selftest import Pinned, text_digest, whole_record
+from reid_runtime.model_file.packaged import default_model
+from reid_runtime.model_file.selftest import SelfTest, text_digest, verified_record
 
-RECORD = Pinned("sha256:00", "sha256:01", (b"one", b"two"), np.arange(8, dtype=np.float32).reshape(2, 4) / 7)
+RECORD = SelfTest("sha256:00", "sha256:01", (b"one", b"two"), np.arange(8, dtype=np.float32).reshape(2, 4) / 7)
 
 
 def test_round_trip():
-    found = Pinned.from_json(RECORD.to_json(), "here")
+    found = SelfTest.from_json(RECORD.to_json(), "here")
     assert (found.graph, found.contract, found.images) == ("sha256:00", "sha256:01", (b"one", b"two"))
     assert np.array_equal(found.vectors, RECORD.vectors)
     assert found.vectors.dtype == np.float32
@@ -32,8 +31,10 @@ def sealed(**changes):
 
 
 def test_another_version_is_refused():
-    with pytest.raises(ContractError, match=r"m\.onnx: the pinned record's version is 2, this release reads version 1"):
-        Pinned.from_json(sealed(version=2), "m.onnx")
+    with pytest.raises(
+        ContractError, match=r"m\.onnx: the self-test record's version is 2, this release reads version 1"
+    ):
+        SelfTest.from_json(sealed(version=2), "m.onnx")
 
 
 NAN = base64.b64encode(np.full(4, np.nan, "<f4").tobytes()).decode()
@@ -59,7 +60,7 @@ NAN = base64.b64encode(np.full(4, np.nan, "<f4").tobytes()).decode()
 )
 def test_what_is_no_record_is_refused(text, said):
     with pytest.raises(DamagedFileError, match=said):
-        Pinned.from_json(text, "m.onnx")
+        SelfTest.from_json(text, "m.onnx")
 
 
 def test_every_flipped_bit_of_a_record_is_seen():
@@ -69,11 +70,11 @@ def test_every_flipped_bit_of_a_record_is_seen():
             altered = bytearray(content)
             altered[place] ^= 1 << bit
             with pytest.raises((ReidRuntimeError, UnicodeDecodeError)):
-                Pinned.from_json(altered.decode(), "here")
+                SelfTest.from_json(altered.decode(), "here")
 
 
 def test_the_default_model_carries_one():
-    record = whole_record(read_onnx_file(default_model()), default_model())
+    record = verified_record(default_model())
     assert record is not None
     shapes = [load_image(image).shape[:2] for image in record.images]
     assert len(set(shapes)) < len(shapes), "two crops share a batch"

@@ -24,7 +24,7 @@ from reid_runtime.backends.tensorrt.module import import_tensorrt, version_strin
 from reid_runtime.backends.tensorrt.pool import Pool
 from reid_runtime.backends.tensorrt.profiles import Profile, Shape
 from reid_runtime.backends.tensorrt.runner import ALIGNMENT, Fill, Lane, Runner
-from reid_runtime.errors import BackendError, ContractError
+from reid_runtime.errors import BackendError
 from reid_runtime.images.boxes import is_on_gpu
 from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.model_input import InputFormat, ModelInput
@@ -51,15 +51,14 @@ class TensorRTBackend:
         it they are a BackendError.
 
         Raises BackendError where there is no TensorRT, driver or GPU, and, with TensorRT's reason, for an engine that
-        it will not load; ContractError for a fallback whose contract is another model's.
+        it will not load.
         """
-        if fallback is not None:
-            _require_one_model(engine.contract_text, fallback)
         trt = import_tensorrt()
         self._cuda = open_cuda() if cuda is None else cuda  # before any Runtime: without a driver that may crash
         if cuda_graphs and not self._cuda.captures_graphs:
             raise BackendError(f"{self._cuda.name} cannot capture CUDA graphs: use cuda-bindings, or cuda_graphs=0")
-        self.contract_text: str | None = engine.contract_text
+        text = engine.contract_text
+        self.contract = None if text is None else Contract.from_json(text, "the engine")
         self.artefact_id = engine.digest
         self.device = "tensorrt"
         self.name = f"{version_string(trt)} with {self._cuda.name}"
@@ -254,15 +253,6 @@ class TensorRTBackend:
             )
             for index in range(loaded.engine.num_optimization_profiles)
         )
-
-
-def _require_one_model(text: str | None, fallback: Backend) -> None:
-    """ContractError where vectors of two models would lie in one array."""
-    if text is None or fallback.contract_text is None:
-        return
-    engine, other = (Contract.from_json(each, "the contract").contract_id for each in (text, fallback.contract_text))
-    if engine != other:
-        raise ContractError(f"the fallback must be of the engine's model, {engine}; found one of {other}")
 
 
 def _parts(batch: int, smallest: int, largest: int) -> list[slice]:

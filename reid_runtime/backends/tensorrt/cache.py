@@ -26,12 +26,10 @@ from reid_runtime.backends.tensorrt.profiles import Batches, Profile, profiles_f
 from reid_runtime.backends.tensorrt.progress import Progress, no_progress
 from reid_runtime.backends.tensorrt.selftest import check_engine
 from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder, require_private
-from reid_runtime.errors import BackendError, ContractError, StorageError
+from reid_runtime.errors import BackendError, StorageError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.locks import exclusive_lock
-from reid_runtime.model_file.contract import METADATA_KEY, Contract
-from reid_runtime.model_file.onnx import read_onnx_file
-from reid_runtime.model_file.selftest import Pinned, whole_record
+from reid_runtime.model_file import ModelFile
 
 _LOG = logging.getLogger(__name__)
 _NOT_CHECKED = "not run yet"
@@ -48,9 +46,8 @@ class EngineCache:
 
     def get_or_build(
         self,
-        onnx: Path,
+        file: ModelFile,
         *,
-        contract: Contract | None = None,
         batches: Batches = DEFAULT_BATCHES,
         shapes: Mapping[tuple[int, int], int] | None = None,
         options: BuildOptions = DEFAULT_OPTIONS,
@@ -62,8 +59,7 @@ class EngineCache:
         An entry that is damaged, or is another's under this key, is built once more.
 
         Args:
-            onnx: The model file.
-            contract: Stated for a file that carries none.
+            file: The ONNX file.
             batches: As `profiles_for` takes them.
             shapes: As `profiles_for` takes them.
             options: What the builder may choose.
@@ -72,11 +68,10 @@ class EngineCache:
 
         Raises:
             BackendError: For what cannot be built or kept, or fails the file's self-test.
-            ContractError: For a missing or doubly stated contract.
         """
         trt = import_tensorrt()
-        contract, golden = resolve_contract(onnx, contract)
-        request, planned = plan_build(trt, onnx, contract, profiles_for(contract.resize, batches, shapes), options)
+        selftest = file.selftest()
+        request, planned = plan_build(trt, file, profiles_for(file.contract.resize, batches, shapes), options)
         path = self.folder / f"{_key(trt, planned)}.engine"
         engine = None if fresh else _read_valid(path, planned)
         if engine is not None:
@@ -87,9 +82,9 @@ class EngineCache:
             if engine is not None:
                 return engine
             where = f"it is kept in {self.folder}" if writable else "it is not kept"
-            _LOG.info("building the TensorRT engine of %s, which takes minutes; %s", onnx, where)
+            _LOG.info("building the TensorRT engine of %s, which takes minutes; %s", file.path, where)
             engine = self._build(trt, request, planned, progress, writable)
-            engine = check_engine(engine, contract, golden, onnx)
+            engine = check_engine(engine, file, selftest)
             return _keep(path, engine) if writable else engine
 
     def build(
@@ -135,33 +130,14 @@ class EngineCache:
             yield
 
 
-def contract_of(onnx: Path, stated: Contract | None = None) -> Contract:
-    """The contract that an ONNX file carries, or the one stated for a file that carries none; ContractError else."""
-    return resolve_contract(onnx, stated)[0]
-
-
-def resolve_contract(onnx: Path, stated: Contract | None) -> tuple[Contract, Pinned | None]:
-    """The contract, and what is pinned in the file."""
-    file = read_onnx_file(onnx)
-    pinned = whole_record(file, onnx)
-    carried = file.metadata.get(METADATA_KEY)
-    if carried is not None and stated is not None:
-        raise ContractError(f"{onnx} carries its own contract; none must be stated beside it")
-    if carried is not None:
-        return Contract.from_json(carried, str(onnx)), pinned
-    if stated is None:
-        raise ContractError(f"{onnx} carries no contract, so nobody knows its input and its sizes: state one")
-    return stated, pinned
-
-
 def plan_build(
-    trt: ModuleType, onnx: Path, contract: Contract, profiles: tuple[Profile, ...], options: BuildOptions
+    trt: ModuleType, file: ModelFile, profiles: tuple[Profile, ...], options: BuildOptions
 ) -> tuple[BuildRequest, Engine]:
     """What to ask of TensorRT here, and the engine that shall come of it, still without its bytes."""
     try:
-        content = onnx.read_bytes()
+        content = file.path.read_bytes()
     except OSError as error:
-        raise BackendError(f"{onnx} cannot be read: {error.strerror}") from error
+        raise BackendError(f"{file.path} cannot be read: {error.strerror}") from error
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     try:
         gpu = find_gpu()
@@ -170,9 +146,10 @@ def plan_build(
             raise
         gpu = None
     # Its scores were measured through the parent's graph, not through this engine.
-    derived = replace(contract, parent=digest, scores=(), drift=None).to_json()
+    derived = replace(file.contract, parent=digest, scores=(), drift=None).to_json()
     origin = Origin(digest, trt.__name__, trt.__version__, gpu, options, _NOT_CHECKED)
-    return BuildRequest(str(onnx), content, contract.input, profiles, options), Engine(b"", derived, profiles, origin)
+    request = BuildRequest(str(file.path), content, file.contract.input, profiles, options)
+    return request, Engine(b"", derived, profiles, origin)
 
 
 def _read_valid(path: Path, planned: Engine) -> Engine | None:

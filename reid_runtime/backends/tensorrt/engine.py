@@ -19,6 +19,7 @@ from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.io.atomic import atomic_write
 from reid_runtime.io.decode import DecodeError, decode
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.formats import sidecar_path
 
 VERSION = 1
 _TRUST = "pass trust_engine=True (--trust-engine) if you know who made it"
@@ -78,11 +79,6 @@ class _Sidecar:
     digest: str
     origin: Origin
     profiles: tuple[Profile, ...]
-
-
-def sidecar_path(engine: Path) -> Path:
-    """`model.engine` → `model.engine.json`."""
-    return engine.with_name(f"{engine.name}.json")
 
 
 def sidecar_text(engine: Engine) -> str:

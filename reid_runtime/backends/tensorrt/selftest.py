@@ -1,8 +1,7 @@
-"""The last step of a build on demand: the engine gives the vectors that are pinned in its ONNX file, or is not kept."""
+"""The last step of a build on demand: the engine gives the vectors of its ONNX file's self-test, or is not kept."""
 
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -14,21 +13,22 @@ from reid_runtime.errors import BackendError
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import resize
-from reid_runtime.model_file.contract import Contract
-from reid_runtime.model_file.selftest import Pinned
+from reid_runtime.model_file import ModelFile
+from reid_runtime.model_file.selftest import SelfTest
 
 NOT_RUN = "not run: "
 
 
-def check_engine(engine: Engine, contract: Contract, pinned: Pinned | None, onnx: Path) -> Engine:
-    """The engine with what came of the comparison with its file's pinned vectors, or why there was none.
+def check_engine(engine: Engine, file: ModelFile, selftest: SelfTest | None) -> Engine:
+    """The engine with what came of its file's self-test, or why there was none.
 
     Each crop goes in as the smallest batch that the profiles take and as the one that they are tuned for. Raises
     BackendError where the engine cannot run them, or gives other vectors than verify allows on this backend.
     """
     assert engine.origin is not None
-    if pinned is None:
-        return _with_check(engine, f"{NOT_RUN}nothing is pinned in its ONNX file")
+    path, contract = file.path, file.contract
+    if selftest is None:
+        return _with_check(engine, f"{NOT_RUN}its ONNX file has no self-test record")
     try:
         find_gpu()
     except NoGpuError:
@@ -37,7 +37,7 @@ def check_engine(engine: Engine, contract: Contract, pinned: Pinned | None, onnx
     try:
         with closing(TensorRTBackend(engine)) as backend:
             expected, results = [], []
-            for image, vector in zip(pinned.images, pinned.vectors, strict=True):
+            for image, vector in zip(selftest.images, selftest.vectors, strict=True):
                 picture = load_image(image)
                 pixels = resize(np.ascontiguousarray(picture), contract.resize.shape(*picture.shape[:2]))
                 for count in counts:
@@ -47,14 +47,14 @@ def check_engine(engine: Engine, contract: Contract, pinned: Pinned | None, onnx
             seen = compare(np.stack(expected), np.concatenate(results))
             least = min_cosine(contract.precision, backend.device)
     except (BackendError, ValueError) as error:
-        raise BackendError(f"{onnx}: the engine that was just built does not run, and is not kept: {error}") from error
+        raise BackendError(f"{path}: the engine that was just built does not run, and is not kept: {error}") from error
     if not seen.worst_cosine >= least:  # NaN is none
         raise BackendError(
-            f"{onnx}: the engine that was just built on {backend.name} gives other vectors than are pinned in the "
-            f"file, and is not kept: expected cosines of at least {least}, found {seen.worst_cosine:.7f}; use another "
-            "version of TensorRT, or device 'cuda'"
+            f"{path}: the engine that was just built on {backend.name} gives other vectors than the file's "
+            f"self-test record, and is not kept: expected cosines of at least {least}, found {seen.worst_cosine:.7f}; "
+            "use another version of TensorRT, or device 'cuda'"
         )
-    return _with_check(engine, f"{len(pinned.images)} pinned crops, least cosine {seen.worst_cosine:.7f}")
+    return _with_check(engine, f"{len(selftest.images)} crops, least cosine {seen.worst_cosine:.7f}")
 
 
 def _with_check(engine: Engine, parity: str) -> Engine:

@@ -46,7 +46,7 @@ class TestRuns:
     def test_what_it_says_of_itself(self, machine):
         backend = machine.backend()
         assert backend.name == "TensorRT 11.4.0.106 with fake GPU"
-        assert backend.contract_text == CONTRACT.to_json()
+        assert (backend.device, backend.contract) == ("tensorrt", CONTRACT)
         assert backend.max_batch_pixels == 4 * 64 * 32
         backend.close()
 

@@ -19,14 +19,15 @@ from export.to_fp16 import half_graph
 from reid_runtime import BackendError
 from reid_runtime.backends.tensorrt import cache as cache_module
 from reid_runtime.backends.tensorrt.build import BuildRequest, build
-from reid_runtime.backends.tensorrt.cache import EngineCache, contract_of, plan_build
+from reid_runtime.backends.tensorrt.cache import EngineCache, plan_build
 from reid_runtime.backends.tensorrt.engine import BuildOptions
 from reid_runtime.backends.tensorrt.profiles import Batches, Profile, profiles_for
 from reid_runtime.backends.tensorrt.progress import no_progress
-from reid_runtime.embedder import default_model, pinned_crops
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import resize
+from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import METADATA_KEY
+from reid_runtime.model_file.packaged import default_model, selftest_images
 from reid_runtime.model_file.precision import Precision
 
 from .graphs import write_network
@@ -44,9 +45,9 @@ FOR_8_6 = BuildOptions(compute_capabilities=("8.6",))
 
 
 def request_of(path, *, options=FOR_8_6, profiles=None):
-    contract = contract_of(path)
-    profiles = profiles_for(contract.resize, Batches(), None) if profiles is None else profiles
-    return plan_build(trt, path, contract, profiles, options)[0]
+    file = ModelFile.open(path)
+    profiles = profiles_for(file.contract.resize, Batches(), None) if profiles is None else profiles
+    return plan_build(trt, file, profiles, options)[0]
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
@@ -83,11 +84,11 @@ def test_default_model_with_progress():
 
 @pytest.mark.parametrize("kind", ["float16", "int8"])
 def test_derived_models(tmp_path, kind):
-    model, contract = onnx.load(str(default_model())), contract_of(default_model())
+    model, contract = onnx.load(str(default_model())), ModelFile.open(default_model()).contract
     if kind == "float16":
         model = half_graph(model, 2)
     else:
-        crops = [resize(load_image(crop), (256, 112)) for crop in pinned_crops()]
+        crops = [resize(load_image(crop), (256, 112)) for crop in selftest_images()]
         layers = Wiring(model).layers(TENSORRT)
         model = quantised(model, TENSORRT, observe(model, observed(model, TENSORRT), crops), 95, layers)
     path = tmp_path / "model.onnx"
@@ -101,9 +102,9 @@ def test_derived_models(tmp_path, kind):
 
 def test_cache(tmp_path, monkeypatch):
     path = write_network(tmp_path / "model.onnx")
-    engine = EngineCache(tmp_path / "cache").get_or_build(path)
+    engine = EngineCache(tmp_path / "cache").get_or_build(ModelFile.open(path))
     monkeypatch.setattr(cache_module, "build", None)
-    assert EngineCache(tmp_path / "cache").get_or_build(path) == engine
+    assert EngineCache(tmp_path / "cache").get_or_build(ModelFile.open(path)) == engine
     assert (engine.origin.package, engine.origin.gpu) == ("tensorrt_rtx", None)
 
 
@@ -191,7 +192,7 @@ def test_what_a_progress_raises_comes_out(tmp_path):
 
 
 def test_bytes_that_are_no_model_are_told():
-    contract = contract_of(default_model())
+    contract = ModelFile.open(default_model()).contract
     request = BuildRequest(
         "model.onnx", b"\x3a\x00", contract.input, profiles_for(contract.resize, Batches()), BuildOptions()
     )

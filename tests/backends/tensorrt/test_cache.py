@@ -12,16 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from reid_runtime import BackendError, ContractError
+from reid_runtime import BackendError
 from reid_runtime.backends.cuda.driver import NoGpuError
 from reid_runtime.backends.tensorrt import cache as cache_module
 from reid_runtime.backends.tensorrt import engine as engine_module
 from reid_runtime.backends.tensorrt.cache import EngineCache
-from reid_runtime.backends.tensorrt.engine import BuildOptions, sidecar_path
+from reid_runtime.backends.tensorrt.engine import BuildOptions
 from reid_runtime.backends.tensorrt.profiles import Batches
 from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder
 from reid_runtime.io.locks import exclusive_lock
+from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.formats import sidecar_path
 
 from ...models import CONTRACT, write_model
 from .stub_builder import GPU, StubBuilder, engines, stub_tensorrt
@@ -38,20 +40,25 @@ def folder(tmp_path):
     return tmp_path / "cache"
 
 
+@pytest.fixture(scope="module")
+def tiny_file(tiny_model):
+    return ModelFile.open(tiny_model)
+
+
 @pytest.fixture
 def cache(stub, folder):
     return EngineCache(folder)
 
 
-def test_built_once(stub, cache, folder, tiny_model):
-    first = cache.get_or_build(tiny_model)
-    assert EngineCache(folder).get_or_build(tiny_model) == first
+def test_built_once(stub, cache, folder, tiny_file):
+    first = cache.get_or_build(tiny_file)
+    assert EngineCache(folder).get_or_build(tiny_file) == first
     assert first.blob == b"engine 1"
     assert len(stub.built) == 1
 
 
-def test_contract_of_the_engine(cache, tiny, tiny_model):
-    contract = Contract.from_json(cache.get_or_build(tiny_model).contract_text, "here")
+def test_contract_of_the_engine(cache, tiny, tiny_file):
+    contract = Contract.from_json(cache.get_or_build(tiny_file).contract_text, "here")
     assert contract.contract_id == tiny.contract.contract_id
     assert contract.parent == tiny.artefact_id
     assert contract.scores == ()
@@ -73,22 +80,22 @@ def test_contract_of_the_engine(cache, tiny, tiny_model):
         {"options": BuildOptions(compute_capabilities=("8.6",))},
     ],
 )
-def test_key(stub, cache, folder, tiny_model, monkeypatch, change):
+def test_key(stub, cache, folder, tiny_file, monkeypatch, change):
     monkeypatch.setattr(cache_module, "_packages", cache_module._packages)
-    cache.get_or_build(tiny_model)
+    cache.get_or_build(tiny_file)
     if callable(change):
         change(stub)
-        cache.get_or_build(tiny_model)
+        cache.get_or_build(tiny_file)
     else:
-        cache.get_or_build(tiny_model, **change)
+        cache.get_or_build(tiny_file, **change)
     assert len(stub.built) == len(engines(folder)) == 2
 
 
 def test_key_of_model_and_contract(stub, cache, folder, tmp_path):
     bare = write_model(tmp_path / "bare.onnx", None)
-    cache.get_or_build(bare, contract=CONTRACT)
-    cache.get_or_build(bare, contract=dataclasses.replace(CONTRACT, name="another"))
-    cache.get_or_build(write_model(tmp_path / "raw.onnx", output="raw"))
+    cache.get_or_build(ModelFile.open(bare, CONTRACT))
+    cache.get_or_build(ModelFile.open(bare, dataclasses.replace(CONTRACT, name="another")))
+    cache.get_or_build(ModelFile.open(write_model(tmp_path / "raw.onnx", output="raw")))
     assert len(engines(folder)) == 3
 
 
@@ -107,17 +114,17 @@ def swap(path):
 
 
 @pytest.mark.parametrize("harm", [damage, take_sidecar, swap])
-def test_damaged_or_foreign_entry(stub, cache, folder, tiny_model, harm):
-    cache.get_or_build(tiny_model)
+def test_damaged_or_foreign_entry(stub, cache, folder, tiny_file, harm):
+    cache.get_or_build(tiny_file)
     harm(engines(folder)[0])
     with pytest.warns(UserWarning, match="building it again"):
-        assert cache.get_or_build(tiny_model).blob == b"engine 2"
+        assert cache.get_or_build(tiny_file).blob == b"engine 2"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert cache.get_or_build(tiny_model).blob == b"engine 2"
+        assert cache.get_or_build(tiny_file).blob == b"engine 2"
 
 
-def test_damaged_while_written(cache, tiny_model, monkeypatch):
+def test_damaged_while_written(cache, tiny_file, monkeypatch):
     write = cache_module.write_engine
 
     def bad_disk(path, engine):
@@ -126,59 +133,52 @@ def test_damaged_while_written(cache, tiny_model, monkeypatch):
 
     monkeypatch.setattr(cache_module, "write_engine", bad_disk)
     with pytest.raises(BackendError, match=r"was just written and cannot be used: .*is not the file"):
-        cache.get_or_build(tiny_model)
+        cache.get_or_build(tiny_file)
 
 
-def test_full_disk(cache, tiny_model, monkeypatch):
+def test_full_disk(cache, tiny_file, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
     for module in (cache_module, engine_module):
         monkeypatch.setattr(module, "atomic_write", full)
     with pytest.warns(UserWarning, match="No space left on device: the engine serves this process alone"):
-        assert cache.get_or_build(tiny_model).blob == b"engine 1"
+        assert cache.get_or_build(tiny_file).blob == b"engine 1"
 
 
-def test_fresh(stub, cache, tiny_model):
-    cache.get_or_build(tiny_model)
-    assert cache.get_or_build(tiny_model, fresh=True).blob == b"engine 2"
-    assert cache.get_or_build(tiny_model).blob == b"engine 2"
+def test_fresh(stub, cache, tiny_file):
+    cache.get_or_build(tiny_file)
+    assert cache.get_or_build(tiny_file, fresh=True).blob == b"engine 2"
+    assert cache.get_or_build(tiny_file).blob == b"engine 2"
 
 
-def test_timings(stub, cache, tiny_model):
-    cache.get_or_build(tiny_model)
-    cache.get_or_build(tiny_model, fresh=True)
+def test_timings(stub, cache, tiny_file):
+    cache.get_or_build(tiny_file)
+    cache.get_or_build(tiny_file, fresh=True)
     stub.gpu = dataclasses.replace(GPU, name="NVIDIA Other/2")
-    cache.get_or_build(tiny_model)
+    cache.get_or_build(tiny_file)
     stub.trt = stub_tensorrt("11.4.0.107")
-    cache.get_or_build(tiny_model)
+    cache.get_or_build(tiny_file)
     assert stub.timings == [b"", b"+", b"", b""]
 
 
-def test_failed_build(stub, cache, folder, tiny_model, monkeypatch):
+def test_failed_build(stub, cache, folder, tiny_file, monkeypatch):
     def fail(*arguments):
         raise BackendError("TensorRT said no")
 
     monkeypatch.setattr(cache_module, "build", fail)
     with pytest.raises(BackendError, match="said no"):
-        cache.get_or_build(tiny_model)
+        cache.get_or_build(tiny_file)
     assert os.listdir(folder) == []
 
 
-def test_exactly_one_contract(cache, tiny_model, tmp_path):
-    with pytest.raises(ContractError, match="carries no contract"):
-        cache.get_or_build(write_model(tmp_path / "bare.onnx", None))
-    with pytest.raises(ContractError, match="carries its own contract"):
-        cache.get_or_build(tiny_model, contract=CONTRACT)
-
-
-def test_without_a_gpu(cache, tiny_model, monkeypatch):
+def test_without_a_gpu(cache, tiny_file, monkeypatch):
     def none():
         raise NoGpuError("no NVIDIA driver here")
 
     monkeypatch.setattr(cache_module, "find_gpu", none)
     with pytest.raises(NoGpuError):
-        cache.get_or_build(tiny_model)
+        cache.get_or_build(tiny_file)
 
 
 def test_default_folder(monkeypatch, tmp_path):
@@ -196,28 +196,29 @@ def test_default_folder(monkeypatch, tmp_path):
     assert EngineCache(tmp_path / "given").folder == tmp_path / "given"
 
 
-def test_unwritable_folder(stub, tmp_path, tiny_model):
+def test_unwritable_folder(stub, tmp_path, tiny_file):
     (tmp_path / "file").touch()
     cache = EngineCache(tmp_path / "file" / "cache")
     with pytest.warns(UserWarning, match=f"built for this process alone .* {ENVIRONMENT}"):
-        assert cache.get_or_build(tiny_model).blob == b"engine 1"
+        assert cache.get_or_build(tiny_file).blob == b"engine 1"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
 @pytest.mark.parametrize("has_engine", [False, True])
-def test_public_folder(cache, folder, tiny_model, has_engine):
+def test_public_folder(cache, folder, tiny_file, has_engine):
     if has_engine:
-        cache.get_or_build(tiny_model)
+        cache.get_or_build(tiny_file)
         assert folder.stat().st_mode & 0o077 == 0
     folder.mkdir(exist_ok=True)
     folder.chmod(0o777)
     with pytest.raises(BackendError, match="can be written by everyone"):
-        cache.get_or_build(tiny_model)
+        cache.get_or_build(tiny_file)
 
 
 def test_threads(stub, tmp_path, monkeypatch):
     """In whatever folders: the GPU that they measure on is one."""
-    models = [write_model(tmp_path / f"{seed}.onnx", dataclasses.replace(CONTRACT, name=str(seed))) for seed in (1, 2)]
+    contracts = {name: dataclasses.replace(CONTRACT, name=name) for name in "ab"}
+    models = [ModelFile.open(write_model(tmp_path / f"{name}.onnx", stated)) for name, stated in contracts.items()]
     at_work, most = [], []
     build = stub.build
 
@@ -244,6 +245,7 @@ _PROCESS = """
     from pathlib import Path
     import pytest
     from reid_runtime.backends.tensorrt import cache
+    from reid_runtime.model_file import ModelFile
     from tests.backends.tensorrt.stub_builder import StubBuilder
 
     folder, model = map(Path, sys.argv[1:])
@@ -258,7 +260,7 @@ _PROCESS = """
             return build(*arguments)
 
         monkeypatch.setattr(cache, "build", slow)
-        assert cache.EngineCache(folder).get_or_build(model).blob == b"engine 1"
+        assert cache.EngineCache(folder).get_or_build(ModelFile.open(model)).blob == b"engine 1"
 """
 
 
@@ -270,10 +272,10 @@ def test_processes(tmp_path, tiny_model):
     assert (tmp_path / "built").read_text() == "x"
 
 
-def test_read_during_a_build(stub, cache, folder, tiny_model):
-    cache.get_or_build(tiny_model)
+def test_read_during_a_build(stub, cache, folder, tiny_file):
+    cache.get_or_build(tiny_file)
     with exclusive_lock(folder):
-        thread = threading.Thread(target=cache.get_or_build, args=(tiny_model,), daemon=True)
+        thread = threading.Thread(target=cache.get_or_build, args=(tiny_file,), daemon=True)
         thread.start()
         thread.join(10)
         assert not thread.is_alive()

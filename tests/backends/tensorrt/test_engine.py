@@ -15,13 +15,13 @@ from reid_runtime.backends.tensorrt.engine import (
     Origin,
     read_engine,
     require_fit,
-    sidecar_path,
     sidecar_text,
     write_engine,
 )
 from reid_runtime.backends.tensorrt.profiles import Profile
 from reid_runtime.backends.tensorrt.trust import ENVIRONMENT
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.formats import sidecar_path
 
 from ...models import CONTRACT
 from .stub_builder import GPU, stub_tensorrt

@@ -13,7 +13,9 @@ from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt import open as open_module
 from reid_runtime.backends.tensorrt.engine import BuildOptions, Engine, Origin, write_engine
 from reid_runtime.errors import BackendError, ContractError
+from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.formats import sidecar_path
 
 from ...models import CONTRACT, FOREIGN, write_model
 from ...sample_images import encode, sample_image
@@ -32,10 +34,9 @@ class Cache:
     def __init__(self):
         self.asked = []
 
-    def get_or_build(self, path, *, contract=None, fresh=False):
-        self.asked.append((path, contract, fresh))
-        promised = contract or CONTRACT
-        derived = dataclasses.replace(promised, parent="sha256:00", scores=())
+    def get_or_build(self, file, *, fresh=False):
+        self.asked.append((file.path, file.contract, fresh))
+        derived = dataclasses.replace(file.contract, parent="sha256:00", scores=())
         return Engine(BLOB if fresh else self.blob, derived.to_json(), ())
 
 
@@ -70,14 +71,14 @@ def test_onnx_file(machine, tiny, tiny_model):
     near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
     assert embedder.contract.contract_id == tiny.contract.contract_id
     assert embedder.artefact_id == Engine(BLOB, None, ()).digest != tiny.artefact_id
-    assert machine.cache.asked == [(tiny_model, None, False)]
+    assert machine.cache.asked == [(tiny_model, CONTRACT, False)]
     embedder.backend.close()
 
 
 def test_refused_engine_is_built_again(machine, tiny_model):
     machine.cache.blob = b"damaged"
     with pytest.warns(UserWarning, match=r"will not load the engine: .*magicTag.*; building the engine of .* again"):
-        backend = open_backend(tiny_model, "tensorrt")
+        backend = open_backend(ModelFile.open(tiny_model), "tensorrt")
     assert [fresh for _, _, fresh in machine.cache.asked] == [False, True]
     backend.close()
 
@@ -89,7 +90,7 @@ def test_refused_twice(machine, tiny_model, monkeypatch):
         pytest.warns(UserWarning, match="building the engine"),
         pytest.raises(BackendError, match=r"TensorRT 11\.4\.0\.106 will not load the engine: .*magicTag"),
     ):
-        open_backend(tiny_model, "tensorrt")
+        open_backend(ModelFile.open(tiny_model), "tensorrt")
 
 
 def test_stated_contract(machine, tmp_path, stated):
@@ -111,15 +112,15 @@ class TestEngineFiles:
     def test_not_on_another_gpu(self, machine, path, monkeypatch):
         monkeypatch.setattr(open_module, "find_gpu", lambda: Gpu("another", "9.0", "13.0"))
         with pytest.raises(BackendError, match="build it again here"):
-            open_backend(path, "tensorrt")
+            open_backend(ModelFile.open(path), "tensorrt")
 
     def test_without_a_device_being_named(self, path):
-        with closing(open_backend(path, "auto")) as backend:
+        with closing(open_backend(ModelFile.open(path), "auto")) as backend:
             assert backend.name == "TensorRT 11.4.0.106 with fake GPU"
 
     def test_not_by_another_device(self, path):
         with pytest.raises(BackendError, match=r"runs \.onnx files, found \.engine: use device 'tensorrt'"):
-            open_backend(path, "cpu")
+            open_backend(ModelFile.open(path), "cpu")
 
     def test_strangers_need_to_be_trusted(self, machine, tmp_path, stated):
         path = tmp_path / "foreign.engine"
@@ -131,13 +132,29 @@ class TestEngineFiles:
         embedder.backend.close()
 
     def test_no_second_contract_beside_their_own(self, path, stated):
-        with pytest.raises(ContractError, match="has its contract beside it"):
+        with pytest.raises(ContractError, match="carries its own contract"):
             Embedder.load(path, device="tensorrt", contract=stated)
+
+
+def test_engine_without_sidecar_or_contract(machine, tmp_path):
+    (tmp_path / "foreign.engine").write_bytes(BLOB)
+    with pytest.raises(ContractError, match=r"foreign\.engine carries no contract.*--contract FILE"):
+        Embedder.load(tmp_path / "foreign.engine", device="tensorrt", trust_engine=True)
+
+
+def test_damaged_engine_is_not_described(path, command):
+    path.write_bytes(path.read_bytes() + b"x")
+    assert "model.engine is damaged: sha256:" in command("describe", path).err
+    sidecar_path(path).write_text("{")
+    assert "model.engine.json is no engine's sidecar" in command("describe", path).err
 
 
 def test_describe_and_verify(path, command):
     assert "mean and maximum of the colours" in command("describe", path).out
-    assert "what is pinned lies in its ONNX file: verify that one with --device tensorrt" in command("verify", path).err
+    assert (
+        "its self-test record lies in its ONNX file: verify that one with --device tensorrt"
+        in command("verify", path).err
+    )
 
 
 def test_trust_engine_flag(machine, command, tmp_path, stated):
@@ -205,4 +222,4 @@ def test_engine_options_elsewhere(tiny_model, option):
 def test_graphs_without_capture(machine, tiny_model, monkeypatch):
     monkeypatch.setattr(machine.cuda, "captures_graphs", False, raising=False)
     with pytest.raises(BackendError, match="cannot capture CUDA graphs: use cuda-bindings, or cuda_graphs=0"):
-        open_module.open_tensorrt(tiny_model, Options(cuda_graphs=2))
+        open_module.open_tensorrt(ModelFile.open(tiny_model), Options(cuda_graphs=2))

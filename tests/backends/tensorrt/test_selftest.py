@@ -1,4 +1,4 @@
-"""An engine that is built on demand gives the vectors that are pinned in its file, or is not kept: on the fakes."""
+"""An engine that is built on demand gives the vectors of its file's self-test record, or is not kept: on the fakes."""
 
 import dataclasses
 import logging
@@ -16,6 +16,7 @@ from reid_runtime.backends.tensorrt import cache as cache_module
 from reid_runtime.backends.tensorrt import selftest as proof
 from reid_runtime.backends.tensorrt.build import BuildResult
 from reid_runtime.backends.tensorrt.cache import EngineCache
+from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.precision import Precision
 
 from ...models import CONTRACT
@@ -52,7 +53,7 @@ class Here:
         self.machine.trt.embed = lambda batch: change(embed(batch))
 
     def get(self):
-        return EngineCache(self.folder).get_or_build(self.model)
+        return EngineCache(self.folder).get_or_build(ModelFile.open(self.model))
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_result_is_in_the_entry(here, caplog):
     with caplog.at_level(logging.INFO, "reid_runtime"):
         engine = here.get()
     assert f"building the TensorRT engine of {here.model}, which takes minutes; it is kept in" in caplog.text
-    assert engine.origin.parity.startswith("4 pinned crops, least cosine ")
+    assert engine.origin.parity.startswith("4 crops, least cosine ")
     assert float(engine.origin.parity.split()[-1]) > 0.99999
     here.change(np.zeros_like)
     assert here.get() == engine
@@ -100,7 +101,8 @@ def test_other_vectors(here, change):
         here.get()
     text = str(refused.value)
     assert text.startswith(f"{here.model}: the engine that was just built on TensorRT 11.4.0.106 with fake GPU gives")
-    assert "other vectors than are pinned in the file, and is not kept: expected cosines of at least 0.99999" in text
+    assert "other vectors than the file's self-test record, and is not kept: expected cosines of" in text
+    assert "of at least 0.99999, found " in text
     assert engines(here.folder) == []
 
 
@@ -142,4 +144,4 @@ def test_not_run(here, tiny_model, monkeypatch):
     monkeypatch.setattr(proof, "find_gpu", none)
     assert here.get().origin.parity == "not run: no GPU"
     here.model = tiny_model
-    assert here.get().origin.parity == "not run: nothing is pinned in its ONNX file"
+    assert here.get().origin.parity == "not run: its ONNX file has no self-test record"

@@ -1,0 +1,123 @@
+"""A model file and what it says of itself: format, contract, self-test record, digests."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from reid_runtime.errors import BackendError, ContractError, DamagedFileError
+from reid_runtime.model_file.contract import METADATA_KEY, Contract
+from reid_runtime.model_file.formats import DIGEST_KEY, ONNX, Format, format_of
+from reid_runtime.model_file.selftest import SelfTest, verified_record
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file on disk, with the contract that it carries or that was stated for it.
+
+    Attributes:
+        path: The file.
+        format: ONNX, OpenVINO's IR or a TensorRT engine.
+        contract: What the model promises.
+    """
+
+    path: Path
+    format: Format
+    contract: Contract
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], stated: Contract | str | os.PathLike[str] | None = None) -> "ModelFile":
+        """Read what a model file says of itself; nothing of the model is loaded or run.
+
+        Args:
+            path: An ONNX file, OpenVINO's .xml or a TensorRT engine, known by the suffix.
+            stated: The contract of a model that carries none, or the JSON file in which it is.
+
+        Returns:
+            The file with its contract.
+
+        Raises:
+            BackendError: Where there is no such file; DamagedFileError where it is not what its suffix says.
+            ContractError: For a contract that is missing, damaged, or both carried and stated.
+        """
+        path = Path(path)
+        kind = format_of(path)
+        text = carried_contract(path)
+        if text is not None:
+            if stated is not None:
+                name = "the one stated" if isinstance(stated, Contract) else os.fspath(stated)
+                raise ContractError(f"{path} carries its own contract; {name} must not be stated beside it")
+            return cls(path, kind, Contract.from_json(text, str(path)))
+        if stated is None:
+            raise ContractError(
+                f"{path} carries no contract, so nobody knows how its input must be prepared: export it with "
+                "python -m export.to_onnx, or state its contract with contract=FILE (--contract FILE)"
+            )
+        return cls(path, kind, stated if isinstance(stated, Contract) else _read_stated(stated))
+
+    @cached_property
+    def artefact_id(self) -> str:
+        """Digest of the file's bytes, as `artefact_digest` has it."""
+        return artefact_digest(self.path)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the model is made of, one or two."""
+        return tuple(dict.fromkeys((self.path, self.format.weights(self.path))))
+
+    def selftest(self) -> SelfTest | None:
+        """The record that the file carries, once its bytes are seen to be those that were written.
+
+        Returns:
+            The record; None for a file, or a format, without one.
+
+        Raises:
+            DamagedFileError: Where graph, contract, record or engine is not what was written.
+        """
+        return read_selftest(self.path)
+
+
+def read_selftest(path: Path) -> SelfTest | None:
+    """As `ModelFile.selftest`, for a file whose contract was not read yet: what damaged it is told as damage."""
+    kind = format_of(path)
+    if kind is ONNX:
+        return verified_record(path)
+    digest = artefact_digest(path)
+    written = kind.read_metadata(path).get(DIGEST_KEY, digest)
+    if written != digest:
+        raise DamagedFileError(f"{path} is damaged: {written} was written, {digest} is there; build it again")
+    return None
+
+
+def carried_contract(path: Path) -> str | None:
+    """The contract's JSON that a model file carries, None where it carries none; raises as `ModelFile.open` does."""
+    require_file(path)
+    return format_of(path).read_metadata(path).get(METADATA_KEY)
+
+
+def require_file(path: Path) -> None:
+    """Raises BackendError where there is no file, DamagedFileError for a pipe or a device: reading might never end."""
+    if os.path.isfile(path):  # False where Path.is_file would raise: a name too long, a folder out of bounds
+        return
+    if os.path.exists(path):
+        raise DamagedFileError(f"{path} is a pipe, a device or a folder; expected a model file on a disk")
+    raise BackendError(f"{path}: no such model file")
+
+
+def artefact_digest(path: Path) -> str:
+    """SHA-256 of a model file's bytes, `sha256:…`; OpenVINO's .bin, which belongs to its .xml, is counted in."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    weights = format_of(path).weights(path)
+    if weights != path and weights.is_file():
+        digest.update(weights.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _read_stated(file: str | os.PathLike[str]) -> Contract:
+    try:
+        text = Path(file).read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"{os.fspath(file)}: the contract cannot be read: {error}") from error
+    return Contract.from_json(text, os.fspath(file))
