@@ -61,20 +61,18 @@ def strap(dressed: Dressed, through: Points, normal: Points, inside: Points, wid
 
 def _taut(reach: Points) -> Points:
     """Radii of a closed line pulled tight: empty sectors filled, hollows bridged."""
-    known = np.flatnonzero(reach > 0)
-    if not len(known):
+    filled = np.flatnonzero(reach > 0)
+    if not len(filled):
         return np.ones_like(reach)
     count = len(reach)
-    at = np.concatenate([known - count, known, known + count])
-    reach = np.interp(np.arange(count), at, np.tile(reach[known], 3))
-    angle = 2 * np.pi * np.arange(count) / count
+    at = np.concatenate([filled - count, filled, filled + count])
+    reach = np.interp(np.arange(count), at, np.tile(reach[filled], 3))
     for _ in range(6):  # a point within the chord of its neighbours is pulled onto it
         for step in (1, 2, 4):
             before, after = np.roll(reach, step), np.roll(reach, -step)
             chord = before * after * np.sin(4 * np.pi * step / count)
             chord = chord / ((before + after) * np.sin(2 * np.pi * step / count) + 1e-9)
             reach = np.maximum(reach, chord)
-    assert len(angle) == count
     return reach
 
 

@@ -81,7 +81,7 @@ class Studio:
         points = main.points()
         box = cameras.boxed(rasteriser.projected(points, lens), camera, rng, HIGHEST)
         lens = box.framed(lens)
-        others = self.others(rng, lens, box)
+        company = self.company(rng, lens, box)
         weather = cameras.weather(camera, rng)
         depth = np.full((SUN, SUN), -1e9, np.float32)
         low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
@@ -90,7 +90,7 @@ class Studio:
         twice = rasteriser.doubled(lens)
         _draw(main, twice, light, depth, layers)
         alone = int(np.count_nonzero(layers.owner == PERSON))
-        for other in others:
+        for other in company:
             before = layers.copy()
             _draw(other, twice, light, None, layers)
             if np.count_nonzero(layers.owner == PERSON) < LEAST * alone:  # nobody would be left to recognise
@@ -139,18 +139,18 @@ class Studio:
         )
         return Standing(parts, owner)
 
-    def others(self, rng: np.random.Generator, lens: Lens, box: cameras.Box) -> list[Standing]:
+    def company(self, rng: np.random.Generator, lens: Lens, box: cameras.Box) -> list[Standing]:
         """Who and what else is there, by chance: in the way, or behind."""
-        others = []
+        company = []
         if rng.random() < 0.16:
-            others.append(self.passer(rng, lens, box, nearer=True))
+            company.append(self.passer(rng, lens, box, nearer=True))
         if rng.random() < 0.14:
-            others.append(_thing(rng, lens, box, nearer=True))
+            company.append(_thing(rng, lens, box, nearer=True))
         if rng.random() < 0.2:
-            others.append(self.passer(rng, lens, box, nearer=False))
+            company.append(self.passer(rng, lens, box, nearer=False))
         if rng.random() < 0.18:
-            others.append(_thing(rng, lens, box, nearer=False))
-        return others
+            company.append(_thing(rng, lens, box, nearer=False))
+        return company
 
     def passer(self, rng: np.random.Generator, lens: Lens, box: cameras.Box, nearer: bool) -> Standing:
         """Somebody else: in the way and at a side of the crop, or farther off."""

@@ -145,12 +145,12 @@ class _Dresser:
         close = piece.garment in ("close", "wrap")
         detail = trim = None
         if not close:
-            found = atlas.textures(
+            files = atlas.textures(
                 self.wardrobe.assets.folder("makehuman", "clothes", garment.name)
                 if garment.kind == "suit"
                 else self.folder(garment)
             )
-            detail, trim = atlas.cloth_detail(garment, piece.half, self.wardrobe.assets.image(found[0]))
+            detail, trim = atlas.cloth_detail(garment, piece.half, self.wardrobe.assets.image(files[0]))
         draw = rng.random()
         times, leathery = 1.0, piece.use == "shoe"
         if piece.use in ("shoe", "hat") or draw < 0.5:
@@ -197,7 +197,7 @@ class _Dresser:
             return edge
         garment = self.wardrobe.garment(name)
         vertices = garment.fitted(self.vertices)
-        piece = Piece(name, 0, _whole(), "hat")
+        piece = Piece(name, 0, _uncut(), "hat")
         self.add(garment, np.arange(len(garment.faces)), vertices, None, self.cloth(piece, garment))
         low, high = float(vertices[:, 1].min()), float(vertices[:, 1].max())
         return low + 0.3 * (high - low)
@@ -276,7 +276,7 @@ class _Dresser:
 ARM_BONES = ("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
 
 
-def _whole() -> Cut:
+def _uncut() -> Cut:
     return Cut()
 
 

@@ -16,7 +16,7 @@ typedef struct {
   int alpha, owner;
 } Surface;
 typedef struct { float direction[3], sun[3], ambient[18], across[3], up[3], centre[3], radius; int size; const float *depth; } Light;
-typedef struct { float point[3], normal[3], across[3], scale, fade; int size; const float *texture; } Plane;
+typedef struct { float point[3], normal[3], across[3], scale; int size; const float *texture; } Plane;
 
 static float decode(float x) { return x * (x * (x * 0.305306011f + 0.682171111f) + 0.012522878f); }
 static float encode(float x) {

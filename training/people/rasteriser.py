@@ -64,7 +64,7 @@ class Plane(ctypes.Structure):
     """An endless textured plane; `texture` is (size, size, 3) float32 in linear light, `scale` decimetres wide."""
 
     _fields_ = (
-        ("point", _F3), ("normal", _F3), ("across", _F3), ("scale", ctypes.c_float), ("fade", ctypes.c_float),
+        ("point", _F3), ("normal", _F3), ("across", _F3), ("scale", ctypes.c_float),
         ("size", ctypes.c_int), ("texture", _P),
     )  # fmt: skip
 

@@ -73,7 +73,7 @@ class Scenery:
         image = np.empty((height, width, 3), np.float32)
         image[:] = scene.sky
         structs = [
-            Plane(point, normal, across(normal), scale, 0.0, TILE, rasteriser.address(texture))
+            Plane(point, normal, across(normal), scale, TILE, rasteriser.address(texture))
             for point, normal, scale, texture in scene.planes
         ]
         rasteriser.planes(image, lens, light, structs)
@@ -94,13 +94,13 @@ def _photograph(path: Path) -> Bytes:
 def _window(image: Bytes, fixed: np.random.Generator, rng: np.random.Generator, width: int, height: int) -> Floats:
     """A part of a photograph, scaled to the crop, mirrored and toned by the camera; linear light."""
     mirror, tone = fixed.random() < 0.5, fixed.uniform(0.85, 1.15, 3)
-    whole = image[:, ::-1] if mirror else image
-    tall = min(whole.shape[0] * float(rng.uniform(0.35, 0.95)), whole.shape[1] * height / width)
+    image = image[:, ::-1] if mirror else image
+    tall = min(image.shape[0] * float(rng.uniform(0.35, 0.95)), image.shape[1] * height / width)
     wide = tall * width / height
-    left = float(rng.random()) * (whole.shape[1] - wide)
-    top = float(rng.random()) * (whole.shape[0] - tall)
+    left = float(rng.random()) * (image.shape[1] - wide)
+    top = float(rng.random()) * (image.shape[0] - tall)
     box = (round(left, 2), round(top, 2), round(left + wide, 2), round(top + tall, 2))
-    part = Image.fromarray(whole).resize((width, height), Image.Resampling.BICUBIC, box=box)
+    part = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, box=box)
     return np.asarray(rasteriser.linear(np.array(part)) * (tone * float(rng.uniform(0.8, 1.2))), np.float32)
 
 

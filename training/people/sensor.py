@@ -29,8 +29,8 @@ def exposed(light: Floats, camera: Camera, rng: np.random.Generator) -> Floats:
     An automatic exposure takes most of what makes a scene dark or bright; none comes out black or white.
     """
     mean = round(float(light.mean(dtype=np.float64)), 6)
-    wanted = MIDDLE * 2 ** (camera.exposure * 1.2 + float(rng.normal(0, 0.25)))
-    gain = float(np.clip((wanted / max(mean, 1e-4)) ** 0.75, 0.25, 6))
+    target = MIDDLE * 2 ** (camera.exposure * 1.2 + float(rng.normal(0, 0.25)))
+    gain = float(np.clip((target / max(mean, 1e-4)) ** 0.75, 0.25, 6))
     grey = (light[..., 0] * np.float32(0.25) + light[..., 1] * np.float32(0.6)) + light[..., 2] * np.float32(0.15)
     light = grey[..., None] + (light - grey[..., None]) * np.float32(round(camera.saturation, 6))
     tint = np.array(camera.tint) * rng.uniform(0.98, 1.02, 3)

@@ -108,7 +108,7 @@ def _street(view: View, lens: Lens, light: rasteriser.Light, dark: Floats) -> Fl
     for point, normal, scale, texture in scene.planes:
         spot, facing = ((turn @ vector).round(5).tolist() for vector in (np.array(point), np.array(normal)))
         planes.append(
-            Plane(tuple(spot), tuple(facing), across(tuple(facing)), scale, 0.0, TILE, rasteriser.address(texture))
+            Plane(tuple(spot), tuple(facing), across(tuple(facing)), scale, TILE, rasteriser.address(texture))
         )
     rasteriser.planes(image, lens, light, planes)
     shares = rasteriser.ground(view.width, view.height, lens, light, dark)
