@@ -49,6 +49,10 @@ def claiming(file_format, width, height):
     elif file_format == "JPEG":
         start = content.index(b"\xff\xc0")
         content[start + 5 : start + 9] = struct.pack(">HH", height, width)
+    elif file_format == "TIFF":
+        for tag, length in ((256, width), (257, height)):
+            start = content.index(struct.pack("<HH", tag, 4))
+            content[start + 8 : start + 12] = struct.pack("<I", length)
     else:
         start = content.index(b"\x9d\x01\x2a")
         content[start + 3 : start + 7] = struct.pack("<HH", width, height)

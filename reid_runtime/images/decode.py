@@ -2,14 +2,14 @@
 
 The rules, for every caller:
 
-- JPEG, PNG, BMP and WebP are read, by what the bytes say and not by the name; anything else is refused.
+- JPEG, PNG, BMP, WebP and TIFF are read, by what the bytes say and not by the name; anything else is refused.
 - A camera's EXIF orientation is applied; damaged EXIF says nothing about the pixels and is ignored.
 - Palette, greyscale, bilevel and CMYK images become RGB. 16-bit channels keep their upper 8 bits.
 - Transparent pixels are laid over mid-grey, which is near the mean that networks subtract.
-- Of an animation, or of a phone's JPEG with more images behind the first, the first frame is taken.
+- Of an animation, a TIFF of several pages, or a phone's JPEG with more images behind the first, the first is taken.
 - More than 64 million pixels are refused before they are decoded: no crop of a person is that large.
 - A truncated, corrupt or empty file is an error and never a partly grey image. PNG's checksums are checked;
-  JPEG, BMP and WebP have none, so damage that leaves their structure intact cannot be detected.
+  the others have none, so damage that leaves their structure intact cannot be detected.
 """
 
 import io
@@ -27,6 +27,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from reid_runtime.errors import ImageError
@@ -156,7 +157,7 @@ def _decode(file: BinaryIO) -> Pixels:
             raise ImageError("the file is empty (0 bytes)")
         reader = _reader(head)
         if reader is None:
-            raise ImageError("not a JPEG, PNG, BMP or WebP image")
+            raise ImageError("not a JPEG, PNG, BMP, WebP or TIFF image")
         file.seek(0)
         if reader is PngImageFile:
             with reader(file) as image:
@@ -181,6 +182,8 @@ def _reader(start: bytes) -> type[ImageFile] | None:
         return BmpImageFile
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         return WebPImageFile
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):  # the latter two: BigTIFF
+        return TiffImageFile
     return None
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:

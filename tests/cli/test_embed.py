@@ -53,7 +53,7 @@ REASONS = {
     "b/broken.jpg": "corrupt or truncated",
     "b/dangling.jpg": "No such file or directory",
     "b/empty.png": "empty (0 bytes)",
-    "b/text.jpg": "not a JPEG, PNG, BMP or WebP image",
+    "b/text.jpg": "not a JPEG, PNG, BMP, WebP or TIFF image",
 }
 
 

@@ -18,9 +18,11 @@ from ..sample_images import UPRIGHT, claiming, encode, exif, png, sample_image
 RGB = sample_image()
 GREY = RGB[:, :, 0].copy()
 OTHER = sample_image(seed=9)
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
-LOSSLESS = {"JPEG": {"quality": 100, "subsampling": 0}, "PNG": {}, "BMP": {}, "WEBP": {"lossless": True, "exact": True}}
-NEAR = {"JPEG": 4, "PNG": 0, "BMP": 0, "WEBP": 0}
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+LOSSLESS = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True, "exact": True}} | {
+    name: {} for name in ("PNG", "BMP", "TIFF")
+}
+NEAR = {"JPEG": 4, "PNG": 0, "BMP": 0, "WEBP": 0, "TIFF": 0}
 """How far a level may be from what was drawn, by format."""
 STRIPES = np.add.outer(np.arange(64), np.arange(32)) % 3 == 0
 
@@ -127,7 +129,7 @@ def test_cmyk_jpeg():
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied(file_format, orientation):
     content = encode(RGB, file_format, exif=exif(orientation), **LOSSLESS[file_format])
     for source in (content, Image.open(io.BytesIO(content))):
@@ -148,7 +150,7 @@ def test_damaged_exif_is_ignored():
             assert_near(load_image(odd), RGB, NEAR["JPEG"])
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "MPO"])
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "MPO", "TIFF"])
 def test_first_frame_of_several(file_format):
     options = LOSSLESS["JPEG" if file_format == "MPO" else file_format]
     content = encode(RGB, file_format, save_all=True, append_images=[Image.fromarray(OTHER)], **options)
@@ -166,6 +168,8 @@ VARIANTS = {
     "webp": ("WEBP", {}),
     "lossless": ("WEBP", {"lossless": True}),
     "animated": ("WEBP", {"save_all": True, "append_images": [Image.fromarray(OTHER)]}),
+    "tiff": ("TIFF", {}),
+    "lzw": ("TIFF", {"compression": "tiff_lzw"}),
 }
 
 
@@ -233,10 +237,10 @@ def test_decoders_errors_are_image_errors(monkeypatch):
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"no image, whatever its name says\n" * 20, "not a JPEG, PNG, BMP or WebP"),
-        (encode(RGB, "GIF"), "not a JPEG, PNG, BMP or WebP"),
-        (encode(RGB, "TIFF"), "not a JPEG, PNG, BMP or WebP"),
-        (b"RIFF\x24\0\0\0WAVEfmt ", "not a JPEG, PNG, BMP or WebP"),
+        (b"no image, whatever its name says\n" * 20, "not a JPEG, PNG, BMP, WebP or TIFF"),
+        (encode(RGB, "GIF"), "not a JPEG, PNG, BMP, WebP or TIFF"),
+        (encode(RGB, "TIFF")[:8] + b"\xff" * 400, "corrupt or truncated"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "not a JPEG, PNG, BMP, WebP or TIFF"),
         (b"BMW is a car, and this is a text", "corrupt or truncated"),
         (b"\xff\xd8\xff\xe0" + b"\0" * 400, "corrupt or truncated"),
         (b"\x89PNG\r\n\x1a\n" + b"\xaa" * 400, "corrupt or truncated"),

@@ -21,7 +21,7 @@ def tree(tmp_path, monkeypatch):
     """Names in two folders, some equal, some that are no images; it is the working directory."""
     for name in (
         "a/10.jpg", "a/9.JPG", "a/Z.png", "a/deep/er/9.jpg", "a.b/x.webp", "b/9.bmp", "b/9.jpeg",
-        "a/notes.txt", "a/.hidden.jpg", "a/.cache/x.jpg", "b/x.tiff", "a/é.jpg",
+        "a/notes.txt", "a/.hidden.jpg", "a/.cache/x.jpg", "b/x.gif", "a/é.jpg", "c/9.TIF", "c/10.tiff",
     ):  # fmt: skip
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def test_folder_order(tree):
     for name in ("a", "a/", "./a", tree / "a", "b/../a"):
         assert ids(name) == A
     actual = find_sources(["."], NOTHING)
-    expected = sorted([*(f"a/{name}" for name in A), "a.b/x.webp", "b/9.bmp", "b/9.jpeg"])
+    expected = sorted([*(f"a/{name}" for name in A), "a.b/x.webp", "b/9.bmp", "b/9.jpeg", "c/9.TIF", "c/10.tiff"])
     assert list(actual.ids) == expected
     assert (actual.skipped_files, actual.duplicates, actual.skipped_links) == (3, 0, 0)
     assert [os.path.abspath(path) for path in actual.paths] == [str(tree / name) for name in expected]
@@ -60,7 +60,7 @@ def test_duplicates(tree):
 
 
 def test_named_file_may_have_any_suffix(tree):
-    assert ids("b/x.tiff") == ["x.tiff"]
+    assert ids("b/x.gif") == ["x.gif"]
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -223,7 +223,7 @@ def store():
     """Pictures and others in fsspec's store in memory; gives the store."""
     fsspec = pytest.importorskip("fsspec", reason="needs the extra s3")
     store = fsspec.filesystem("memory")
-    for name in ("crops/b/2.png", "crops/a/1.JPG", "crops/.hidden/1.jpg", "crops/a/notes.txt", "other/x.tiff"):
+    for name in ("crops/b/2.png", "crops/a/1.JPG", "crops/.hidden/1.jpg", "crops/a/notes.txt", "other/x.gif"):
         store.pipe_file(f"/sources/{name}", name.encode())
     yield store
     store.rm("/sources", recursive=True)
@@ -238,9 +238,9 @@ def test_remote_sources(store):
         ("memory:///sources/crops/a/1.JPG", b"crops/a/1.JPG"),
     ]
     several = find_sources(
-        ["memory://sources/other/x.tiff", "memory://sources/crops", "memory://sources/crops/b"], NOTHING
+        ["memory://sources/other/x.gif", "memory://sources/crops", "memory://sources/crops/b"], NOTHING
     )
-    assert (several.ids, several.duplicates) == (("other/x.tiff", "crops/a/1.JPG", "crops/b/2.png"), 1)
+    assert (several.ids, several.duplicates) == (("other/x.gif", "crops/a/1.JPG", "crops/b/2.png"), 1)
     before = actual.digest(range(2))
     assert find_sources(["memory://sources/crops"], NOTHING).digest(range(2)) == before
     store.pipe_file("/sources/crops/b/2.png", b"longer than before")
@@ -253,7 +253,7 @@ def test_vanished_remote_image(store, tiny):
     first, second = tiny.stream(actual.images(range(2)))
     assert (first.source, second.source) == ("memory:///sources/crops/a/1.JPG", "memory:///sources/crops/b/2.png")
     assert str(first.error).startswith("cannot be read: ")
-    assert str(second.error) == "not a JPEG, PNG, BMP or WebP image"
+    assert str(second.error) == "not a JPEG, PNG, BMP, WebP or TIFF image"
 
 
 def test_remote_errors(store, tree, monkeypatch):
