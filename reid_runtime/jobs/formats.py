@@ -82,7 +82,7 @@ def write_tables(path: Path, tables: Iterable[Embeddings], force: bool) -> int:
     """Write tables of one model, at least one, into one file; gives the number of rows. Raises StorageError."""
     ensure_embeddings_writable(path, force)
     try:
-        with atomic_write(path) as temporary, open(temporary, "xb") as file:
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
             return format_of(path).write(file, tables)
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error}") from error

@@ -180,7 +180,7 @@ def test_read_only_folder(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("reid_runtime.io.atomic.open", refuse, raising=False)
+    monkeypatch.setattr("reid_runtime.io.atomic.os.open", refuse)
     with pytest.raises(StorageError, match="Read-only file system"):
         ensure_embeddings_writable(tmp_path / "x.npz", force=False)
 
