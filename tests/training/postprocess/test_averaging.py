@@ -65,8 +65,11 @@ def test_what_does_not_belong_together_has_no_mean(three):
     for other in (replace(recipe, seed=9), held_out):
         with pytest.raises(AveragingError, match="held out"):
             average([replace(first, recipe=other), first])
+    one, other = (replace(first, progress=replace(first.progress, data=f"sha256:{name}")) for name in ("one", "other"))
     with pytest.raises(AveragingError, match="training data"):
-        average([replace(first, progress=replace(first.progress, data="sha256:other")), first])
+        average([other, one])
+    elsewhere = replace(first, recipe=replace(recipe, seed=9))
+    assert average([elsewhere, one]).progress.data == "sha256:one", "one that no run here has trained held out nobody"
 
 
 def test_the_command(three, tmp_path):
