@@ -9,27 +9,23 @@ from typing import Any
 
 from reid_runtime.errors import ReidRuntimeError
 
-_WEIGHTS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1}
+_CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1}
 """Operators that convolve, and which of their inputs is the weights."""
-_PRODUCTS = {"MatMul": (0, 1), "Gemm": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
-
-_MOST_VALUES = 64
-"""Of a constant that may be a shape, or axes."""
-
-
-class WorkError(ReidRuntimeError):
-    """A graph whose work cannot be counted."""
+_PRODUCTS = ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul")
+_SHAPE_VALUES = 64
+"""The most of a constant that may be a shape, or axes."""
 
 
-def operations(path: Path, shapes: Iterable[tuple[int, int]]) -> dict[str, float]:
-    """The fact `operations` of images of these heights and widths, two for a multiply-add.
+class FlopsError(ReidRuntimeError):
+    """A graph whose multiply-adds cannot be counted."""
 
-    Nothing for a file whose work cannot be counted: then there is no such fact.
-    """
+
+def operations(path: Path, shapes: Iterable[tuple[int, int]]) -> float | None:
+    """Of images of these heights and widths, two for a multiply-add; None for a file that cannot be counted."""
     try:
-        return {"operations": 2.0 * sum(count * _of_one(path, *shape) for shape, count in Counter(shapes).items())}
-    except WorkError:
-        return {}
+        return 2.0 * sum(count * _of_one(path, *shape) for shape, count in Counter(shapes).items())
+    except FlopsError:
+        return None
 
 
 @cache
@@ -40,23 +36,23 @@ def _of_one(path: Path, height: int, width: int) -> int:
 def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
     """Those of convolutions and matrix products, by shape inference; all else is a few per mille of them.
 
-    Raises WorkError for a file that is no ONNX file, whose input is no batch of pictures, or whose shapes do not
+    Raises FlopsError for a file that is no ONNX file, whose input is no batch of images, or whose shapes do not
     follow from the input's.
     """
     try:
         import onnx
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf has no types
     except ImportError as error:
-        raise WorkError('onnx counts the work, and is missing: pip install "reid-runtime[export]"') from error
+        raise FlopsError('onnx counts multiply-adds, and is missing: pip install "reid-runtime[export]"') from error
     if path.suffix != ".onnx":
-        raise WorkError(f"{path.name}: the work of ONNX files is counted, found {path.suffix or 'no suffix'}")
+        raise FlopsError(f"{path.name}: expected an ONNX file to count, found {path.suffix or 'no suffix'}")
     try:
         model = onnx.load(str(path))
     except (DecodeError, OSError) as error:
-        raise WorkError(f"{path.name}: an ONNX file is expected, and it cannot be read: {error}") from error
+        raise FlopsError(f"{path.name}: expected an ONNX file, and it cannot be read: {error}") from error
     ranks = [len(value.type.tensor_type.shape.dim) for value in model.graph.input]
     if ranks[:1] != [4]:
-        raise WorkError(f"{path.name}: a first input of rank 4 is expected, found inputs of the ranks {ranks}")
+        raise FlopsError(f"{path.name}: expected a first input of rank 4, found inputs of the ranks {ranks}")
     sides = model.graph.input[0].type.tensor_type.shape.dim
     planes = sides[1].dim_value == 3 and sides[3].dim_value != 3
     for side, value in zip(sides, (batch, 3, height, width) if planes else (batch, height, width, 3), strict=True):
@@ -66,40 +62,40 @@ def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     shapes: dict[str, tuple[int, ...]] = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
-    _without_values(model)
+    _drop_weights(model)
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     for value in (*graph.input, *graph.value_info, *graph.output):
         shapes[value.name] = tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
-    return sum(_of(node, shapes, path) for node in graph.node)
+    try:
+        return sum(_of_node(node, shapes) for node in graph.node)
+    except KeyError as error:
+        raise FlopsError(f"{path.name}: the shape of {error} does not follow from the input's") from error
 
 
-def _without_values(model: Any) -> None:
-    """Make inputs of the large weights: inference copies the model again and again, and no shape is told by them."""
+def _drop_weights(model: Any) -> None:
+    """Make inputs of the large weights: inference copies the model again and again, and needs only their shapes."""
     from onnx import helper
 
-    kept = [weight for weight in model.graph.initializer if math.prod(weight.dims) <= _MOST_VALUES]
-    large = [weight for weight in model.graph.initializer if math.prod(weight.dims) > _MOST_VALUES]
-    model.graph.input.extend(
-        helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims) for weight in large
-    )
+    weights = list(model.graph.initializer)
+    large = [weight for weight in weights if math.prod(weight.dims) > _SHAPE_VALUES]
+    model.graph.input.extend(helper.make_tensor_value_info(each.name, each.data_type, each.dims) for each in large)
     del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    model.graph.initializer.extend(weight for weight in weights if math.prod(weight.dims) <= _SHAPE_VALUES)
 
 
-def _of(node: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> int:
-    if node.op_type in _WEIGHTS:
+def _of_node(node: Any, shapes: dict[str, tuple[int, ...]]) -> int:
+    if node.op_type in _CONVOLUTIONS:
         # Weights are (O, I / groups, ...): each output value takes one multiply-add for each of a filter's weights.
-        weights = _shape(node.input[_WEIGHTS[node.op_type]], shapes, node, path)
-        return math.prod(_shape(node.output[0], shapes, node, path)) * math.prod(weights[1:])
+        weights = _shape(node.input[_CONVOLUTIONS[node.op_type]], shapes)
+        return math.prod(_shape(node.output[0], shapes)) * math.prod(weights[1:])
     if node.op_type in _PRODUCTS:
-        left = _shape(node.input[_PRODUCTS[node.op_type][0]], shapes, node, path)
-        turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-        return math.prod(_shape(node.output[0], shapes, node, path)) * left[0 if turned else -1]
+        transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+        return math.prod(_shape(node.output[0], shapes)) * _shape(node.input[0], shapes)[0 if transposed else -1]
     return 0
 
 
-def _shape(name: str, shapes: dict[str, tuple[int, ...]], node: Any, path: Path) -> tuple[int, ...]:
+def _shape(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
     shape = shapes.get(name, ())
     if not shape or 0 in shape:
-        raise WorkError(f"{path.name}: the shape of {name!r}, at a {node.op_type}, does not follow from the input's")
+        raise KeyError(name)
     return shape

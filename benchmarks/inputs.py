@@ -1,4 +1,4 @@
-"""What goes into the models: crops of one size or of many with equal pixels, frames with boxes, files on a disk."""
+"""What goes into the models: crops of one size or of many with equal pixels, frames with boxes, files; and vectors."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
@@ -9,16 +9,20 @@ import numpy.typing as npt
 from PIL import Image
 
 from reid_runtime.images.resize import Pixels, resize
+from reid_runtime.scoring.labels import Labels
+from reid_runtime.scoring.vectors import normalise
+from reid_runtime.vectors import Vectors
 
 SIZE = (256, 128)
 """Height and width of a crop where nothing else is said; the longest side is the default model's."""
 FILE_SIZE = (128, 64)
 """That of the files: Market-1501's."""
-_SPREAD = 32
 FRAME = (1080, 1920)
 
+Shape = tuple[int, int]
 
-def one_size(crops: Sequence[Pixels], count: int, size: tuple[int, int] = SIZE) -> list[Pixels]:
+
+def one_size(crops: Sequence[Pixels], count: int, size: Shape = SIZE) -> list[Pixels]:
     """`count` crops at one size."""
     return [resize(crop, size) for crop in islice(cycle(crops), count)]
 
@@ -26,13 +30,10 @@ def one_size(crops: Sequence[Pixels], count: int, size: tuple[int, int] = SIZE) 
 def mixed_sizes(crops: Sequence[Pixels], count: int) -> list[Pixels]:
     """`count` crops, an even number, of 33 widths and together exactly the pixels of as many at one size."""
     height, width = SIZE
-    shifts = [shift for place in range(count // 2) for shift in (place % (_SPREAD // 2 + 1) * 2, None)]
-    found, last = [], 0
-    for crop, shift in zip(islice(cycle(crops), count), shifts, strict=True):
-        last = shift if shift is not None else -last  # as much narrower as the one before was wider
-        found.append(resize(crop, (height, width + last)))
-    order = np.random.default_rng(0).permutation(count)
-    return [found[place] for place in order]
+    shifts = [number % 17 * 2 for number in range(count // 2)]
+    changes = [change for shift in shifts for change in (shift, -shift)]
+    mixed = [resize(crop, (height, width + change)) for crop, change in zip(cycle(crops), changes, strict=False)]
+    return [mixed[index] for index in np.random.default_rng(0).permutation(count)]
 
 
 def frame_with_boxes(crops: Sequence[Pixels], count: int, seed: int = 0) -> tuple[Pixels, npt.NDArray[np.float32]]:
@@ -65,9 +66,14 @@ def equal_issue(queries: int, inputs: int, seed: int = 0) -> Iterator[int]:
 
 def write_files(folder: Path, crops: Sequence[Pixels], count: int) -> list[Path]:
     """`count` JPEG files of Market-1501's size and quality."""
-    paths = []
-    for number, crop in enumerate(islice(cycle(crops), count)):
-        path = folder / f"{number:06}.jpg"
+    paths = [folder / f"{number:06}.jpg" for number in range(count)]
+    for path, crop in zip(paths, cycle(crops), strict=False):
         Image.fromarray(resize(crop, FILE_SIZE)).save(path, quality=95)
-        paths.append(path)
     return paths
+
+
+def labelled_vectors(count: int, seed: int = 0) -> tuple[Vectors, Labels]:
+    """(count, 256) unit vectors of 750 people under six cameras, at random."""
+    random = np.random.default_rng(seed)
+    vectors = normalise(random.standard_normal((count, 256), dtype=np.float32), "random")
+    return vectors, Labels(random.integers(1, 751, count), random.integers(1, 7, count))

@@ -1,291 +1,252 @@
-"""The one schema of results: what was measured, on what, every sample kept."""
+"""One typed row for each measured case, every sample kept; reports of rows; and how a command ends with one."""
 
 import json
-import os
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from functools import partial, wraps
-from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from benchmarks.timing import STEADY, Budget, Samples, paired, percentile, ratio_interval, unsteadiness, yardstick
+from benchmarks.environment import environment
+from benchmarks.timing import STABLE, Interval, instability, paired, percentile, ratio_interval, reference_load
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Call = Callable[[], object]
+Key = tuple[str, ...]
+Setting = Mapping[str, int | float | str]
 
-ABOUT = "benchmarks.about"
-"""Where a command's context keeps the function that tells what its run was asked for."""
-YARDSTICK = "yardstick"
-"""The case of each paired part that is always the same work: another speed of it is the machine's."""
-_PACKAGES = (
-    *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "torch"),
-    *("tensorrt", "tensorrt-rtx", "cuda-bindings", "nvidia-cuda-nvrtc", "pycuda", "cupy-cuda12x", "cupy-cuda13x"),
-)
+_LOAD = "reference load"
 
 
 class ResultError(ReidRuntimeError):
-    """A file that is no report of these benchmarks."""
+    """A file that is no report of these benchmarks, or two that cannot be compared."""
+
+
+class Part(StrEnum):
+    """The benchmarks that rows are of, in the order of a report."""
+
+    SINGLE_STREAM = "SingleStream"
+    MULTI_STREAM = "MultiStream"
+    OFFLINE = "offline"
+    MIXED = "mixed sizes"
+    EIGHT = "batches of eight"
+    COLD = "cold start"
+    PEERS = "what people use instead"
+    STAGES = "stages"
+    ROOFLINE = "roofline"
+    SCALING = "scaling"
+    MODELS = "models"
+    FRAMES = "frames"
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How near vectors come to their reference's, and how well they rank; None where that was not measured."""
+
+    cosine: float | None = None  # the worst of all crops
+    difference: float | None = None  # the largest, of one component
+    is_reference: bool = False
+    """Whether it is the reference itself, on the reference's engine: then nothing was compared."""
+    map_finite_sum: float | None = None
+    map_trapezoid: float | None = None
+    map_finite_sum_change: Interval | None = None
+    """From the reference's, with its interval over the queries."""
+    map_trapezoid_change: Interval | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measured case."""
+    """One measured case. As a template, before it is timed, it has no seconds."""
 
-    case: str
-    """What was run: model, engine, device, precision."""
-    setting: Mapping[str, Any]
-    """What was varied: height, width, batch, threads, ... Rows with one setting were measured in turn."""
-    seconds: tuple[float, ...]
-    """Every counted sample."""
-    items: int
+    part: Part
+    name: str = ""
+    """What was run: a stage, a way of feeding an engine; empty where model and engine say it."""
+    items: int = 1
     """Images, queries or whatever one sample works on."""
-    facts: Mapping[str, float]
-    """What else was measured beside the time: cosine to the reference, peak memory, ..."""
-    part: str = ""
-    """The benchmark it is of, where a report holds several."""
+    seconds: tuple[float, ...] = ()
+    """Every counted sample."""
+    load: tuple[float, ...] = ()
+    """Of the reference load in the same rounds; empty where it was not timed."""
+    model: str = ""
+    network: str = ""
+    """The architecture that the model's contract names."""
+    engine: str = ""
+    precision: str = ""
+    """In which a CPU computes it; empty for a GPU, where that follows from more than the file."""
+    peer: str = ""
+    """Whose way of running the model it is; empty for this runtime's."""
+    setting: Setting = field(default_factory=dict)
+    """What else was varied. Two rows are of one case where all of the above but the times are equal."""
+    turn: int = 1
+    """Samples that are one turn over inputs of many sizes; `load` has one a turn."""
+    processes: int = 0
+    """Processes that the samples come from, each with as many, one after the other; 0: all from one."""
+    operations: float | None = None
+    """Of a whole turn, two for each multiply-add."""
+    parity: Parity = Parity()
+    speed: Interval | None = None
+    """As a multiple of the first row's of those that were timed in turn, by round."""
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def owner(self) -> Key:
+        """What its parity is of: a model as somebody runs it."""
+        return self.peer, self.name if self.peer else "", self.model, self.engine, self.precision
+
+    @property
+    def label(self) -> str:
+        """How people read which case it is."""
+        return ", ".join(filter(None, (self.peer, self.name, self.model, self.engine, self.precision)))
+
+    @property
+    def key(self) -> Key:
         """What two reports share of one and the same case."""
-        return self.part, self.case, json.dumps(self.setting, sort_keys=True)
+        setting = json.dumps(dict(self.setting), sort_keys=True)
+        return self.part, self.name, str(self.items), self.model, self.engine, self.precision, self.peer, setting
 
     @property
-    def middle(self) -> float:
+    def median(self) -> float:
         """Median seconds of a sample."""
         return percentile(self.seconds, 0.5)
 
     @property
     def rate(self) -> float:
-        """Items a second, at the median."""
-        return self.items / self.middle
+        """Items a second: of the whole stream where a sample is one query of a turn, else at the median."""
+        return self.items / (self.median if self.turn == 1 else sum(self.seconds) / len(self.seconds))
 
     @property
-    def steady(self) -> bool:
-        """Whether three windows of the series lie within 10 %; a series of fewer than three samples is not."""
-        return len(self.seconds) >= 3 and unsteadiness(self.seconds) <= STEADY
+    def turns(self) -> tuple[float, ...]:
+        """The seconds of whole turns."""
+        ends = range(self.turn, len(self.seconds) + 1, self.turn)
+        return tuple(sum(self.seconds[end - self.turn : end]) for end in ends)
+
+    @property
+    def stable(self) -> bool:
+        """Whether the thirds of the series lie within 10 %; a series of fewer than three samples is not."""
+        return len(self.seconds) >= 3 and instability(self.seconds) <= STABLE
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Row":
+        """A row as `asdict` gave it to JSON."""
+        parity, speed = values.pop("parity"), values.pop("speed")
+        for name in ("map_finite_sum_change", "map_trapezoid_change"):
+            parity[name] = parity[name] and Interval(**parity[name])
+        values |= {"part": Part(values["part"]), "seconds": tuple(values["seconds"]), "load": tuple(values["load"])}
+        return cls(**values, parity=Parity(**parity), speed=speed and Interval(**speed))
 
 
 @dataclass(frozen=True)
 class Report:
-    """A benchmark's rows and the place they were measured in."""
+    """A benchmark's rows, where they were measured, and what was not measured and why."""
 
     benchmark: str
     environment: Mapping[str, Any]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    """What was not measured, and why."""
 
     def write(self, path: Path) -> None:
-        """Write the report as JSON, a row a line, whole or not at all."""
-        values = asdict(self)
-        rows = ",\n".join(json.dumps(row) for row in values.pop("rows"))
-        about = json.dumps(values, indent=1).removesuffix("\n}")
-        with atomic_write(path) as beside:
-            beside.write_text(f'{about},\n "rows": [\n{rows}\n ]\n}}\n', encoding="utf-8")
+        """Write the report as JSON, atomically."""
+        with atomic_write(path) as tmp_path:
+            tmp_path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
 
 def read_report(path: Path) -> Report:
     """A report as `write` left it; raises ResultError with what was expected."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(Row(**(row | {"seconds": tuple(row["seconds"])})) for row in values["rows"])
-        return Report(values["benchmark"], values["environment"], rows, tuple(values.get("notes", ())))
+        rows = tuple(map(Row.from_json, values["rows"]))
+        return Report(values["benchmark"], values["environment"], rows, tuple(values["notes"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ResultError(
-            f"{path}: expected the JSON of a report, as -o writes it, found {type(error).__name__}: {error}"
-        ) from error
+        raise ResultError(f"{path}: expected the JSON of a report, as -o writes it, found {error!r}") from error
 
 
 @dataclass
-class Found:
-    """What a part measured so far, and what it could not."""
+class Measurements:
+    """What a part measured so far, what it could not and why, and the parts that broke."""
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    """The parts that broke; a note says why."""
 
-    def add(self, other: "Found") -> None:
-        """Take in what another part found."""
+    def add(self, other: "Measurements") -> None:
+        """Take in what another part measured."""
         self.rows += other.rows
         self.notes += other.notes
         self.failed += other.failed
 
 
-def whatever_runs(parts: Mapping[str, Callable[[], Found]], say: Callable[[str], None] = lambda _: None) -> Found:
-    """All parts, each named to `say` first; where one breaks, that is what is found of it, and the others go on."""
-    found = Found()
+def run_parts(
+    parts: Mapping[str, Callable[[], Measurements]], announce: Callable[[str], None] = lambda _: None
+) -> Measurements:
+    """All parts, each announced first; where one breaks, a note says so and the others go on."""
+    measured = Measurements()
     for name, part in parts.items():
-        say(name)
+        announce(name)
         try:
-            found.add(part())
-        except Exception as error:  # of torch, an engine, a compiler, the disk: on another's machine any of them
-            found.notes.append(f"{name}: {type(error).__name__}: {error}")
-            found.failed.append(name)
-    return found
+            measured.add(part())
+        except Exception as error:  # of torch, an engine, a compiler, the disk: on another machine any of them
+            measured.notes.append(f"{name}: {type(error).__name__}: {error}")
+            measured.failed.append(name)
+    return measured
 
 
 def in_turn(
-    part: str,
-    calls: Mapping[str, Callable[[], object]],
-    setting: Mapping[str, Any],
-    items: int,
-    budget: Budget,
-    *,
-    against: str | None = None,
-    facts: Mapping[str, Mapping[str, float]] | None = None,
-    rounds: int | None = None,
-    threads: int = 1,
+    cases: Sequence[tuple[Row, Call]], rounds: int, warmup: int, threads: int = 1, base: int | None = None
 ) -> list[Row]:
-    """The rows of cases that are timed in turn with each other and with the yardstick, on as many threads as theirs.
+    """The rows of templates whose calls are timed in turn with each other and with the reference load.
 
-    against: the case that the others' speed is given as a multiple of, with its interval, in their facts `times`,
-    `times_low` and `times_high`. facts: more of them, by case.
+    base: which of them the others' speeds are multiples of.
     """
-    samples = paired({**calls, YARDSTICK: partial(yardstick, threads)}, rounds or budget.rounds, budget.warmup)
-    return rows_of(part, samples, setting, items, against=against, facts=facts)
+    calls: dict[str, Call] = {str(number): call for number, (_, call) in enumerate(cases)}
+    samples = paired({**calls, _LOAD: partial(reference_load, threads)}, rounds, warmup)
+    load = tuple(samples.pop(_LOAD))
+    rows = [replace(row, seconds=tuple(samples[str(number)]), load=load) for number, (row, _) in enumerate(cases)]
+    return rows if base is None else with_speeds(rows, rows[base])
 
 
-def rows_of(
-    part: str,
-    samples: Samples,
-    setting: Mapping[str, Any],
-    items: int,
-    *,
-    against: str | None = None,
-    facts: Mapping[str, Mapping[str, float]] | None = None,
-) -> list[Row]:
-    """As `in_turn`, of samples that are there already."""
-    shared = dict(setting) | ({} if against is None else {"against": against})
-    rows = []
-    for case, seconds in samples.items():
-        own = dict((facts or {}).get(case, {}))
-        if against is not None and case not in (against, YARDSTICK):
-            times = ratio_interval(samples[against], seconds)
-            own |= {"times": times.value, "times_low": times.low, "times_high": times.high}
-        rows.append(Row(case, shared, tuple(seconds), items, own, part))
-    return rows
+def with_speeds(rows: Iterable[Row], base: Row) -> list[Row]:
+    """Rows that were timed in turn, each with its speed as a multiple of the base's."""
+    return [replace(row, speed=ratio_interval(base.seconds, row.seconds)) for row in rows]
 
 
-def turns(row: Row) -> tuple[float, ...]:
-    """The seconds of whole turns, where a row's `turn` says how many of its samples are one over all inputs.
-
-    The yardstick is taken once a turn already.
-    """
-    turn = 1 if row.case == YARDSTICK else int(row.setting.get("turn", 1))
-    return tuple(sum(row.seconds[start : start + turn]) for start in range(0, len(row.seconds) - turn + 1, turn))
-
-
-def shown(rows: Iterable[Row]) -> list[Row]:
-    """The rows that people read: all but the yardstick's."""
-    return [row for row in rows if row.case != YARDSTICK]
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Markdown whose columns are aligned, so that a terminal shows it as well."""
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in (head, *lines)]
+    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(head))]
+    cells.insert(1, ["-" * width for width in widths])
+    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
-def text_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Columns for a terminal: the first to the left, the others to the right."""
-    widths = [max(len(line[place]) for line in (head, *lines)) for place in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(wide) for cell, wide in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in (head, *lines)
-    )
-
-
-def output_option(command: Command) -> Command:
-    """-o, the file that a report goes to, and --force: whether it can be written is found out before all else."""
+def output_option(command: Callable[..., object]) -> Callable[..., object]:
+    """-o, the file that a report goes to, and --force; whether it can be written is checked before any work."""
 
     @wraps(command)
-    def checked(*, force: bool, output: Path | None, **given: Any) -> Any:
+    def checked(*, force: bool, output: Path | None, **options: Any) -> Any:
         if output is not None:
             ensure_writable(output, force)
-        return command(output=output, **given)
+        return command(output=output, **options)
 
-    wrapped: Any = checked
-    for option in (
-        click.option("--force", is_flag=True, help="Overwrite the file of -o."),
-        click.option(
-            "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON."
-        ),
-    ):
-        wrapped = option(wrapped)
-    made: Command = wrapped
-    return made
+    path = click.Path(dir_okay=False, path_type=Path)
+    force = click.option("--force", is_flag=True, help="Overwrite the file of -o.")
+    decorated: Callable[..., object] = click.option("-o", "--output", type=path, help="The report, as JSON.")(
+        force(checked)
+    )
+    return decorated
 
 
-def hand_over(benchmark: str, found: Found, table: str, output: Path | None) -> None:
-    """How each command ends: its table, what it could not measure, and the report where a file was named."""
-    click.echo(table)
-    for note in found.notes:
+def emit(benchmark: str, about: Mapping[str, Any], measured: Measurements, text: str, output: Path | None) -> Report:
+    """How each command ends: its tables, what it could not measure, and the report where a file was named.
+
+    about: what its run was asked for.
+    """
+    click.echo(text)
+    for note in measured.notes:
         click.echo(f"not measured: {note}", err=True)
+    report = Report(benchmark, {**environment(), **about}, tuple(measured.rows), tuple(measured.notes))
     if output is not None:
-        context = click.get_current_context(silent=True)
-        about = {} if context is None or ABOUT not in context.meta else context.meta[ABOUT]()
-        Report(benchmark, environment() | about, tuple(found.rows), tuple(found.notes)).write(output)
-
-
-def environment() -> dict[str, Any]:
-    """The machine, the packages, the state of the source and the command, as far as they can be told."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "packages": versions,
-        "gpus": _gpus(),
-        "git": _git(),
-        "command": shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
-def _gpus() -> list[str]:
-    """Name and driver of each NVIDIA GPU, as the driver's own tool tells them."""
-    try:
-        told = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return told.stdout.strip().splitlines()
-
-
-def _git() -> str | None:
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()
+        report.write(output)
+    return report

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.flops import WorkError, multiply_adds
-from benchmarks.measurements import Row
-from benchmarks.throughput import share_of_peak
+from benchmarks.flops import FlopsError, multiply_adds, operations
 
 
 def graph(path, *, quantised=False):
@@ -58,10 +56,10 @@ def test_the_default_models_count_is_the_published_one(default):
 
 def test_what_cannot_be_counted_is_refused(tmp_path):
     pytest.importorskip("onnx")
-    with pytest.raises(WorkError, match="ONNX files"):
+    with pytest.raises(FlopsError, match="an ONNX file to count"):
         multiply_adds(tmp_path / "model.xml", 1, 16, 8)
     (tmp_path / "torn.onnx").write_bytes(b"no graph")
-    with pytest.raises(WorkError, match="cannot be read"):
+    with pytest.raises(FlopsError, match="cannot be read"):
         multiply_adds(tmp_path / "torn.onnx", 1, 16, 8)
 
 
@@ -70,24 +68,11 @@ def test_an_input_that_is_no_batch_of_pictures_is_refused(tmp_path, inputs):
     onnx = pytest.importorskip("onnx")
     values = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape) for shape in inputs]
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "odd", values, [])), tmp_path / "odd.onnx")
-    with pytest.raises(WorkError, match="rank 4"):
+    with pytest.raises(FlopsError, match="rank 4"):
         multiply_adds(tmp_path / "odd.onnx", 1, 16, 8)
 
 
-def limit(name, engine, items, *seconds):
-    return Row(f"{name} by {engine}", {"limit": name}, seconds, items, {}, "limits")
-
-
-@pytest.mark.parametrize(
-    ("case", "integers", "expected"),
-    [
-        ("m, onnxruntime cpu", 0, ("float32", 0.5)),
-        ("m, openvino cpu, bfloat16", 0, None),
-        ("m", 1, ("int8", 0.125)),
-        ("m, onnxruntime cuda", 0, None),
-    ],
-)
-def test_the_share_is_of_the_peak_in_the_precision_that_is_computed_in(case, integers, expected):
-    rows = [limit("float32", "one", 100, 1.0), limit("int8", "one", 400, 1.0)]
-    eight = Row(case, {}, (2.0, 2.0, 2.0), 8, {"operations": 100.0, "integers": integers}, "batch of 8")
-    assert share_of_peak(eight, rows) == expected
+def test_operations_are_two_a_multiply_add_or_none(tmp_path):
+    path = graph(tmp_path / "counted.onnx")
+    assert operations(path, [(16, 8), (16, 8), (32, 8)]) == 2 * (4 * 8 * 8 * 4 * 27 + 3 * 40)
+    assert operations(tmp_path / "model.xml", [(16, 8)]) is None

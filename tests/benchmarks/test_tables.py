@@ -1,130 +1,100 @@
-"""What the cells of a report's tables say: shares of a peak, rates, precisions, and which series are steady."""
+"""What the cells of a report's tables say: shares of a peak, rates, parity, and which series are stable."""
 
 import pytest
 
-from benchmarks.latency import MULTI, SERVER, SINGLE
-from benchmarks.measurements import Report, Row
-from benchmarks.peers.measuring import OURS
-from benchmarks.peers.measuring import PART as PEERS
-from benchmarks.roofline import BYTES
-from benchmarks.roofline import PART as LIMITS
-from benchmarks.scaling import PART as GROWTH
-from benchmarks.stages import PART as STAGES
-from benchmarks.tables import readable, tables
-from benchmarks.throughput import EIGHT, ENGINE, MIXED, OFFLINE, SAME
+from benchmarks.measurements import Parity, Part, Report, Row
+from benchmarks.tables import page, tables
+from benchmarks.timing import Interval
 
-LIMIT_ROWS = [
-    Row("float32 by one", {"limit": "float32"}, (1.0, 2.0), 50, {}, LIMITS),
-    Row("float32 by another, 2×2", {"limit": "float32"}, (1.0, 2.0), 80, {}, LIMITS),
-    Row("float32 by another, 4×4", {"limit": "float32"}, (1.0, 2.0), 100, {}, LIMITS),
-    Row("bfloat16 by one", {"limit": "bfloat16"}, (1.0,), 200, {}, LIMITS),
-    Row("int8 by one", {"limit": "int8"}, (1.0,), 400, {}, LIMITS),
-    Row(BYTES, {"limit": BYTES}, (1.0,), 5, {}, LIMITS),
+from .conftest import row
+
+LIMITS = [
+    Row(Part.ROOFLINE, "2×2", 50, (1.0, 2.0), engine="one", precision="float32"),
+    Row(Part.ROOFLINE, "2×2", 80, (1.0, 2.0), engine="another", precision="float32"),
+    Row(Part.ROOFLINE, "4×4", 100, (1.0, 2.0), engine="another", precision="float32"),
+    Row(Part.ROOFLINE, "2×2", 200, (1.0,), engine="one", precision="bfloat16"),
+    Row(Part.ROOFLINE, "2×2", 400, (1.0,), engine="one", precision="int8"),
+    Row(Part.ROOFLINE, "memory", 5, (1.0,)),
 ]
-STEADY = (2.0,) * 6
 
 
 def cells(rows, part, column):
-    """The cells of a part's column, by the artefact or case of their line."""
-    (table,) = [each for each in tables(Report("report", {}, tuple(rows))) if each.part == part]
+    """The cells of a part's column."""
+    (table,) = [each for each in tables(rows) if each.title.lower() == part.lower()]
     return [line[table.head.index(column)] for line in table.lines]
 
 
-def engine(part, case, device, **facts):
-    return Row(
-        case, {"model": "m", "device": device, "against": ENGINE}, STEADY, 4, {"operations": 80.0, **facts}, part
-    )
-
-
 @pytest.mark.parametrize(
-    ("row", "share"),
+    ("made", "share"),
     [
-        (Row("m, onnxruntime cpu", {}, STEADY, 8, {"operations": 80.0}, EIGHT), "40.0 % of float32"),
-        (engine(OFFLINE, ENGINE, "openvino cpu, bfloat16"), "20.0 % of bfloat16"),
-        (engine(MIXED, SAME, "openvino cpu, float32", integers=1.0), "10.0 % of int8"),
-        (Row("m", {"against": "m"}, STEADY, 8, {"operations": 80.0, "integers": 1.0}, PEERS), "10.0 % of int8"),
+        (row(Part.EIGHT, operations=80.0), "40.0 %"),
+        (row(Part.OFFLINE, operations=80.0, precision="bfloat16"), "20.0 %"),
+        (row(Part.PEERS, operations=80.0, precision="int8"), "10.0 %"),
+        (row(Part.EIGHT, operations=80.0, precision=""), "–"),
+        (row(Part.EIGHT), "–"),
     ],
 )
-def test_a_share_is_of_the_best_engines_peak_in_the_precision_that_the_whole_name_says(row, share):
-    assert cells([row, *LIMIT_ROWS], row.part, "of the peak") == [share]
-
-
-@pytest.mark.parametrize(("part", "setting"), [(SINGLE, {}), (MULTI, {"boxes": 8})])
-def test_where_a_sample_is_one_query_the_share_is_of_the_median_turn(part, setting):
-    # Turns of 1, 4 and 5 seconds, and what would make the median 3 if it were a whole one.
-    seconds = (0.5, 0.5, 3.0, 1.0, 2.0, 3.0, 3.0)
-    row = Row("m, onnxruntime cpu", {"turn": 2, **setting}, seconds, 1, {"operations": 80.0}, part)
-    assert cells([row, *LIMIT_ROWS], part, "of the peak") == ["20.0 % of float32"]
-
-
-def test_without_operations_or_on_a_gpu_there_is_no_share():
-    gpu = Row("m, onnxruntime cuda", {}, STEADY, 8, {"operations": 80.0}, EIGHT)
-    rows = [Row("m, onnxruntime cpu", {}, STEADY, 8, {"operations": 80.0}, EIGHT), gpu]
-    rows.append(Row("n, onnxruntime cpu", {}, STEADY, 8, {}, EIGHT))
-    assert cells([*rows, *LIMIT_ROWS], EIGHT, "of the peak") == ["40.0 % of float32", "–", "–"]
+def test_share_of_the_peak(made, share):
+    assert cells([made, *LIMITS], made.part, "of the peak") == [share]
 
 
 def test_limits_say_below_how_many_operations_a_byte_memory_is_the_bound():
-    assert cells(LIMIT_ROWS, LIMITS, "operations a byte") == ["10", "20", "40", "80", "–"]
-    assert cells(LIMIT_ROWS, LIMITS, "limit")[1] == "float32 by another, 4×4"
+    assert cells(LIMITS, Part.ROOFLINE, "operations a byte") == ["–", "40", "20", "10", "80"]
+    assert cells(LIMITS, Part.ROOFLINE, "case") == ["memory", "2×2", "4×4", "2×2", "2×2"]
 
 
-def test_a_rate_is_that_of_the_whole_stream_where_the_row_has_one():
-    rows = [Row("m", {}, STEADY, 1, facts, SINGLE) for facts in ({"rate": 0.4}, {})]
-    assert cells(rows, SINGLE, "images/s") == ["0.4", "0.5"]
+def test_percentile_that_no_sample_lies_beyond_is_left_out():
+    seconds = [0.01 + 0.00001 * number for number in range(100)]
+    for count, expected in ((100, ["10.49", "10.89", "10.98"]), (99, ["10.49", "10.89", "–"])):
+        rows = [row(seconds=seconds[:count])]
+        assert [cells(rows, Part.SINGLE_STREAM, f"p{share} ms")[0] for share in (50, 90, 99)] == expected
+    assert "p99 ms" not in tables([row(seconds=seconds[:99])])[0].markdown()
+
+
+def test_stage_is_what_it_takes_of_an_image_whatever_a_sample_works_on():
+    rows = [
+        row(Part.STAGES, (0.006,) * 6, name="decode", items=4), row(Part.STAGES, (0.256,) * 6, name="write", items=512),
+        row(Part.STAGES, (1.0,) * 6, name="decode", items=1, model="other"),
+    ]  # fmt: skip
+    assert cells(rows, Part.STAGES, "share") == ["75.0 %", "25.0 %", "100.0 %"]
+    assert cells(rows, Part.STAGES, "items/s") == ["666.7", "2,000.0", "1.0"]
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("parity", "expected"),
     [
-        ({"rate": 50.0}, "at least 50.0"), ({"rate": 50.0, "rate_failed": 52.0}, "50.0 to 52.0"),
-        ({"rate": 0.0, "rate_failed": 3.0}, "none, 3.0 failed"),
+        (Parity(), ["–", "–", "–"]),
+        (Parity(0.999871, map_finite_sum=0.7, map_trapezoid=0.69), ["0.999871", "70.0", "69.0"]),
+        (Parity(1.0, is_reference=True, map_finite_sum=0.7), ["reference", "70.0", "–"]),
+        (
+            Parity(0.5, map_finite_sum=0.7, map_finite_sum_change=Interval(-0.002, -0.004, 0.001)),
+            ["0.500000", "-0.20 (-0.40 to +0.10)", "–"],
+        ),
+        (Parity(map_trapezoid_change=Interval(-1e-6, -2e-6, 1e-6)), ["–", "–", "+0.00 (+0.00 to +0.00)"]),
     ],
-)  # fmt: skip
-def test_a_servers_rate_lies_between_one_that_held_and_one_that_did_not(facts, said):
-    row = Row("m", {"bound_ms": 100.0}, STEADY, 1, {"seeds": 3.0, **facts}, SERVER)
-    assert cells([row], SERVER, "highest rate/s") == [said]
-    (table,) = tables(Report("report", {}, (row,)))
-    assert "at each rate in 3 streams" in table.says
+)
+def test_parity(parity, expected):
+    rows = [row(parity=parity)]
+    columns = ("cosine", "mAP finite-sum", "mAP trapezoid")
+    assert [cells(rows, Part.SINGLE_STREAM, column)[0] for column in columns] == expected
 
 
-def test_an_int8_file_is_not_said_to_run_in_the_precision_of_the_rest():
-    int8, plain = "m-int8, openvino cpu, float32", "m, openvino cpu, float32"
-    setting = {"model": "m-int8", "device": "openvino cpu, float32"}
-    rows = [
-        Row(int8, {}, STEADY, 1, {"integers": 1.0}, SINGLE), Row(plain, {}, STEADY, 1, {"integers": 0.0}, SINGLE),
-        Row("decode", setting, STEADY, 4, {}, STAGES), Row("decode", setting | {"model": "m"}, STEADY, 4, {}, STAGES),
-        Row("1", {"axis": "batch", "model": int8}, STEADY, 1, {}, GROWTH),
-        Row(f"{OURS}{int8}", {"against": int8}, STEADY, 1, {"integers": 1.0}, PEERS),
-    ]  # fmt: skip
-    told = [(row.case, *row.setting.values()) for row in readable(rows)]
-    whole = "m-int8, openvino cpu, int8, the rest in float32"
-    assert told == [
-        (whole,), (plain,), ("decode", "m-int8", "openvino cpu, int8, the rest in float32"),
-        ("decode", "m", "openvino cpu, float32"), ("1", "batch", whole), (f"{OURS}{whole}", whole),
-    ]  # fmt: skip
-
-
-def test_a_stage_is_what_it_takes_of_an_image_whatever_a_sample_of_it_works_on():
-    setting = {"model": "m", "device": "cpu"}
-    rows = [Row("decode", setting, (0.006,) * 6, 4, {}, STAGES), Row("write", setting, (0.256,) * 6, 512, {}, STAGES)]
-    assert cells(rows, STAGES, "ms an image") == ["1.500", "0.500"]
-    assert cells(rows, STAGES, "share, %") == ["75.0", "25.0"]
-    (table,) = tables(Report("report", {}, tuple(rows)))
-    assert table.says.endswith("writing that of a file of 512 rows.")
-
-
-def test_growth_says_the_engines_part_and_how_many_series_were_steady():
-    wild = (1.0, 1.0, 5.0, 5.0, 9.0, 9.0)
-    rows = [
-        Row(str(n), {"axis": axis, "model": "m"}, seconds, n, {"engine_share": share}, GROWTH)
-        for axis, several in (("batch", (STEADY,) * 3), ("gallery", (STEADY, STEADY, wild)))
-        for n, share, seconds in zip((1, 40, 2000), (0.6, 0.7, 0.9), several, strict=True)
+def test_page_has_parity_beside_every_speed_and_peers_that_win():
+    parity = Parity(0.999871, map_finite_sum_change=Interval(-0.002, -0.004, 0.001))
+    parts = [part for part in Part if part not in (Part.ROOFLINE, Part.SCALING, Part.PEERS)]
+    rows = [row(part, name="a|b", parity=parity) for part in parts]
+    rows += [row(Part.SCALING, name="batch", items=n, parity=parity) for n in (1, 4)]
+    rows += [
+        row(Part.PEERS, parity=parity, speed=Interval(0.8, 0.7, 0.9)),
+        row(Part.PEERS, (1.0,) * 6, peer="torch eager", model="", speed=Interval(1, 1, 1)),
     ]
-    assert cells(rows, GROWTH, "the engine's part") == ["60 % at 1, 90 % at 2,000"] * 2
-    assert cells(rows, GROWTH, "series") == ["steady", "2 of 3 steady"]
-
-
-def test_a_change_that_rounds_to_nothing_has_one_sign():
-    facts = {f"map_finite_sum_change{end}": value for end, value in (("", -1e-6), ("_low", -2e-6), ("_high", 1e-6))}
-    assert cells([Row("m", {}, STEADY, 1, facts, SINGLE)], SINGLE, "mAP finite-sum") == ["+0.00 (+0.00 to +0.00)"]
+    about = {"time": "2026-01-02T03:04:05", "gpus": [], "packages": {"numpy": "2"}, "git": None, "threads": 2}
+    text = page("Benchmarks", Report("report", about, tuple(rows), ("peer x: it is\nabsent",)))
+    assert text.startswith("# Benchmarks, 2026-01-02\n\n- time: 2026-01-02T03:04:05\n- packages: numpy 2\n- threads: 2")
+    assert text.count("0.999871") == text.count("-0.20 (-0.40 to +0.10)") == len(parts) + 2
+    assert text.endswith("## Not measured\n\n- peer x: it is absent\n")
+    assert "a\\|b" in text
+    peers = text[text.index("## What people use") :]
+    assert peers.index("torch eager") < peers.index("reid-runtime")
+    assert "0.80 (0.70 to 0.90)" in peers
+    assert "| 1 " in peers

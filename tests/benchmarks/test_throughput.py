@@ -1,73 +1,61 @@
 """What is timed in a folder, with mixed sizes and in batches: the work itself, and what the rows say of it."""
 
-from dataclasses import replace
+import dataclasses
 
 import numpy as np
 import pytest
 
 from benchmarks import throughput
-from benchmarks.cases import setup_from
+from benchmarks.cases import Case
 from benchmarks.inputs import write_files
-from benchmarks.measurements import YARDSTICK, shown
-from benchmarks.throughput import (  # fmt: skip
-    COLD,
-    DECODE,
-    EIGHT,
-    ENGINE,
-    FOLDER,
-    MIXED,
-    OFFLINE,
-    SAME,
-    SPREAD,
-    embed_to_file,
-    measure_throughput,
-    ready_batches,
-)
-from benchmarks.timing import FULL, QUICK
+from benchmarks.measurements import Part
+from benchmarks.throughput import DECODE, ENGINE, FOLDER, MANY_WIDTHS, SAME, measure_throughput
+from benchmarks.timing import FULL
 from export.gate import EXAMPLES, read_crops
 from reid_runtime.batching import WINDOW
-from reid_runtime.jobs import read_embeddings
+from reid_runtime.images.decode import load_image
+
+from .conftest import SHORT, setup_of
 
 
 @pytest.fixture
 def setup(tiny_model):
-    made = setup_from([tiny_model], ["cpu"], None, EXAMPLES, None, None, 1, True)
-    return replace(made, budget=replace(QUICK, rounds=2))
+    return setup_of([tiny_model], EXAMPLES)
 
 
 def test_every_group_has_its_cases_and_their_work(setup, monkeypatch):
-    asked = []
-    monkeypatch.setattr(throughput, "_embed_one", lambda subject, crop: asked.append(crop))
-    subjects, _ = setup.subjects()
-    found = measure_throughput(setup, subjects)
-    assert not found.notes
-    rows = {(row.part, row.case): row for row in shown(found.rows)}
-    name = subjects[0].case
-    offline = [(OFFLINE, FOLDER), (OFFLINE, ENGINE), (OFFLINE, DECODE)]
-    assert list(rows) == [*offline, (MIXED, SAME), (MIXED, SPREAD), (EIGHT, name), (COLD, name)]
+    asked, jobs = [], []
+    monkeypatch.setattr(throughput, "_embed_one", lambda case, crop: asked.append(crop))
+    job = throughput.embed_folder
+    monkeypatch.setattr(throughput, "embed_folder", lambda *given, **named: jobs.append(job(*given, **named)))
+    cases, _ = setup.cases()
+    rows = {(row.part, row.name): row for row in measure_throughput(setup, cases).rows}
+    offline = [(Part.OFFLINE, FOLDER), (Part.OFFLINE, ENGINE), (Part.OFFLINE, DECODE)]
+    assert list(rows) == [
+        *offline, (Part.MIXED, SAME), (Part.MIXED, MANY_WIDTHS), (Part.EIGHT, ""), (Part.COLD, ""),
+    ]  # fmt: skip
     assert {rows[key].items for key in offline} == {32}
     # One product of 6 x 8, two operations a multiply-add.
-    assert rows[OFFLINE, FOLDER].facts["operations"] == rows[OFFLINE, ENGINE].facts["operations"] == 2 * 48 * 32
-    assert rows[MIXED, SPREAD].facts["operations"] == 2 * 48 * 32
-    assert rows[EIGHT, name].facts["operations"] == 2 * 48 * 64 == 2 * 48 * rows[EIGHT, name].items
-    assert all(row.facts["cosine"] == pytest.approx(1) for key, row in rows.items() if key != (OFFLINE, DECODE))
-    assert len(asked) == 2 + QUICK.warmup
-    assert sum(row.case == YARDSTICK for row in found.rows) == 4
+    assert [rows[key].operations for key in offline] == [2 * 48 * 32, 2 * 48 * 32, None]
+    assert rows[Part.MIXED, MANY_WIDTHS].operations == 2 * 48 * 32
+    assert rows[Part.EIGHT, ""].operations == 2 * 48 * 64 == 2 * 48 * rows[Part.EIGHT, ""].items
+    assert all(row.parity.is_reference for row in rows.values())
+    assert all(len(row.load) == 2 for row in rows.values())
+    assert rows[Part.OFFLINE, ENGINE].speed.value == rows[Part.MIXED, SAME].speed.value == 1
+    assert len(asked) == len(jobs) == SHORT.rounds + SHORT.warmup
+    assert {result.embedded for result in jobs} == {32}
 
 
-def test_a_folder_has_several_windows_unless_its_network_takes_long(setup, monkeypatch):
-    (subject,), _ = setup.subjects()
-    full = replace(setup, budget=FULL)
-    assert throughput._files(full, subject) == 4 * WINDOW
+def test_folder_has_several_windows_unless_its_network_takes_long(setup, monkeypatch):
+    (case,), _ = setup.cases()
+    full = dataclasses.replace(setup, budget=FULL)
+    assert throughput._file_count(full, case) == 4 * WINDOW
     monkeypatch.setattr(throughput, "_HEAVY", 1)
-    assert throughput._files(full, subject) == 128
+    assert throughput._file_count(full, case) == 128
 
 
-def test_a_folder_is_embedded_to_a_file_and_the_engine_has_the_same_batches(setup, tiny, tmp_path):
+def test_engine_has_the_batches_of_the_folder(tiny, tmp_path):
     files = write_files(tmp_path, read_crops(EXAMPLES)[1], 7)
-    embed_to_file(tiny, files, tmp_path / "out.npz")
-    read = read_embeddings(tmp_path / "out.npz")
-    assert read.id.tolist() == [path.name for path in files]
-    assert np.array_equal(read.embedding, tiny.embed(files))
-    (batch,) = ready_batches(tiny, files)  # all of one size
+    case = Case(tiny)
+    (batch,) = case.batches([case.resized(load_image(path)) for path in files])  # all of one size
     assert np.array_equal(tiny.backend.run(batch), tiny.embed(files))

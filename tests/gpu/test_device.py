@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from benchmarks.gpu_device import OwnArray, benches, boxes_in, by_pillow
 from reid_runtime.backends.cuda.arrays import device_array
 from reid_runtime.images.boxes import is_on_gpu
 from reid_runtime.images.model_input import InputFormat, to_model_input
 
 from ..backends.cuda import provider
 from ..models import FOREIGN
+from .bench import OwnArray, benches, boxes_in, by_pillow
 
 pytestmark = pytest.mark.gpu
 
@@ -20,12 +20,12 @@ def frame_of(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_protocol(cuda):
+def test_everything_that_the_protocol_promises(cuda):
     provider.main("pycuda" if cuda.name.startswith("pycuda") else "cuda-bindings")
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_kernel_gives_pillows_pixels(cuda, seed):
+def test_the_kernel_gives_the_cpus_pixels(cuda, seed):
     random = np.random.default_rng(seed)
     height, width = random.integers(1, 700, 2).tolist()
     frame = frame_of(height, width, seed)
@@ -35,21 +35,20 @@ def test_kernel_gives_pillows_pixels(cuda, seed):
     with benches(cuda) as bench:
         run, fetch = bench.crops(OwnArray(bench.put(frame), frame, bench.stream), "rgb", corners, shape, InputFormat())
         run()
-        result = fetch()
-    assert np.array_equal(result, by_pillow(frame, corners.tolist(), shape))
+        found = fetch()
+    assert np.array_equal(found, by_pillow(frame, corners.tolist(), shape))
 
 
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
-def test_kernel_writes_a_third_party_input(cuda, colour):
+def test_the_kernel_writes_another_models_input(cuda, colour):
     frame, corners, shape = frame_of(300, 200), boxes_in((300, 200), (90, 40), 5), (64, 32)
     rgb = frame if colour == "rgb" else frame[..., ::-1]
     with benches(cuda) as bench:
         given = OwnArray(bench.put(frame), frame, bench.stream)
         run, fetch = bench.crops(given, colour, corners, shape, FOREIGN.input)
         run()
-        result = fetch()
-    expected = to_model_input(by_pillow(rgb, corners.tolist(), shape), FOREIGN.input)
-    np.testing.assert_allclose(result, expected, rtol=1e-6)
+        found = fetch()
+    np.testing.assert_allclose(found, to_model_input(by_pillow(rgb, corners.tolist(), shape), FOREIGN.input), rtol=1e-6)
 
 
 def test_a_great_shrink(cuda):
@@ -61,7 +60,7 @@ def test_a_great_shrink(cuda):
 
 
 @pytest.mark.parametrize("planes", [False, True])
-def test_frames_of_another_library(cuda, producer, planes):
+def test_frames_of_another_library_are_read_where_they_lie(cuda, producer, planes):
     frame, corners, shape = frame_of(300, 200), boxes_in((300, 200), (90, 40), 5), (64, 32)
     if planes:  # as torch keeps pictures
         given = producer.put(np.ascontiguousarray(frame.transpose(2, 0, 1)))
@@ -91,7 +90,7 @@ class ByInterfaceAlone:
 
 
 @pytest.mark.parametrize("protocol", ["dlpack", "interface"])
-def test_producers_stream_is_waited_for(cuda, producer, protocol):
+def test_the_producers_stream_is_waited_for(cuda, producer, protocol):
     """The frame is black until its producer's stream has come to the copy; nobody waits on the host."""
     if protocol == "interface" and producer.name == "torch":
         pytest.skip("torch names no stream in its interface")
@@ -107,7 +106,7 @@ def test_producers_stream_is_waited_for(cuda, producer, protocol):
         assert np.array_equal(fetch(), by_pillow(frame, corners.tolist(), shape))
 
 
-def test_context_of_another_library(cuda, producer):
+def test_the_other_librarys_context_stays_as_it_was(cuda, producer):
     """Both work in the primary context, before, between and after."""
     values = np.arange(1000, dtype=np.uint8)
     before = producer.put(values)
@@ -117,5 +116,5 @@ def test_context_of_another_library(cuda, producer):
         bench.cuda.synchronize(bench.stream)
     after = producer.put(values)
     for array in (before, between, after):
-        result = array.cpu().numpy() if producer.name == "torch" else array.get()
-        assert np.array_equal(result, values)
+        found = array.cpu().numpy() if producer.name == "torch" else array.get()
+        assert np.array_equal(found, values)
