@@ -1,6 +1,7 @@
 """A flat folder of files, on this machine or remote, in which each file appears complete or not at all."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -88,7 +89,7 @@ class LocalFolder:
     def open(self, name: str) -> BinaryIO:
         """A file to read."""
         with _as_storage_error(f"{name} cannot be read"):
-            return open(os.path.join(self.name, name), "rb")
+            return open(os.path.join(self.name, name), "rb", opener=_open_file)
 
     def write(self, name: str, content: bytes) -> None:
         """By an atomic write."""
@@ -123,6 +124,15 @@ class LocalFolder:
         except OSError:
             return None
         return status.st_dev, status.st_ino
+
+
+def _open_file(path: str, flags: int) -> int:
+    """A descriptor of a file; OSError for a pipe or a device, of which the reading might never end, or begin."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("it is a pipe, a device or a folder, and a file was expected")
+    return descriptor
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Literal
@@ -218,8 +218,9 @@ def _embed_to_parts(work: _Work, folder: Folder, shard: Shard) -> Failures:
         work.on_error, len(sources), __version__,
     )  # fmt: skip
     # Taken before the images are read: one that changes in between is then known to have changed.
-    digests = [sources.digest(job.images_of(number)) for number in range(job.parts)]
-    done = begin(folder, job, digests)
+    digests = tuple(sources.digest(job.images_of(number)) for number in range(job.parts))
+    job = replace(job, digests=digests)
+    done = begin(folder, job)
     left = [number for number in range(job.parts) if number not in done]
 
     def write(finished: tuple[int, list[Result]]) -> None:

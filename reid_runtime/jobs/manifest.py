@@ -1,6 +1,7 @@
 """The manifest of a folder of parts: what is the same for all of them."""
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from reid_runtime.batching import WINDOW
 from reid_runtime.errors import StorageError
 from reid_runtime.io.decode import decode
 from reid_runtime.io.folder import Folder
+from reid_runtime.jobs.shard import Shard
 
 MANIFEST = "manifest.json"
 PART_IMAGES = 2 * WINDOW
@@ -16,7 +18,9 @@ PART_IMAGES = 2 * WINDOW
 batches are the same whatever came before.
 """
 
-_FORMAT = 2
+_FORMAT = 3
+_LARGEST = 256 << 20
+"""Bytes of a manifest that are read at most: room for the digests of three million parts."""
 _NAMES_OF_1 = {"pictures": "images", "part_pictures": "part_images"}
 """How format 1 called the fields that have another name now."""
 
@@ -39,6 +43,8 @@ class Manifest:
     version: str
     """The package's, for people."""
     part_images: int = PART_IMAGES
+    digests: tuple[str, ...] = ()
+    """Of each part's images, as `Sources.digest` gives them; none in formats 1 and 2."""
 
     @property
     def parts(self) -> int:
@@ -53,6 +59,7 @@ class Manifest:
     def write(self, folder: Folder) -> None:
         """Write it into the folder; raises StorageError."""
         values = {"format": _FORMAT} | dataclasses.asdict(self)
+        values["digest"] = _digest(values)
         folder.write(MANIFEST, (json.dumps(values, indent=2) + "\n").encode())
 
 
@@ -61,20 +68,32 @@ def read_manifest(folder: Folder) -> Manifest:
     if MANIFEST not in folder.names():
         raise StorageError(f"{folder.name} has no {MANIFEST}: expected a folder that `reid-runtime embed` wrote")
     with folder.open(MANIFEST) as file:
-        content = file.read()
+        content = file.read(_LARGEST)
     try:
         values: dict[str, Any] = json.loads(content)
+        digest = values.pop("digest", None)
+        if digest != _digest(values) and values["format"] == _FORMAT:
+            raise ValueError("it was altered: its digest is another")
         version = values.pop("format")
-        if version not in (1, _FORMAT):
+        if version not in (1, 2, _FORMAT):
             raise ValueError(f"expected format {_FORMAT}, found {version!r}")
+        if version != _FORMAT:
+            values["digests"] = []
         if version == 1:
             values = {_NAMES_OF_1.get(name, name): value for name, value in values.items()}
         manifest: Manifest = decode(Manifest, values, "it")
         if manifest.images < 0 or manifest.part_images < 1:
             raise ValueError(f"it has {manifest.images} images in parts of {manifest.part_images}")
+        if version == _FORMAT and len(manifest.digests) != manifest.parts:
+            raise ValueError(f"it has {manifest.parts} parts and the digests of {len(manifest.digests)}")
+        Shard.parse(manifest.shard)
         return manifest
     except Exception as error:  # damage comes in many kinds
         raise StorageError(f"{folder.name}/{MANIFEST} is no manifest of this version: {error}") from error
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return f"sha256:{hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()}"
 
 
 _NAMES = {

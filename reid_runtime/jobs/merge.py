@@ -10,7 +10,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,8 +23,11 @@ from reid_runtime.jobs.embeddings import Embeddings, check_same_space, join, one
 from reid_runtime.jobs.formats import ensure_embeddings_writable, format_of, write_tables
 from reid_runtime.jobs.manifest import Manifest, read_manifest
 from reid_runtime.jobs.parquet import GROUP
-from reid_runtime.jobs.parts import missing_parts, no_rows, part_name
+from reid_runtime.jobs.parts import check_part, no_rows, part_name, present_parts
 from reid_runtime.jobs.shard import Shard
+
+_NAMED = 10
+"""Missing shards that an error names."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,11 @@ def merge(inputs: Sequence[str], output: Path, *, force: bool = False, allow_mis
 
 
 def _parts(folder: Folder, job: Manifest, allow_missing: bool) -> list[_Input]:
-    missing = missing_parts(folder, job)
-    if missing and not allow_missing:
-        raise StorageError(
-            f"{folder.name}: {len(missing)} of {job.parts} parts are missing, the first is {part_name(missing[0])}: "
-            "finish the job with --resume, or pass --partial to merge what is there"
-        )
-    present = sorted({*range(job.parts)} - {*missing})
-    return [_open(folder, part_name(number)) for number in present] or [_Input(folder.name, no_rows(job), [])]
+    present = present_parts(folder, job, allow_missing)
+    opened = [_open(folder, part_name(number)) for number in present]
+    for number in present:
+        check_part(folder, job, number)
+    return opened or [_Input(folder.name, no_rows(job), [])]
 
 
 def _open(folder: Folder, name: str) -> _Input:
@@ -127,11 +127,13 @@ def _check_shards(jobs: Sequence[Manifest]) -> None:
         shard = Shard.parse(job.shard)
         sets.setdefault(shard.count, set()).add(shard.number)
     for count, numbers in sorted(sets.items()):
-        missing = [str(Shard(number, count)) for number in range(1, count + 1) if number not in numbers]
-        if missing:
+        missing = (str(Shard(number, count)) for number in range(1, count + 1) if number not in numbers)
+        named = [*islice(missing, _NAMED)]
+        if named:
+            more = count - len(numbers) - len(named)
             raise StorageError(
-                f"shards are missing: {', '.join(missing)}; name their folders too, or pass --partial to merge what is "
-                "there"
+                f"shards are missing: {', '.join(named)}{f' and {more} more' if more else ''}; name their folders too, "
+                "or pass --partial to merge what is there"
             )
 
 

@@ -1,5 +1,7 @@
 """Embeddings as npz: plain arrays, no pickled objects."""
 
+import math
+import os
 import zipfile
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -9,6 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from reid_runtime.jobs.embeddings import COLUMNS, METADATA, Embeddings, join
+from reid_runtime.jobs.parquet import MOST_EXPANSION
+
+_ALWAYS = 64 << 20
+"""Bytes that the arrays of any file may take; more only by the size of the file."""
 
 
 def write_npz(file: BinaryIO, tables: Iterable[Embeddings]) -> int:
@@ -24,7 +30,30 @@ def read_npz(source: Path | BinaryIO) -> dict[str, Any]:
     with open(source, "rb") if isinstance(source, Path) else nullcontext(source) as content:
         if not zipfile.is_zipfile(content):  # numpy takes it for a pickle then, and says how to load that unsafely
             raise ValueError("it is no .npz, or cut short")
+        _check_sizes(content)
         content.seek(0)
         with np.load(content, allow_pickle=False) as file:
             values: dict[str, Any] = {name: file[name] for name in (*COLUMNS, *METADATA) if name in file}
     return values | {name: str(values[name]) for name in METADATA if name in values}
+
+
+def _check_sizes(content: BinaryIO) -> None:
+    """Refuse arrays that say they are larger than what is there, before any memory is taken for them; ValueError."""
+    size = content.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(content) as archive:
+        members = [
+            archive.NameToInfo[file] for name in (*COLUMNS, *METADATA) if (file := f"{name}.npy") in archive.NameToInfo
+        ]
+        total = sum(member.file_size for member in members)
+        if total > _ALWAYS + MOST_EXPANSION * size:
+            raise ValueError(f"its arrays need {total:,} bytes, out of a file of {size:,}")
+        for member in members:
+            with archive.open(member) as file:
+                major, _ = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                shape, _, kind = read(file)
+                if kind.hasobject:
+                    raise ValueError(f"{member.filename} holds Python objects, which may be code and are never read")
+                stated = file.tell() + math.prod(shape) * kind.itemsize
+            if stated != member.file_size:
+                raise ValueError(f"{member.filename} says {stated:,} bytes and has {member.file_size:,}")

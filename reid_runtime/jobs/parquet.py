@@ -1,6 +1,8 @@
 """Embeddings as Parquet, by extra: the vectors are lists of a fixed size, null where there is an error."""
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -12,6 +14,11 @@ from reid_runtime.jobs.embeddings import COLUMNS, METADATA, Embeddings
 
 GROUP = 4096
 """Rows of a row group: what is read or written at once where a file does not fit into memory."""
+
+_LARGEST = 1 << 30
+"""Bytes that the rows of any file may need; more only by the size of the file."""
+MOST_EXPANSION = 64
+"""Bytes of memory for one of a file at most: no file of ours comes near, and one made to fill the memory does."""
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -66,28 +73,39 @@ def _to_arrow(rows: Embeddings, notes: Mapping[str, str]) -> Any:
 
 def read_parquet(source: Path | BinaryIO, group: int | None = None) -> dict[str, Any]:
     """The columns and metadata of a file, or of one of its row groups."""
-    _, parquet = import_pyarrow()
-    with parquet.ParquetFile(source, page_checksum_verification=True) as file:
+    with _open(source) as file:
         return _values(file.read() if group is None else file.read_row_group(group))
 
 
-def read_notes(source: Path | BinaryIO) -> dict[str, str]:
-    """The metadata of a file, without its rows."""
+def read_footer(source: Path | BinaryIO) -> tuple[dict[str, str], int]:
+    """The metadata of a file, and its number of rows."""
     _, parquet = import_pyarrow()
     with parquet.ParquetFile(source) as file:
-        return _text(file.schema_arrow.metadata)
+        return _text(file.schema_arrow.metadata), file.metadata.num_rows
 
 
 def survey(source: BinaryIO) -> tuple[dict[str, Any], list[tuple[int, str]]]:
     """What `read_parquet` gives of a file, without the rows; and (number, least id) of each row group with rows."""
-    _, parquet = import_pyarrow()
-    with parquet.ParquetFile(source, page_checksum_verification=True) as file:
+    with _open(source) as file:
         groups = [
             (group, min(file.read_row_group(group, columns=["id"]).column("id").to_pylist()))
             for group in range(file.num_row_groups)
             if file.metadata.row_group(group).num_rows
         ]
         return _values(file.schema_arrow.empty_table()), groups
+
+
+@contextmanager
+def _open(source: Path | BinaryIO) -> Iterator[Any]:
+    """The file, unless its rows would take far more memory than it could honestly hold; ValueError then."""
+    _, parquet = import_pyarrow()
+    size = source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
+    with parquet.ParquetFile(source, page_checksum_verification=True) as file:
+        rows, kinds = file.metadata.num_rows, [field.type for field in file.schema_arrow if field.name == "embedding"]
+        needed = 4 * rows * max([1, *(getattr(kind, "list_size", 1) for kind in kinds)])
+        if needed > _LARGEST + MOST_EXPANSION * size:
+            raise ValueError(f"its {rows:,} rows need {needed:,} bytes, out of a file of {size:,}")
+        yield file
 
 
 def _values(table: Any) -> dict[str, Any]:

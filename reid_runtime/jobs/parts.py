@@ -10,9 +10,8 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from reid_runtime.io.atomic import is_stale_temp
 from reid_runtime.io.folder import Folder
 from reid_runtime.jobs.embeddings import Embeddings, join, validated
 from reid_runtime.jobs.manifest import MANIFEST, Manifest, check_same_job, read_manifest
-from reid_runtime.jobs.parquet import import_pyarrow, read_notes, read_parquet, write_parquet
+from reid_runtime.jobs.parquet import import_pyarrow, read_footer, read_parquet, write_parquet
 from reid_runtime.model_file.contract import Contract
 
 _PART_NAME = re.compile(r"part-\d{5,}\.parquet")
@@ -49,6 +48,10 @@ class Part:
 def part_name(number: int) -> str:
     """The file of a part, counted from 0."""
     return f"part-{number:05}.parquet"
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix("part-").removesuffix(".parquet"))
 
 
 def check_folder(folder: Folder, resume: bool, force: bool) -> None:
@@ -80,11 +83,11 @@ def clear(folder: Folder) -> None:
         folder.remove(name)
 
 
-def begin(folder: Folder, job: Manifest, digests: Sequence[str]) -> dict[int, Part]:
+def begin(folder: Folder, job: Manifest) -> dict[int, Part]:
     """Begin a job in a folder that `check_folder` passed, or go on with the one there; gives the parts that are done.
 
-    `digests` are of each part's images as they are now. Raises StorageError, with both values, where the job was begun
-    with something else, or the images of a part have changed since.
+    Raises StorageError, with both values, where the job was begun with something else, or the images of a part, whose
+    digests are the job's, have changed since.
     """
     names = folder.names()
     for name in filter(is_stale_temp, names):
@@ -94,9 +97,9 @@ def begin(folder: Folder, job: Manifest, digests: Sequence[str]) -> dict[int, Pa
         before = read_manifest(folder)
         check_same_job(folder, before, job)
         for name in filter(_PART_NAME.fullmatch, names):
-            number = int(name.removeprefix("part-").removesuffix(".parquet"))
+            number = _number(name)
             done[number] = part = _read_part(folder, name)
-            images, now = len(job.images_of(number)), digests[number] if number < job.parts else "of nothing"
+            images, now = len(job.images_of(number)), job.digests[number] if number < job.parts else "of nothing"
             if (part.images, part.digest) != (images, now):
                 raise StorageError(
                     f"{folder.name}: the images of {name} have changed: it was made of {part.images} with the digest "
@@ -116,16 +119,53 @@ def missing_parts(folder: Folder, job: Manifest) -> list[int]:
     return [number for number in range(job.parts) if part_name(number) not in names]
 
 
+def present_parts(folder: Folder, job: Manifest, allow_missing: bool = False) -> list[int]:
+    """The numbers of the parts in a job's folder, in order: as many as there are, whatever the manifest says.
+
+    Raises StorageError for parts that the manifest does not count, and without `allow_missing` where some are missing.
+    """
+    names = [name for name in folder.names() if _PART_NAME.fullmatch(name)]
+    numbers = sorted(map(_number, names))
+    surplus = [name for name in names if _number(name) >= job.parts or name != part_name(_number(name))]
+    if surplus:
+        raise StorageError(
+            f"{folder.name} holds {min(surplus)}, and its {MANIFEST} says {job.parts} parts of {job.images} images: "
+            "one of them was altered; finish the job again with --resume"
+        )
+    if len(numbers) < job.parts and not allow_missing:
+        first = next(number for number, there in enumerate([*numbers, -1]) if number != there)
+        raise StorageError(
+            f"{folder.name}: {job.parts - len(numbers)} of {job.parts} parts are missing, the first is "
+            f"{part_name(first)}: finish the job with --resume, or take what is there with `reid-runtime merge "
+            "--partial`"
+        )
+    return numbers
+
+
+def check_part(folder: Folder, job: Manifest, number: int) -> None:
+    """Hold what a part says of itself, and its number of rows, to the manifest; raises StorageError."""
+    name, images = f"{folder.name}/{part_name(number)}", len(job.images_of(number))
+    with folder.open(part_name(number)) as file:
+        part, notes, rows = _read_note(name, file)
+    model = notes.get("contract_id"), notes.get("artefact_id")
+    if model != (job.contract_id, job.artefact_id):
+        raise StorageError(
+            f"{name} is of contract {model[0]} and model file {model[1]}, the job of {job.contract_id} and "
+            f"{job.artefact_id}: it belongs to another"
+        )
+    made_of = part.images, rows if job.on_error == "record" else rows + len(part.failed), part.digest
+    expected = images, images, job.digests[number] if job.digests else part.digest
+    if made_of != expected:
+        raise StorageError(
+            f"{name} was altered, or is another job's: expected {images} images with the digest {expected[2]}, found "
+            f"{part.images}, of which {made_of[1]} are there, with {part.digest}; remove it and --resume the job"
+        )
+
+
 def read_folder(folder: Folder) -> Embeddings:
     """All rows of a job that is complete, in the images' order; raises StorageError."""
     job = read_manifest(folder)
-    missing = missing_parts(folder, job)
-    if missing:
-        raise StorageError(
-            f"{folder.name}: {len(missing)} of {job.parts} parts are missing, the first is {part_name(missing[0])}: "
-            "finish the job with --resume, or take what is there with `reid-runtime merge --partial`"
-        )
-    return join([_read_rows(folder, job, part_name(number)) for number in range(job.parts)] or [no_rows(job)])
+    return join([_read_rows(folder, job, number) for number in present_parts(folder, job)] or [no_rows(job)])
 
 
 def no_rows(job: Manifest) -> Embeddings:
@@ -136,25 +176,29 @@ def no_rows(job: Manifest) -> Embeddings:
     return Embeddings(text, vectors, number, number, text, job.contract, job.contract_id, job.artefact_id, job.backend)
 
 
-def _read_rows(folder: Folder, job: Manifest, name: str) -> Embeddings:
-    with folder.open(name) as file:
-        rows = validated(f"{folder.name}/{name}", lambda: read_parquet(file))
-    if (rows.contract_id, rows.artefact_id) != (job.contract_id, job.artefact_id):
-        raise StorageError(
-            f"{folder.name}/{name} is of contract {rows.contract_id} and model file {rows.artefact_id}, "
-            f"the job of {job.contract_id} and {job.artefact_id}: it belongs to another"
-        )
+def _read_rows(folder: Folder, job: Manifest, number: int) -> Embeddings:
+    with folder.open(part_name(number)) as file:
+        rows = validated(f"{folder.name}/{part_name(number)}", lambda: read_parquet(file))
+    check_part(folder, job, number)
     return rows
 
 
 def _read_part(folder: Folder, name: str) -> Part:
     with folder.open(name) as file:
-        try:
-            note: dict[str, Any] = json.loads(read_notes(file)[_NOTE])
-            read_parquet(file)  # against its checksums: what a bad disk has altered is not done
-            images = note["images"] if "images" in note else note["pictures"]  # as earlier versions call them
-            return Part(images, note["digest"], tuple((image, reason) for image, reason in note["failed"]))
-        except Exception as error:  # damage comes in many kinds
-            raise StorageError(
-                f"{folder.name}/{name} is no part of a job, or damaged: {error}; remove it and it is made again"
-            ) from error
+        part, _, _ = _read_note(f"{folder.name}/{name}", file, check_rows=True)
+    return part
+
+
+def _read_note(name: str, file: BinaryIO, check_rows: bool = False) -> tuple[Part, dict[str, str], int]:
+    """A part, its file's metadata and number of rows; with `check_rows`, what a bad disk has altered is damaged."""
+    try:
+        notes, rows = read_footer(file)
+        note: dict[str, Any] = json.loads(notes[_NOTE])
+        if check_rows:
+            read_parquet(file)  # against its checksums
+        images = note["images"] if "images" in note else note["pictures"]  # as earlier versions call them
+        return Part(images, note["digest"], tuple((image, reason) for image, reason in note["failed"])), notes, rows
+    except Exception as error:  # damage comes in many kinds
+        raise StorageError(
+            f"{name} is no part of a job, or damaged: {error}; remove it and it is made again"
+        ) from error

@@ -177,7 +177,8 @@ def test_a_folder_of_parts_is_read_as_a_file(command, files, tmp_path):
     job = Manifest(
         rows.contract, rows.contract_id, rows.artefact_id, "x", "1/1", "skip", len(rows), "1", part_images=100
     )
-    begin(folder, job, [])
+    job = dataclasses.replace(job, digests=("",) * job.parts)
+    begin(folder, job)
     for number in range(job.parts):
         Part(len(job.images_of(number)), "", ()).write(folder, number, rows.take([*job.images_of(number)]))
     run = command("compare", files("a.npz", rows), folder.name, "--json")

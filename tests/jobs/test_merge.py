@@ -28,8 +28,9 @@ ROWS = table(40, id=np.array([f"{row:02}.jpg" for row in range(40)]))
 def write_job(folder, rows, shard="1/1", failed=()):
     """A finished job of these rows, in parts of 4."""
     job = dataclasses.replace(JOB, images=len(rows), shard=shard, contract=rows.contract, contract_id=rows.contract_id)
+    job = dataclasses.replace(job, digests=("",) * job.parts)
     folder = open_folder(str(folder))
-    begin(folder, job, [])
+    begin(folder, job)
     for number in range(job.parts):
         Part(len(job.images_of(number)), "", failed).write(folder, number, rows.take([*job.images_of(number)]))
     return folder.name
