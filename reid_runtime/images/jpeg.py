@@ -1,0 +1,182 @@
+"""Decode a JPEG and be certain that it has all of its data.
+
+libjpeg decodes what is there, fills the rest with grey and counts a warning, which Pillow does not pass on. But where
+its data end without a marker, it stops and waits for more, so each stretch of entropy-coded data is fed on its own:
+
+- The last bytes are held back. A decoder that does not wait for them has finished too early: the data are damaged.
+- Then they follow, with set bits behind them in place of the marker. A complete stretch is finished with those, and
+  the search for the marker skips what is left over; where data are missing, the decoder still waits for bits.
+
+Which of the two it waits for, a single byte tells: the search for a marker consumes it at once, the entropy decoder,
+which loads several bytes or none, does not. Damage that leaves the length right within a few bytes cannot be detected.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from reid_runtime.errors import ImageError
+
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_END, _SCAN, _PROGRESSIVE = 0xD9, 0xDA, 0xC2
+_FRAMES = {0xC0, 0xC1, _PROGRESSIVE}
+_TABLES = {0xC4, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
+"""Huffman and quantisation tables, number of lines, restart interval, comment, application data."""
+
+_GAP = 4096
+"""Bytes before a marker that belong to nothing; Pillow reads them one by one."""
+_STRETCHES = 100_000
+"""More restart intervals than any camera writes; each costs a few calls of the decoder."""
+_PIXELS_PER_BYTE = 1024
+"""No JPEG has more: each of its blocks takes a bit at least."""
+_HELD_BACK = 16
+"""Bytes; some cameras put up to a dozen before the end marker that mean nothing."""
+_NO_BIT = 99
+_SET_BITS = b"\xff\x00" * 8
+"""As many as the entropy decoder loads ahead; no Huffman code has only set bits."""
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Entropy-coded data: a scan, or one restart interval of it."""
+
+    start: int
+    end: int
+    next_restart: bytes
+    """The marker that would follow if the scan had more intervals; empty inside a scan and without intervals."""
+
+
+@dataclass(frozen=True)
+class JpegLayout:
+    """Where the entropy-coded data of a JPEG lie."""
+
+    stretches: tuple[_Stretch, ...]
+    is_buffered: bool
+    """Whether libjpeg reads all scans before it decodes a line."""
+    end: int
+    """Behind the end marker."""
+
+
+def jpeg_layout(content: bytes, max_scans: int) -> JpegLayout:
+    """Find the entropy-coded data; ImageError where scans or restart intervals are missing, or far too many."""
+    stretches: list[_Stretch] = []
+    missing: dict[int, list[int]] = {}  # by component, the lowest bit of each coefficient that is there
+    frame, scans, is_buffered, position = 0, 0, False, 2
+    while True:
+        marker, code = _next_marker(content, position, _GAP)
+        position = marker.end()
+        if code == _END:
+            break
+        length = int.from_bytes(content[position : position + 2], "big")
+        body, position = content[position + 2 : position + length], position + length
+        if code in _FRAMES and not frame:
+            coefficients = 64 if code == _PROGRESSIVE else 1  # otherwise all come at once
+            frame, missing = code, {component: [_NO_BIT] * coefficients for component in body[6::3]}
+            pixels = int.from_bytes(body[1:3], "big") * int.from_bytes(body[3:5], "big")
+            if pixels > _PIXELS_PER_BYTE * len(content):
+                raise ImageError(f"corrupt or truncated: {len(content)} bytes cannot hold {pixels:,} pixels")
+        elif code == _SCAN and frame:
+            scans += 1
+            if scans > max_scans:
+                raise ImageError(f"more than {max_scans} scans: no image has so many, and each costs as much as all")
+            is_buffered = is_buffered or frame == _PROGRESSIVE or body[0] < len(missing)
+            _note_scan(body, missing, frame == _PROGRESSIVE)
+            position = _split(content, position, stretches)
+        elif code not in _TABLES:
+            raise ImageError(f"corrupt or truncated, or no ordinary JPEG: unexpected marker {code:02x}")
+    if not stretches or any(map(any, missing.values())):
+        raise ImageError("corrupt or truncated: scans are missing")
+    return JpegLayout(tuple(stretches), is_buffered, position)
+
+
+def _next_marker(content: bytes, position: int, gap: int | None) -> tuple[re.Match[bytes], int]:
+    marker = _MARKER.search(content, position)
+    if marker is None:
+        raise ImageError("corrupt or truncated: the end marker is missing")
+    if gap is not None and marker.end() - position > gap:
+        raise ImageError(f"corrupt or truncated: {marker.end() - position} bytes before a marker")
+    return marker, marker[1][0]
+
+
+def _note_scan(header: bytes, missing: dict[int, list[int]], is_progressive: bool) -> None:
+    """Which bits of which coefficients a scan brings."""
+    first, last, bits = header[-3:] if is_progressive else (0, 0, 0)
+    for component in header[1 : 1 + 2 * header[0] : 2]:
+        before = missing[component][first : last + 1]
+        if any(bit % _NO_BIT != bits >> 4 for bit in before):
+            raise ImageError("corrupt or truncated: scans are missing")
+        missing[component][first : last + 1] = [bits & 15] * len(before)
+
+
+def _split(content: bytes, position: int, stretches: list[_Stretch]) -> int:
+    """Append the restart intervals of the scan that begins at `position`; gives its end."""
+    intervals = 0
+    while True:
+        marker, code = _next_marker(content, position, None)
+        is_restart = 0xD0 <= code <= 0xD7
+        if is_restart and code != 0xD0 + intervals % 8:
+            raise ImageError("corrupt or truncated: restart intervals are missing")
+        if len(stretches) == _STRETCHES:
+            raise ImageError(f"more than {_STRETCHES:,} restart intervals")
+        end = marker.start()
+        while content[end - 1] == 0xFF:  # markers may be preceded by any number of these
+            end -= 1
+        following = b"" if is_restart or not intervals else bytes((0xFF, 0xD0 + intervals % 8))
+        stretches.append(_Stretch(position, end, following))
+        if not is_restart:
+            return end
+        position, intervals = marker.end(), intervals + 1
+
+
+def load_jpeg(image: JpegImageFile, content: bytes, layout: JpegLayout) -> None:
+    """Decode `content`, of which `image` has read the header; ImageError where data are missing or left over."""
+    image.load_prepare()
+    (_, box, _, arguments), *_ = image.tile
+    feed = _Feed(image, box, arguments)
+    position = 0
+    for stretch in layout.stretches:
+        held = max(stretch.start, stretch.end - _HELD_BACK)
+        feed(content[position:held])
+        if feed.is_done_with(content[held : held + 1]):
+            raise ImageError("corrupt or truncated: its compressed data do not end with the image")
+        feed(content[held + 1 : stretch.end] + _SET_BITS)
+        complete = feed.is_done_with(b"\0")
+        if complete and stretch.next_restart and not feed.is_finished:
+            feed(stretch.next_restart)
+            complete = feed.is_done_with(b"\0")
+        if not complete:
+            raise ImageError("corrupt or truncated: compressed data are missing")
+        position = stretch.end
+    if layout.is_buffered:
+        feed(content[position : layout.end])
+    if not feed.is_finished:
+        raise ImageError("corrupt or truncated: compressed data are missing")
+    image.tile = []
+
+
+class _Feed:
+    """Pillow's JPEG decoder, which takes a file piece by piece, and what it has not consumed yet."""
+
+    def __init__(self, image: JpegImageFile, box: Any, arguments: Any) -> None:
+        self._decoder = Image._getdecoder(image.mode, "jpeg", arguments, image.decoderconfig)
+        self._decoder.setimage(image.im, box)
+        self._rest = b""
+        self.is_finished = False
+
+    def __call__(self, piece: bytes) -> None:
+        if self.is_finished:
+            return
+        self._rest += piece
+        consumed, error = self._decoder.decode(self._rest)
+        if error < 0:
+            raise ImageError("corrupt or truncated: the decoder fails")
+        self.is_finished, self._rest = consumed < 0, self._rest[max(consumed, 0) :]
+
+    def is_done_with(self, byte: bytes) -> bool:
+        """Whether the decoder needs no more of a stretch: it has finished, or skips a byte to find the marker."""
+        consumes_at_once = not self._rest
+        self(byte)
+        return self.is_finished or (consumes_at_once and not self._rest)
