@@ -4,21 +4,24 @@ The rules, for every caller:
 
 - JPEG, PNG, BMP, WebP and TIFF are read, by what the bytes say and not by the name; anything else is refused.
 - A camera's EXIF orientation is applied; damaged EXIF says nothing about the pixels and is ignored.
-- Palette, greyscale, bilevel and CMYK images become RGB. 16-bit channels keep their upper 8 bits.
+- Palette, greyscale, bilevel and CMYK images become RGB. 16-bit channels keep their upper 8 bits, but greyscale that
+  uses less than a quarter of their range, as infrared cameras give it, is scaled to it; a reason code says which.
 - Transparent pixels are laid over mid-grey, which is near the mean that networks subtract.
 - Of an animation, a TIFF of several pages, or a phone's JPEG with more images behind the first, the first is taken.
-- More than 64 million pixels are refused before they are decoded: no crop of a person is that large.
-- A truncated, corrupt or empty file is an error and never a partly grey image. PNG's checksums are checked;
-  the others have none, so damage that leaves their structure intact cannot be detected.
+- More than 64 million pixels, and whatever else costs far more than a person's image, is refused before it is
+  decoded: `ImageLimits`. Large images are decoded one at a time.
+- A truncated, corrupt or empty file is an error and never a partly grey image. PNG's checksums are checked, and that
+  a JPEG has all of its data; the others have nothing to check, so damage within them cannot be detected.
 """
 
 import io
 import os
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +34,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from reid_runtime.errors import ImageError
+from reid_runtime.images.bit_depth import UPPER_8_BITS, check_levels, grey_to_8_bits, has_16_bits
+from reid_runtime.images.jpeg import jpeg_layout, load_jpeg
+from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits, check_chunks, check_ratio
 from reid_runtime.images.resize import Pixels
 
 ChannelOrder = Literal["rgb", "bgr"]
@@ -50,7 +56,9 @@ ImageSource = str | os.PathLike[str] | bytes | RemoteImage | Image.Image | npt.N
 stated.
 """
 
-MAX_PIXELS = 64_000_000
+_LARGE_FILE, _LARGE_IMAGE = 16 << 20, 8_000_000
+"""Bytes and pixels from which on only one thread at a time decodes: each costs up to half a gigabyte."""
+_LARGE_LOCK = threading.RLock()
 _BACKDROP = (128, 128, 128)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,12 +72,25 @@ _UPRIGHT = {
 """The transposition that makes an image upright, by its EXIF orientation; the others need none."""
 
 
-def load_image(source: ImageSource, channel_order: ChannelOrder | None = None) -> Pixels:
+@dataclass(frozen=True)
+class DecodedImage:
+    """An image as a model may see it."""
+
+    pixels: Pixels
+    """(H, W, 3) uint8 RGB, upright."""
+    reasons: tuple[str, ...] = ()
+    """Codes of what was done to an image of more than 8 bits."""
+
+
+def load_image(
+    source: ImageSource, channel_order: ChannelOrder | None = None, limits: ImageLimits = DEFAULT_LIMITS
+) -> Pixels:
     """Decode an image.
 
     Args:
         source: A path, the bytes of a file, a Pillow image, or an (H, W, 3) uint8 array.
         channel_order: "rgb" or "bgr", of an array, where it is never guessed; other sources state their own.
+        limits: What is refused for its size or cost.
 
     Returns:
         (H, W, 3) uint8 RGB, upright.
@@ -77,17 +98,29 @@ def load_image(source: ImageSource, channel_order: ChannelOrder | None = None) -
     Raises:
         ImageError: For an image that cannot be used, with the reason.
     """
+    return decode_image(source, channel_order, limits).pixels
+
+
+def decode_image(source: ImageSource, channel_order: ChannelOrder | None, limits: ImageLimits) -> DecodedImage:
+    """As `load_image`, with the codes of what was done to the image."""
     if isinstance(source, np.ndarray):
-        return np.ascontiguousarray(rgb_view(source, channel_order))
-    if isinstance(source, Image.Image):
-        with _damage_as_image_error():
-            return _to_rgb(source)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(io.BytesIO(source))
-    if isinstance(source, RemoteImage):
+        decoded = DecodedImage(np.ascontiguousarray(rgb_view(source, channel_order)))
+    elif isinstance(source, Image.Image):
+        with _damage_as_image_error(limits):
+            decoded = _to_rgb(source, limits)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        decoded = _decode(bytes(source), limits)
+    elif isinstance(source, RemoteImage):
         if source.content is None:
             raise ImageError(f"cannot be read: {source.error}")
-        return _decode(io.BytesIO(source.content))
+        decoded = _decode(source.content, limits)
+    else:
+        decoded = _decode_file(source, limits)
+    limits.check_side(*decoded.pixels.shape[:2])
+    return decoded
+
+
+def _decode_file(source: str | os.PathLike[str], limits: ImageLimits) -> DecodedImage:
     try:
         path = os.fspath(source)
     except TypeError:
@@ -96,12 +129,20 @@ def load_image(source: ImageSource, channel_order: ChannelOrder | None = None) -
         ) from None
     try:
         # A pipe is recognised before it is opened: opening would wait for a writer that may never come.
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise ImageError("not a file: a folder, a pipe or a device")
-        with open(path, "rb") as file:
-            return _decode(file)
+        limits.check_bytes(status.st_size)
+        with _alone_if(status.st_size > _LARGE_FILE):
+            with open(path, "rb") as file:
+                content = file.read(limits.max_bytes + 1)
+            return _decode(content, limits)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _alone_if(is_large: bool) -> AbstractContextManager[object]:
+    return _LARGE_LOCK if is_large else nullcontext()
 
 
 def detach(source: ImageSource) -> ImageSource:
@@ -136,37 +177,40 @@ def rgb_view(array: npt.NDArray[np.uint8], channel_order: ChannelOrder | None) -
 
 
 @contextmanager
-def _damage_as_image_error() -> Iterator[None]:
+def _damage_as_image_error(limits: ImageLimits) -> Iterator[None]:
     """Pillow reports damage as whatever its decoders stumble over, so all of that is this one image's error."""
     try:
         yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"more than {MAX_PIXELS:,} pixels: {error}") from error
+        raise ImageError(f"more than {limits.max_pixels:,} pixels: {error}") from error
     except MemoryError as error:
         raise ImageError("there is not enough memory to decode it; nothing is known to be wrong with it") from error
     except Exception as error:
         raise ImageError(f"corrupt or truncated: {error}") from error
 
 
-def _decode(file: BinaryIO) -> Pixels:
-    with _damage_as_image_error():
-        head = file.read(16)
-        if not head:
+def _decode(content: bytes, limits: ImageLimits) -> DecodedImage:
+    with _damage_as_image_error(limits):
+        if not content:
             raise ImageError("the file is empty (0 bytes)")
-        reader = _reader(head)
+        limits.check_bytes(len(content))
+        reader = _reader(content[:16])
         if reader is None:
             raise ImageError("not a JPEG, PNG, BMP, WebP or TIFF image")
-        file.seek(0)
+        layout = jpeg_layout(content, limits.max_scans) if reader is JpegImageFile else None
         if reader is PngImageFile:
-            with reader(file) as image:
+            check_chunks(content)
+            with reader(io.BytesIO(content)) as image:
                 image.verify()  # the checksums, which decoding does not look at; what was verified cannot be decoded
-            file.seek(0)
-        with reader(file) as image:
-            if reader is JpegImageFile:
-                _check_end(file)
-            return _to_rgb(image)
+        with reader(io.BytesIO(content)) as image:
+            limits.check_pixels(image, is_buffered=layout is not None and layout.is_buffered)
+            check_ratio(image, content)
+            with _alone_if(image.width * image.height > _LARGE_IMAGE):
+                if layout is not None and isinstance(image, JpegImageFile):
+                    load_jpeg(image, content, layout)
+                return _to_rgb(image, limits)
 
 
 def _reader(start: bytes) -> type[ImageFile] | None:
@@ -187,28 +231,21 @@ def _reader(start: bytes) -> type[ImageFile] | None:
     return None
 
 
-def _check_end(file: BinaryIO) -> None:
-    """Raises ImageError for a JPEG without its end marker, behind the headers, where a thumbnail has one of its own.
-
-    That finds a file whose tail is zeros, as an interrupted download leaves it; zeros decode as pixels.
-    """
-    if b"\xff\xd9" not in file.read():
-        raise ImageError("corrupt or truncated: the end marker is missing")
-
-
-def _to_rgb(image: Image.Image) -> Pixels:
+def _to_rgb(image: Image.Image, limits: ImageLimits) -> DecodedImage:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels; a crop of one person is expected")
     if width == 0 or height == 0:
         raise ImageError(f"expected at least one pixel, found {width}x{height}")
+    limits.check_pixels(image)
+    reasons: tuple[str, ...] = (UPPER_8_BITS,) if has_16_bits(image) else ()
+    only_upper_bits = reasons and not image.mode.startswith("I;16")
     image.load()
     transposition = _UPRIGHT.get(_orientation(image))
     if transposition is not None:
         image = image.transpose(transposition)
     if image.mode.startswith("I;16"):
-        # Pillow's own conversion clips at 255 where an image needs its upper byte.
-        image = Image.fromarray((np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8))
+        # Pillow's own conversion clips at 255.
+        grey, reason = grey_to_8_bits(np.asarray(image, dtype=np.uint16))
+        image, reasons = Image.fromarray(grey), (reason,)
     elif image.mode in ("I", "F"):
         raise ImageError(f"32-bit greyscale (mode {image.mode}) has no defined range; convert it to 8 bits")
     if image.has_transparency_data:
@@ -216,7 +253,10 @@ def _to_rgb(image: Image.Image) -> Pixels:
         image = Image.new("RGB", layer.size, _BACKDROP)
         image.paste(layer, mask=layer.getchannel("A"))
     # Converting what is RGB already would copy it: of an image at the limit, 256 MB.
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    if only_upper_bits:
+        check_levels(pixels)
+    return DecodedImage(pixels, reasons)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -28,10 +28,10 @@ _TABLES = {0xC4, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 
 _GAP = 4096
 """Bytes before a marker that belong to nothing; Pillow reads them one by one."""
+_HEADER = 8 << 20
+"""Bytes before the first scan; Pillow reads some of their kinds slowly, and a phone's metadata take a tenth."""
 _STRETCHES = 100_000
 """More restart intervals than any camera writes; each costs a few calls of the decoder."""
-_PIXELS_PER_BYTE = 1024
-"""No JPEG has more: each of its blocks takes a bit at least."""
 _HELD_BACK = 16
 """Bytes; some cameras put up to a dozen before the end marker that mean nothing."""
 _NO_BIT = 99
@@ -70,14 +70,13 @@ def jpeg_layout(content: bytes, max_scans: int) -> JpegLayout:
         position = marker.end()
         if code == _END:
             break
+        if position > _HEADER and not scans:
+            raise ImageError(f"more than {_HEADER:,} bytes before the image itself")
         length = int.from_bytes(content[position : position + 2], "big")
         body, position = content[position + 2 : position + length], position + length
         if code in _FRAMES and not frame:
             coefficients = 64 if code == _PROGRESSIVE else 1  # otherwise all come at once
             frame, missing = code, {component: [_NO_BIT] * coefficients for component in body[6::3]}
-            pixels = int.from_bytes(body[1:3], "big") * int.from_bytes(body[3:5], "big")
-            if pixels > _PIXELS_PER_BYTE * len(content):
-                raise ImageError(f"corrupt or truncated: {len(content)} bytes cannot hold {pixels:,} pixels")
         elif code == _SCAN and frame:
             scans += 1
             if scans > max_scans:
@@ -93,11 +92,10 @@ def jpeg_layout(content: bytes, max_scans: int) -> JpegLayout:
 
 
 def _next_marker(content: bytes, position: int, gap: int | None) -> tuple[re.Match[bytes], int]:
-    marker = _MARKER.search(content, position)
+    marker = _MARKER.search(content, position, len(content) if gap is None else position + gap)
     if marker is None:
-        raise ImageError("corrupt or truncated: the end marker is missing")
-    if gap is not None and marker.end() - position > gap:
-        raise ImageError(f"corrupt or truncated: {marker.end() - position} bytes before a marker")
+        lacks = "a marker" if position + (gap or len(content)) < len(content) else "the end marker"
+        raise ImageError(f"corrupt or truncated: {lacks} is missing")
     return marker, marker[1][0]
 
 
@@ -106,7 +104,7 @@ def _note_scan(header: bytes, missing: dict[int, list[int]], is_progressive: boo
     first, last, bits = header[-3:] if is_progressive else (0, 0, 0)
     for component in header[1 : 1 + 2 * header[0] : 2]:
         before = missing[component][first : last + 1]
-        if any(bit % _NO_BIT != bits >> 4 for bit in before):
+        if {bit % _NO_BIT for bit in set(before)} != {bits >> 4}:
             raise ImageError("corrupt or truncated: scans are missing")
         missing[component][first : last + 1] = [bits & 15] * len(before)
 
@@ -122,8 +120,8 @@ def _split(content: bytes, position: int, stretches: list[_Stretch]) -> int:
         if len(stretches) == _STRETCHES:
             raise ImageError(f"more than {_STRETCHES:,} restart intervals")
         end = marker.start()
-        while content[end - 1] == 0xFF:  # markers may be preceded by any number of these
-            end -= 1
+        if content[end - 1] == 0xFF:  # any number of these may precede a marker
+            end = position + len(content[position:end].rstrip(b"\xff"))
         following = b"" if is_restart or not intervals else bytes((0xFF, 0xD0 + intervals % 8))
         stretches.append(_Stretch(position, end, following))
         if not is_restart:

@@ -11,6 +11,7 @@ from PIL import Image
 from reid_runtime.errors import ImageError
 from reid_runtime.images import decode as images
 from reid_runtime.images.decode import load_image
+from reid_runtime.images.limits import ImageLimits
 from reid_runtime.images.model_input import InputFormat, to_model_input
 
 from ..sample_images import UPRIGHT, claiming, encode, exif, png, sample_image
@@ -266,11 +267,11 @@ def test_bomb_is_refused_undecoded_and_without_a_warning(file_format, side):
             load_image(claiming(file_format, side, side))
 
 
-def test_largest_image_is_exact(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 64 * 32)
-    assert load_image(encode(RGB, "PNG")).shape == (64, 32, 3)
+def test_largest_image_is_exact():
+    limits = ImageLimits(max_pixels=64 * 32)
+    assert load_image(encode(RGB, "PNG"), limits=limits).shape == (64, 32, 3)
     with pytest.raises(ImageError, match="65x32"):
-        load_image(encode(sample_image(32, 65), "PNG"))
+        load_image(encode(sample_image(32, 65), "PNG"), limits=limits)
 
 
 def test_paths_that_are_not_files(tmp_path, monkeypatch):
