@@ -39,6 +39,13 @@ def _chunk(name, content):
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
+def run_lengths(width, height):
+    """A small BMP of so many black pixels, in run lengths."""
+    rows = b"\0\1"  # the end: pixels that are not named are black
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(rows), 0, 0, 256, 0) + bytes(1024)
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(rows), 0, 0, 14 + len(header)) + header + rows
+
+
 def claiming(file_format, width, height):
     """A small file whose header claims another size."""
     content = bytearray(encode(sample_image(16, 16), file_format))

@@ -32,8 +32,8 @@ _HEADER = 8 << 20
 """Bytes before the first scan; Pillow reads some of their kinds slowly, and a phone's metadata take a tenth."""
 _STRETCHES = 100_000
 """More restart intervals than any camera writes; each costs a few calls of the decoder."""
-_HELD_BACK = 16
-"""Bytes; some cameras put up to a dozen before the end marker that mean nothing."""
+_FILLER = 16
+"""Zeros that some cameras put before the end marker, at most."""
 _NO_BIT = 99
 _SET_BITS = b"\xff\x00" * 8
 """As many as the entropy decoder loads ahead; no Huffman code has only set bits."""
@@ -136,7 +136,8 @@ def load_jpeg(image: JpegImageFile, content: bytes, layout: JpegLayout) -> None:
     feed = _Feed(image, box, arguments)
     position = 0
     for stretch in layout.stretches:
-        held = max(stretch.start, stretch.end - _HELD_BACK)
+        tail = content[max(stretch.start, stretch.end - _FILLER) : stretch.end]
+        held = max(stretch.start, stretch.end - len(tail) + len(tail.rstrip(b"\0")) - 2)
         feed(content[position:held])
         if feed.is_done_with(content[held : held + 1]):
             raise ImageError("corrupt or truncated: its compressed data do not end with the image")

@@ -44,7 +44,7 @@ class ImageLimits:
         tiles = getattr(image, "tile", None)
         if tiles and tiles[0][0] == "bmp_rle" and pixels > _RUN_LENGTH_PIXELS:
             raise ImageError(
-                f"{width}x{height} is more than {_RUN_LENGTH_PIXELS:,} pixels of run lengths: save it anew"
+                f"{width}x{height} in run lengths is more than {_RUN_LENGTH_PIXELS:,} pixels: save it anew"
             )
         # What is decoded already has had its cost.
         twice = is_buffered or bool(tiles and image.mode not in _PLAIN_MODES) or image.format == "WEBP"

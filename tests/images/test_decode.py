@@ -10,11 +10,11 @@ from PIL import Image
 
 from reid_runtime.errors import ImageError
 from reid_runtime.images import decode as images
-from reid_runtime.images.decode import load_image
+from reid_runtime.images.decode import decode_image, load_image
 from reid_runtime.images.limits import ImageLimits
 from reid_runtime.images.model_input import InputFormat, to_model_input
 
-from ..sample_images import UPRIGHT, claiming, encode, exif, png, sample_image
+from ..sample_images import UPRIGHT, claiming, encode, exif, png, run_lengths, sample_image
 
 RGB = sample_image()
 GREY = RGB[:, :, 0].copy()
@@ -365,3 +365,59 @@ def test_too_little_memory_is_not_called_damage(monkeypatch, file_format):
     with pytest.raises(ImageError, match="not enough memory to decode it") as kept:
         load_image(content)
     assert "corrupt" not in str(kept.value)
+
+
+@pytest.mark.parametrize(("low", "high"), [(29_300, 30_300), (0, 4095), (0, 16_000), (65_000, 65_535)])
+def test_16_bit_grey_of_a_narrow_range_is_scaled_to_it(low, high):
+    shape = np.linspace(0, 1, 64 * 32).reshape(64, 32)
+    values = (low + shape * (high - low)).astype(">u2")
+    values[:3, 0] = 65535, 0, 65535  # dead pixels
+    for content in (png(values.tobytes(), 32, 64, 16, 0), encode(Image.fromarray(values.astype(np.uint16)), "TIFF")):
+        decoded = decode_image(content, None, ImageLimits())
+        assert decoded.reasons == ("range_scaled",)
+        assert_near(decoded.pixels[:, 1:], stack(np.rint(shape * 255).astype(np.uint8))[:, 1:], 3)
+
+
+def test_16_bits_that_are_cut_are_named():
+    flat, full = np.full((8, 8, 3), 30_000, ">u2"), np.random.default_rng(1).integers(0, 65536, (8, 8, 3)).astype(">u2")
+    for values, colour_type in ((full, 2), (full[..., 0], 0), (flat[..., 0], 0)):
+        assert decode_image(png(values.tobytes(), 8, 8, 16, colour_type), None, ImageLimits()).reasons == (
+            "upper_8_bits",
+        )
+    with pytest.raises(ImageError, match="save it as 16-bit greyscale"):
+        load_image(png((full // 32).astype(">u2").tobytes(), 8, 8, 16, 2))
+    assert decode_image(encode(RGB, "PNG"), None, ImageLimits()).reasons == ()
+
+
+def test_limits_that_are_set(tmp_path):
+    content = encode(RGB, "PNG")
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    for source in (content, path):
+        assert load_image(source, limits=ImageLimits(max_bytes=len(content), min_side=32)).shape == (64, 32, 3)
+        for limits, reason in (
+            (ImageLimits(max_bytes=len(content) - 1), "bytes are more than"),
+            (ImageLimits(min_side=33), "32x64 is too small: expected at least 33"),
+        ):
+            with pytest.raises(ImageError, match=reason):
+                load_image(source, limits=limits)
+    with pytest.raises(ImageError, match="too small"):
+        load_image(RGB, "rgb", ImageLimits(min_side=33))
+
+
+def test_kinds_that_cost_more_than_their_pixels(monkeypatch):
+    monkeypatch.setattr(images, "_to_rgb", None)
+    limits = ImageLimits(max_pixels=2 * 64 * 32 - 1)
+    many = encode(RGB, "PNG")
+    for content, reason in (
+        (encode(RGB, "WEBP"), "count twice"),
+        (encode(np.dstack([RGB, GREY]), "PNG"), "count twice"),
+        (encode(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "count twice"),
+        (encode(RGB, "JPEG", progressive=True), "count twice"),
+        (many[:33] + b"\0\0\0\0teSt\x41\x42\x43\x44" * 50_000 + many[33:], "more than 50,000 chunks"),
+        (claiming("JPEG", 7000, 7000), "bytes cannot hold 7000x7000"),
+        (claiming("PNG", 7000, 7000), "bytes cannot hold 7000x7000"),
+        (run_lengths(16_000, 250), "in run lengths"),
+    ):
+        with pytest.raises(ImageError, match=reason):
+            load_image(content, limits=limits if reason == "count twice" else ImageLimits())
