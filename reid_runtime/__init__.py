@@ -1,6 +1,11 @@
 """reid-runtime: a person crop of any size goes in, a unit vector comes out, the same one wherever it runs."""
 
+import os
 from importlib import import_module
+
+# ONNX Runtime's telemetry writes to the home folder and calls home; it reads this once, at its own import, and its
+# disable_telemetry_events() comes too late. Who sets the variable to 0 before has decided otherwise.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 TYPE_CHECKING = False  # typing's own takes longer to import than all of this
 

@@ -20,7 +20,10 @@ _LOG = logging.getLogger(__name__)
 
 
 def import_onnxruntime(extra: str) -> ModuleType:
-    """The one ONNX Runtime that is installed; a BackendError that says what to do where there is none, or two."""
+    """The one ONNX Runtime that is installed; a BackendError that says what to do where there is none, or two.
+
+    Its telemetry is off: the package reid_runtime sees to that when it is imported.
+    """
     present = []
     for distribution in ("onnxruntime", "onnxruntime-gpu"):
         try:
