@@ -21,6 +21,7 @@ from training.options import (
     FOLDER,
     FORCE,
     LAYOUT,
+    NAMES,
     ONE_CAMERA,
     OUTPUT,
     TERMS,
@@ -92,18 +93,19 @@ def stage_command(kind: StageKind) -> click.Command:
         click.option("--start", type=FILE, help="A checkpoint of the stage before, which a new run starts from."),
         TERMS,
         LAYOUT,
+        NAMES,
         ONE_CAMERA,
         DEVICE,
         CHECKPOINT_MINUTES,
     )
     def command(
-        data: Path, recipe_file: Path, layout: str | None, one_camera: bool, checkpoint_minutes: float,
-        weights: str | None, teacher: Path | None = None, teacher_contract: Path | None = None,
-        unlabelled: bool = False, **rest: Any,
+        data: Path, recipe_file: Path, layout: str | None, names: str | None, one_camera: bool,
+        checkpoint_minutes: float, weights: str | None, teacher: Path | None = None,
+        teacher_contract: Path | None = None, unlabelled: bool = False, **rest: Any,
     ) -> None:  # fmt: skip
         recipe = read_recipe(recipe_file)  # before the images are: its errors come at once
         model = Embedder.load(teacher, device="auto", contract=teacher_contract) if teacher else None
-        crops = load_unlabelled(data) if unlabelled else load_training(data, layout, one_camera)
+        crops = load_unlabelled(data) if unlabelled else load_training(data, layout, one_camera, names)
         start = Path(weights) if weights not in (None, "imagenet") else weights
         job = Job(weights=start, teacher=model, log=LogConfig(checkpoint_minutes), **rest)
         click.echo(f"wrote {run_stage(kind, crops, recipe, job)}")
@@ -128,7 +130,7 @@ def postprocess(*options: Callable[..., Any]) -> Callable[[Callable[..., None]],
 
     def decorate(command: Callable[..., None]) -> click.Command:
         checkpoint = click.argument("checkpoint", type=FILE)
-        usual = (OUTPUT, TERMS, LAYOUT, ONE_CAMERA, DEVICE, FORCE)
+        usual = (OUTPUT, TERMS, LAYOUT, NAMES, ONE_CAMERA, DEVICE, FORCE)
         name = command.__name__.strip("_")
         return main.command(name, context_settings=CONTEXT)(with_options(checkpoint, DATA, *options, *usual)(command))
 
@@ -171,11 +173,11 @@ def _recalibrate(size: int, images: int, **options: Any) -> None:
 
 def _write(
     change: Callable[..., Checkpoint], checkpoint: Path, data: Path, output: Path, terms: str, layout: str | None,
-    one_camera: bool, device: str, force: bool,
+    names: str | None, one_camera: bool, device: str, force: bool,
 ) -> None:  # fmt: skip
     ensure_writable(output, force)
     usable, before = usable_device(device), read_checkpoint(checkpoint)
-    crops = load_training(data, layout, one_camera)
+    crops = load_training(data, layout, one_camera, names)
     write_checkpoint(output, change(before, crops, terms, device=usable))
     click.echo(f"wrote {output}")
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 import click
 import torch
 
+from reid_runtime.cli.evaluate import NAMES_HELP
 from reid_runtime.scoring.layouts.datasets import DATASETS
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -23,6 +24,7 @@ LAYOUT = click.option(
     metavar="NAME",
     help="How DATA lies, by a name of `reid-runtime datasets`.  [bounding_box_train: market1501; else recognised]",
 )
+NAMES = click.option("--names", metavar="PATTERN", help=NAMES_HELP)
 ONE_CAMERA = click.option("--one-camera", is_flag=True, help="Go on although all images are of one camera.")
 DEVICE = click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 CHECKPOINT_MINUTES = click.option(

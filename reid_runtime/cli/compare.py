@@ -34,7 +34,9 @@ def command(
     folder: Path | None,
     dataset: str | None,
     layout: str | None,
+    names: str | None,
     gallery_size: str | None,
+    camera_rule: bool,
     as_json: bool,
 ) -> None:
     """Compare BEFORE with AFTER, two files of `evaluate --save` on one data set, of one model or of two.
@@ -47,9 +49,9 @@ def command(
     saved = [read_saved([path]) for path in files]
     check_same_data(saved[0], saved[1], (str(before), str(after)))
     if folder is None:
-        eval_set = eval_set_of_rows(saved[0], before.stem)
+        eval_set = eval_set_of_rows(saved[0], before.stem, camera_rule=camera_rule)
     else:
-        eval_set = read_eval_set(folder, dataset, layout, gallery_size)
+        eval_set = read_eval_set(folder, dataset, layout, names, gallery_size, camera_rule=camera_rule)
     eval_set = dataclasses.replace(eval_set, multi_query=None)
     settings = EvalSettings(rerank=RerankSettings() if rerank else None, pooling=None)
     evaluations = [

@@ -31,6 +31,7 @@ def _report(dataset: Dataset) -> dict[str, Any]:
         "needs": [list(paths) for paths in dataset.layout],
         "optional": list(dataset.optional),
         "counts": dict(dataset.counts),
+        "reads": list(dataset.reads),
     }
 
 
@@ -39,6 +40,7 @@ def _text(dataset: Dataset, width: int) -> str:
     facts = {
         "needs": [" or ".join(paths) for paths in dataset.layout],
         "may have": dataset.optional,
+        "reads": dataset.reads,
         "counts": [f"{name.replace('_', ' ')} {number:,}" for name, number in dataset.counts.items()],
     }
     lines = textwrap.wrap(dataset.protocol, 90)

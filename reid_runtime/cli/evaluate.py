@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import Command, load_model, model_options
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_of, score_rows
+from reid_runtime.evaluation.account import seen_in_training
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.evaluation.saved import eval_set_of_rows, read_saved
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, write_embeddings
@@ -18,17 +20,27 @@ from reid_runtime.jobs.formats import SUFFIXES
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.report import check_report, write_report
 from reid_runtime.scoring.bootstrap import METRICS
+from reid_runtime.scoring.layouts.account import check_files, count_passed_over
+from reid_runtime.scoring.layouts.crops import CropSplits
 from reid_runtime.scoring.layouts.cuhk_sysu import GALLERY_SIZES, read_cuhk_sysu
 from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
 from reid_runtime.scoring.layouts.registry import find_dataset, missing_paths, read_dataset, read_layout
+from reid_runtime.scoring.person_search import SearchSet
 from reid_runtime.scoring.reranking import RerankSettings
 from reid_runtime.scoring.tracklets import Pooling
 
+NAMES_HELP = "How one's own images are named: '{identity}_{camera}', or '{camera}/{identity}/' for folders."
+
 
 def layout_options(command: Command) -> Command:
-    """--dataset, --layout and --gallery-size: how a folder is read."""
+    """--dataset, --layout, --names, --gallery-size and --no-cameras: how a folder is read."""
     names = click.Choice([dataset.name for dataset in DATASETS])
     for option in (
+        click.option(
+            "--no-cameras", "camera_rule", flag_value=False, default=True,
+            help="Count every other image of a person as a right answer, also those under the query's camera.",
+        ),
+        click.option("--names", metavar="PATTERN", help=NAMES_HELP),
         click.option(
             "--gallery-size", type=click.Choice([str(size) for size in GALLERY_SIZES]),
             help="Gallery frames for each query, in CUHK-SYSU.  [100]",
@@ -48,20 +60,39 @@ def layout_options(command: Command) -> Command:
 
 def check_layout_options(ctx: click.Context, folder: Path | None, argument: str) -> None:
     """Raises UsageError for layout options that contradict, or that come without the folder that `argument` names."""
-    given = [name for name in ("dataset", "layout", "gallery_size") if ctx.params[name] is not None]
+    given = [name for name in ("dataset", "layout", "names", "gallery_size") if ctx.params[name] is not None]
     if folder is None and given:
         raise click.UsageError(f"--{given[0].replace('_', '-')} says how to read {argument}; name that too")
     if "dataset" in given and "layout" in given:
         raise click.UsageError("--dataset names a layout too; state one of --dataset and --layout")
+    if "names" in given and ("dataset" in given or ctx.params["layout"] not in (None, "plain")):
+        raise click.UsageError("--names is for one's own images; published layouts state how theirs are named")
 
 
 def read_eval_set(
-    folder: Path, dataset: str | None, layout: str | None, gallery_size: str | None, *, multi_query: bool = False
+    folder: Path,
+    dataset: str | None,
+    layout: str | None,
+    names: str | None,
+    gallery_size: str | None,
+    *,
+    multi_query: bool = False,
+    camera_rule: bool = True,
 ) -> EvalSet:
     """The queries and gallery of a folder, read as the layout options say."""
-    definition, splits = _read(folder, dataset, layout)
+    definition, splits = _read(folder, dataset, layout, names)
+    if isinstance(splits, SearchSet) and not camera_rule:
+        raise click.UsageError("--no-cameras changes nothing in a person search, which ignores cameras")
+    warnings: tuple[str, ...] = ()
+    if dataset is None and isinstance(splits, CropSplits):
+        warnings = check_files([splits.query] if splits.query is splits.gallery else [splits.query, splits.gallery])
     if gallery_size is None:
-        return eval_set_of(splits, dataset, definition, multi_query=multi_query)
+        eval_set = eval_set_of(splits, dataset, definition, multi_query=multi_query, camera_rule=camera_rule)
+        if isinstance(splits, CropSplits):
+            parts = (splits.query, splits.gallery, splits.train, splits.multi_query)
+            ids = (name for part in parts if part for name in part.ids)
+            return replace(eval_set, passed_over=count_passed_over(folder, ids), notes=eval_set.notes + warnings)
+        return eval_set
     if definition.name != "cuhk-sysu":
         raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {definition.name}")
     eval_set = eval_set_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, definition, multi_query=multi_query)
@@ -99,7 +130,9 @@ def command(
     multi_query: bool,
     rerank: bool,
     pooling: str | None,
+    names: str | None,
     gallery_size: str | None,
+    camera_rule: bool,
     saved: tuple[Path, ...],
     as_json: bool,
     save: Path | None,
@@ -110,12 +143,14 @@ def command(
     device: str,
     trust_engine: bool,
 ) -> None:
-    """Score a model on FOLDER: a data set in any layout that `reid-runtime datasets` lists, or a CSV file.
+    """Score a model on FOLDER: a data set in any layout that `reid-runtime datasets` lists, folders
+    identity/camera/image or identity/image of one's own, or a CSV file with columns id, identity, camera, split.
 
     Prints CMC at ranks 1, 5 and 10, mAP by both definitions in use (finite-sum: the mean of the precision at each
     right answer; trapezoid: the area under the curve, as the original MATLAB code has it), and mINP, each with
     its 95 % interval. The layout is recognised, whatever the counts; with --dataset NAME a folder that is not all
-    of that set is refused. An evaluation that is interrupted keeps nothing.
+    of that set is refused. What was read is printed first: people, cameras, images, what was passed over, and two
+    images with their labels. An evaluation that is interrupted keeps nothing.
     """
     _check_usage(ctx, folder, saved)
     if save is not None:
@@ -124,9 +159,11 @@ def command(
         check_report(report, force)
     rows = read_saved(saved) if saved else None
     if folder is not None:
-        eval_set = read_eval_set(folder, dataset, layout, gallery_size, multi_query=multi_query)
+        eval_set = read_eval_set(
+            folder, dataset, layout, names, gallery_size, multi_query=multi_query, camera_rule=camera_rule
+        )
     elif rows is not None:
-        eval_set = eval_set_of_rows(rows, saved[0].stem)
+        eval_set = eval_set_of_rows(rows, saved[0].stem, camera_rule=camera_rule)
     else:
         raise click.UsageError("Missing argument 'FOLDER'; only --from FILE does without it.")
     if pooling and not (eval_set.tracklets and rows is None):
@@ -135,20 +172,26 @@ def command(
         raise click.UsageError("--rerank takes one gallery for all queries; in a person search each has its own")
     frames: Pooling = "max" if pooling == "max" else "mean"
     settings = EvalSettings(multi_query, RerankSettings() if rerank else None, frames if rows is None else None)
+    account = eval_set.account()
+    _print(account.lines(eval_set.dataset))
     if rows is None:
         embedder = load_model(model, contract, device, trust_engine=trust_engine)
+        warnings = seen_in_training(embedder.contract, eval_set)
+        _print(warnings)
         rows, name = _embed(eval_set, frames, embedder), embedder.path.name
     else:
-        name = Contract.from_json(rows.contract, str(saved[0])).name
+        contract_of_rows = Contract.from_json(rows.contract, str(saved[0]))
+        name, warnings = contract_of_rows.name, seen_in_training(contract_of_rows, eval_set)
+        _print(warnings)
     if save is not None:
         write_embeddings(save, rows, force)
     evaluation = score_rows(eval_set, rows, name, settings)
     if report is not None:
         write_report(report, evaluation, force)
-    click.echo(json.dumps(evaluation.report(), indent=2) if as_json else _text(evaluation))
-    left_out = evaluation.scores.describe_without_answer(eval_set.query.ids)
-    if left_out is not None:
-        click.echo(left_out, err=True)
+    report_of_all = evaluation.report() | {"labels": account.report(), "warnings": warnings}
+    click.echo(json.dumps(report_of_all, indent=2) if as_json else _text(evaluation))
+    left_out = evaluation.scores.describe_without_answer(eval_set.query.ids, eval_set.query.names)
+    _print([] if left_out is None else [left_out])
 
 
 def _check_usage(ctx: click.Context, folder: Path | None, saved: tuple[Path, ...]) -> None:
@@ -159,11 +202,16 @@ def _check_usage(ctx: click.Context, folder: Path | None, saved: tuple[Path, ...
             raise click.UsageError(f"{' and '.join(given)}: no model runs where --from gives the vectors")
 
 
-def _read(folder: Path, dataset: str | None, layout: str | None) -> tuple[Dataset, Splits]:
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(in_one_line(line), err=True)
+
+
+def _read(folder: Path, dataset: str | None, layout: str | None, names: str | None) -> tuple[Dataset, Splits]:
     if dataset is not None:
         return find_dataset(dataset), read_dataset(dataset, folder)
-    if layout is None:
-        return read_layout(folder)
+    if layout is None or names is not None:
+        return read_layout(folder, names)
     definition = find_dataset(layout)
     missing = missing_paths(definition, folder)
     if missing:

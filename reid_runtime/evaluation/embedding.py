@@ -13,7 +13,7 @@ from reid_runtime.images.boxes import crop_box
 from reid_runtime.images.decode import ImageSource, load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.jobs import Embeddings
-from reid_runtime.jobs.labels import text_labels
+from reid_runtime.jobs.labels import Texts, text_labels
 from reid_runtime.scoring.tracklets import Pooling, pool
 from reid_runtime.vectors import Vectors
 
@@ -37,16 +37,24 @@ def embed_eval_set(
     vectors, sizes = _embed(embedder, images, advance)
     entries = list(eval_set.splits.values())
     parts = [_rows(each, index, vectors, sizes, pooling if eval_set.tracklets else None) for each in entries]
-    identities = np.concatenate([each.identities for each in entries])
-    cameras = np.concatenate([each.cameras for each in entries])
+    labels = [_labels(each) for each in entries]
     return Embeddings.of(
         embedder,
         [name for each in entries for name in each.ids],
         np.concatenate([rows for rows, _ in parts]),
         np.concatenate([size for _, size in parts]),
         split=np.array([name for name, each in eval_set.splits.items() for _ in each.ids], dtype=np.str_),
-        **text_labels(identities, cameras),
+        **{name: np.concatenate([each[name] for each in labels]) for name in labels[0]},
     )
+
+
+def _labels(entries: Entries) -> dict[str, Texts]:
+    """The columns `identity`, `camera` and `role`, under the names that the data set gives."""
+    labels = text_labels(entries.identities, entries.cameras)
+    people = [entries.names.identity(number) for number in entries.identities.tolist()]
+    cameras = [entries.names.camera(number) for number in entries.cameras.tolist()]
+    named = {"identity": np.where(labels["role"] == "", people, ""), "camera": np.array(cameras, np.str_)}
+    return labels | named
 
 
 def _embed(embedder: Embedder, images: list[EntryImage], advance: Callable[[], None]) -> tuple[Vectors, Sizes]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation.embedding import embed_eval_set
-from reid_runtime.evaluation.eval_set import RULES, EvalSet, eval_set_of
+from reid_runtime.evaluation.eval_set import RULES, RULES_WITHOUT_CAMERAS, EvalSet, eval_set_of
 from reid_runtime.evaluation.saved import vectors_by_split
 from reid_runtime.jobs import Embeddings
 from reid_runtime.scoring.bootstrap import Interval, bootstrap_intervals
@@ -56,12 +56,13 @@ class Evaluation:
     def protocol(self) -> str:
         """The rules of these scores, without the re-ranking."""
         method = self.eval_set.method
+        rules = RULES if self.eval_set.camera_rule else RULES_WITHOUT_CAMERAS
         if self.eval_set.search is not None:
             return f"{method}; boxes that people drew; AP scaled by recall; ties in gallery order"
         if self.eval_set.tracklets:
             pooling = "" if self.settings.pooling is None else f"{self.settings.pooling}-"
-            return f"{method}; {pooling}pooled tracklets; {RULES}"
-        return f"{'multi-query' if self.settings.multi_query else method}; {RULES}"
+            return f"{method}; {pooling}pooled tracklets; {rules}"
+        return f"{'multi-query' if self.settings.multi_query else method}; {rules}"
 
     def report(self) -> dict[str, Any]:
         """Plain values for JSON; scores are fractions."""

@@ -10,6 +10,7 @@ from reid_runtime.evaluation.eval_set import Entries, EvalSet
 from reid_runtime.jobs import Embeddings, read_embeddings
 from reid_runtime.jobs.embeddings import one_backend
 from reid_runtime.jobs.labels import integer_labels
+from reid_runtime.scoring.labels import LabelNames
 from reid_runtime.vectors import Vectors
 
 _SPLITS = ("query", "gallery", "multi_query")
@@ -40,8 +41,10 @@ def read_saved(paths: Sequence[Path]) -> Embeddings:
     )
 
 
-def eval_set_of_rows(rows: Embeddings, name: str) -> EvalSet:
+def eval_set_of_rows(rows: Embeddings, name: str, *, camera_rule: bool = True) -> EvalSet:
     """The set that saved rows are of, without its images; raises StorageError where that takes the folder.
+
+    `camera_rule` as for `eval_set_of`.
 
     A file does not say by which protocol its set chose the queries and the gallery, nor whether a vector is of a
     crop or of a tracklet; the set's method therefore says only where they come from.
@@ -56,6 +59,8 @@ def eval_set_of_rows(rows: Embeddings, name: str) -> EvalSet:
         )
     more = splits["multi_query"] if len(splits["multi_query"]) else None
     eval_set = EvalSet(name, "query and gallery as saved", splits["query"], splits["gallery"], more)
+    if not (camera_rule and eval_set.query.names.has_cameras):
+        eval_set = eval_set.without_cameras()
     eval_set.check()
     return eval_set
 
@@ -77,11 +82,17 @@ def check_same_data(before: Embeddings, after: Embeddings, names: tuple[str, str
 def _lines(entries: Entries) -> list[str]:
     """One line a row, as messages name it."""
     return [
-        f"{name!r}, identity {identity} of camera {camera}"
+        f"{name!r}, identity {_number(entries.names.identity(identity))} of camera "
+        f"{_number(entries.names.camera(camera))}"
         for name, identity, camera in zip(
             entries.ids, entries.identities.tolist(), entries.cameras.tolist(), strict=True
         )
     ]
+
+
+def _number(name: str) -> str:
+    """A whole number without the zeros before it, which earlier files left out; other names as they are."""
+    return str(int(name)) if name.isascii() and name.isdecimal() else name
 
 
 def _check_equal(split: str, one: list[str], other: list[str], first: str, second: str) -> None:
@@ -102,10 +113,13 @@ def _entries(rows: Embeddings, split: str) -> Entries:
     """The entries of one split, without images."""
     if rows.split is None or rows.identity is None or rows.camera is None:
         raise StorageError("the rows have no split, identity or camera; `evaluate --save` keeps them")
-    identities, cameras = integer_labels(rows.id, rows.identity, rows.camera, rows.role)
+    stated = rows.camera if (rows.camera != "").any() else np.full(len(rows), "1")
+    identities, cameras = integer_labels(rows.id, rows.identity, stated, rows.role)
+    people = dict(zip(identities.tolist(), rows.identity.tolist(), strict=True))
+    names = LabelNames(people, dict(zip(cameras.tolist(), rows.camera.tolist(), strict=True)))
     part = rows.split == split
     ids = tuple(rows.id[part].tolist())
-    return Entries(ids, identities[part], cameras[part], ((),) * len(ids))
+    return Entries(ids, identities[part], cameras[part], ((),) * len(ids), names)
 
 
 def _check_labelled(path: Path, rows: Embeddings) -> None:

@@ -38,7 +38,7 @@ def page(evaluation: Evaluation) -> str:
     """The HTML of an evaluation; the same evaluation gives the same text."""
     eval_set, scores = evaluation.eval_set, evaluation.scores
     style = resources.files("reid_runtime.report").joinpath("style.css").read_text(encoding="utf-8")
-    left_out = scores.describe_without_answer(eval_set.query.ids)
+    left_out = scores.describe_without_answer(eval_set.query.ids, eval_set.query.names)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

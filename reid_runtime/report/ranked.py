@@ -105,14 +105,18 @@ def _entry(gallery: Entries, row: int, rank: int, right: bool) -> str:
 
 
 def _labels(entries: Entries, row: int) -> str:
-    camera = int(entries.cameras[row])
-    return f'<span class="identity">{_identity(entries, row)}</span><span>camera {camera}</span>'
+    return f'<span class="identity">{_identity(entries, row)}</span><span>{_camera(entries, row)}</span>'
 
 
 def _identity(entries: Entries, row: int) -> str:
     identity = int(entries.identities[row])
-    return "distractor" if identity == DISTRACTOR else f"identity {identity}"
+    return "distractor" if identity == DISTRACTOR else f"identity {escaped(entries.names.identity(identity))}"
+
+
+def _camera(entries: Entries, row: int) -> str:
+    name = entries.names.camera(int(entries.cameras[row]))
+    return f"camera {escaped(name)}" if name else "no camera stated"
 
 
 def _alt(entries: Entries, row: int, prefix: str) -> str:
-    return f"{prefix}: {_identity(entries, row)}, camera {int(entries.cameras[row])}"
+    return f"{prefix}: {_identity(entries, row)}, {_camera(entries, row)}"

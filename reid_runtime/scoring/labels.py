@@ -1,6 +1,7 @@
 """Who is in each row, and which camera saw them: what scores need to know of a crop, a tracklet or a file's row."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,28 @@ JUNK = -1
 """The identity of what is ignored altogether."""
 DISTRACTOR = 0
 """The identity of what is nobody's right answer, but stays in the ranking."""
+
+
+@dataclass(frozen=True)
+class LabelNames:
+    """What the user calls the people and cameras that scores know by number; without a name, the number is it."""
+
+    people: Mapping[int, str] = field(default_factory=dict)
+    cameras: Mapping[int, str] = field(default_factory=dict)
+
+    def identity(self, number: int) -> str:
+        """A person's name; `junk` and `distractor` are nobody."""
+        role = {JUNK: "junk", DISTRACTOR: "distractor"}.get(number)
+        return role or self.people.get(number, str(number))
+
+    def camera(self, number: int) -> str:
+        """A camera's name; empty where the data set states none."""
+        return self.cameras.get(number, str(number))
+
+    @property
+    def has_cameras(self) -> bool:
+        """Whether the data set states any camera."""
+        return not self.cameras or any(self.cameras.values())
 
 
 class Labelled(Protocol):

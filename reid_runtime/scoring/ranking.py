@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from reid_runtime.scoring import average_precision
 from reid_runtime.scoring.errors import ScoringError
-from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers, Labelled, Mask, check_labels
+from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers, Labelled, LabelNames, Mask, check_labels
 from reid_runtime.scoring.vectors import unit_vectors
 from reid_runtime.vectors import Vectors
 
@@ -93,16 +93,17 @@ class Scores:
         """The rows of the queries that have no right answer, ascending."""
         return np.flatnonzero(~self.valid)
 
-    def describe_without_answer(self, names: Sequence[str] | None = None) -> str | None:
-        """One line on the queries that have no right answer, the first by its name; None where all have one."""
+    def describe_without_answer(self, ids: Sequence[str] | None = None, names: LabelNames | None = None) -> str | None:
+        """One line on the queries that have no right answer, the first by its id; None where all have one."""
         rows = self.without_answer
         if not rows.size:
             return None
-        first = int(rows[0])
+        first, names = int(rows[0]), names or LabelNames()
+        identity = names.identity(int(self.identities[first]))
         return (
             f"{rows.size} of {len(self)} queries have no right answer and are not averaged, the first is "
-            f"{names[first] if names else f'row {first}'}: identity {self.identities[first]} of camera "
-            f"{self.cameras[first]}"
+            f"{ids[first] if ids else f'row {first}'}: identity {identity} of camera "
+            f"{names.camera(int(self.cameras[first])) or 'unknown'}"
         )
 
     def cmc(self, length: int) -> Fractions:
@@ -288,7 +289,7 @@ def _why_none_is_valid(query: Labelled, gallery: Labelled) -> str:
     if cameras.size == 1:
         return (
             f"query and gallery hold one camera only ({cameras[0]}): the same person under the same camera is "
-            "ignored, so nothing is left to find; expected at least two cameras"
+            "ignored, so nothing is left to find; expected at least two cameras, or --no-cameras"
         )
     return (
         f"none of {len(query.identities)} queries has a right answer, the first is identity {query.identities[0]} "

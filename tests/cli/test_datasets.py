@@ -32,6 +32,6 @@ def test_json_has_the_same_facts(command):
     found = json.loads(command("datasets", "--json").out)
     assert [item["name"] for item in found] == [dataset.name for dataset in DATASETS]
     market = found[0]
-    assert market["needs"] == [["query"], ["bounding_box_test"]]
+    assert market["needs"] == [["query", "image_query"], ["bounding_box_test", "image_test"]]
     assert market["optional"] == ["bounding_box_train", "gt_bbox"]
     assert market["counts"]["gallery"] == 15_913

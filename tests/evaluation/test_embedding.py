@@ -22,7 +22,7 @@ def test_rows_carry_what_a_file_keeps(tiny, market):
     (market / "query/0003_c6s3_079642_00.jpg").write_bytes(encode(sample_image(50, 20), "JPEG"))
     rows = embed_eval_set(tiny, eval_set_of(read_market(market)))
     assert rows.split.tolist() == ["query"] * 2 + ["gallery"] * 4
-    assert rows.identity.tolist() == ["1", "3", "", "1", "1", "3"]
+    assert rows.identity.tolist() == ["0001", "0003", "", "0001", "0001", "0003"]
     assert rows.role.tolist() == ["", "", "distractor", "", "", ""]
     assert rows.camera.tolist() == ["1", "6", "2", "1", "2", "5"]
     assert list(zip(rows.width, rows.height, strict=True))[:3] == [(32, 64), (20, 50), (32, 64)]

@@ -169,7 +169,7 @@ def test_crops_are_small_and_have_alt_texts(parsed):
     assert len(images) == 12 * 11
     sizes = set()
     for one in images:
-        assert re.match(r"(query|rank \d+, (right|wrong)): (identity \d|distractor), camera \d", one["alt"])
+        assert re.match(r"(query|rank \d+, (right|wrong)): (identity \d{4}|distractor), camera \d", one["alt"])
         content = base64.b64decode(one["src"].removeprefix("data:image/jpeg;base64,"), validate=True)
         with Image.open(io.BytesIO(content)) as image:
             assert image.format == "JPEG"

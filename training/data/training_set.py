@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import click
 import numpy as np
 import numpy.typing as npt
 
+from reid_runtime.cli import in_one_line
 from reid_runtime.errors import DatasetError, ImageError
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.images.suffixes import is_image_name
 from reid_runtime.scoring.labels import Integers
+from reid_runtime.scoring.layouts.account import account_of, check_files, count_passed_over
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits
 from reid_runtime.scoring.layouts.market1501 import read_split
 from reid_runtime.scoring.layouts.plain import CSV_NAME, read_plain
@@ -77,26 +80,31 @@ class TrainingCrops:
         return TrainingCrops(images, self.people[rows], self.cameras[rows], self.name)
 
 
-def find_training(root: Path, layout: str | None = None) -> tuple[Crops, str]:
+def find_training(root: Path, layout: str | None = None, names: str | None = None) -> tuple[Crops, str]:
     """The training split under `root`, and what to call it; only names are read.
 
     `layout` is one of those that `reid-runtime datasets` lists. Without one, `bounding_box_train` means Market-1501's
-    layout, and else the layout is recognised. In the plain layout a folder without splits is trained on whole.
-    Raises DatasetError for what has no training split.
+    layout, and else the layout is recognised; `names` is a pattern, as `read_plain` takes it. In the plain layout a
+    folder without splits is trained on whole. Raises DatasetError for what has no training split.
     """
     root = root.resolve()
     if not root.exists():
         raise DatasetError(f"{root} does not exist; expected the folder of a data set")
+    if names is not None:
+        layout = "plain"
     if layout is None and (root / MARKET_TRAIN).is_dir():
         layout = "market1501"
     if layout in ("market1501", "dukemtmc-reid"):
         # Only this folder: a copy without queries and gallery can be trained on.
         return read_split(root, MARKET_TRAIN), f"{root.name}/{MARKET_TRAIN}"
     if layout in (None, "plain") and (root / "train").is_dir() and not (root / CSV_NAME).is_file():
-        plain = _plain_train(root / "train")
+        plain = _plain_train(root / "train", names)
         if plain is not None:
             return plain, f"{root.name}/train"
-    dataset, splits = (find_dataset(layout), find_dataset(layout).read(root)) if layout else read_layout(root)
+    if layout in (None, "plain"):
+        dataset, splits = read_layout(root, names)
+    else:
+        dataset, splits = find_dataset(layout), find_dataset(layout).read(root)
     if not isinstance(splits, CropSplits):
         raise DatasetError(
             f"{root} is {dataset.name}, whose tracklets or frames are not trained on; expected a set of crops, or "
@@ -111,23 +119,34 @@ def find_training(root: Path, layout: str | None = None) -> tuple[Crops, str]:
     )
 
 
-def _plain_train(folder: Path) -> Crops | None:
+def _plain_train(folder: Path, names: str | None) -> Crops | None:
     """The images of a plain layout's `train`, which alone is enough to train; None for another layout's."""
     if not any(path.is_dir() for path in folder.glob("*/*")):
         return None
-    return read_plain(folder).gallery
+    return read_plain(folder, names).gallery
 
 
-def load_training(root: Path, layout: str | None = None, one_camera: bool = False) -> TrainingCrops:
+def load_training(
+    root: Path, layout: str | None = None, one_camera: bool = False, names: str | None = None
+) -> TrainingCrops:
     """The people of the training split, decoded; junk and distractors, who are nobody, are left out.
 
-    Raises DatasetError for a split from which nobody could be learnt, and ImageError for unreadable images.
-    `one_camera` lets data of a single camera pass.
+    Prints on standard error how the labels were read, before any image is. Raises DatasetError for a split from which
+    nobody could be learnt, and ImageError for unreadable images. `one_camera` lets data of a single camera pass.
     """
-    found, name = find_training(root, layout)
+    found, name = find_training(root, layout, names)
     people = found.where(found.identities > 0)
+    if len(people):
+        passed_over = count_passed_over(found.root, found.ids)
+        if len(people) < len(found):
+            passed_over |= {"junk or distractors": len(found) - len(people)}
+        for line in account_of([people], len(people), passed_over, found.notes).lines(name):
+            click.echo(in_one_line(line), err=True)
     check_people(people, root, one_camera)
-    return TrainingCrops(_decoded(people.paths), people.identities, people.cameras, name)
+    images = _decoded(people.paths)
+    for warning in check_files([people]):
+        click.echo(in_one_line(warning), err=True)
+    return TrainingCrops(images, people.identities, people.cameras, name)
 
 
 def load_unlabelled(root: Path) -> TrainingCrops:
@@ -135,9 +154,13 @@ def load_unlabelled(root: Path) -> TrainingCrops:
 
     Raises DatasetError for a folder with fewer than two images, and ImageError for unreadable ones.
     """
-    paths = sorted(path for path in root.resolve().rglob("*") if is_image_name(path))
+    top = root.resolve()
+    paths = sorted(path for path in top.rglob("*") if is_image_name(path))
     if len(paths) < 2:
         raise DatasetError(f"{root}: expected a folder of two images or more, found {len(paths)}")
+    passed_over = count_passed_over(top, [path.relative_to(top).as_posix() for path in paths])
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in passed_over.items()) or "none"
+    click.echo(in_one_line(f"{top.name}: {len(paths):,} images of whoever it may be; passed over: {listed}"), err=True)
     numbers = np.arange(1, len(paths) + 1)
     return TrainingCrops(_decoded(paths), numbers, np.ones_like(numbers), root.resolve().name)
 
@@ -154,8 +177,9 @@ def check_people(crops: Crops, root: Path, one_camera: bool) -> None:
         )
     cameras = np.unique(crops.cameras)
     if len(cameras) < 2 and not one_camera:
+        camera = crops.names.camera(int(cameras[0])) or "not stated"
         raise DatasetError(
-            f"{root}: all {len(crops)} images are of one camera ({cameras[0]}), and a model of one camera's light "
+            f"{root}: all {len(crops)} images are of one camera ({camera}), and a model of one camera's light "
             "and angle rarely knows a person under another; add a camera, or pass --one-camera if it is the only one"
         )
 

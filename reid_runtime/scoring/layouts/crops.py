@@ -1,13 +1,16 @@
 """Tables of crops: what the readers of crop layouts return."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from reid_runtime.errors import DatasetError
-from reid_runtime.scoring.labels import Integers, Mask
+from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers, LabelNames, Mask
+
+PERSON_ZERO = 10**18
+"""The number of a person whom a data set numbers 0, which scores keep for distractors; no data set numbers so high."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class Crops:
     """(N,) person numbers; -1 is junk, 0 a distractor."""
     cameras: Integers
     """(N,) camera numbers."""
+    names: LabelNames = field(default_factory=LabelNames)
+    """What the data set calls them."""
+    notes: tuple[str, ...] = ()
+    """What of the reading was not plain, a sentence each."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -35,7 +42,7 @@ class Crops:
         """The rows at which the (N,) mask is true."""
         kept = np.flatnonzero(mask)
         ids = tuple(self.ids[i] for i in kept)
-        return Crops(self.root, ids, self.identities[kept], self.cameras[kept])
+        return replace(self, ids=ids, identities=self.identities[kept], cameras=self.cameras[kept])
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,20 @@ class CropSplits:
     gallery: Crops
     multi_query: Crops | None = None
     """More crops of the query's people under the same cameras, for multi-query; None where the folder has none."""
+
+
+def number_person_zero(crops: Crops, sought: Crops) -> Crops:
+    """The crops, with identity 0 as a person where `sought` has it: the queries, or what is trained on.
+
+    Nobody looks for a distractor, or learns one; only beside junk (-1) in one split is 0 what Market-1501 means by it.
+    """
+    if DISTRACTOR not in sought.identities or JUNK in sought.identities or DISTRACTOR not in crops.names.people:
+        return crops
+    name = crops.names.people[DISTRACTOR]
+    names = replace(crops.names, people={**crops.names.people, PERSON_ZERO: name})
+    note = f"identity {name!r} is read as a person; where it is nobody, write 'distractor'"
+    identities = np.where(crops.identities == DISTRACTOR, PERSON_ZERO, crops.identities)
+    return replace(crops, identities=identities, names=names, notes=(*crops.notes, note))
 
 
 def check_present(root: Path, ids: Iterable[str], source: str) -> None:

@@ -34,6 +34,8 @@ class Dataset:
     """The published counts, by the names that `count_splits` gives; empty for the plain layout."""
     optional: tuple[str, ...] = ()
     """Paths that more can be done with: to train, or for multi-query."""
+    reads: tuple[str, ...] = ()
+    """What is read besides, a line each."""
 
 
 def _dataset(
@@ -45,7 +47,7 @@ def _dataset(
     return Dataset(name, protocol, read, paths, MappingProxyType(counts), more)
 
 
-_MARKET = "query bounding_box_test"
+_MARKET = "query|image_query bounding_box_test|image_test"
 _MARS = "bbox_test info/test_name.txt info/tracks_test_info.mat info/query_IDX.mat"
 _MARS_TRAIN = "bbox_train info/train_name.txt info/tracks_train_info.mat"
 
@@ -93,9 +95,16 @@ DATASETS: tuple[Dataset, ...] = (
         "prw", "person search, every test frame but the query's own", read_prw,
         "frames annotations frame_test.mat query_info.txt", query=2_057, gallery_frames=6_112,
     ),
-    _dataset(
+    Dataset(
         "plain",
         "folders identity/camera/image or a crops.csv: query and gallery, or each image against the others",
-        read_plain, "", "train query gallery",
+        read_plain, (), MappingProxyType({}), ("train", "query", "gallery"),
+        (
+            "identity/camera/image, or identity/image where no camera is known",
+            "names of a pattern: --names '{identity}_{camera}', or '{camera}/{identity}/' for folders",
+            "a CSV file, or crops.csv in the folder: columns id (its path from there), identity,",
+            "[camera], [split] (train, query or gallery)",
+            "the identity junk (or -1) is ignored; distractor is nobody, and stays in the gallery",
+        ),
     ),
 )  # fmt: skip

@@ -12,15 +12,20 @@ import numpy as np
 
 from reid_runtime.errors import DatasetError
 from reid_runtime.images.suffixes import IMAGE_SUFFIXES, is_image_name
-from reid_runtime.scoring.layouts.crops import Crops, CropSplits
+from reid_runtime.scoring.labels import LabelNames
+from reid_runtime.scoring.layouts.crops import Crops, CropSplits, number_person_zero
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
+VERI = ("image_train", "image_query", "image_test")
+"""What VeRi-776 and its like call them."""
 
-_NAME = re.compile(r"(-?\d+)_c(\d+)")
+_NAME = re.compile(r"(-?\d+)_[cC](\d+)")
 
 
 def read_split(root: Path, split: str) -> Crops:
     """The crops of `root/split`, by the facts in their names; raises DatasetError for the first bad name."""
+    if not (root / split).is_dir() and split in FOLDERS:
+        split = next((name for name in (VERI[FOLDERS.index(split)],) if (root / name).is_dir()), split)
     folder = root / split
     if not folder.is_dir():
         raise DatasetError(f"{root} has no folder {split!r}; Market-1501's layout is {', '.join(FOLDERS)}")
@@ -33,16 +38,20 @@ def read_split(root: Path, split: str) -> Crops:
         raise DatasetError(
             f"{folder}: {len(unread)} of {len(names)} names do not read IDENTITY_cCAMERA..., the first is {unread[0]!r}"
         )
-    facts = np.array([[int(part) for part in match.groups()] for match in matches if match], dtype=np.int64)
-    return Crops(root, tuple(f"{split}/{name}" for name in names), facts[:, 0], facts[:, 1])
+    facts = [match.groups() for match in matches if match]
+    identities, cameras = np.array([[int(part) for part in each] for each in facts], dtype=np.int64).T
+    labels = LabelNames(*({int(text): text for text in column} for column in zip(*facts, strict=True)))
+    crops = Crops(root, tuple(f"{split}/{name}" for name in names), identities, cameras, labels)
+    return number_person_zero(crops, crops) if split in (FOLDERS[0], VERI[0]) else crops
 
 
 def read_market(root: Path) -> CropSplits:
     """The splits of a folder in Market-1501's layout."""
     query, gallery = read_split(root, "query"), read_split(root, "bounding_box_test")
-    train = read_split(root, "bounding_box_train") if (root / "bounding_box_train").is_dir() else None
+    train = read_split(root, FOLDERS[0]) if any((root / name).is_dir() for name in (FOLDERS[0], VERI[0])) else None
     more = _of_the_queries(read_split(root, "gt_bbox"), query) if (root / "gt_bbox").is_dir() else None
-    return CropSplits(train, query, gallery, more)
+    gallery, more = number_person_zero(gallery, query), more and number_person_zero(more, query)
+    return CropSplits(train, number_person_zero(query, query), gallery, more)
 
 
 def _of_the_queries(crops: Crops, query: Crops) -> Crops:

@@ -11,6 +11,7 @@ import numpy as np
 from reid_runtime.errors import DatasetError
 from reid_runtime.scoring.labels import JUNK
 from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
+from reid_runtime.scoring.layouts.plain import CSV_NAME, read_plain
 from reid_runtime.scoring.person_search import SearchSet
 
 
@@ -53,11 +54,12 @@ def read_dataset(name: str, root: Path) -> Splits:
     return splits
 
 
-def read_layout(root: Path) -> tuple[Dataset, Splits]:
+def read_layout(root: Path, names: str | None = None) -> tuple[Dataset, Splits]:
     """Read any folder that lies like one of DATASETS, whatever its counts.
 
     Args:
-        root: The folder.
+        root: The folder, or a CSV.
+        names: The pattern of one's own names, as `read_plain` takes it, which no published layout has; None for none.
 
     Returns:
         The first data set whose layout it has, and the splits.
@@ -65,14 +67,16 @@ def read_layout(root: Path) -> tuple[Dataset, Splits]:
     Raises:
         DatasetError: For a folder in no layout, with what the nearest one lacks.
     """
-    for dataset in DATASETS:
-        if dataset.layout and not missing_paths(dataset, root):
-            return dataset, dataset.read(root)
-    plain = find_dataset("plain")
+    if names is None and root.is_dir():
+        for dataset in DATASETS:
+            if dataset.layout and not missing_paths(dataset, root):
+                return dataset, dataset.read(root)
     try:
-        return plain, plain.read(root)
+        return find_dataset("plain"), read_plain(root, names)
     except DatasetError as error:
-        raise DatasetError(f"{root} has no known layout. {_nearest(root)}. As the plain layout: {error}") from error
+        if not root.is_dir() or names is not None or (root / CSV_NAME).is_file():
+            raise
+        raise DatasetError(f"{error}; {_nearest(root)}") from error
 
 
 def missing_paths(dataset: Dataset, root: Path) -> list[str]:
@@ -93,14 +97,13 @@ def count_splits(splits: Splits) -> dict[str, int]:
 
 
 def _nearest(root: Path) -> str:
-    """What the layout that `root` has most of still lacks; all the layouts where it has nothing of any."""
+    """What the published layout that `root` has most of still lacks; else where all are listed."""
     published = [dataset for dataset in DATASETS if dataset.layout]
     nearest = min(published, key=lambda dataset: len(missing_paths(dataset, root)) / len(dataset.layout))
     missing = missing_paths(nearest, root)
     if len(missing) < len(nearest.layout):
-        return f"It has part of that of {nearest.name}, but lacks {', '.join(missing)}"
-    layouts = (f"{item.name}: {', '.join(' or '.join(names) for names in item.layout)}" for item in published)
-    return f"Known are {'; '.join(layouts)}"
+        return f"it has part of {nearest.name}'s layout, but lacks {', '.join(missing)}"
+    return "`reid-runtime datasets` lists the layouts"
 
 
 def _check_layout(dataset: Dataset, root: Path) -> None:

@@ -53,18 +53,24 @@ def test_a_copy_with_the_published_counts_is_read_by_name(tmp_path, monkeypatch)
 def test_what_is_missing_is_named(tmp_path):
     miniatures.market(tmp_path / "inner")
     for name, root, match in (
-        ("market1501", tmp_path, r"missing query, bounding_box_test; .*inner has them all"),
+        (
+            "market1501",
+            tmp_path,
+            r"missing query or image_query, bounding_box_test or image_test; .*inner has them all",
+        ),
         ("market1501", tmp_path / "nowhere", "does not exist"),
         ("market", tmp_path, "no data set is named 'market'; expected one of market1501, dukemtmc-reid"),
     ):
         with pytest.raises(DatasetError, match=match):
             read_dataset(name, root)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match=r"Known are market1501: query, bounding_box_test; .*prw: frames"):
+    with pytest.raises(
+        DatasetError, match=r"empty has no images at identity/camera/image .*`reid-runtime datasets` lists the layouts$"
+    ):
         read_layout(tmp_path / "empty")
     miniatures.msmt17(tmp_path)
     (tmp_path / "list_query.txt").unlink()
-    with pytest.raises(DatasetError, match=r"part of that of msmt17, but lacks list_query.txt"):
+    with pytest.raises(DatasetError, match=r"has part of msmt17's layout, but lacks list_query.txt$"):
         read_layout(tmp_path)
 
 

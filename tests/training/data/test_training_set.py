@@ -30,6 +30,28 @@ def test_a_plain_folder_of_identities_is_trained_on_whole(tmp_path):
     assert crops.images[0].shape == (24, 12, 3)
 
 
+def test_what_was_read_is_printed_and_person_zero_is_one(tmp_path, capsys):
+    names = [f"{person}/{camera}/1.tif" for person in range(3) for camera in "ab"]
+    write(tmp_path / "ours", *names, "junk/a/1.jpg", "0/a/1.gif")
+    crops = load_training(tmp_path / "ours")
+    assert (crops.identities, len(crops.images)) == (3, 6)
+    assert capsys.readouterr().err.splitlines()[:4] == [
+        "ours: 3 people, 2 cameras, 6 images",
+        "  0/a/1.tif: identity 0, camera a",
+        "  2/b/1.tif: identity 2, camera b",
+        "passed over: 2 files (1 .gif, 1 junk or distractors)",
+    ]
+    (tmp_path / "ours/1/a/1.tif").write_bytes((tmp_path / "ours/2/b/1.tif").read_bytes())
+    with pytest.raises(DatasetError, match="1 images are one file of two people"):
+        load_training(tmp_path / "ours")
+
+
+def test_names_by_a_pattern(tmp_path):
+    write(tmp_path, *(f"{person}_{camera}.jpg" for person in "pq" for camera in "ab"))
+    crops = load_training(tmp_path, names="{identity}_{camera}")
+    assert (crops.identities, np.unique(crops.cameras).size) == (2, 2)
+
+
 def test_of_a_plain_folder_with_splits_only_train_is_used(tmp_path):
     write(tmp_path / "ours", *(f"train/{name}" for name in PLAIN), *(f"query/c{name}" for name in PLAIN))
     crops, name = find_training(tmp_path / "ours")

@@ -1,0 +1,123 @@
+"""reid-runtime evaluate: what it says of the labels it read, and that it keeps them as they were written."""
+
+import json
+
+import pytest
+
+from reid_runtime.embedder import Embedder
+from reid_runtime.evaluation import eval_set_of
+from reid_runtime.evaluation.account import seen_in_training
+from reid_runtime.jobs import read_embeddings
+from reid_runtime.scoring.layouts.registry import read_layout
+
+from ..sample_images import paint
+from ..scoring.layouts.miniatures import touch
+
+
+@pytest.fixture
+def evaluate(command, tiny_model):
+    """`reid-runtime evaluate` with the small model."""
+    return lambda *arguments: command("evaluate", *arguments, "--model", tiny_model, "--device", "cpu")
+
+
+@pytest.fixture
+def named(tmp_path):
+    """Two people under two cameras, by their names."""
+    folder = tmp_path / "named"
+    touch(folder, *(f"{who}/{camera}/{n}.jpg" for who in ("anna", "0051") for camera in ("front", "<b>") for n in "12"))
+    return paint(folder)
+
+
+def test_the_reading_is_printed_and_checked_before_a_model_is_loaded(command, named):
+    run = command("evaluate", named, "--model", "nowhere.onnx")
+    assert (run.code, run.err.splitlines()[0]) == (1, "named: 2 people, 2 cameras, 8 images")
+    (named / "0051/front/9.jpg").symlink_to(named / "anna/front/1.jpg")
+    run = command("evaluate", named, "--model", "nowhere.onnx")
+    assert run.code == 1
+    assert "error: 1 images are one file of two people, the first '0051/front/9.jpg' (identity 0051)" in run.err
+
+
+def test_the_reading_is_in_both_outputs(evaluate, named):
+    touch(named, "anna/front/3.heic")
+    run = evaluate(named, "--json")
+    assert run.err.splitlines()[:4] == [
+        "named: 2 people, 2 cameras, 8 images",
+        "  0051/<b>/1.jpg: identity 0051, camera <b>",
+        "  anna/front/2.jpg: identity anna, camera front",
+        "passed over: 1 files (1 .heic)",
+    ]
+    found = json.loads(run.out)["labels"]
+    assert (found["people"], found["cameras"], found["images"], found["passed_over"]) == (2, 2, 8, {".heic": 1})
+    assert found["examples"][1] == ["anna/front/2.jpg", "anna", "front"]
+
+
+def test_names_are_kept_in_files_and_pages(evaluate, command, named, tmp_path):
+    file, page = tmp_path / "x.npz", tmp_path / "x.html"
+    fresh = json.loads(evaluate(named, "--json", "--save", file, "--report", page).out)
+    rows = read_embeddings(file)
+    assert rows.identity.tolist() == (["0051"] * 4 + ["anna"] * 4) * 2
+    assert rows.camera.tolist() == ["<b>", "<b>", "front", "front"] * 4
+    text = page.read_text()
+    assert "identity anna" in text
+    assert '<th scope="row">camera front</th>' in text
+    assert "identity 0051</span><span>camera &lt;b&gt;</span>" in text
+    assert "<b></th>" not in text
+    for source in ([named, "--from", file], ["--from", file]):
+        assert json.loads(command("evaluate", *source, "--json").out)["map_finite_sum"] == fresh["map_finite_sum"]
+
+
+def test_one_camera_is_scored_where_that_is_asked_for(evaluate, command, tmp_path):
+    touch(tmp_path / "one", *(f"{who}/door/{number}.jpg" for who in ("anna", "bert") for number in "123"))
+    run = evaluate(paint(tmp_path / "one"))
+    assert (run.code, run.out) == (1, "")
+    assert "expected at least two cameras, or --no-cameras" in run.err
+    file, page = tmp_path / "x.npz", tmp_path / "x.html"
+    run = evaluate(tmp_path / "one", "--no-cameras", "--json", "--save", file, "--report", page)
+    found = json.loads(run.out)
+    assert (found["valid_queries"], found["labels"]["cameras"]) == (6, 1)
+    assert "each image a query in turn; cameras not used" in found["protocol"]
+    assert "cameras are not used" in run.err
+    assert "Cameras are not used" in page.read_text()
+    assert set(read_embeddings(file).camera) == {"door"}
+    again = json.loads(command("evaluate", "--from", file, "--no-cameras", "--json").out)
+    assert again["map_finite_sum"] == found["map_finite_sum"]
+    assert command("evaluate", "--from", file, "--json").code == 1
+
+
+def test_folders_without_cameras_need_no_option(evaluate, command, tmp_path):
+    touch(tmp_path / "two", *(f"{who}/{number}.jpg" for who in ("anna", "bert") for number in "123"))
+    run = evaluate(paint(tmp_path / "two"), "--json", "--save", tmp_path / "x.npz")
+    found = json.loads(run.out)
+    assert (found["valid_queries"], found["labels"]["cameras"]) == (6, 0)
+    assert "cameras not used" in found["protocol"]
+    assert json.loads(command("evaluate", "--from", tmp_path / "x.npz", "--json").out)["minp"] == found["minp"]
+
+
+def test_names_by_a_pattern(evaluate, tmp_path):
+    touch(tmp_path / "flat", *(f"{who}_{camera}.jpg" for who in ("anna", "bert") for camera in ("in", "out")))
+    paint(tmp_path / "flat")
+    assert json.loads(evaluate(tmp_path / "flat", "--names", "{identity}_{camera}", "--json").out)["valid_queries"] == 4
+    assert evaluate(tmp_path / "flat", "--names", "{identity}_", "--layout", "market1501").code == 2
+    run = evaluate(tmp_path / "flat")
+    assert (run.code, len(run.err.splitlines())) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("folder", "warned", "noted"),
+    [
+        ("Market-1501/bounding_box_train", True, False),
+        ("market1501/query", False, False),
+        ("ours", False, True),
+    ],
+)
+def test_scores_on_what_a_model_was_trained_on_come_with_a_warning(tmp_path, folder, warned, noted):
+    contract = Embedder.load().contract
+    assert contract.trained_on[0].data == "market1501/bounding_box_train"
+    names = [f"{folder}/000{who}_c{camera}s1_0.jpg" for who in (2, 7) for camera in (1, 2)]
+    touch(tmp_path, *names)
+    rows = "".join(f"{name},{name.split('/')[-1][:4]},{name.split('_c')[-1][0]}\n" for name in names)
+    (tmp_path / "x.csv").write_text("id,identity,camera\n" + rows)
+    dataset, splits = read_layout(tmp_path / "x.csv")
+    lines = seen_in_training(contract, eval_set_of(splits, dataset=dataset))
+    assert [line.startswith("warning: ") for line in lines] == ([True] if warned else [False] if noted else [])
+    assert all("market1501/bounding_box_train" in line for line in lines)
