@@ -25,7 +25,14 @@ from reid_runtime.backends.tensorrt.module import import_tensorrt, is_rtx
 from reid_runtime.backends.tensorrt.profiles import Batches, Profile, profiles_for
 from reid_runtime.backends.tensorrt.progress import Progress, no_progress
 from reid_runtime.backends.tensorrt.selftest import check_engine
-from reid_runtime.backends.tensorrt.trust import ENVIRONMENT, default_folder, require_private
+from reid_runtime.backends.tensorrt.trust import (
+    ENVIRONMENT,
+    default_folder,
+    lock_out_others,
+    make_private,
+    read_private,
+    require_private,
+)
 from reid_runtime.errors import BackendError, StorageError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.locks import exclusive_lock
@@ -103,15 +110,21 @@ class EngineCache:
         else:
             name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{trt.__name__}-{trt.__version__}-{find_gpu().name}")
             path = self.folder / f"{name}.timings"
-            built = build(trt, request, progress, path.read_bytes() if path.is_file() else b"")
-            with suppress(OSError), atomic_write(path) as temporary:  # without them the next build takes longer
-                temporary.write_bytes(built.timings)
+            timings = b""
+            with suppress(OSError, BackendError):  # without them the build takes longer
+                timings = read_private(path)
+            built = build(trt, request, progress, timings)
+            with suppress(OSError):
+                lock_out_others(path)
+                with atomic_write(path) as temporary:
+                    temporary.write_bytes(built.timings)
+                    lock_out_others(temporary)
         return replace(planned, blob=built.blob, profiles=built.profiles)
 
     def _writable(self) -> bool:
         """Make the folder; False, with a warning, where it cannot be. BackendError where others write to it."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.folder)
             require_private(self.folder)
             ensure_writable(self.folder / "engine", force=True)
             return True
@@ -156,7 +169,7 @@ def _read_valid(path: Path, planned: Engine) -> Engine | None:
     """The entry, None where there is none that can be used."""
     if not path.exists():
         return None
-    require_private(path.parent)
+    require_private(path.parent)  # a folder that is not is an error, and not a reason to build again
     try:
         engine = read_entry(path)
         assert engine.origin is not None

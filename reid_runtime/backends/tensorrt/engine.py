@@ -2,19 +2,20 @@
 
 An engine is native code for one kind of GPU and one version of TensorRT, and TensorRT runs what it is given, tampered
 with or not (https://docs.nvidia.com/deeplearning/tensorrt/11.4.0/reference/security.html). So a file is loaded only if
-this user built it on this machine, by a record in the private folder of engines, and it still is, bit for bit, what
+this user built it, by a record in the private folder of engines, and it still is, bit for bit, what
 its sidecar says. `trust_engine=True` is the caller's word instead of the record.
 """
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
 from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt.profiles import Profile
-from reid_runtime.backends.tensorrt.trust import is_trusted, record_trust
+from reid_runtime.backends.tensorrt.trust import is_trusted, lock_out_others, read_private, record_trust
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.io.atomic import atomic_write
 from reid_runtime.io.decode import DecodeError, decode
@@ -97,9 +98,13 @@ def write_engine(path: Path, engine: Engine) -> None:
     """
     text = sidecar_text(engine)
     try:
+        for replaced in (path, sidecar_path(path)):
+            lock_out_others(replaced)
         with atomic_write(path) as blob, atomic_write(sidecar_path(path)) as sidecar:
             blob.write_bytes(engine.blob)
             sidecar.write_text(text, encoding="utf-8", newline="")
+            for temporary in (blob, sidecar):
+                lock_out_others(temporary)  # whatever the umask: it is code
     except OSError as error:
         raise BackendError(f"{path} cannot be written: {error.strerror}") from error
     record_trust(text)
@@ -129,18 +134,18 @@ def read_engine(path: Path, trust_engine: bool = False) -> Engine:
 
 
 def read_entry(path: Path) -> Engine:
-    """The same for an engine in a private folder, where its path says who built it."""
-    blob, sidecar = _read(path)
+    """The same for an engine in a private folder, where its path and the files' owner say who built it."""
+    blob, sidecar = _read(path, read_private)
     if sidecar is None:
         raise BackendError(f"{path} has no {sidecar_path(path).name} beside it")
     return _parse_sidecar(blob, sidecar, path)
 
 
-def _read(path: Path) -> tuple[bytes, str | None]:
+def _read(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> tuple[bytes, str | None]:
     """The two files; None for a sidecar that is not there."""
     sidecar = sidecar_path(path)
     try:
-        return path.read_bytes(), sidecar.read_text(encoding="utf-8") if sidecar.is_file() else None
+        return read(path), read(sidecar).decode() if sidecar.is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         raise BackendError(f"{path}: the engine, or its sidecar, cannot be read: {error}") from error
 

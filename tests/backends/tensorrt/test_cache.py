@@ -211,7 +211,7 @@ def test_public_folder(cache, folder, tiny_file, has_engine):
         assert folder.stat().st_mode & 0o077 == 0
     folder.mkdir(exist_ok=True)
     folder.chmod(0o777)
-    with pytest.raises(BackendError, match="can be written by everyone"):
+    with pytest.raises(BackendError, match="can be written by others"):
         cache.get_or_build(tiny_file)
 
 

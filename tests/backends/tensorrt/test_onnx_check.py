@@ -1,5 +1,7 @@
 """What TensorRT would get wrong in silence is found in the ONNX graph first."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,12 @@ def test_truncated(tmp_path):
     for length in range(1, len(content) - 64, 97):  # what follows the graph is short
         with pytest.raises(BackendError):
             check_graph(content[:length], "model.onnx")
+
+
+@pytest.mark.parametrize("number", [b"\x80", b"\xff"])
+def test_number_without_end_takes_no_time(number):
+    """A varint has at most ten bytes; read to its end it would take seconds."""
+    start = time.process_time()
+    with pytest.raises(BackendError, match="damaged or no ONNX file"):
+        check_graph(b"\x3a\x80\xea\x30" + number * 800_000, "model.onnx")
+    assert time.process_time() - start < 1
