@@ -253,7 +253,7 @@ def case_options(command: Callable[..., object]) -> Callable[..., object]:
 
     wrapped: Callable[..., object] = with_setup
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
-    folder, known = click.Path(exists=True, file_okay=False, path_type=Path), click.Choice(DEVICES)
+    folder, device = click.Path(exists=True, file_okay=False, path_type=Path), click.Choice(DEVICES)
     for option in (
         click.option("--quick", is_flag=True, help="A trial of about a minute in place of a measurement."),
         click.option("--threads", type=click.IntRange(1), help="Cores, for everyone alike; all without this."),
@@ -261,8 +261,8 @@ def case_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option("--data", type=folder, help="A data set on which every artefact's change in mAP is measured."),
         click.option("--crops", type=folder, default=EXAMPLES, help="What is embedded.  [examples/crops]"),
         click.option("--reference", type=file, help="What models must equal: a checkpoint, or a float32 file."),
-        click.option("--device", "devices", type=known, multiple=True, default=["cpu"], help="May be repeated.  [cpu]"),
-        click.option("--model", "models", type=file, multiple=True, help="An artefact; may be repeated. [the default]"),
+        click.option("--device", "devices", type=device, multiple=True, default=["cpu"], help="Repeatable.  [cpu]"),
+        click.option("--model", "models", type=file, multiple=True, help="An artefact; repeatable.  [the default]"),
     ):
         wrapped = option(wrapped)
     return wrapped
