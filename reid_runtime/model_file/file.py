@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reid_runtime.errors import BackendError, ContractError, DamagedFileError
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
+from reid_runtime.model_file.external import require_one_file
 from reid_runtime.model_file.formats import DIGEST_KEY, ONNX, Format, format_of
 from reid_runtime.model_file.selftest import SelfTest, verified_record
 
@@ -38,7 +39,8 @@ class ModelFile:
             The file with its contract.
 
         Raises:
-            BackendError: Where there is no such file; DamagedFileError where it is not what its suffix says.
+            BackendError: Where there is no such file, or an ONNX file keeps weights in another one; DamagedFileError
+                where it is not what its suffix says.
             ContractError: For a contract that is missing, damaged, or both carried and stated.
         """
         path = Path(path)
@@ -93,7 +95,10 @@ def read_selftest(path: Path) -> SelfTest | None:
 def carried_contract(path: Path) -> str | None:
     """The contract's JSON that a model file carries, None where it carries none; raises as `ModelFile.open` does."""
     require_file(path)
-    return format_of(path).read_metadata(path).get(METADATA_KEY)
+    text = format_of(path).read_metadata(path).get(METADATA_KEY)
+    if format_of(path) is ONNX:
+        require_one_file(path)
+    return text
 
 
 def require_file(path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Whether an ONNX file keeps weights outside itself: then no digest of the file says which model it is.
+
+Walked are all messages in which a tensor can lie, subgraphs and functions too; the tensors' own bytes are skipped, so
+that a large model costs no memory. The field numbers are onnx.proto's.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from reid_runtime.errors import BackendError, DamagedFileError
+from reid_runtime.model_file.protobuf import BYTES, next_field
+
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_MESSAGES: Mapping[str, Mapping[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "function": {7: "node", 11: "attribute"},
+    "training": {1: "graph", 2: "graph"},
+    "tensor": {},
+}
+"""Under which field number which message lies."""
+
+
+def require_one_file(path: Path) -> None:
+    """A BackendError for an ONNX file with external tensors, DamagedFileError where it cannot be read to its end."""
+    try:
+        with open(path, "rb") as file:
+            open_messages = [("model", os.fstat(file.fileno()).st_size)]
+            while open_messages:
+                kind, end = open_messages[-1]
+                if file.tell() == end:
+                    open_messages.pop()
+                    continue
+                field = next_field(file, end)
+                inner = _MESSAGES[kind].get(field.number)
+                if inner is not None and field.wire == BYTES:
+                    open_messages.append((inner, field.end))
+                    continue
+                content = (
+                    file.read(field.end - field.content) if (kind, field.number) == ("tensor", _DATA_LOCATION) else b""
+                )
+                # A location of 0 is the file itself.
+                if kind == "tensor" and (field.number == _EXTERNAL_DATA or any(content)):
+                    raise BackendError(
+                        f"{path} keeps weights in another file, which could change under its name: make it one file, "
+                        'python -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" MODEL ONE.onnx'
+                    )
+                file.seek(field.end)
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is damaged or no ONNX file: {error}; fetch or export it again") from error
+    except OSError as error:
+        raise DamagedFileError(f"{path} cannot be read: {error.strerror}") from error
