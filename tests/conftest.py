@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reid_runtime import Embedder
-from reid_runtime.cli import main
+from reid_runtime.cli import _SIGNALS, main
 
 from .models import write_model
 
@@ -83,12 +83,13 @@ def command(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["reid-runtime", *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
         try:
             with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
                 main()
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return Run(left.value.code or 0, *capsys.readouterr())
 
     return run

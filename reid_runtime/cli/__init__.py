@@ -1,14 +1,26 @@
 """The command `reid-runtime`: a module per verb, each imported only when it is called."""
 
+import os
+import re
 import signal
 import sys
+import time
+import traceback
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 
 import click
 
-from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.errors import OptionsError, ReidRuntimeError
+
+_LENGTH = 200
+"""Characters of an error's line, without the paths in it; -v prints all of it."""
+_LONGEST_PATH = 4096
+_PATIENCE = 2.0
+"""Seconds after a signal in which another one changes nothing: two quick Ctrl-C keep what was finished, as one does."""
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _VERBS = {
     "embed": "Embed folders, files and lists of images.",
@@ -32,6 +44,8 @@ class _Verbs(click.Group):
         if cmd_name not in _VERBS:
             return None
         command: click.Command = import_module(f"reid_runtime.cli.{cmd_name}").command
+        if all(option.name != _VERBOSE.name for option in command.params):
+            command.params.append(_VERBOSE)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -39,9 +53,24 @@ class _Verbs(click.Group):
             formatter.write_dl(list(_VERBS.items()))
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM leaves as Ctrl-C does, with its own exit code."""
-    raise SystemExit(143)
+_VERBOSE = click.Option(
+    ["-v", "--verbose"], is_flag=True, expose_value=False, help="Print all of an error, and where it came from."
+)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """The first signal ends the command, which keeps what is finished; one that comes much later ends it at once."""
+    begin = time.monotonic()
+
+    def again(number: int, frame: FrameType | None) -> None:
+        if time.monotonic() - begin > _PATIENCE:
+            os._exit(128 + number)
+
+    for each in _SIGNALS:
+        signal.signal(each, again)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -49,7 +78,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def group() -> None:
     """Person re-identification: crops of people become unit vectors, close for the same person.
 
-    Exit codes: 0 all done, 1 failure, 2 usage, 3 done with inputs skipped, 130 and 143 interrupted.
+    Exit codes: 0 all done, 1 failure, 2 usage, 3 done with inputs skipped, 129, 130 and
+    143 interrupted.
     """
 
 
@@ -58,23 +88,59 @@ def in_one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
+def shortened(text: str) -> str:
+    """The beginning of a long text: its reason, and the paths in it in full."""
+    left = _LENGTH
+    for word in re.finditer(r"\S+\s*", text):
+        is_path = "/" in word[0] or os.sep in word[0]
+        left -= max(0, len(word[0]) - _LONGEST_PATH) if is_path else len(word[0])
+        if left < 0:
+            return f"{text[: word.start()].rstrip()} ... (all of it: -v)"
+    return text
+
+
 def run(command: click.Command) -> None:
     """Run a command to its exit: errors in one line on standard error, exit codes as documented."""
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, _terminate)
+    _open_standard_streams()
+    for number in _SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # nohup has SIGHUP ignored
+            signal.signal(number, _interrupt)
     # Pillow's warnings are of an image's metadata, which change nothing here; bad pixels are an ImageError.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    code: int | str | None = 1
     try:
         code = command.main(standalone_mode=False)
     except (ReidRuntimeError, OSError) as error:  # OSError: a full disk, also behind standard output
-        click.echo(in_one_line(f"error: {error}"), err=True)
-        code = 1
+        _print_error(str(error))
+        code = 2 if isinstance(error, OptionsError) else 1
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = 130
+    except Exception as error:  # a fault of ours, or a foreign file's that nobody thought of
+        _print_error(f"{type(error).__name__}: {error}; this is a fault of reid-runtime, -v prints where it is")
     sys.exit(code)
+
+
+def _print_error(text: str) -> None:
+    verbose = {"-v", "--verbose"} & {*sys.argv}
+    line = in_one_line(f"error: {text}")
+    with suppress(OSError):  # a terminal that is gone
+        click.echo(line if verbose else shortened(line), err=True)
+        if verbose:
+            click.echo("\n".join(map(in_one_line, traceback.format_exc().splitlines())), err=True)
+
+
+def _open_standard_streams() -> None:
+    """A stream that was closed, `2>&-`, swallows what is printed; else the next file that is opened would get that."""
+    with suppress(OSError):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(descriptor)
+    for descriptor, name in enumerate(("stdout", "stderr"), 1):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "w", encoding="utf-8"))
 
 
 def main() -> None:

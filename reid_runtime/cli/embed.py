@@ -2,24 +2,24 @@
 
 import dataclasses
 import json
+import os
 import shlex
 import sys
+from contextlib import suppress
 
 import click
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import load_model, model_options
-from reid_runtime.errors import OptionsError
+from reid_runtime.cli.progress import progress_bar
 from reid_runtime.io.folder import is_folder_name
 from reid_runtime.jobs.embed_folder import JobResult, OnError, check_output, embed_folder
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.shard import Shard
-from reid_runtime.jobs.sources import find_sources
+from reid_runtime.jobs.sources import check_named, describe_skipped, find_sources
 
 _SHOWN = 10
 """Skipped images that are named one by one; the rest are counted."""
-_STEPS = 200
-"""How often the progress bar is drawn: a terminal that nobody reads must not fill up and block the job."""
 
 
 @click.command("embed")
@@ -30,7 +30,12 @@ _STEPS = 200
     "be resumed.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite the output.")
-@click.option("--resume", is_flag=True, help="Go on with the job in FOLDER/; begin it where there is none.")
+@click.option(
+    "--resume", is_flag=True,
+    help="Go on with the job in FOLDER/, or with what was kept for FILE; begin it where there is none.",
+)  # fmt: skip
+@click.option("--root", metavar="DIR", help="Ids are the images' paths below DIR.  [as they were given]")
+@click.option("-0", "--null", "nul", is_flag=True, help="The names of lists end with NUL, as of `find -print0`.")
 @click.option(
     "--shard", metavar="I/N", default="1/1",
     help="Only part I of N, 1/4 to 4/4: by a hash of the ids, disjoint and together everything.",
@@ -46,6 +51,8 @@ def command(
     output: str,
     force: bool,
     resume: bool,
+    root: str | None,
+    nul: bool,
     shard: str,
     on_error: OnError,
     as_json: bool,
@@ -56,39 +63,39 @@ def command(
 ) -> None:
     """Embed every image of PATH...: folders (searched recursively), files, `.txt` lists of paths, `-` for stdin.
 
-    Writes one row an image: id (its path relative to the folder), embedding, width, height, error. Folders are
-    read in the order of the relative paths; names that begin with a dot are skipped. PATH and OUT may be URLs
-    that fsspec knows, as `s3://bucket/folder/`; such an OUT is a folder of parts.
+    Writes one row an image: id, embedding, width, height, error. The id is the path inside the folder where PATH is
+    one folder, else the path as it was given; lists are relative to the working directory, and `#` begins a comment.
+    Folders are read in the order of the relative paths; names that begin with a dot are skipped. PATH and OUT may be
+    URLs that fsspec knows, as `s3://bucket/folder/`; such an OUT is a folder of parts.
     """
-    try:
-        part = Shard.parse(shard)
-        check_output(output, resume=resume, force=force)
-    except OptionsError as error:
-        raise click.UsageError(str(error)) from error
+    part = Shard.parse(shard)
+    check_named(paths)
+    check_output(output, resume=resume, force=force)
     # A supervisor may have closed standard input.
-    sources = find_sources(paths, None if sys.stdin is None else sys.stdin.buffer).of(part)
+    stdin = None if sys.stdin is None else sys.stdin.buffer
+    sources = find_sources(paths, stdin, root=root, nul=nul).of(part)
     embedder = load_model(model, contract, device, trust_engine=trust_engine)
-    hidden, steps = not sys.stderr.isatty(), max(1, len(sources) // _STEPS)
     try:
-        with click.progressbar(
-            length=len(sources), label="embedding", file=sys.stderr, hidden=hidden, update_min_steps=steps
-        ) as bar:
+        with progress_bar(len(sources)) as advance:
             result = embed_folder(
                 embedder, sources, output,
-                on_error=on_error, shard=part, resume=resume, force=force, progress=bar.update,
+                on_error=on_error, shard=part, resume=resume, force=force, progress=advance,
             )  # fmt: skip
-            bar.finish()
-            bar.render_progress()
     except BaseException as error:  # Ctrl-C and SIGTERM too
         for note in getattr(error, "__notes__", ()):
-            click.echo(in_one_line(note + (_how_to_resume() if is_folder_name(output) else "")), err=True)
+            is_kept = "which are in" in note or "finished is in" in note
+            with suppress(OSError):  # a terminal that is gone
+                click.echo(in_one_line(note + (_how_to_resume() if is_kept else "")), err=True)
         raise
     if as_json:
         failed = [{"id": name, "error": reason} for name, reason in result.failed]
         click.echo(json.dumps(dataclasses.asdict(result) | {"failed": failed}, indent=2))
-    _report(result, recorded=on_error == "record")
+    paths_of = dict(zip(sources.ids, sources.paths, strict=True))
+    lost = (path for name, _ in result.failed if not os.path.isabs(path := paths_of[name]))
+    is_lost = sources.filesystem is None and not all(map(os.path.lexists, lost))
+    _report(result, on_error == "record", is_lost)
     if result.failed:
-        click.get_current_context().exit(3)
+        click.get_current_context().exit(3 if result.embedded else 1)
 
 
 def _how_to_resume() -> str:
@@ -97,13 +104,14 @@ def _how_to_resume() -> str:
     return f"; to go on: {shlex.join(['reid-runtime', 'embed', '--resume', *words])}"
 
 
-def _report(result: JobResult, recorded: bool) -> None:
+def _report(result: JobResult, recorded: bool, is_lost: bool) -> None:
     numbers = f"{result.dimension} numbers each, in {result.output}"
     click.echo(f"embedded {result.embedded} of {result.images} images: {numbers}", err=True)
     if result.duplicates:
         click.echo(f"named more than once, embedded once: {result.duplicates}", err=True)
     if result.skipped_files:
-        click.echo(f"skipped, not images by their names: {result.skipped_files}", err=True)
+        skipped = describe_skipped(result.skipped)
+        click.echo(in_one_line(f"passed over, not images by their names: {skipped}"), err=True)
     if result.skipped_links:
         click.echo(f"skipped, links to folders: {result.skipped_links}; name such a folder to embed it", err=True)
     if result.failed:
@@ -113,3 +121,11 @@ def _report(result: JobResult, recorded: bool) -> None:
         more = len(result.failed) - _SHOWN
         if more > 0:
             click.echo(f"  and {more} more; --on-error record keeps every reason in the file", err=True)
+        if is_lost:
+            click.echo(in_one_line(f"relative paths were looked for in {os.getcwd()}"), err=True)
+    if sys.stderr.isatty():
+        output = shlex.quote(result.output)
+        if is_folder_name(result.output):
+            click.echo(in_one_line(f"next, one file of it: reid-runtime merge {output} -o FILE.npz"), err=True)
+        else:
+            click.echo(in_one_line(f"next, in Python: reid_runtime.jobs.read_embeddings({result.output!r})"), err=True)

@@ -1,9 +1,12 @@
 """reid-runtime merge: files and folders of embeddings to one file."""
 
+import os
 from pathlib import Path
 
 import click
 
+from reid_runtime.cli import in_one_line
+from reid_runtime.io.remote import is_url
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.merge import merge
 
@@ -18,12 +21,16 @@ from reid_runtime.jobs.merge import merge
 @click.option(
     "--partial", "allow_missing", is_flag=True, help="Merge what is there, though parts or shards are missing."
 )
-def command(parts: tuple[str, ...], output: Path, force: bool, allow_missing: bool) -> None:
+@click.option("--prefix", is_flag=True, help="Put the name of its input before each id: `cam1.npz` gives `cam1/...`.")
+def command(parts: tuple[str, ...], output: Path, force: bool, allow_missing: bool, prefix: bool) -> None:
     """Merge PART...: folders that `embed -o FOLDER/` wrote and files of embeddings, into one, ordered by id.
 
     Two embedding spaces or model files, an id that comes twice, a part that is missing of a job, and a shard that is
     missing of N are errors, and nothing is written. A .parquet is written as its rows are read, in memory that does
     not grow with them.
     """
-    rows = merge(parts, output, force=force, allow_missing=allow_missing)
-    click.echo(f"merged {rows} rows of {len(parts)} inputs, in {output}", err=True)
+    for name in parts:
+        if not is_url(name) and not os.path.exists(name):
+            raise click.BadParameter(in_one_line(f"{name}: no such file or folder"))
+    rows = merge(parts, output, force=force, allow_missing=allow_missing, prefix=prefix)
+    click.echo(in_one_line(f"merged {rows} rows of {len(parts)} inputs, in {output}"), err=True)

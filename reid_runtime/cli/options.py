@@ -1,6 +1,7 @@
 """The model options that several verbs share, and the loading of the model."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any, TypeVar
 import click
 
 from reid_runtime.backends import DEVICES
+from reid_runtime.cli import in_one_line
 from reid_runtime.embedder import Embedder
 from reid_runtime.model_file.contract import Contract
+
+_RESEARCH = re.compile("research|academic|non-?commercial", re.IGNORECASE)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -34,17 +38,16 @@ def model_options(command: Command) -> Command:
 
 
 def load_model(model: str | None, contract: str | None, device: str, *, trust_engine: bool = False) -> Embedder:
-    """The model, with a line of its terms where it is the default."""
+    """The model, with a line of its terms where they restrict what it may be used for."""
     with _log_on_stderr():
         embedder = Embedder.load(model, device=device, contract=contract, trust_engine=trust_engine)
-    if model is None:
-        print_terms(embedder.path, embedder.contract)
+    print_terms(embedder.path, embedder.contract)
     return embedder
 
 
 class _OnStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(record.getMessage(), err=True)
+        click.echo(in_one_line(record.getMessage()), err=True)
 
 
 @contextmanager
@@ -62,6 +65,7 @@ def _log_on_stderr() -> Iterator[None]:
 
 
 def print_terms(path: Path, contract: Contract) -> None:
-    """Print what the default model may be used for, in one line on standard error."""
-    terms = "; ".join(f"{item.data} ({item.terms})" for item in contract.trained_on)
-    click.echo(f"default model {path.name}: research use only, trained on {terms}", err=True)
+    """Print in a short line on standard error that a model is for research only, where its training data are."""
+    if any(_RESEARCH.search(item.terms) for item in contract.trained_on):
+        line = f"model {path.name}: research use only, by the terms of its training data (reid-runtime describe)"
+        click.echo(in_one_line(line), err=True)

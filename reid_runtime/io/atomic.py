@@ -103,7 +103,7 @@ def ensure_writable(path: Path, force: bool) -> None:
         raise StorageError(f"{path} is a folder; expected a file name")
     if os.path.exists(path) and not force:
         raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
     if not os.path.isdir(target.parent):
         raise StorageError(f"{target.parent} is not a folder; make it first")
     try:

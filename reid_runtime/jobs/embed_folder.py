@@ -1,10 +1,10 @@
 """Embed images into one file, or into a folder of parts that can be resumed: the job behind `reid-runtime embed`."""
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +13,9 @@ from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import ImageError, OptionsError, StorageError
 from reid_runtime.io.concurrency import background_writer
 from reid_runtime.io.folder import Folder, is_folder_name, open_folder
-from reid_runtime.jobs.embeddings import Embeddings
+from reid_runtime.jobs.embeddings import Embeddings, join
 from reid_runtime.jobs.formats import ensure_embeddings_writable, write_embeddings
+from reid_runtime.jobs.kept import Kept, read_kept, write_kept
 from reid_runtime.jobs.manifest import Manifest, read_manifest
 from reid_runtime.jobs.parts import Part, begin, check_folder, clear, missing_parts, part_name
 from reid_runtime.jobs.shard import Shard
@@ -43,6 +44,8 @@ class JobResult:
     """How many more times images were named."""
     skipped_files: int
     """Files in the folders that are not images by their names."""
+    skipped: Mapping[str, int]
+    """How many of them have which suffix."""
     skipped_links: int
     """Links to folders in the folders, which are not followed."""
     dimension: int
@@ -78,7 +81,8 @@ def embed_folder(
         on_error: What happens to an image that cannot be used: "skip" leaves it out, "raise" ends the job, "record"
             keeps its row, with the error and a vector of NaN.
         shard: `i/n` for part i of n, from 1: by a hash of the ids, disjoint and together everything.
-        resume: Whether to go on with the job in a folder, and to begin it where there is none.
+        resume: Whether to go on with the job in a folder, or with what an interrupted one kept for a file, and to
+            begin it where there is none.
         force: Whether to overwrite the file, or to remove the job that is in the folder.
         progress: Is called with the number of images that are finished since the last call.
 
@@ -90,7 +94,8 @@ def embed_folder(
         SourceError: For a source that is not there, or when there are no images.
         StorageError: Where the output cannot be written, is there already, is another job's, or belongs to one with
             other images, another model or other options.
-        ImageError: For the first image that cannot be used, where `on_error` is "raise".
+        ImageError: For the first image that cannot be used, where `on_error` is "raise"; where none can be used, and
+            the output is a file, unless `on_error` is "record".
         BackendError: Where the model fails.
     """
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
@@ -100,7 +105,7 @@ def embed_folder(
         sources = find_sources([os.fspath(each) for each in names])
     work = _Work(embedder, sources.of(shard), on_error, progress)
     if folder is None:
-        failed = _embed_to_file(work, Path(name), force)
+        failed = _embed_to_file(work, Path(name), force, resume)
     else:
         with folder.locked() as locked:
             check_folder(locked, resume, force)
@@ -109,8 +114,9 @@ def embed_folder(
             failed = _embed_to_parts(work, locked, shard)
     images = len(work.sources)
     return JobResult(
-        name, images, images - len(failed), failed, sources.duplicates, sources.skipped_files, sources.skipped_links,
-        embedder.dimension, embedder.contract.contract_id, embedder.artefact_id, embedder.backend.name,
+        name, images, images - len(failed), failed, sources.duplicates, sources.skipped_files, dict(sources.skipped),
+        sources.skipped_links, embedder.dimension, embedder.contract.contract_id, embedder.artefact_id,
+        embedder.backend.name,
     )  # fmt: skip
 
 
@@ -138,8 +144,6 @@ def _open_output(output: str | os.PathLike[str] | Folder, resume: bool, force: b
         name, folder = output.name, output
     if resume and force:
         raise OptionsError("--resume goes on with what is there and --force removes it: name one")
-    if resume and folder is None:
-        raise OptionsError("--resume is for a folder of parts: name it with a slash behind, -o FOLDER/")
     return name, folder
 
 
@@ -179,35 +183,47 @@ class _Work:
         )
 
 
-def _embed_to_file(work: _Work, output: Path, force: bool) -> Failures:
+def _embed_to_file(work: _Work, output: Path, force: bool, resume: bool) -> Failures:
     ensure_embeddings_writable(output, force)
+    kept = read_kept(output, work.sources, work.table([], []), work.on_error == "record") if resume else None
+    start = 0 if kept is None else kept.part.images
+    before = () if kept is None else kept.part.failed
     results: list[Result] = []
+
+    def finished() -> tuple[Embeddings, Failures]:
+        done = range(start, start + len(results))
+        rows = work.table(done, results)
+        return rows if kept is None else join([kept.rows, rows]), (*before, *work.failed(done, results))
+
     try:
-        for result in work.results(range(len(work.sources))):
+        for result in work.results(range(start, len(work.sources))):
             results.append(result)
-        write_embeddings(output, work.table(range(len(results)), results), force)
+        rows, failed = finished()
+        if rows.id.size or not failed:  # none at all is an empty shard
+            write_embeddings(output, rows, force)
     except BaseException as error:  # Ctrl-C and SIGTERM too: whatever ends the run, what was finished is kept
-        if results:
-            rows = work.table(range(len(results)), results)
-            error.add_note(f"ended after {len(results)} of {len(work.sources)} images{_keep(rows, output)}")
+        done = start + len(results)
+        if done or not isinstance(error, Exception):
+            words = _keep(work, output, done, *finished(), kept) if done else ", and none was finished"
+            error.add_note(f"ended after {done} of {len(work.sources)} images{words}")
         raise
-    return work.failed(range(len(results)), results)
+    if failed and not rows.id.size:
+        name, reason = failed[0]
+        raise ImageError(
+            f"none of the {len(failed)} images can be used, and {output} is not written; the first is {name}: {reason}"
+        )
+    if kept is not None:
+        kept.path.unlink(missing_ok=True)
+    return failed
 
 
-def _keep(rows: Embeddings, output: Path) -> str:
+def _keep(work: _Work, output: Path, done: int, rows: Embeddings, failed: Failures, kept: Kept | None) -> str:
     """Write what a run that ends early has finished; gives the words that say where, or why that failed too."""
-    partial = _partial_name(output)
     try:
-        write_embeddings(partial, rows)
+        path = write_kept(output, rows, Part(done, work.sources.digest(range(done)), failed), kept)
     except StorageError as error:
         return f", and they could not be kept: {error}"
-    return f"; what was finished is in {partial}"
-
-
-def _partial_name(output: Path) -> Path:
-    """The first of `NAME.partial.npz`, `NAME.partial-2.npz`, ... that is not there yet."""
-    names = (f"{output.stem}.partial{f'-{number}' if number > 1 else ''}{output.suffix}" for number in count(1))
-    return next(path for name in names if not os.path.lexists(path := output.with_name(name)))
+    return f"; what was finished is in {path}"
 
 
 def _embed_to_parts(work: _Work, folder: Folder, shard: Shard) -> Failures:

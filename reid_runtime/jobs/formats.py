@@ -1,18 +1,18 @@
 """Files of embeddings, in every format that is registered here: one appears complete under its name, or not at all."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from reid_runtime.errors import StorageError
+from reid_runtime.errors import OptionsError, StorageError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.folder import open_folder
 from reid_runtime.io.remote import is_url
 from reid_runtime.jobs.embeddings import Embeddings, validated
-from reid_runtime.jobs.npz import read_npz, write_npz
-from reid_runtime.jobs.parquet import import_pyarrow, read_parquet, survey, write_parquet
+from reid_runtime.jobs.npz import read_npz, read_npz_notes, write_npz
+from reid_runtime.jobs.parquet import NOTHING, import_pyarrow, read_footer, read_parquet, survey, write_parquet
 from reid_runtime.jobs.parts import read_folder
 
 
@@ -32,8 +32,10 @@ class Format:
 
     read: Callable[[Path | BinaryIO], dict[str, Any]]
     """Its columns and metadata, by name; whatever it raises makes the file a damaged one."""
-    write: Callable[[BinaryIO, Iterable[Embeddings]], int]
-    """Tables of one model, at least one, one after the other; gives the number of rows."""
+    write: Callable[[BinaryIO, Iterable[Embeddings], Mapping[str, str]], int]
+    """Tables of one model, at least one, one after the other, and notes; gives the number of rows."""
+    read_notes: Callable[[Path | BinaryIO], dict[str, str]]
+    """The notes, among other texts."""
     check_installed: Callable[[], object] = lambda: None
     """Raises StorageError, with the line that installs it, where a package is missing."""
     groups: Groups | None = None
@@ -41,8 +43,10 @@ class Format:
 
 
 FORMATS = {
-    ".npz": Format(read_npz, write_npz),
-    ".parquet": Format(read_parquet, write_parquet, import_pyarrow, Groups(survey, read_parquet)),
+    ".npz": Format(read_npz, write_npz, read_npz_notes),
+    ".parquet": Format(
+        read_parquet, write_parquet, lambda source: read_footer(source)[0], import_pyarrow, Groups(survey, read_parquet)
+    ),
 }
 """By the suffix of the file's name."""
 
@@ -51,10 +55,14 @@ SUFFIXES = " or ".join(FORMATS)
 """For help texts and messages."""
 
 
+class SuffixError(StorageError, OptionsError):
+    """A file's name has the suffix of no format."""
+
+
 def format_of(path: Path) -> Format:
-    """The format of a file's name; StorageError for a name with another suffix."""
+    """The format of a file's name; SuffixError for a name with another suffix."""
     if path.suffix not in FORMATS:
-        raise StorageError(f"{path}: expected a name that ends in {SUFFIXES}")
+        raise SuffixError(f"{path}: expected a name that ends in {SUFFIXES}")
     return FORMATS[path.suffix]
 
 
@@ -64,26 +72,29 @@ def ensure_embeddings_writable(path: Path, force: bool) -> None:
     ensure_writable(path, force)
 
 
-def write_embeddings(path: str | os.PathLike[str], rows: Embeddings, force: bool = False) -> None:
+def write_embeddings(
+    path: str | os.PathLike[str], rows: Embeddings, force: bool = False, notes: Mapping[str, str] = NOTHING
+) -> None:
     """Write a file of embeddings, which appears under its name only when it is complete.
 
     Args:
         path: The file; its suffix, `.npz` or `.parquet`, says in which format.
         rows: The table to write.
         force: Whether to overwrite a file that is there.
+        notes: Further texts to keep in the file, by name.
 
     Raises:
         StorageError: Where the file is there already, or cannot be written; then nothing has changed.
     """
-    write_tables(Path(path), [rows], force)
+    write_tables(Path(path), [rows], force, notes)
 
 
-def write_tables(path: Path, tables: Iterable[Embeddings], force: bool) -> int:
+def write_tables(path: Path, tables: Iterable[Embeddings], force: bool, notes: Mapping[str, str] = NOTHING) -> int:
     """Write tables of one model, at least one, into one file; gives the number of rows. Raises StorageError."""
     ensure_embeddings_writable(path, force)
     try:
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            return format_of(path).write(file, tables)
+            return format_of(path).write(file, tables, notes)
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error}") from error
 

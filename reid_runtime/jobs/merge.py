@@ -51,7 +51,9 @@ class _Input:
     runs: list[_Run]
 
 
-def merge(inputs: Sequence[str], output: Path, *, force: bool = False, allow_missing: bool = False) -> int:
+def merge(
+    inputs: Sequence[str], output: Path, *, force: bool = False, allow_missing: bool = False, prefix: bool = False
+) -> int:
     """Write the rows of several inputs into one file, ordered by id, each id once.
 
     A Parquet output is written as its rows are read; those of an npz are held, as are inputs that are npz.
@@ -61,6 +63,7 @@ def merge(inputs: Sequence[str], output: Path, *, force: bool = False, allow_mis
         output: The file to write; its suffix says in which format.
         force: Whether to overwrite a file that is there.
         allow_missing: Whether parts of a job and shards of a set may be missing.
+        prefix: Whether each id gets the name of its input before it: `cam1/` for `cam1.npz` and for the folder `cam1`.
 
     Returns:
         The number of rows.
@@ -76,9 +79,10 @@ def merge(inputs: Sequence[str], output: Path, *, force: bool = False, allow_mis
         if is_url(name) or os.path.isdir(name):
             folder = open_folder(name)
             jobs.append(job := read_manifest(folder))
-            opened += _parts(folder, job, allow_missing)
+            opened += _parts(folder, job, allow_missing, f"{name.rstrip('/' + os.sep)}/" if prefix else "")
         else:
-            opened.append(_open(LocalFolder(str(Path(name).parent)), Path(name).name))
+            before = f"{Path(name).with_suffix('').as_posix()}/" if prefix else ""
+            opened.append(_open(LocalFolder(str(Path(name).parent)), Path(name).name, before))
     if not allow_missing:
         _check_shards(jobs)
     _check_one_model(opened)
@@ -86,15 +90,15 @@ def merge(inputs: Sequence[str], output: Path, *, force: bool = False, allow_mis
     return write_tables(output, _ordered(header, [run for item in opened for run in item.runs]), force)
 
 
-def _parts(folder: Folder, job: Manifest, allow_missing: bool) -> list[_Input]:
+def _parts(folder: Folder, job: Manifest, allow_missing: bool, prefix: str) -> list[_Input]:
     present = present_parts(folder, job, allow_missing)
-    opened = [_open(folder, part_name(number)) for number in present]
+    opened = [_open(folder, part_name(number), prefix) for number in present]
     for number in present:
         check_part(folder, job, number)
     return opened or [_Input(folder.name, no_rows(job), [])]
 
 
-def _open(folder: Folder, name: str) -> _Input:
+def _open(folder: Folder, name: str, prefix: str) -> _Input:
     path, kind = f"{folder.name.rstrip('/')}/{name}".removeprefix("./"), format_of(Path(name))
 
     def rows_by(read: Callable[[BinaryIO], dict[str, Any]]) -> Embeddings:
@@ -102,7 +106,8 @@ def _open(folder: Folder, name: str) -> _Input:
             with folder.open(name) as file:
                 return read(file)
 
-        return validated(path, values)
+        rows = validated(path, values)
+        return replace(rows, id=np.char.add(prefix, rows.id)) if prefix else rows
 
     if kind.groups is None:
         rows = rows_by(kind.read)
@@ -116,7 +121,7 @@ def _open(folder: Folder, name: str) -> _Input:
         return values
 
     def run(number: int, first: str) -> _Run:
-        return _Run(path, first, lambda: rows_by(lambda file: read_group(file, number)))
+        return _Run(path, prefix + first, lambda: rows_by(lambda file: read_group(file, number)))
 
     return _Input(path, rows_by(header), [run(number, first) for number, first in groups])
 
@@ -170,7 +175,10 @@ def _ordered(header: Embeddings, runs: Sequence[_Run]) -> Iterator[Embeddings]:
             opened[number] = _sorted(runs[number])
         _, ids = opened[number]
         if name == last:
-            raise StorageError(f"{name} is in {last_file} and again in {runs[number].file}: expected every id once")
+            raise StorageError(
+                f"{name} is in {last_file} and again in {runs[number].file}: expected every id once; "
+                "pass --prefix to put the name of its input before each id"
+            )
         start = bisect_left(ids, name)
         stop = bisect_left(ids, waiting[0][0], start + 1) if waiting else len(ids)
         stop = max(min(stop, start + GROUP), start + 1)

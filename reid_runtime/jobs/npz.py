@@ -3,26 +3,52 @@
 import math
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from reid_runtime.jobs.embeddings import COLUMNS, METADATA, Embeddings, join
-from reid_runtime.jobs.parquet import MOST_EXPANSION
+from reid_runtime.jobs.parquet import MOST_EXPANSION, NOTHING
 
 _ALWAYS = 64 << 20
 """Bytes that the arrays of any file may take; more only by the size of the file."""
 
 
-def write_npz(file: BinaryIO, tables: Iterable[Embeddings]) -> int:
-    """Write tables of one model, at least one, one after the other, all held at once; gives the number of rows."""
+def write_npz(file: BinaryIO, tables: Iterable[Embeddings], notes: Mapping[str, str] = NOTHING) -> int:
+    """Write tables of one model, at least one, one after the other, all held at once; gives the number of rows.
+
+    `notes` are further texts, each an array of its name.
+    """
     rows = join([*tables])
-    arrays: dict[str, Any] = rows.columns() | {name: np.array(value) for name, value in rows.metadata().items()}
-    np.savez(file, **arrays)
+    columns, texts = rows.columns(), rows.metadata() | dict(notes)
+    row_bytes = sum(values[:1].nbytes for values in columns.values() if values.dtype.kind != "U")
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, values in (columns | {name: np.array(text) for name, text in texts.items()}).items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            if values.ndim and values.dtype.kind == "U" and _is_wasteful(values, row_bytes):
+                member.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(member, "w", force_zip64=True) as content:
+                np.lib.format.write_array(content, np.asanyarray(values), allow_pickle=False)
     return len(rows)
+
+
+def _is_wasteful(texts: npt.NDArray[np.str_], row_bytes: int) -> bool:
+    """Whether most of these texts' room is empty, which one very long path is enough for: it is worth compression.
+
+    Unless the rows' other bytes are so few that the file would look like one made to fill the memory when it is read.
+    """
+    used = 4 * sum(map(len, texts.tolist()))
+    return texts.nbytes > 4 * used + (1 << 16) and texts.itemsize < MOST_EXPANSION // 2 * row_bytes
+
+
+def read_npz_notes(source: Path | BinaryIO) -> dict[str, str]:
+    """All texts of a file that are no columns."""
+    with np.load(source, allow_pickle=False) as file:
+        return {name: str(file[name]) for name in file.files if name not in COLUMNS}
 
 
 def read_npz(source: Path | BinaryIO) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _LARGEST = 1 << 30
 MOST_EXPANSION = 64
 """Bytes of memory for one of a file at most: no file of ours comes near, and one made to fill the memory does."""
 
-_NOTHING: Mapping[str, str] = {}
+NOTHING: Mapping[str, str] = {}
 
 
 def import_pyarrow() -> tuple[ModuleType, ModuleType]:
@@ -33,7 +33,7 @@ def import_pyarrow() -> tuple[ModuleType, ModuleType]:
     return pyarrow, parquet
 
 
-def write_parquet(file: BinaryIO, tables: Iterable[Embeddings], notes: Mapping[str, str] = _NOTHING) -> int:
+def write_parquet(file: BinaryIO, tables: Iterable[Embeddings], notes: Mapping[str, str] = NOTHING) -> int:
     """Write tables of one model, at least one, one after the other, holding one at a time; gives the number of rows.
 
     `notes` go into the file's metadata, next to those of the model.

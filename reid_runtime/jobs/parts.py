@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -38,10 +39,21 @@ class Part:
     failed: tuple[tuple[str, str], ...]
     """(id, reason) of the images that could not be used."""
 
+    def notes(self) -> dict[str, str]:
+        """As it lies in a file's metadata."""
+        return {_NOTE: json.dumps(dataclasses.asdict(self))}
+
+    @classmethod
+    def from_notes(cls, notes: Mapping[str, str]) -> "Part":
+        """Of what `notes` gave; raises many kinds of errors for anything else."""
+        note: dict[str, Any] = json.loads(notes[_NOTE])
+        images = note["images"] if "images" in note else note["pictures"]  # as earlier versions call them
+        return cls(images, note["digest"], tuple((image, reason) for image, reason in note["failed"]))
+
     def write(self, folder: Folder, number: int, rows: Embeddings) -> None:
         """Commit the part; raises StorageError."""
         content = io.BytesIO()
-        write_parquet(content, [rows], {_NOTE: json.dumps(dataclasses.asdict(self))})
+        write_parquet(content, [rows], self.notes())
         folder.write(part_name(number), content.getvalue())
 
 
@@ -193,11 +205,9 @@ def _read_note(name: str, file: BinaryIO, check_rows: bool = False) -> tuple[Par
     """A part, its file's metadata and number of rows; with `check_rows`, what a bad disk has altered is damaged."""
     try:
         notes, rows = read_footer(file)
-        note: dict[str, Any] = json.loads(notes[_NOTE])
         if check_rows:
             read_parquet(file)  # against its checksums
-        images = note["images"] if "images" in note else note["pictures"]  # as earlier versions call them
-        return Part(images, note["digest"], tuple((image, reason) for image, reason in note["failed"])), notes, rows
+        return Part.from_notes(notes), notes, rows
     except Exception as error:  # damage comes in many kinds
         raise StorageError(
             f"{name} is no part of a job, or damaged: {error}; remove it and it is made again"

@@ -2,21 +2,23 @@
 
 A folder is searched recursively for images, by their suffix in any case, in the order of their relative paths by
 code point, the same on every machine; names that begin with a dot are skipped, and so are links to folders, which may
-lead in circles. A `.txt` file, or `-` for standard input, lists one path a line,
-relative to the working directory. An image named twice is embedded once. Ids are POSIX paths relative to the one
-folder that was named, else to the deepest folder that holds everything named.
+lead in circles. A `.txt` file, or `-` for standard input, lists one path a line, relative to the working directory;
+lines that begin with `#` are comments. An image named twice is embedded once.
+
+Ids are what the user gave: of one folder the POSIX paths inside it, else the path as it was named or listed, of a
+folder among others its name and the path inside. A root makes all of them relative to itself.
 """
 
 import codecs
+import glob
 import hashlib
 import os
-import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
-from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.errors import OptionsError, ReidRuntimeError
 from reid_runtime.images.decode import RemoteImage
 from reid_runtime.images.suffixes import IMAGE_SUFFIXES, is_image_name
 from reid_runtime.io.concurrency import parallel_map
@@ -27,8 +29,16 @@ _REQUESTS = 16
 """Remote files that are requested at once: each answer takes its time, and none of the processor's."""
 
 
+_KINDS = 8
+"""Kinds of skipped files that a message names; the rest are counted together."""
+
+
 class SourceError(ReidRuntimeError):
     """A path that was named is not there, or names nothing."""
+
+
+class MissingSourceError(SourceError, OptionsError):
+    """A path that was named is not there."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +48,11 @@ class Sources:
     paths: tuple[str, ...]
     """Where they are: on this machine, or in `filesystem`."""
     ids: tuple[str, ...]
-    """Distinct relative POSIX paths, one an image."""
+    """Distinct, one an image, as the user gave them."""
     duplicates: int = 0
     """How many more times images were named."""
-    skipped_files: int = 0
-    """Files in the folders that are not images by their name."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """How many files in the folders are not images by their names: by suffix, or `hidden`, or `without a suffix`."""
     skipped_links: int = 0
     """Links to folders in the folders: not followed."""
     filesystem: Any = None
@@ -52,6 +62,11 @@ class Sources:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def skipped_files(self) -> int:
+        """How many of all suffixes."""
+        return sum(self.skipped.values())
 
     def of(self, shard: Shard) -> "Sources":
         """The images of one shard, in the same order; none of them is no error."""
@@ -95,12 +110,24 @@ def _fingerprint(path: str) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def find_sources(names: Sequence[str], stdin: BinaryIO | None = None) -> Sources:
+def describe_skipped(skipped: Mapping[str, int]) -> str:
+    """`2 .tif, 1 .gif`: the most frequent first."""
+    most = Counter(skipped).most_common(_KINDS)
+    rest = sum(skipped.values()) - sum(count for _, count in most)
+    return ", ".join([*(f"{count} {kind}" for kind, count in most), *([f"{rest} more"] if rest else [])])
+
+
+def find_sources(
+    names: Sequence[str], stdin: BinaryIO | None = None, *, root: str | None = None, nul: bool = False
+) -> Sources:
     """Find the images that paths and URLs name.
 
     Args:
-        names: Folders, image files, `.txt` lists of paths, `-` for such a list on `stdin`; or URLs alone.
+        names: Folders, image files, patterns (`crops/*.jpg`, `**` for any depth), `.txt` lists of paths, `-` for such a
+            list on `stdin`; or URLs alone.
         stdin: What `-` reads; None for nothing.
+        root: A folder, or URL, that all images are in: ids are paths relative to it.
+        nul: Whether the paths of lists end with NUL, as of `find -print0`, and not with the line.
 
     Returns:
         The images, at least one, in the order of the names; those of a folder in the order of their paths.
@@ -112,61 +139,91 @@ def find_sources(names: Sequence[str], stdin: BinaryIO | None = None) -> Sources
     urls = [name for name in names if is_url(name)]
     if urls and len(urls) < len(names):
         raise SourceError(f"{urls[0]} is remote and others are on this machine: name one kind at a time")
-    sources = _remote(urls) if urls else _local(names, stdin)
+    sources = _remote(urls, root) if urls else _local(names, stdin, root, nul)
     if not sources.ids:
+        others = f" ({describe_skipped(sources.skipped)})" if sources.skipped else ""
         raise SourceError(
-            f"no images in {', '.join(names)}: expected names that end in {', '.join(IMAGE_SUFFIXES)}; found "
-            f"{sources.skipped_files} other files and {sources.skipped_links} links to folders, which are not followed"
+            f"no images in {', '.join(names)}: found {sources.skipped_files} other files{others} and "
+            f"{sources.skipped_links} links to folders, which are not followed; expected names that end in "
+            f"{', '.join(IMAGE_SUFFIXES)}"
         )
     return sources
 
 
-def _local(names: Sequence[str], stdin: BinaryIO | None) -> Sources:
-    if len(names) == 1 and names[0] != "-" and os.path.isdir(names[0]):
+def check_named(names: Sequence[str]) -> None:
+    """Find out, before anything is searched, whether what is named is there; raises MissingSourceError."""
+    for name in names:
+        for each in () if name == "-" or is_url(name) else _matching(name):
+            if not os.path.exists(each):
+                raise _missing(each)
+
+
+def _local(names: Sequence[str], stdin: BinaryIO | None, root: str | None, nul: bool) -> Sources:
+    names = [each for name in names for each in _matching(name)]
+    skipped: Counter[str] = Counter()
+    if len(names) == 1 and names[0] != "-" and os.path.isdir(names[0]) and root is None:
         # Nothing can be named twice here, and the order of the search is that of the ids.
-        inside, files, links = _search(names[0])
-        return Sources(tuple(os.path.join(names[0], name) for name in inside), utf8_ids(inside), 0, files, links)
+        inside, links = _search(names[0], skipped)
+        return Sources(tuple(os.path.join(names[0], name) for name in inside), utf8_ids(inside), 0, skipped, links)
     paths: list[str] = []
-    roots: list[str] = []
-    skipped_files = skipped_links = 0
+    skipped_links = 0
     for name in names:
         if name == "-":
-            paths += (listed := [] if stdin is None else read_list(stdin, "standard input"))
-            roots += map(os.path.dirname, listed)
+            paths += [] if stdin is None else read_list(stdin, "standard input", nul)
         elif os.path.isdir(name):
-            inside, files, links = _search(name)
+            inside, links = _search(name, skipped)
             paths += (os.path.join(name, image) for image in inside)
-            skipped_files, skipped_links = skipped_files + files, skipped_links + links
-            roots.append(name)
+            skipped_links += links
         elif name.lower().endswith(".txt") and os.path.isfile(name):
             try:
                 with open(name, "rb") as lines:
-                    paths += (listed := read_list(lines, name))
+                    paths += read_list(lines, name, nul)
             except OSError as error:
                 raise SourceError(f"{name}: the list cannot be read: {error.strerror}") from error
-            roots += map(os.path.dirname, listed)
         elif os.path.isfile(name):
             paths.append(name)
-            roots.append(os.path.dirname(name))
         else:
-            raise SourceError(f"{name}: no such file or folder")
+            raise _missing(name)
     kept: dict[str, str] = {}
     for path in paths:
         kept.setdefault(os.path.abspath(path), path)
-    root = os.path.commonpath(set(map(os.path.abspath, roots))) if kept else ""
-    ids = utf8_ids([os.path.relpath(path, root).replace(os.sep, "/") for path in kept])
-    return Sources(tuple(kept.values()), ids, len(paths) - len(kept), skipped_files, skipped_links)
+    given = [*kept.values()] if root is None else [_below(path, os.path.abspath(root)) for path in kept]
+    ids = utf8_ids([path.replace(os.sep, "/") for path in given])
+    return Sources(tuple(kept.values()), ids, len(paths) - len(kept), skipped, skipped_links)
 
 
-def _search(folder: str) -> tuple[list[str], int, int]:
-    """(relative POSIX paths of images in order, number of other files, of links to folders) below a folder.
+def _matching(name: str) -> list[str]:
+    """What a pattern matches, in order: Windows' shells leave that to the program; any other name is itself."""
+    if os.path.lexists(name) or not any(letter in name for letter in "*?["):
+        return [name]
+    matching = sorted(glob.glob(name, recursive=True))
+    if not matching:
+        raise _missing(name)
+    return matching
+
+
+def _missing(name: str) -> MissingSourceError:
+    where = "" if os.path.isabs(name) else f" in {os.getcwd()}"
+    return MissingSourceError(f"{name}: no such file or folder{where}")
+
+
+def _below(path: str, root: str) -> str:
+    """The path relative to the root that it is below, both absolute; SourceError where it is not."""
+    prefix = root.rstrip("/" + os.sep)
+    if not path.startswith((f"{prefix}/", f"{prefix}{os.sep}")):
+        raise SourceError(f"{path} is not below {root}, the root of the ids: name a root that all images are in")
+    return path[len(prefix) + 1 :]
+
+
+def _search(folder: str, skipped: Counter[str]) -> tuple[list[str], int]:
+    """(relative POSIX paths of images in order, number of links to folders) below a folder; other files are counted.
 
     One folder at a time is sorted, with a slash behind the names of folders: that is the order of complete paths.
     """
-    files = links = 0
+    links = 0
 
     def inside(prefix: str) -> Iterator[str]:
-        nonlocal files, links
+        nonlocal links
         names = []
         try:
             with os.scandir(os.path.join(folder, prefix.removesuffix("/"))) as entries:
@@ -181,7 +238,7 @@ def _search(folder: str) -> tuple[list[str], int, int]:
                     elif is_image_name(entry.name):
                         names.append(prefix + entry.name)
                     else:
-                        files += 1
+                        skipped[_kind(entry.name)] += 1
         except OSError as error:  # a folder that cannot be read must not be a gap
             raise SourceError(f"{error.filename}: the folder cannot be read: {error.strerror}") from error
         return iter(sorted(names))
@@ -196,7 +253,11 @@ def _search(folder: str) -> tuple[list[str], int, int]:
             open_folders.append(inside(name))
         else:
             images.append(name)
-    return images, files, links
+    return images, links
+
+
+def _kind(name: str) -> str:
+    return "hidden" if name.startswith(".") else os.path.splitext(name)[1].lower() or "without a suffix"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -206,10 +267,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _remote(urls: Sequence[str]) -> Sources:
+def _remote(urls: Sequence[str], root: str | None) -> Sources:
     fingerprints: dict[str, str] = {}
-    roots: list[str] = []
-    images = skipped_files = 0
+    given: dict[str, str] = {}
+    skipped: Counter[str] = Counter()
+    images = 0
     filesystem, first = None, urls[0]
     for url in urls:
         opened, top = open_remote(url)
@@ -221,20 +283,21 @@ def _remote(urls: Sequence[str]) -> Sources:
         except Exception as error:  # every file system has errors of its own
             raise SourceError(f"{url}: the store cannot be listed: {error}") from error
         if not files:
-            raise SourceError(f"{url}: no such file or folder")
+            raise MissingSourceError(f"{url}: no such file or folder")
         is_file = list(files) == [top]
-        roots.append(posixpath.dirname(top) if is_file else top)
         for path in sorted(files):
-            names = path.removeprefix(top).lstrip("/").split("/")
+            inside = path.removeprefix(top).lstrip("/")
+            names = inside.split("/")
             if is_file or (is_image_name(names[-1]) and not any(name.startswith(".") for name in names)):
                 images += 1
                 fingerprints[path] = _remote_fingerprint(files[path])
+                complete = url if is_file else f"{url.rstrip('/')}/{inside}"
+                given.setdefault(path, inside if len(urls) == 1 and not is_file and root is None else complete)
             else:
-                skipped_files += 1
-    root = posixpath.commonpath(roots)
-    ids = utf8_ids([posixpath.relpath(path, root) for path in fingerprints])
+                skipped[_kind(names[-1])] += 1
+    ids = utf8_ids([path if root is None else _below(path, root) for path in given.values()])
     duplicates = images - len(fingerprints)
-    return Sources(tuple(fingerprints), ids, duplicates, skipped_files, 0, filesystem, tuple(fingerprints.values()))
+    return Sources(tuple(fingerprints), ids, duplicates, skipped, 0, filesystem, tuple(fingerprints.values()))
 
 
 def _remote_fingerprint(details: dict[str, Any]) -> str:
@@ -242,17 +305,19 @@ def _remote_fingerprint(details: dict[str, Any]) -> str:
     return f"{details.get('size')} {next(tags, '')}"
 
 
-def read_list(lines: BinaryIO, source: str) -> list[str]:
+def read_list(lines: BinaryIO, source: str, nul: bool = False) -> list[str]:
     """The paths of a list; bytes, because the names of files need not be text in any encoding."""
     paths: list[str] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines.read().split(b"\0") if nul else lines, 1):
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)  # Windows' editors put it there
-        name = os.fsdecode(line.rstrip(b"\r\n"))
-        if "\0" in name or (name and (os.path.isdir(name) or is_url(name))):
-            raise SourceError(f"{source}, line {number}: expected the path of an image, found {name!r}")
-        if name:
-            paths.append(name)
+        name = os.fsdecode(line if nul else line.rstrip(b"\r\n"))
+        if not name or (line.startswith(b"#") and not nul):
+            continue
+        if "\0" in name or os.path.isdir(name) or is_url(name):
+            hint = "; for names that end with NUL, pass -0" if "\0" in name else ""
+            raise SourceError(f"{source}, line {number}: expected the path of an image, found {name[:80]!r}{hint}")
+        paths.append(name)
     return paths
 
 

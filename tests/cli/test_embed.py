@@ -69,7 +69,7 @@ def test_bad_images_are_skipped(embed, tiny, crops):
     assert run.out == ""
     lines = run.err.splitlines()
     assert lines[0] == f"embedded 5 of 10 images: {DIMENSION} numbers each, in embeddings.npz"
-    assert lines[1:3] == ["skipped, not images by their names: 1", "skipped: 5"]
+    assert lines[1:3] == ["passed over, not images by their names: 1 .md", "skipped: 5"]
     for line, (name, reason) in zip(lines[3:], REASONS.items(), strict=True):
         assert line.startswith(f"  {name}: ")
         assert reason in line
@@ -93,7 +93,8 @@ def test_on_error_raise(embed, crops):
     run = embed("crops", "--on-error", "raise")
     assert run.code == 1
     kept, message = run.err.splitlines()
-    assert kept == "ended after 3 of 10 images; what was finished is in embeddings.partial.npz"
+    assert kept.startswith("ended after 3 of 10 images; what was finished is in embeddings.partial.npz; to go on: ")
+    assert "reid-runtime embed --resume " in kept
     assert message.startswith("error: b/bomb.bmp: 30000x30000 is more than")
     assert len(read_embeddings(crops.parent / "embeddings.partial.npz")) == 3
     assert not (crops.parent / "embeddings.npz").exists()
@@ -109,12 +110,28 @@ def test_all_good_is_0(embed, crops):
     run = embed("crops/a", "crops/c", "-o", "x.npz")
     assert (run.code, run.out) == (0, "")
     assert run.err.splitlines()[0] == f"embedded 4 of 4 images: {DIMENSION} numbers each, in x.npz"
-    assert read_embeddings(crops.parent / "x.npz").id.tolist() == ["a/1.jpg", "a/2.PNG", "c/palette.bmp", "c/w.webp"]
+    assert read_embeddings(crops.parent / "x.npz").id.tolist() == [
+        f"crops/{name}" for name in ("a/1.jpg", "a/2.PNG", "c/palette.bmp", "c/w.webp")
+    ]
+
+
+def test_missing_images_of_a_list(embed, crops):
+    (crops / "list.txt").write_text("a/1.jpg\ncrops/a/1.jpg\n")
+    run = embed("crops/list.txt")
+    assert run.code == 3
+    assert "  a/1.jpg: cannot be read: No such file or directory" in run.err
+    assert f"relative paths were looked for in {crops.parent}" in run.err
 
 
 def test_no_usable_image(embed, crops):
-    assert embed("crops/b/empty.png").code == 3
-    assert read_embeddings(crops.parent / "embeddings.npz").embedding.shape == (0, DIMENSION)
+    run = embed("crops/b/empty.png", "crops/b/text.jpg")
+    assert run.code == 1
+    assert (
+        "error: none of the 2 images can be used, and embeddings.npz is not written; the first is crops/b/" in run.err
+    )
+    assert [path.name for path in crops.parent.iterdir()] == ["crops"]
+    assert embed("crops/b/empty.png", "--on-error", "record").code == 1
+    assert np.isnan(read_embeddings(crops.parent / "embeddings.npz").embedding).all()
 
 
 def test_files_lists_and_stdin_agree(embed, crops, monkeypatch):
@@ -124,14 +141,17 @@ def test_files_lists_and_stdin_agree(embed, crops, monkeypatch):
     for arguments in (names, ["list.txt"], ["-"]):
         assert embed(*arguments, "--force").code == 0
         rows = read_embeddings(crops.parent / "embeddings.npz")
-        assert rows.id.tolist() == ["c/w.webp", "a/1.jpg", "b/1.jpg"]
+        assert rows.id.tolist() == names
+    assert embed(*names, "--root", "crops", "--force").code == 0
+    rows = read_embeddings(crops.parent / "embeddings.npz")
+    assert rows.id.tolist() == ["c/w.webp", "a/1.jpg", "b/1.jpg"]
 
 
 def test_stdin_names_not_utf8(embed, crops, monkeypatch):
     os.rename(crops / "a/1.jpg", os.fsencode(crops) + b"/a/\xff.jpg")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"crops/a/\xff.jpg\n"), encoding="utf-8"))
     assert embed("-").code == 0
-    assert read_embeddings(crops.parent / "embeddings.npz").id.tolist() == ["\\xff.jpg"]
+    assert read_embeddings(crops.parent / "embeddings.npz").id.tolist() == ["crops/a/\\xff.jpg"]
 
 
 def test_same_run_same_bytes(embed, crops):
@@ -164,14 +184,15 @@ def test_json_summary(embed, tiny, crops):
     run = embed("crops", "crops/a/1.jpg", "--json")
     assert run.code == 3
     actual = json.loads(run.out)
-    assert [failure["id"] for failure in actual["failed"]] == list(REASONS)
-    assert all(REASONS[failure["id"]] in failure["error"] for failure in actual.pop("failed"))
+    assert [failure["id"] for failure in actual["failed"]] == [f"crops/{name}" for name in REASONS]
+    assert all(REASONS[failure["id"].removeprefix("crops/")] in failure["error"] for failure in actual.pop("failed"))
     assert actual == {
         "output": "embeddings.npz",
         "images": 10,
         "embedded": 5,
         "duplicates": 1,
         "skipped_files": 1,
+        "skipped": {".md": 1},
         "skipped_links": 1,
         "dimension": DIMENSION,
         "contract_id": tiny.contract.contract_id,
@@ -189,7 +210,8 @@ def test_control_characters_in_names(embed, crops):
     lines = embed("crops").err.splitlines()
     for name in (r"two\nlines.jpg", r"\x1b[31mred.jpg", "日本.jpg"):
         assert f"  {name}: the file is empty (0 bytes)" in lines
-    assert r"error: no\nthing: no such file or folder" in embed("no\nthing", "-o", "x.npz").err.splitlines()
+    lines = embed("no\nthing", "-o", "x.npz").err.splitlines()
+    assert rf"error: no\nthing: no such file or folder in {crops.parent}" in lines
 
 
 def test_long_lists_of_errors_are_cut(embed, crops):
@@ -204,9 +226,9 @@ def test_long_lists_of_errors_are_cut(embed, crops):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["absent"], 1, "error: absent: no such file or folder"),
+        (["absent"], 2, "error: absent: no such file or folder"),
         (["crops", "-o", "absent/x.npz"], 1, "error: absent is not a folder"),
-        (["crops", "-o", "x.txt"], 1, "expected a name that ends in .npz or .parquet"),
+        (["crops", "-o", "x.txt"], 2, "expected a name that ends in .npz or .parquet"),
         (["crops", "--model", "absent.onnx"], 1, "error: absent.onnx: no such model file"),
         (["crops", "--contract", "absent.json"], 1, "carries its own contract"),
         ([], 2, "Missing argument 'PATH...'"),
@@ -247,5 +269,5 @@ def test_default_model_states_its_terms(command, crops, default):
     assert run.code == 0
     first, second, *_ = run.err.splitlines()
     assert first.startswith("device auto: onnxruntime ")
-    assert second.startswith(f"default model {default_model().name}: research use only, trained on market1501")
+    assert second.startswith(f"model {default_model().name}: research use only")
     assert read_embeddings(crops.parent / "embeddings.npz").contract_id == default.contract.contract_id

@@ -164,7 +164,7 @@ def test_resume_of_another_job_is_refused(embed, command, many, tmp_path, tiny):
     assert run.code == 1
     assert "out/ holds a job already (3 files): pass --resume" in run.err
     before = contents(tmp_path / "out")
-    assert embed("absent", "-o", "out/", "--force").code == 1
+    assert embed("absent", "-o", "out/", "--force").code == 2
     assert contents(tmp_path / "out") == before
     assert embed("crops", "-o", "out/", "--force").code == 3
     assert "00.bmp" in read_embeddings(tmp_path / "out").id
@@ -173,7 +173,11 @@ def test_resume_of_another_job_is_refused(embed, command, many, tmp_path, tiny):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "x.npz", "--resume"], "--resume is for a folder of parts"),
+        (["-o", "x.npz", "--resume", "--force"], "name one"),
+        (["-o", "x.csv"], "expected a name that ends in .npz or .parquet"),
+        (["-o", "x.NPZ"], "expected a name that ends in .npz or .parquet"),
+        (["absent"], "absent: no such file or folder in /"),
+        (["*.absent"], "*.absent: no such file or folder in /"),
         (["-o", "out/", "--resume", "--force"], "name one"),
         (["-o", "out/", "--shard", "0/4"], "expected a shard i/n"),
     ],
@@ -222,7 +226,7 @@ def test_folder_is_locked(embed, tmp_path):
 
 
 def test_failed_start_leaves_no_folder(embed, tmp_path):
-    assert embed("absent", "-o", "out/").code == 1
+    assert embed("absent", "-o", "out/").code == 2
     assert list(tmp_path.iterdir()) == []
 
 

@@ -47,9 +47,14 @@ def start(tiny_model, tmp_path):
     """Starts `reid-runtime embed`; what it gives is (process, its terminal)."""
     began = []
 
-    def run(*arguments):
+    def run(*arguments, ignored=None):
         mine, theirs = pty.openpty()
-        words = [sys.executable, "-c", CODE, "embed", *map(str, arguments)]
+        code = (
+            CODE
+            if ignored is None
+            else CODE.replace("main()", f"signal.signal(signal.{ignored}, signal.SIG_IGN); main()")
+        )
+        words = [sys.executable, "-c", code, "embed", *map(str, arguments)]
         process = subprocess.Popen(
             [*words, "--model", tiny_model, "--device", "cpu"],
             cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
@@ -80,11 +85,16 @@ def read_until(terminal, pattern, seconds=60):
     pytest.fail(f"{pattern} was not shown: {seen[-300:]!r}")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_file_job(start, many, tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("number", "times", "code"),
+    [(signal.SIGINT, 1, 130), (signal.SIGINT, 3, 130), (signal.SIGTERM, 1, 143), (signal.SIGHUP, 1, 129)],
+)
+def test_interrupted_file_job(start, many, tmp_path, number, times, code):
     process, terminal = start(many, "-o", "out.npz")
     read_until(terminal, PROGRESS)
-    process.send_signal(number)
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.03)
     message = read_until(terminal, None).decode()
     assert process.wait(timeout=30) == code
     assert "Traceback" not in message
@@ -92,7 +102,18 @@ def test_interrupted_file_job(start, many, tmp_path, number, code):
     kept = read_embeddings(tmp_path / "out.partial.npz")
     assert 0 < len(kept) < COUNT
     assert kept.id.tolist() == sorted(path.name for path in many.iterdir())[: len(kept)]
-    assert f"ended after {len(kept)} of {COUNT} images; what was finished is in out.partial.npz" in message
+    assert f"ended after {len(kept)} of {COUNT} images; what was finished is in out.partial.npz; to go on: " in message
+
+
+def test_nohup(start, many, tmp_path):
+    """Who has a signal ignored wants it ignored."""
+    process, terminal = start(many, "-o", "out.npz", ignored="SIGHUP")
+    read_until(terminal, PROGRESS)
+    process.send_signal(signal.SIGHUP)
+    read_until(terminal, re.compile(rb" [2-9][0-9]%"))
+    process.send_signal(signal.SIGTERM)
+    read_until(terminal, None)
+    assert process.wait(timeout=30) == 143
 
 
 def test_killed_file_job(start, many, tmp_path):

@@ -167,3 +167,19 @@ def test_parts_are_held_one_at_a_time(tmp_path, monkeypatch):
     merge(shards, tmp_path / "out.parquet")
     assert len(held) == 10
     assert 2 <= most <= 4
+
+
+@EVERY
+def test_prefix(tmp_path, monkeypatch, suffix):
+    """Two cameras' files of the same names, and a folder of parts."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("cam2", "cam1"):
+        write_embeddings(f"{name}{suffix}", ROWS)
+    write_job("job", ROWS)
+    inputs = [f"cam2{suffix}", f"./cam1{suffix}", "job/"]
+    with pytest.raises(StorageError, match=r"00\.jpg is in .* expected every id once; pass --prefix"):
+        merge(inputs, tmp_path / "out.npz")
+    assert merge(inputs, tmp_path / "out.npz", prefix=True) == 120
+    rows = read_embeddings("out.npz")
+    assert rows.id.tolist() == [f"{name}/{row}" for name in ("cam1", "cam2", "job") for row in ROWS.id]
+    assert np.array_equal(rows.embedding, np.tile(ROWS.embedding, (3, 1)), equal_nan=True)

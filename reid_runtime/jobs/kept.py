@@ -1,0 +1,79 @@
+"""What an interrupted job kept for a file, `NAME.partial.npz`, and going on from there.
+
+Such a file says of which images it was made, as a part of a folder does. Only full windows of it are gone on from, so
+that the batches, and with them the bytes, are those of a job that nobody interrupted.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, takewhile
+from pathlib import Path
+
+import numpy as np
+
+from reid_runtime.batching import WINDOW
+from reid_runtime.errors import StorageError
+from reid_runtime.jobs.embeddings import Embeddings
+from reid_runtime.jobs.formats import format_of, read_embeddings, write_embeddings
+from reid_runtime.jobs.parts import Part
+from reid_runtime.jobs.sources import Sources
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is gone on from."""
+
+    path: Path
+    rows: Embeddings
+    part: Part
+    """Which images it was made of: the job's first."""
+
+
+def write_kept(output: Path, rows: Embeddings, part: Part, before: Kept | None) -> Path:
+    """Write what is finished for `output`, in place of the file that was gone on from; gives its name."""
+    path = next(path for path in _names(output) if not os.path.lexists(path)) if before is None else before.path
+    write_embeddings(path, rows, force=before is not None, notes=part.notes())
+    return path
+
+
+def read_kept(output: Path, sources: Sources, header: Embeddings, is_recorded: bool) -> Kept | None:
+    """What the last interrupted job kept for `output`, in full windows; None where there is nothing.
+
+    Raises StorageError where it is of another model, other columns or other images than `header` and `sources`;
+    `is_recorded` says whether images that cannot be used have rows.
+    """
+    there = [*takewhile(os.path.lexists, _names(output))]
+    if not there:
+        return None
+    path, advice = there[-1], "begin again without --resume, or remove it"
+    rows = read_embeddings(path)
+    try:
+        part = Part.from_notes(format_of(path).read_notes(path))
+    except Exception as error:  # damage comes in many kinds
+        raise StorageError(f"{path} does not say of which images it was made: {advice}") from error
+    differing = [
+        f"{name} {before}, now {now}"
+        for name, now in (header.metadata() | {"columns": [*header.columns()]}).items()
+        if (before := (rows.metadata() | {"columns": [*rows.columns()]}).get(name)) != now and name != "contract"
+    ]
+    if differing:
+        raise StorageError(f"{path} was made with {'; '.join(differing)}: rows of both must not mix; {advice}")
+    if part.images > len(sources) or part.digest != sources.digest(range(part.images)):
+        raise StorageError(
+            f"{path}: the first {part.images} images of the job have changed since it was made: {advice}"
+        )
+    images = part.images if part.images == len(sources) else part.images - part.images % WINDOW
+    ids, without = {*sources.ids[:images]}, {name for name, _ in part.failed}
+    expected = [name for name in sources.ids[:images] if is_recorded or name not in without]
+    if rows.id[: len(expected)].tolist() != expected:
+        raise StorageError(f"{path} has other rows than the job, or --on-error was another: {advice}")
+    failed = tuple((name, reason) for name, reason in part.failed if name in ids)
+    return Kept(path, rows.take(np.arange(len(expected))), dataclasses.replace(part, images=images, failed=failed))
+
+
+def _names(output: Path) -> Iterator[Path]:
+    """`NAME.partial.npz`, `NAME.partial-2.npz`, ..."""
+    for number in count(1):
+        yield output.with_name(f"{output.stem}.partial{f'-{number}' if number > 1 else ''}{output.suffix}")
