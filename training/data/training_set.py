@@ -21,7 +21,7 @@ from reid_runtime.scoring.layouts.account import account_of, check_files, count_
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits
 from reid_runtime.scoring.layouts.market1501 import read_split
 from reid_runtime.scoring.layouts.plain import CSV_NAME, read_plain
-from reid_runtime.scoring.layouts.registry import find_dataset, read_layout
+from reid_runtime.scoring.layouts.registry import find_dataset, find_published, read_layout
 
 MARKET_TRAIN = "bounding_box_train"
 AS_TARGETS = "vectors of {} as targets"
@@ -97,14 +97,14 @@ def find_training(root: Path, layout: str | None = None, names: str | None = Non
     if layout in ("market1501", "dukemtmc-reid"):
         # Only this folder: a copy without queries and gallery can be trained on.
         return read_split(root, MARKET_TRAIN), f"{root.name}/{MARKET_TRAIN}"
-    if layout in (None, "plain") and (root / "train").is_dir() and not (root / CSV_NAME).is_file():
-        plain = _plain_train(root / "train", names)
-        if plain is not None:
-            return plain, f"{root.name}/train"
-    if layout in (None, "plain"):
-        dataset, splits = read_layout(root, names)
+    own = layout == "plain" or (layout is None and find_published(root) is None)
+    if own and (root / "train").is_dir() and not (root / CSV_NAME).is_file():
+        return read_plain(root / "train", names).gallery, f"{root.name}/train"
+    if layout is None:
+        dataset, splits = read_layout(root)
     else:
-        dataset, splits = find_dataset(layout), find_dataset(layout).read(root)
+        dataset = find_dataset(layout)
+        splits = read_plain(root, names) if names is not None else dataset.read(root)
     if not isinstance(splits, CropSplits):
         raise DatasetError(
             f"{root} is {dataset.name}, whose tracklets or frames are not trained on; expected a set of crops, or "
@@ -117,13 +117,6 @@ def find_training(root: Path, layout: str | None = None, names: str | None = Non
     raise DatasetError(
         f"{root} ({dataset.name}) has queries and a gallery, but no training split; these are for scoring"
     )
-
-
-def _plain_train(folder: Path, names: str | None) -> Crops | None:
-    """The images of a plain layout's `train`, which alone is enough to train; None for another layout's."""
-    if not any(path.is_dir() for path in folder.glob("*/*")):
-        return None
-    return read_plain(folder, names).gallery
 
 
 def load_training(

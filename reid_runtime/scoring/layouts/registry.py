@@ -67,16 +67,23 @@ def read_layout(root: Path, names: str | None = None) -> tuple[Dataset, Splits]:
     Raises:
         DatasetError: For a folder in no layout, with what the nearest one lacks.
     """
-    if names is None and root.is_dir():
-        for dataset in DATASETS:
-            if dataset.layout and not missing_paths(dataset, root):
-                return dataset, dataset.read(root)
+    published = None if names is not None else find_published(root)
+    if published is not None:
+        return published, published.read(root)
     try:
         return find_dataset("plain"), read_plain(root, names)
     except DatasetError as error:
         if not root.is_dir() or names is not None or (root / CSV_NAME).is_file():
             raise
-        raise DatasetError(f"{error}; {_nearest(root)}") from error
+        nearest = _nearest(root)
+        if nearest is None and "--names" in str(error):
+            raise
+        raise DatasetError(f"{error}; {nearest or '`reid-runtime datasets` lists the layouts'}") from error
+
+
+def find_published(root: Path) -> Dataset | None:
+    """The first data set whose published layout the folder has; None for none."""
+    return next((item for item in DATASETS if item.layout and not missing_paths(item, root)), None)
 
 
 def missing_paths(dataset: Dataset, root: Path) -> list[str]:
@@ -96,14 +103,14 @@ def count_splits(splits: Splits) -> dict[str, int]:
     return counts
 
 
-def _nearest(root: Path) -> str:
-    """What the published layout that `root` has most of still lacks; else where all are listed."""
+def _nearest(root: Path) -> str | None:
+    """What the published layout that `root` has most of still lacks; None where it has nothing of any."""
     published = [dataset for dataset in DATASETS if dataset.layout]
     nearest = min(published, key=lambda dataset: len(missing_paths(dataset, root)) / len(dataset.layout))
     missing = missing_paths(nearest, root)
     if len(missing) < len(nearest.layout):
         return f"it has part of {nearest.name}'s layout, but lacks {', '.join(missing)}"
-    return "`reid-runtime datasets` lists the layouts"
+    return None
 
 
 def _check_layout(dataset: Dataset, root: Path) -> None:

@@ -56,6 +56,8 @@ def test_of_a_plain_folder_with_splits_only_train_is_used(tmp_path):
     write(tmp_path / "ours", *(f"train/{name}" for name in PLAIN), *(f"query/c{name}" for name in PLAIN))
     crops, name = find_training(tmp_path / "ours")
     assert (len(crops), name) == (8, "ours/train")
+    write(tmp_path / "two", *(f"{part}/{person}/{n}.jpg" for part in ("train", "val") for person in "pq" for n in "12"))
+    assert len(find_training(tmp_path / "two")[0]) == 4
     write(tmp_path / "scored", *(f"query/{name}" for name in PLAIN), *(f"gallery/{name}" for name in PLAIN))
     with pytest.raises(DatasetError, match="no training split"):
         find_training(tmp_path / "scored")
