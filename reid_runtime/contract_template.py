@@ -1,6 +1,5 @@
 """A draft of the contract of a third-party model: what its file says, and blanks for what no file says."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from reid_runtime.backends.openvino import OpenVinoBackend, openvino_core
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.images.resize import RULES, FixedSize, rule_form, rule_to_json
 from reid_runtime.model_file.contract import TODO, VERSION
+from reid_runtime.model_file.file import weights_digest
 from reid_runtime.model_file.formats import OPENVINO, TENSORRT, format_of
 from reid_runtime.vectors import UNIT_TOLERANCE
 
@@ -54,7 +54,7 @@ def draft(path: Path) -> dict[str, Any]:
         "unit_output": unit,
         "dimension": dimension,
         "metric": "cosine",
-        "weights": _weights(path),
+        "weights": weights_digest(path),
         "graph": f"{known.name} as found",
         "precision": {"kind": f"{TODO}float32, float16 or int8", "engine": None, "scheme": None},
         "trained_on": [
@@ -125,8 +125,3 @@ def _normalisation(dtype: str) -> dict[str, Any]:
         "mean": f"{TODO}three numbers in the order of colour, subtracted after the scale; [0, 0, 0] for none",
         "deviation": f"{TODO}three numbers in the order of colour, divided by at last; [1, 1, 1] for none",
     }
-
-
-def _weights(path: Path) -> str:
-    with open(format_of(path).weights(path), "rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -8,6 +8,7 @@ import pytest
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.contract import METADATA_KEY, Contract, TrainedOn
+from reid_runtime.model_file.file import weights_digest
 from reid_runtime.model_file.precision import Precision
 
 DIMENSION = 8
@@ -39,6 +40,11 @@ FOREIGN = dataclasses.replace(
     unit_output=False,
 )
 """The contract of a model of others: planes of float BGR in, vectors of any length out."""
+
+
+def stated_for(path, contract=CONTRACT):
+    """The contract, as stated for the weights in this file."""
+    return dataclasses.replace(contract, weights=weights_digest(path))
 
 
 def write_model(path, contract=CONTRACT, *, like=CONTRACT, output="unit", inputs=1):

@@ -17,7 +17,7 @@ from reid_runtime.batching import WINDOW
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
 from reid_runtime.images.resize import resize
 
-from .models import CONTRACT, DIMENSION, FOREIGN, write_model
+from .models import CONTRACT, DIMENSION, FOREIGN, stated_for, write_model
 from .sample_images import encode, sample_image
 
 HELD = 2 * WINDOW
@@ -226,7 +226,9 @@ def test_foreign_model_with_a_stated_contract_by_hand(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = write_model(tmp_path / "m.onnx", None, like=FOREIGN, output="raw")
     stated = tmp_path / "contract.json"
-    stated.write_text("\ufeff" + FOREIGN.to_json(), encoding="utf-8")  # as an editor on Windows writes it
+    stated.write_text(
+        "\ufeff" + stated_for(path, FOREIGN).to_json(), encoding="utf-8"
+    )  # as an editor on Windows writes it
     images = mixed(9)
     found = Embedder.load(path, contract=stated).embed(images, channel_order="rgb")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -243,7 +245,7 @@ def test_models_without_a_contract_or_with_two_are_refused(tmp_path, tiny_model)
     with pytest.raises(ContractError, match=r"bare\.onnx carries no contract.*--contract FILE"):
         Embedder.load(bare)
     stated = tmp_path / "c.json"
-    stated.write_text(CONTRACT.to_json())
+    stated.write_text(stated_for(bare).to_json())
     assert Embedder.load(bare, contract=stated).dimension == DIMENSION
     with pytest.raises(ContractError, match="carries its own contract"):
         Embedder.load(tiny_model, contract=stated)
@@ -263,7 +265,7 @@ def test_files_that_are_no_models_are_refused(tmp_path):
     with pytest.raises(BackendError, match=r"text\.onnx is damaged or no ONNX file"):
         Embedder.load(tmp_path / "text.onnx")
     (tmp_path / "empty.onnx").write_bytes(b"\x08\x0a")  # a message of protobuf without a graph
-    (tmp_path / "contract.json").write_text(CONTRACT.to_json())
+    (tmp_path / "contract.json").write_text(stated_for(tmp_path / "empty.onnx").to_json())
     with pytest.raises(BackendError, match=r"empty\.onnx: ONNX Runtime cannot load it"):
         Embedder.load(tmp_path / "empty.onnx", contract=tmp_path / "contract.json")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from reid_runtime.errors import BackendError, ContractError, DamagedFileError
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.external import require_one_file
-from reid_runtime.model_file.formats import DIGEST_KEY, ONNX, Format, format_of
+from reid_runtime.model_file.formats import DIGEST_KEY, ONNX, TENSORRT, Format, format_of
 from reid_runtime.model_file.selftest import SelfTest, verified_record
 
 
@@ -41,7 +41,8 @@ class ModelFile:
         Raises:
             BackendError: Where there is no such file, or an ONNX file keeps weights in another one; DamagedFileError
                 where it is not what its suffix says.
-            ContractError: For a contract that is missing, damaged, or both carried and stated.
+            ContractError: For a contract that is missing, damaged, both carried and stated, or written for other
+                weights than the file's.
         """
         path = Path(path)
         kind = format_of(path)
@@ -56,7 +57,10 @@ class ModelFile:
                 f"{path} carries no contract, so nobody knows how its input must be prepared: export it with "
                 "python -m export.to_onnx, or state its contract with contract=FILE (--contract FILE)"
             )
-        return cls(path, kind, stated if isinstance(stated, Contract) else _read_stated(stated))
+        contract = stated if isinstance(stated, Contract) else _read_stated(stated)
+        if kind is not TENSORRT:  # an engine's bytes are another's on every machine; who trusts it vouches for it
+            _require_weights(path, contract)
+        return cls(path, kind, contract)
 
     @cached_property
     def artefact_id(self) -> str:
@@ -118,6 +122,24 @@ def artefact_digest(path: Path) -> str:
     if weights != path and weights.is_file():
         digest.update(weights.read_bytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of the file in which a model's weights lie, `sha256:…`: what a stated contract names them by."""
+    weights = format_of(path).weights(path)
+    with open(weights if weights.is_file() else path, "rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _require_weights(path: Path, contract: Contract) -> None:
+    """ContractError where a contract was written for other weights: two models would have one name."""
+    digest = weights_digest(path)
+    if contract.weights != digest:
+        stated, there = (value.removeprefix("sha256:")[:12] for value in (contract.weights, digest))
+        raise ContractError(
+            f"the stated contract was written for the weights {stated}, here are {there}: write one for "
+            f"these, reid-runtime describe {path} -o FILE"
+        )
 
 
 def _read_stated(file: str | os.PathLike[str]) -> Contract:

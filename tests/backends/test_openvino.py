@@ -14,7 +14,7 @@ from reid_runtime.backends import openvino as backend
 from reid_runtime.errors import MissingBackendError
 from reid_runtime.model_file.packaged import selftest_images
 
-from ..models import CONTRACT
+from ..models import stated_for
 
 pytest.importorskip("openvino", reason="needs the extra openvino")
 
@@ -69,13 +69,13 @@ def test_threads_share_one(pair):
 
 
 def test_no_model(tmp_path):
-    (tmp_path / "contract.json").write_text(CONTRACT.to_json())
     for name, content, said in (
         ("broken.xml", "<net>", "is damaged or no OpenVINO model"),
         ("broken.onnx", "<net>", "is damaged or no ONNX file"),
         ("empty.xml", "<net/>", "OpenVINO cannot load it"),
     ):
         (tmp_path / name).write_text(content)
+        (tmp_path / "contract.json").write_text(stated_for(tmp_path / name).to_json())
         with pytest.raises(BackendError, match=said):
             Embedder.load(tmp_path / name, device="openvino", contract=tmp_path / "contract.json")
 

@@ -11,7 +11,7 @@ from reid_runtime.model_file.formats import Format
 from reid_runtime.model_file.onnx import read_metadata
 from reid_runtime.verification import verify
 
-from ..models import CONTRACT, write_model
+from ..models import stated_for, write_model
 from ..pinned import write_pinned
 
 pytest.importorskip("onnxruntime")
@@ -89,6 +89,6 @@ def test_other_suffix_is_onnx(tiny_model, tmp_path):
 
 def test_unknown_device(tmp_path):
     path, stated = write_model(tmp_path / "bare.onnx", None), tmp_path / "contract.json"
-    stated.write_text(CONTRACT.to_json())
+    stated.write_text(stated_for(path).to_json())
     with pytest.raises(BackendError, match="no device is called 'gpu'"):
         Embedder.load(path, device="gpu", contract=stated)

@@ -12,7 +12,7 @@ from benchmarks.parity import earlier_parity
 from reid_runtime.embedder import Embedder
 from reid_runtime.model_file.precision import Precision
 
-from ..models import CONTRACT, FOREIGN, write_model
+from ..models import CONTRACT, FOREIGN, stated_for, write_model
 from .conftest import setup_of, write_crops
 
 INT8 = dataclasses.replace(CONTRACT, precision=Precision("int8", "cpu"), parent="sha256:0f")
@@ -129,10 +129,10 @@ def test_run_says_what_it_was_asked_for(tiny_model, crops, market, tmp_path):
 
 
 def test_third_party_model_is_loaded_by_the_contract_of_its_name(tmp_path, monkeypatch):
-    write_model(tmp_path / "foreign.onnx", None, like=FOREIGN, output="raw")
-    (tmp_path / "foreign.json").write_text(FOREIGN.to_json())
+    stated = stated_for(write_model(tmp_path / "foreign.onnx", None, like=FOREIGN, output="raw"), FOREIGN)
+    (tmp_path / "foreign.json").write_text(stated.to_json())
     monkeypatch.setattr("benchmarks.cases.CONTRACTS", tmp_path)
-    assert load(tmp_path / "foreign.onnx", "cpu").contract == FOREIGN
+    assert load(tmp_path / "foreign.onnx", "cpu").contract == stated
 
 
 def earlier_report(setup, **changed):

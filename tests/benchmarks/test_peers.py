@@ -12,7 +12,7 @@ from benchmarks.peers.compete import PeerOptions, measure_peers
 from benchmarks.peers.ways import OnnxSession, OpenVinoQueue, TorchExtractor
 from reid_runtime.evaluation import evaluate
 
-from ..models import CONTRACT, FOREIGN, write_model
+from ..models import CONTRACT, FOREIGN, stated_for, write_model
 from ..sample_images import encode, sample_image
 from .conftest import SHORT, setup_of
 
@@ -36,8 +36,8 @@ def others(tmp_path, monkeypatch):
     """A folder with a third-party model, and its contract where the benchmarks look for it."""
     folder = tmp_path / "others"
     folder.mkdir()
-    write_model(folder / "foreign.onnx", None, like=FOREIGN, output="raw")
-    (tmp_path / "foreign.json").write_text(dataclasses.replace(FOREIGN, weights="sha256:11").to_json())
+    model = write_model(folder / "foreign.onnx", None, like=FOREIGN, output="raw")
+    (tmp_path / "foreign.json").write_text(stated_for(model, FOREIGN).to_json())
     for module in ("cases", "peers.compete"):
         monkeypatch.setattr(f"benchmarks.{module}.CONTRACTS", tmp_path)
     return folder

@@ -16,7 +16,7 @@ from reid_runtime.model_file.contract import TODO
 from reid_runtime.model_file.packaged import default_model
 
 from ..model_file.test_contract import FULL
-from ..models import CONTRACT, DIMENSION, FOREIGN, write_model
+from ..models import CONTRACT, DIMENSION, FOREIGN, stated_for, write_model
 from ..pinned import tamper, write_pinned
 from ..sample_images import sample_image
 
@@ -130,7 +130,7 @@ def test_a_draft_that_is_filled_in_works(command, tmp_path):
     assert draft["resize"].startswith(TODO)
     values = fill(draft, resize={"rule": "longest-side", "size": 16, "filter": "bilinear"}, input=stated_input(FOREIGN))
     (tmp_path / "filled.json").write_text(json.dumps(values))
-    (tmp_path / "known.json").write_text(FOREIGN.to_json())
+    (tmp_path / "known.json").write_text(stated_for(model, FOREIGN).to_json())
     images = [sample_image(40, 20), sample_image(20, 33)]
     found, expected = (
         Embedder.load(model, contract=tmp_path / f"{name}.json").embed(images, "rgb") for name in ("filled", "known")

@@ -17,7 +17,7 @@ from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.precision import Precision
 
-from ..models import CONTRACT, FOREIGN, write_model
+from ..models import CONTRACT, FOREIGN, stated_for, write_model
 from ..pinned import record_of, tamper, write_pinned
 
 onnx = pytest.importorskip("onnx")
@@ -299,7 +299,7 @@ def test_a_model_of_others_is_verified_as_far_as_it_can_be(command, tmp_path, st
     assert (run.code, run.out) == (1, "")
     assert "carries no self-test record" in run.err
     assert "--contract FILE" in run.err
-    run = command("verify", path, "--contract", stated(FOREIGN))
+    run = command("verify", path, "--contract", stated(stated_for(path, FOREIGN)))
     assert run.code == 0, run.out + run.err
     assert "no record says which vectors are right" in run.out
     assert "\nok      onnxruntime cpu" in run.out
@@ -339,7 +339,7 @@ def test_a_model_of_others_that_no_one_should_use_fails(command, tmp_path, state
     del model.graph.node[:]
     model.graph.node.extend(copies)
     onnx.save(model, str(path))
-    contract = stated(dataclasses.replace(CONTRACT, unit_output=kind == "not unit"))
+    contract = stated(dataclasses.replace(stated_for(path), unit_output=kind == "not unit"))
     run = command("verify", path, "--contract", contract, "--device", "cpu")
     assert run.code == 1
     assert said in run.out

@@ -25,7 +25,7 @@ from reid_runtime.model_file.precision import Precision
 
 from ..backends.tensorrt.graphs import contract_of, write_network
 from ..backends.tensorrt.stub_builder import StubBuilder, stub_tensorrt
-from ..models import CONTRACT, write_model
+from ..models import stated_for, write_model
 from ..sample_images import encode, sample_image
 
 
@@ -77,7 +77,7 @@ def test_a_folder_of_broken_pictures_gives_no_sizes(stub, tiny_model, tmp_path):
 
 def test_a_stated_contract_serves_a_model_without_one(stub, tmp_path):
     model = write_model(tmp_path / "bare.onnx", None)
-    (tmp_path / "stated.json").write_text("\ufeff" + CONTRACT.to_json())
+    (tmp_path / "stated.json").write_text("\ufeff" + stated_for(model).to_json())
     with pytest.raises(ContractError, match="carries no contract"):
         export(model, "-o", tmp_path / "model.engine")
     export(model, "-o", tmp_path / "model.engine", "--contract", tmp_path / "stated.json")

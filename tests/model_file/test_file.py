@@ -4,16 +4,17 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from reid_runtime.errors import BackendError, ContractError, DamagedFileError
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import METADATA_KEY
-from reid_runtime.model_file.file import artefact_digest, carried_contract
+from reid_runtime.model_file.file import artefact_digest, carried_contract, weights_digest
 from reid_runtime.model_file.formats import ONNX, OPENVINO, TENSORRT, format_of, sidecar_path
 
-from ..models import CONTRACT, write_model
+from ..models import CONTRACT, stated_for, write_model
 from ..pinned import record_of, tamper, write_pinned
 
 
@@ -71,9 +72,10 @@ def test_weights_of_openvino_are_part_of_the_artefact(openvino_file, tmp_path):
 
 def test_a_contract_is_stated_as_a_value_or_a_file(tmp_path):
     path, stated = write_model(tmp_path / "bare.onnx", None), tmp_path / "contract.json"
-    stated.write_text(CONTRACT.to_json(), encoding="utf-8-sig")
+    contract = stated_for(path)
+    stated.write_text(contract.to_json(), encoding="utf-8-sig")
     assert carried_contract(path) is None
-    assert ModelFile.open(path, stated).contract == ModelFile.open(str(path), CONTRACT).contract == CONTRACT
+    assert ModelFile.open(path, stated).contract == ModelFile.open(str(path), contract).contract == contract
     with pytest.raises(ContractError, match=r"bare\.onnx carries no contract.*--contract FILE"):
         ModelFile.open(path)
     with pytest.raises(ContractError, match=r"absent\.json: the contract cannot be read"):
@@ -119,3 +121,30 @@ def test_no_file(tmp_path):
         ModelFile.open(tmp_path / "absent.onnx")
     with pytest.raises(DamagedFileError, match="is a pipe, a device or a folder"):
         ModelFile.open(tmp_path)
+
+
+def test_contract_for_other_weights_is_refused(tmp_path):
+    """By path or as a value; the reason holds both digests and the command that drafts another."""
+    onnx, other = write_model(tmp_path / "a.onnx", None), write_model(tmp_path / "b.onnx", None, output="raw")
+    (tmp_path / "c.xml").write_text("<net/>")
+    (tmp_path / "c.bin").write_bytes(b"weights")
+    stated = stated_for(onnx)
+    (tmp_path / "c.json").write_text(stated.to_json())
+    for contract in (stated, tmp_path / "c.json"):
+        assert ModelFile.open(onnx, contract).contract.weights == artefact_digest(onnx)
+        for path in (other, tmp_path / "c.xml"):
+            with pytest.raises(ContractError) as refused:
+                ModelFile.open(path, contract)
+            for part in (artefact_digest(onnx)[7:19], weights_digest(path)[7:19], f"reid-runtime describe {path} -o"):
+                assert part in str(refused.value)
+    assert weights_digest(tmp_path / "c.xml") == artefact_digest(tmp_path / "c.bin")
+    assert ModelFile.open(tmp_path / "c.xml", stated_for(tmp_path / "c.xml")).format is OPENVINO
+
+
+@pytest.mark.realdata
+def test_contracts_of_the_peers_hold(reid_data):
+    contracts = sorted((Path(__file__).parents[2] / "benchmarks" / "peers").glob("*.json"))
+    assert len(contracts) == 5
+    for contract in contracts:
+        (model,) = (p for p in (reid_data / "reference").rglob(f"{contract.stem}.*") if p.suffix in (".xml", ".onnx"))
+        assert ModelFile.open(model, contract).contract.name

@@ -17,7 +17,7 @@ from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.formats import sidecar_path
 
-from ...models import CONTRACT, FOREIGN, write_model
+from ...models import CONTRACT, FOREIGN, stated_for, write_model
 from ...sample_images import encode, sample_image
 from .fake_machine import FakeMachine, near
 from .fake_tensorrt import BLOB
@@ -95,9 +95,11 @@ def test_refused_twice(machine, tiny_model, monkeypatch):
 
 def test_stated_contract(machine, tmp_path, stated):
     path = write_model(tmp_path / "m.onnx", None)
+    contract = stated_for(path)
+    stated.write_text(contract.to_json())
     embedder = Embedder.load(path, device="tensorrt", contract=stated)
-    assert machine.cache.asked == [(path, CONTRACT, False)]
-    assert embedder.contract.contract_id == CONTRACT.contract_id
+    assert machine.cache.asked == [(path, contract, False)]
+    assert embedder.contract.contract_id == contract.contract_id
     embedder.backend.close()
 
 
