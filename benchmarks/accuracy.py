@@ -7,7 +7,7 @@ import click
 from benchmarks.cases import about_evidence, load
 from benchmarks.environment import environment
 from benchmarks.measurements import Report, output_option
-from export.gate import Reference, gate_options, prove, read_evidence
+from export.gate import Reference, check_parity, gate_options, read_eval_inputs
 from export.parity import ParityError
 from reid_runtime.agreement import TOLERANCES, computed_in
 from reid_runtime.backends import DEVICES
@@ -39,7 +39,7 @@ def main(
 
     Exit 1, with the crop, size or measure, where the gate is not passed; the report of -o is written all the same.
     """
-    evidence = read_evidence(crops, data, dataset)
+    evidence = read_eval_inputs(crops, data, dataset)
     candidate, reference_model = load(artefact, device), load(reference, "cpu")
     ours, theirs = candidate.contract, reference_model.contract
     if (ours.contract_id, ours.dimension) != (theirs.contract_id, theirs.dimension):
@@ -54,7 +54,7 @@ def main(
     failure: ParityError | None = None
     result: dict[str, object] = {"name": gate, "device": candidate.backend.name}
     try:
-        proof = prove(expected, candidate, TOLERANCES[gate], evidence)
+        proof = check_parity(expected, candidate, TOLERANCES[gate], evidence)
         result |= {"passed": True, **proof.drift()}
         click.echo(f"passed: {proof}")
     except ParityError as error:

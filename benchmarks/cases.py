@@ -15,7 +15,7 @@ from benchmarks.flops import operations
 from benchmarks.measurements import Key, Parity, Part, Row
 from benchmarks.parity import References, is_same
 from benchmarks.timing import FULL, QUICK, Budget
-from export.gate import EXAMPLES, Evidence, read_evidence
+from export.gate import EXAMPLES, EvalInputs, read_eval_inputs
 from reid_runtime.agreement import computed_in
 from reid_runtime.backends import DEVICES
 from reid_runtime.batching import same_shape_batches
@@ -98,7 +98,7 @@ class Setup:
     devices: tuple[str, ...]
     threads: int
     budget: Budget
-    evidence: Evidence
+    evidence: EvalInputs
     files: tuple[Path, ...]
     """The evidence's crops, as files."""
     reference: Path | None = None
@@ -170,7 +170,7 @@ class Setup:
         }
 
 
-def about_evidence(evidence: Evidence) -> dict[str, Any]:
+def about_evidence(evidence: EvalInputs) -> dict[str, Any]:
     """`evidence`, a digest of the crops' pixels in their order, and `data`, the data set where there is one."""
     digest = hashlib.sha256()
     for crop in evidence.crops:
@@ -197,17 +197,12 @@ def load(path: Path, device: str, threads: int | None = None) -> Embedder:
 
 def _load_checkpoint(path: Path, threads: int | None) -> Embedder:
     try:
-        import torch
-
-        from export.to_onnx import TorchBackend, contract_for
-        from training.run.checkpoint import read_checkpoint
+        from export.torch_reference import load_checkpoint
     except ImportError as error:
-        install = 'pip install "reid-runtime[train,export]"'
-        raise MissingBackendError(f"a checkpoint is run by torch, which is missing: {install}") from error
-    if threads is not None:
-        torch.set_num_threads(threads)
-    checkpoint = read_checkpoint(path)
-    return Embedder(TorchBackend(checkpoint.network()), contract_for(checkpoint, path.stem), path)
+        raise MissingBackendError(
+            'a checkpoint is run by torch, which is missing: pip install "reid-runtime[train,export]"'
+        ) from error
+    return load_checkpoint(path, threads)
 
 
 def pin(threads: int | None) -> int:
@@ -237,7 +232,7 @@ def setup_from(
 ) -> Setup:
     """The Setup of the options' values; it keeps this process on its cores."""
     cores = pin(threads)
-    evidence = read_evidence(crops, data, dataset)
+    evidence = read_eval_inputs(crops, data, dataset)
     files = tuple(sorted(path for path in crops.rglob("*") if is_image_name(path)))
     budget = QUICK if quick else FULL
     return Setup(tuple(models) or (default_model(),), tuple(devices), cores, budget, evidence, files, reference)

@@ -86,13 +86,14 @@ def reference_of(backbone: str, path: Path) -> Candidate:
     """torch on the CPU with seeded random weights, which are also exported to `path`."""
     import torch
 
-    from export.to_onnx import export_checkpoint, torch_embed
+    from export.to_onnx import export_checkpoint
+    from export.torch_reference import TorchBackend
     from training.run.checkpoint import untrained
 
     torch.manual_seed(0)
     checkpoint = untrained(backbone, dimension=512)
     export_checkpoint(checkpoint, path, backbone)
-    return Candidate("torch cpu float32", torch_embed(checkpoint.network()))
+    return Candidate("torch cpu float32", TorchBackend(checkpoint.network()).run)
 
 
 def measure(model: str, candidates: Sequence[Candidate], reference: Candidate, rounds: int) -> Measurements:

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.measurements import Key, Parity, Report, ResultError
 from benchmarks.timing import Interval
-from export.gate import Evidence, Reference
+from export.gate import EvalInputs, Reference
 from reid_runtime.agreement import compare
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
@@ -29,7 +29,7 @@ _CHUNK = 1024
 class References:
     """What artefacts are compared with, each by its contract; their vectors are computed when they are needed."""
 
-    def __init__(self, evidence: Evidence, roots: Mapping[str, Embedder]) -> None:
+    def __init__(self, evidence: EvalInputs, roots: Mapping[str, Embedder]) -> None:
         """roots: by contract id."""
         self._evidence, self._roots = evidence, roots
         self._references: dict[str, Reference] = {}

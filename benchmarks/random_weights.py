@@ -11,11 +11,12 @@ import click
 import onnx
 import torch
 
-from export.calibration import observe
+from export.calibration import collect_ranges
 from export.gate import EXAMPLES, read_crops
 from export.graph import write_model
-from export.quantise import CPU, Wiring, observed, quantised
-from export.to_onnx import contract_for, export_graph
+from export.quantise import CPU, GraphIndex, quantise, ranged_tensors
+from export.to_onnx import export_graph
+from export.torch_reference import contract_for
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.images.resize import resize
@@ -35,9 +36,9 @@ def write_random_weights(backbone: str, folder: Path, dimension: int = 512) -> l
     write_model(paths[1], export_graph(checkpoint.network()), contract_for(checkpoint, backbone))
     model, parent = onnx.load(str(paths[1])), Embedder.load(paths[1])
     crops = [resize(crop, parent.contract.resize.shape(*crop.shape[:2])) for crop in read_crops(EXAMPLES)[1]]
-    ranges = observe(model, observed(model, CPU), crops)
-    graph = quantised(model, CPU, ranges, 99.0, Wiring(model).layers(CPU))
-    precision = Precision("int8", "cpu", f"{CPU.says}, no gate")
+    ranges = collect_ranges(model, ranged_tensors(model, CPU), crops)
+    graph = quantise(model, CPU, ranges, 99.0, GraphIndex(model).layers(CPU))
+    precision = Precision("int8", "cpu", f"{CPU.description}, no gate")
     contract = replace(parent.contract, name=paths[2].stem, precision=precision, parent=parent.artefact_id)
     write_model(paths[2], graph, contract)
     return paths

@@ -27,9 +27,9 @@ Floats = npt.NDArray[np.float32]
 LEAST = 32
 """Different crops that show something, below which ranges are chance."""
 _CONTRAST = 4.0
-"""Standard deviation of a picture's values, of 255, below which it shows nothing."""
+"""Standard deviation of a image's values, of 255, below which it shows nothing."""
 _SPREAD = 8.0
-"""Mean standard deviation over the sample at one place of the picture: crops of people are at 40 and more."""
+"""Mean standard deviation over the sample at one place of the image: crops of people are at 40 and more."""
 _HELD_BACK = 8
 """One crop in so many is kept from the ranges and shows what they are worth."""
 _SCAN = 32
@@ -48,7 +48,7 @@ _TEST_FOLDERS = frozenset(
 
 
 class CalibrationError(ReidRuntimeError):
-    """Pictures that INT8 ranges must not, or cannot, be measured on."""
+    """Images that INT8 ranges must not, or cannot, be measured on."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Sample:
     seed: int
     names: tuple[str, ...]
     """Relative POSIX paths."""
-    pictures: tuple[Pixels, ...]
+    images: tuple[Pixels, ...]
 
     @property
     def digest(self) -> str:
@@ -69,20 +69,20 @@ class Sample:
 
     def resized(self, rule: ResizeRule) -> tuple[list[Pixels], list[Pixels]]:
         """As the model gets them: those that ranges are measured on, and VIEWS views of each that is held back."""
-        back = range(0, len(self.pictures), _HELD_BACK)[:_SCAN]
-        measured = [picture for place, picture in enumerate(self.pictures) if place not in back]
-        held = [
+        back = range(0, len(self.images), _HELD_BACK)[:_SCAN]
+        measured = [image for place, image in enumerate(self.images) if place not in back]
+        held_out = [
             view
             for place in back
             for view in (
-                self.pictures[place],
+                self.images[place],
                 *(
-                    simulate_other_camera(self.pictures[place], np.random.default_rng((self.seed, place, number)))
+                    simulate_other_camera(self.images[place], np.random.default_rng((self.seed, place, number)))
                     for number in range(1, VIEWS)
                 ),
             )
         ]
-        ready, shown = ([resize(one, rule.shape(*one.shape[:2])) for one in some] for some in (measured, held))
+        ready, shown = ([resize(one, rule.shape(*one.shape[:2])) for one in some] for some in (measured, held_out))
         return ready, shown
 
     def __str__(self) -> str:
@@ -125,18 +125,18 @@ def draw(folder: Path, count: int, seed: int, task: EvalSet | None = None) -> Sa
     return sample
 
 
-def observe(model: onnx.ModelProto, tensors: Collection[str], pictures: Sequence[Pixels]) -> Activations:
-    """Run the float32 graph on resized pictures and note, for each tensor, its extremes and its channels' means."""
+def collect_ranges(model: onnx.ModelProto, tensors: Collection[str], images: Sequence[Pixels]) -> Activations:
+    """Run the float32 graph on resized images and note, for each tensor, its extremes and its channels' means."""
     wanted = list(tensors)
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     del watched.graph.output[:]
     watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted)
     session = session_of(watched)
-    low, high = ({name: np.empty(len(pictures), np.float32) for name in wanted} for _ in range(2))
+    low, high = ({name: np.empty(len(images), np.float32) for name in wanted} for _ in range(2))
     sums: dict[str, npt.NDArray[np.float64]] = {}
-    for row, picture in enumerate(pictures):
-        values = session.run(wanted, {session.get_inputs()[0].name: picture[None]})
+    for row, image in enumerate(images):
+        values = session.run(wanted, {session.get_inputs()[0].name: image[None]})
         for name, value in zip(wanted, values, strict=True):
             low[name][row], high[name][row] = value.min(), value.max()
             channels = value.reshape(value.shape[1], -1).mean(axis=1, dtype=np.float64)
@@ -144,7 +144,7 @@ def observe(model: onnx.ModelProto, tensors: Collection[str], pictures: Sequence
     broken = [name for name in wanted if not (np.isfinite(low[name]).all() and np.isfinite(high[name]).all())]
     if broken:
         raise CalibrationError(f"{broken[0]!r} holds NaN or infinity for the calibration crops: the model is damaged")
-    means = {name: (total / len(pictures)).astype(np.float32) for name, total in sums.items()}
+    means = {name: (total / len(images)).astype(np.float32) for name, total in sums.items()}
     return Activations(low, high, means)
 
 
@@ -154,13 +154,13 @@ def simulate_other_camera(image: Pixels, random: np.random.Generator) -> Pixels:
     return low_resolution(view, view.shape[:2], (0.1, 0.5), random) if random.random() < 0.5 else view
 
 
-def vectors_of(model: onnx.ModelProto, pictures: Sequence[Pixels]) -> Floats:
-    """(N, D) output of a graph for resized pictures, in their order; raises CalibrationError for other shapes."""
+def vectors_of(model: onnx.ModelProto, images: Sequence[Pixels]) -> Floats:
+    """(N, D) output of a graph for resized images, in their order; raises CalibrationError for other shapes."""
     session = session_of(model)
     name = session.get_inputs()[0].name
-    rows: list[Floats | None] = [None] * len(pictures)
-    for places in same_shape_batches([(picture.shape[0], picture.shape[1]) for picture in pictures], _BATCH_PIXELS):
-        vectors, *_ = session.run(None, {name: np.stack([pictures[place] for place in places])})
+    rows: list[Floats | None] = [None] * len(images)
+    for places in same_shape_batches([(image.shape[0], image.shape[1]) for image in images], _BATCH_PIXELS):
+        vectors, *_ = session.run(None, {name: np.stack([images[place] for place in places])})
         if len(vectors) != len(places):
             raise CalibrationError(f"the graph gives {vectors.shape} for {len(places)} crops, expected a row for each")
         for place, vector in zip(places, vectors, strict=True):
@@ -206,25 +206,25 @@ def _training(folder: Path) -> tuple[list[Path], str]:
 
 
 def _refuse_judged(drawn: Sequence[Path], task: EvalSet) -> None:
-    """By content: a copy under another name is the same picture."""
+    """By content: a copy under another name is the same image."""
     sizes = {path.stat().st_size for path in drawn}
-    judged = {_digest(picture.path) for picture in task.images() if picture.path.stat().st_size in sizes}
+    judged = {_digest(image.path) for image in task.images() if image.path.stat().st_size in sizes}
     for path in drawn:
         if _digest(path) in judged:
             raise CalibrationError(
-                f"{path} is also a query or gallery picture of {task.dataset}, on which the artefact is judged; name "
+                f"{path} is also a query or gallery image of {task.dataset}, on which the artefact is judged; name "
                 "training crops alone"
             )
 
 
 def _refuse_degenerate(sample: Sample, folder: Path) -> None:
-    different = {picture.tobytes() for picture in sample.pictures if picture.std() >= _CONTRAST}
+    different = {image.tobytes() for image in sample.images if image.std() >= _CONTRAST}
     if len(different) < LEAST:
         raise CalibrationError(
             f"{folder}: expected at least {LEAST} different crops that show something, found {len(different)} among "
-            f"the {len(sample.pictures)} drawn; the others are flat or repeated"
+            f"the {len(sample.images)} drawn; the others are flat or repeated"
         )
-    small = np.stack([resize(picture, (8, 4)) for picture in sample.pictures]).astype(np.float64)
+    small = np.stack([resize(image, (8, 4)) for image in sample.images]).astype(np.float64)
     spread = float(small.std(axis=0).mean())
     if spread < _SPREAD:
         raise CalibrationError(

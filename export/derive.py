@@ -9,16 +9,18 @@ import click
 import onnx
 from onnx import TensorProto
 
-from export.gate import Evidence, Proof, Reference, gate_options, prove, read_evidence
-from export.graph import write_contract, write_model
+from export.gate import EvalInputs, ParityResult, Reference, check_parity, gate_options, read_eval_inputs
+from export.graph import append_metadata, write_graph
 from export.parity import ParityError
 from reid_runtime.agreement import TOLERANCES
 from reid_runtime.embedder import Embedder
-from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.errors import BackendError, ReidRuntimeError
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.file import read_selftest
 from reid_runtime.model_file.precision import Precision
-from reid_runtime.verification import verify
+from reid_runtime.verification import BackendCheck, run_selftest
 
 
 class ExportError(ReidRuntimeError):
@@ -27,26 +29,32 @@ class ExportError(ReidRuntimeError):
 
 @dataclass(frozen=True)
 class Parent:
-    """A float32 ONNX file of ours that is whole, and what it gives on the evidence."""
+    """A float32 ONNX file of ours that is whole, and what it gives on the inputs."""
 
     path: Path
     reference: Reference
-    evidence: Evidence
+    inputs: EvalInputs
 
     @classmethod
-    def read(cls, path: Path, evidence: Evidence) -> "Parent":
+    def read(cls, path: Path, inputs: EvalInputs) -> "Parent":
         """Raises ExportError for a file that its own record says is damaged, or that is no float32 root of ours."""
-        problem = _refused(path)
+        try:
+            record = read_selftest(path)
+            embedder = Embedder.load(path, device="cpu")
+        except BackendError as error:
+            raise _not_as_written(path, str(error)) from error
+        if record is None:
+            raise ExportError(f"{path} carries no self-test record, so nothing says that it is whole: export it again")
+        problem = _problem(run_selftest(embedder, record))
         if problem is not None:
-            raise ExportError(f"{path} is not the model that was written: {problem}; nothing is derived from it")
-        embedder = Embedder.load(path, device="cpu")
+            raise _not_as_written(path, problem)
         contract = embedder.contract
         if contract.precision != Precision("float32") or contract.parent is not None or contract.input != InputFormat():
             raise ExportError(
                 f"{path}: expected a float32 export of ours, uint8 RGB in, found precision {contract.precision}, "
                 f"parent {contract.parent}, input {contract.input}: derive from the float32 file"
             )
-        parent = cls(path, Reference.on(embedder, evidence), evidence)
+        parent = cls(path, Reference.on(embedder, inputs), inputs)
         other = _not_float32(parent.model)
         if other is not None:
             raise ExportError(f"{path}: its contract says float32, but {other}: derive from the float32 file")
@@ -58,24 +66,29 @@ class Parent:
         return onnx.load(str(self.path))
 
 
-def require_verified(path: Path) -> None:
-    """Raises ParityError for a new file that `reid-runtime verify` would refuse.
+def seal(path: Path, contract: Contract, embedder: Embedder) -> None:
+    """Complete a new file whose graph `embedder` runs; raises ParityError where `reid-runtime verify` would refuse it.
 
-    The gate gives artefact and reference the same batches; verify tells vectors that depend on their company.
+    The gate gives artefact and reference the same batches; the self-test sees vectors that depend on their company.
     """
-    problem = _refused(path)
+    append_metadata(path, contract, embedder)
+    record = read_selftest(path)
+    assert record is not None
+    problem = _problem(run_selftest(embedder, record))
     if problem is not None:
         raise ParityError(f"the artefact does not pass `reid-runtime verify`: {problem}")
 
 
-def _refused(path: Path) -> str | None:
-    """What verify finds wrong with a file on ONNX Runtime's CPU, where its vectors were pinned."""
-    found = verify(path, "cpu")
-    if found.ok:
+def _problem(check: BackendCheck) -> str | None:
+    """What is wrong with the vectors on ONNX Runtime's CPU, where the record was made."""
+    if check.ok:
         return None
-    problems = [found.damage] if found.damage else [check.problem or "its vectors" for check in found.checks]
-    cosines = [f"worst cosine {check.worst_cosine}" for check in found.checks if check.worst_cosine is not None]
-    return "; ".join([*map(str, problems), *cosines])
+    cosine = [] if check.worst_cosine is None else [f"worst cosine {check.worst_cosine}"]
+    return "; ".join([check.problem or "its vectors", *cosine])
+
+
+def _not_as_written(path: Path, problem: str) -> ExportError:
+    return ExportError(f"{path} is not the model that was written: {problem}; nothing is derived from it")
 
 
 def _not_float32(model: onnx.ModelProto) -> str | None:
@@ -89,7 +102,7 @@ def _not_float32(model: onnx.ModelProto) -> str | None:
     return None
 
 
-def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: Precision) -> Proof:
+def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: Precision) -> ParityResult:
     """Write `model` to `output` if, and only if, its vectors are the parent's, as far as its precision allows.
 
     Its contract is the parent's but for the name, the precision, the parent, the drift that the gate measured, and
@@ -99,17 +112,15 @@ def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: Prec
     contract = replace(
         known.contract, name=output.stem, precision=precision, parent=known.artefact_id, scores=(), drift=None
     )
-    with atomic_write(output) as beside:
-        write_model(beside, model, contract)
-        candidate = Embedder.load(beside, device="cpu")
-        proof = prove(parent.reference, candidate, TOLERANCES[precision.kind], parent.evidence)
-        scores = () if proof.score is None else (proof.score,)
-        write_contract(beside, replace(contract, drift=proof.drift(), scores=scores))
-        require_verified(beside)
-    return proof
+    with atomic_write(output) as temporary:
+        candidate = write_graph(temporary, model, contract)
+        parity = check_parity(parent.reference, candidate, TOLERANCES[precision.kind], parent.inputs)
+        scores = () if parity.score is None else (parity.score,)
+        seal(temporary, replace(contract, drift=parity.drift(), scores=scores), candidate)
+    return parity
 
 
-def derivation(export: Callable[[Parent, Path], Proof]) -> click.Command:
+def derivation(export: Callable[[Parent, Path], ParityResult]) -> click.Command:
     """The command of an artefact that follows from its parent alone: `export` writes it, its docstring is the help."""
 
     @click.command()
@@ -120,7 +131,7 @@ def derivation(export: Callable[[Parent, Path], Proof]) -> click.Command:
     @wraps(export)
     def command(model: Path, output: Path, crops: Path, data: Path | None, dataset: str | None, force: bool) -> None:
         ensure_writable(output, force)
-        proof = export(Parent.read(model, read_evidence(crops, data, dataset)), output)
-        click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
+        parity = export(Parent.read(model, read_eval_inputs(crops, data, dataset)), output)
+        click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {parity}")
 
     return command

@@ -37,12 +37,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 EXAMPLES = Path(__file__).parents[1] / "examples" / "crops"
 _MAPS = ("map_finite_sum", "map_trapezoid")
 _WITHIN = 0.999
-"""The least share of a data set's vectors that keep the cosine of the crops: among many thousand pictures some show
+"""The least share of a data set's vectors that keep the cosine of the crops: among many thousand images some show
 nobody, or are so odd that no range was made for them."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class EvalInputs:
     """What artefacts are judged on: N crops, any sizes, and a labelled data set where there is one."""
 
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Reference:
-    """What an artefact is held to, with its answers to the evidence."""
+    """What an artefact is held to, with its answers to the inputs."""
 
     embedder: Embedder
     vectors: Vectors
@@ -63,10 +63,10 @@ class Reference:
     """Of the data set."""
 
     @classmethod
-    def on(cls, embedder: Embedder, evidence: Evidence) -> "Reference":
+    def on(cls, embedder: Embedder, inputs: EvalInputs) -> "Reference":
         """The reference's answers; raises ParityError where it has none that can be judged by."""
-        vectors = _embed("the reference", embedder, evidence)
-        return cls(embedder, vectors, None if evidence.task is None else evaluate(embedder, evidence.task))
+        vectors = _embed("the reference", embedder, inputs)
+        return cls(embedder, vectors, None if inputs.task is None else evaluate(embedder, inputs.task))
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ class Cosines:
 
 
 @dataclass(frozen=True)
-class Proof:
+class ParityResult:
     """What a gate measured on an artefact that passed it."""
 
     crops: Agreement
     mean_cosine: float
     """Over the crops."""
     probes: Agreement
-    pictures: Cosines | None = None
+    images: Cosines | None = None
     """Over all queries and gallery of the data set, where there is one."""
     changes: Mapping[str, Interval] | None = None
     """By measure, the data set's change from the reference to the artefact, paired."""
@@ -102,25 +102,25 @@ class Proof:
             "largest_difference": round(self.crops.largest_difference, 7),
             "rank_agreement": round(self.crops.rank_agreement, 4),
         }
-        if self.pictures is not None and self.changes is not None:
+        if self.images is not None and self.changes is not None:
             drift |= {
-                "pictures": float(self.pictures.rows),
-                "pictures_worst_cosine": round(self.pictures.worst, 7),
-                "pictures_mean_cosine": round(self.pictures.mean, 7),
+                "images": float(self.images.rows),
+                "images_worst_cosine": round(self.images.worst, 7),
+                "images_mean_cosine": round(self.images.mean, 7),
             }
             drift |= {f"{name}_change": round(self.changes[name].value, 6) for name in _MAPS}
         return drift
 
     def __str__(self) -> str:
         """What a command prints."""
-        said = (
+        text = (
             f"{self.crops.rows} crops: worst cosine {self.crops.worst_cosine:.7f}, mean {self.mean_cosine:.7f}; "
             f"{self.probes.rows} probes at any size: {self.probes.worst_cosine:.7f}"
         )
-        if self.pictures is not None and self.changes is not None:
-            said += f"; {self.pictures.rows} pictures: worst {self.pictures.worst:.7f}, mean {self.pictures.mean:.7f}"
-            said += "".join(f"; {METRICS[name]} {in_points(self.changes[name])} points" for name in _MAPS)
-        return said
+        if self.images is not None and self.changes is not None:
+            text += f"; {self.images.rows} images: worst {self.images.worst:.7f}, mean {self.images.mean:.7f}"
+            text += "".join(f"; {METRICS[name]} {in_points(self.changes[name])} points" for name in _MAPS)
+        return text
 
 
 def in_points(change: Interval) -> str:
@@ -128,12 +128,12 @@ def in_points(change: Interval) -> str:
     return f"{100 * change.value:+.2f} ({100 * change.low:+.2f} to {100 * change.high:+.2f})"
 
 
-def prove(reference: Reference, candidate: Embedder, gate: Tolerances, evidence: Evidence) -> Proof:
+def check_parity(reference: Reference, candidate: Embedder, gate: Tolerances, inputs: EvalInputs) -> ParityResult:
     """Hold an artefact to its reference. Raises ParityError with the size, crop or measure that is out of bounds."""
-    vectors = _embed("the artefact", candidate, evidence)
+    vectors = _embed("the artefact", candidate, inputs)
     cosines = (reference.vectors.astype(np.float64) * vectors).sum(axis=1)
-    for name, expected, found in zip(evidence.names, reference.vectors, vectors, strict=True):
-        require_within(gate.crops, compare(expected[None], found[None]), name)
+    for name, expected, actual in zip(inputs.names, reference.vectors, vectors, strict=True):
+        require_within(gate.crops, compare(expected[None], actual[None]), name)
     require_distinct(reference.vectors, gate.crops)
     agreement = compare(reference.vectors, vectors)
     if not agreement.rank_agreement >= gate.rank_agreement:
@@ -141,43 +141,43 @@ def prove(reference: Reference, candidate: Embedder, gate: Tolerances, evidence:
             f"the artefact ranks the {len(vectors)} crops as the reference does in {agreement.rank_agreement:.1%} of "
             f"cases (the nearest other crop is the same), expected at least {gate.rank_agreement:.1%}"
         )
-    over = crop_probes(evidence.crops) if gate.coarse else None
+    over = crop_probes(inputs.crops) if gate.coarse else None
     probes = require_parity(reference.embedder.backend.run, candidate.backend.run, gate.probes, over)
-    proof = Proof(agreement, float(cosines.mean()), probes)
-    if evidence.task is None or reference.evaluation is None:
-        return proof
-    after = evaluate(candidate, evidence.task)
-    pictures = _of_all(reference.evaluation, after, gate, evidence)
+    parity = ParityResult(agreement, float(cosines.mean()), probes)
+    if inputs.task is None or reference.evaluation is None:
+        return parity
+    after = evaluate(candidate, inputs.task)
+    images = _of_all(reference.evaluation, after, gate, inputs)
     changes = compare_scores(reference.evaluation.scores, after.scores).changes
     for name in _MAPS:
         if not changes[name].value >= gate.map_change:
             raise ParityError(
-                f"on {evidence.dataset} {METRICS[name]} changes by {in_points(changes[name])} points, expected at "
+                f"on {inputs.dataset} {METRICS[name]} changes by {in_points(changes[name])} points, expected at "
                 f"least {100 * gate.map_change:+.2f}"
             )
-    return replace(proof, pictures=pictures, changes=changes, score=score_of(after, evidence))
+    return replace(parity, images=images, changes=changes, score=score_of(after, inputs))
 
 
-def _of_all(before: Evaluation, after: Evaluation, gate: Tolerances, evidence: Evidence) -> Cosines:
+def _of_all(before: Evaluation, after: Evaluation, gate: Tolerances, inputs: EvalInputs) -> Cosines:
     """The cosines over a whole data set; raises ParityError where too many of its vectors are out of bounds."""
     expected = np.concatenate([before.query_vectors, before.gallery_vectors])
-    found = np.concatenate([after.query_vectors, after.gallery_vectors])
-    cosines = (expected.astype(np.float64) * found).sum(axis=1)
+    actual = np.concatenate([after.query_vectors, after.gallery_vectors])
+    cosines = (expected.astype(np.float64) * actual).sum(axis=1)
     least = gate.crops.min_cosine
     within = float((cosines >= least).mean())
     if not within >= _WITHIN:
         raise ParityError(
-            f"on {evidence.dataset} {within:.2%} of {len(found)} vectors have a cosine of {least} or more "
+            f"on {inputs.dataset} {within:.2%} of {len(actual)} vectors have a cosine of {least} or more "
             f"to the reference's, expected at least {_WITHIN:.1%}; the worst has {cosines.min():.5f}"
         )
-    return Cosines(len(found), float(cosines.min()), float(cosines.mean()))
+    return Cosines(len(actual), float(cosines.min()), float(cosines.mean()))
 
 
-def score_of(evaluation: Evaluation, evidence: Evidence) -> Score:
+def score_of(evaluation: Evaluation, inputs: EvalInputs) -> Score:
     """An evaluation as contracts record it."""
     summary = evaluation.scores.summary()
     return Score(
-        dataset=evidence.dataset or evaluation.eval_set.dataset,
+        dataset=inputs.dataset or evaluation.eval_set.dataset,
         protocol=evaluation.protocol,
         rank_1=round(summary.rank_1, 6),
         map_finite_sum=round(summary.map_finite_sum, 6),
@@ -185,23 +185,23 @@ def score_of(evaluation: Evaluation, evidence: Evidence) -> Score:
     )
 
 
-def read_evidence(crops: Path = EXAMPLES, data: Path | None = None, dataset: str | None = None) -> Evidence:
+def read_eval_inputs(crops: Path = EXAMPLES, data: Path | None = None, dataset: str | None = None) -> EvalInputs:
     """The crops of a folder and the queries and gallery of a data set in any layout; `dataset` is what to call it.
 
     Raises ImageError for a crop that cannot be used, and DatasetError for folders without any.
     """
     if data is None and dataset is not None:
         raise DatasetError(f"--called {dataset} names a data set, and there is no --data")
-    names, pictures = read_crops(crops)
+    names, images = read_crops(crops)
     if data is None:
-        return Evidence(names, pictures)
+        return EvalInputs(names, images)
     known, splits = read_layout(data)
     task = eval_set_of(splits, dataset, known)
-    return Evidence(names, pictures, task, task.dataset)
+    return EvalInputs(names, images, task, task.dataset)
 
 
 def read_crops(folder: Path) -> tuple[tuple[str, ...], tuple[Pixels, ...]]:
-    """The relative names of a folder's pictures, in their order, and their pixels."""
+    """The relative names of a folder's images, in their order, and their pixels."""
     paths = sorted(path for path in folder.rglob("*") if is_image_name(path))
     if len(paths) < 2:
         raise DatasetError(f"{folder}: expected a folder of crops to judge by, two or more, found {len(paths)}")
@@ -230,10 +230,10 @@ def _read(path: Path) -> Pixels:
         raise ImageError(f"{path}: {error}") from error
 
 
-def _embed(whose: str, embedder: Embedder, evidence: Evidence) -> Vectors:
+def _embed(whose: str, embedder: Embedder, inputs: EvalInputs) -> Vectors:
     """The crops' vectors, each alone and by its name: an error in a batch would not say whose."""
     rows = []
-    for name, crop in zip(evidence.names, evidence.crops, strict=True):
+    for name, crop in zip(inputs.names, inputs.crops, strict=True):
         try:
             rows.append(embedder.embed([crop], "rgb")[0])
         except ReidRuntimeError as error:

@@ -1,4 +1,4 @@
-"""ONNX files as bytes: what travels in their metadata, and everything of the exporting machine removed."""
+"""ONNX files as exports write them: a graph without traces of the exporting machine, its contract, its self-test."""
 
 import io
 from pathlib import Path
@@ -8,17 +8,16 @@ import onnx
 from PIL import Image
 
 from reid_runtime.embedder import Embedder
-from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.io.atomic import atomic_write
+from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.selftest import METADATA_KEY as SELFTEST_KEY
-from reid_runtime.model_file.selftest import SelfTest, text_digest, verified_record
+from reid_runtime.model_file.selftest import SelfTest, text_digest
 
-SELF_TEST = Path(__file__).with_name("selftest")
+SELFTEST_IMAGES = Path(__file__).with_name("selftest")
 
 
-def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+def strip_metadata(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model, in place, without the exporter's notes: source lines and paths of the machine it ran on."""
     model.doc_string = ""
     graph = model.graph
@@ -30,55 +29,50 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def write_model(path: Path, model: onnx.ModelProto, contract: Contract) -> None:
-    """Check the model, and write it as one file that carries the contract and its self-test record.
+def write_graph(path: Path, model: onnx.ModelProto, contract: Contract) -> Embedder:
+    """Check the model and write its graph alone; an Embedder on ONNX Runtime's CPU that runs it under the contract.
 
-    The record's vectors are those that ONNX Runtime's CPU gives for the graph as it lies in the file; raises
-    BackendError where it gives none.
+    What is measured with it goes into the contract, and `append_metadata` completes the file: no byte of the graph is
+    written twice.
     """
     del model.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
-    _append_metadata(path, METADATA_KEY, contract.to_json())
-    _append_metadata(path, SELFTEST_KEY, _record(path).to_json())
+    return Embedder.load(ModelFile.open(path, contract), device="cpu")
 
 
-def write_contract(path: Path, contract: Contract) -> None:
-    """Put another contract into a file, and a record made anew; its graph stays byte for byte, or nothing changes.
+def append_metadata(path: Path, contract: Contract, embedder: Embedder) -> None:
+    """Complete a graph that was written: its contract, and the self-test record of the vectors that it gives.
 
-    Raises DamagedFileError for a file that its own record says is damaged: it must not come out as whole.
+    Raises BackendError where it gives none.
     """
-    verified_record(path)
-    model = onnx.load(str(path))
-    before = kept_graph(model)
-    with atomic_write(path) as beside:
-        write_model(beside, model, contract)
-        if kept_graph(onnx.load(str(beside))) != before:
-            raise ReidRuntimeError(f"{path}: its graph would have changed with its metadata; nothing was written")
+    text, images = contract.to_json(), selftest_images()
+    graph = read_onnx_file(path).graph
+    record = SelfTest(graph, text_digest(text), images, embedder.embed(images))
+    _append(path, METADATA_KEY, text)
+    _append(path, SELFTEST_KEY, record.to_json())
 
 
-def _append_metadata(path: Path, key: str, value: str) -> None:
+def write_model(path: Path, model: onnx.ModelProto, contract: Contract) -> None:
+    """The complete file of a model whose contract needs nothing that is measured."""
+    append_metadata(path, contract, write_graph(path, model, contract))
+
+
+def _append(path: Path, key: str, value: str) -> None:
     """A metadata entry at the file's end: protobuf reads it as one more, and no byte before it changes."""
     entry = onnx.ModelProto(metadata_props=[onnx.StringStringEntryProto(key=key, value=value)])
     with open(path, "ab") as file:
         file.write(entry.SerializeToString())
 
 
-def _record(path: Path) -> SelfTest:
-    file = read_onnx_file(path)
-    images = pinned_crops()
-    vectors = Embedder.load(path, device="cpu").embed(images)
-    return SelfTest(file.graph, text_digest(file.metadata[METADATA_KEY]), images, vectors)
-
-
-def pinned_crops() -> tuple[bytes, ...]:
+def selftest_images() -> tuple[bytes, ...]:
     """PNG files: two crops of one shape, which share a batch, one wider than high, and one that must be shrunk.
 
     They are rendered people, in `export/selftest`. The last is a small crop with every pixel repeated 20 times each
     way: large in pixels and small as a file, and its edges tell a resize that averages what it drops from one that
     does not.
     """
-    crops = [np.asarray(Image.open(path)) for path in sorted(SELF_TEST.glob("*.png"))]
+    crops = [np.asarray(Image.open(path)) for path in sorted(SELFTEST_IMAGES.glob("*.png"))]
     crops[-1] = crops[-1].repeat(20, axis=0).repeat(20, axis=1)
     files = []
     for crop in crops:
@@ -86,12 +80,3 @@ def pinned_crops() -> tuple[bytes, ...]:
         Image.fromarray(crop).save(file, "PNG", optimize=True)
         files.append(file.getvalue())
     return tuple(files)
-
-
-def kept_graph(model: onnx.ModelProto) -> bytes:
-    """The model's bytes but for its metadata: equal for two files whose vectors must be equal."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    del bare.metadata_props[:]
-    content: bytes = bare.SerializeToString(deterministic=True)
-    return content

@@ -62,15 +62,15 @@ def require_parity(
     seen_vectors = []
     for name, batch in probes() if over is None else over:
         expected = _vectors("the reference", reference, name, batch)
-        found = _vectors("the artefact", candidate, name, batch)
+        actual = _vectors("the artefact", candidate, name, batch)
         if expected.ndim != 2 or len(expected) != len(batch):
             raise ParityError(f"the reference gives {expected.shape} for {name}, expected ({len(batch)}, D)")
-        if found.shape != expected.shape:
-            raise ParityError(f"the artefact gives {found.shape} for {name}, the reference {expected.shape}")
+        if actual.shape != expected.shape:
+            raise ParityError(f"the artefact gives {actual.shape} for {name}, the reference {expected.shape}")
         require_unit(expected, f"the reference's for {name}")
-        seen = compare(expected, found)
+        seen = compare(expected, actual)
         require_within(bounds, seen, name)
-        require_unit(found, f"the artefact's for {name}")
+        require_unit(actual, f"the artefact's for {name}")
         seen_vectors.append(expected)
         worst = Agreement(
             rows=worst.rows + seen.rows,

@@ -14,13 +14,13 @@ import click
 import numpy as np
 
 from export.derive import ExportError, Parent
-from export.gate import Evidence, Proof, gate_options, in_points, read_evidence
+from export.gate import EvalInputs, ParityResult, gate_options, in_points, read_eval_inputs
 from export.quantise import SCHEMES, Scheme
 from export.sensitivity import report_paths
 from export.timing import paired
 from export.to_fp16 import export_fp16
-from export.to_int8 import Asked, Calibration, calibration_options, export_int8
-from export.to_onnx import export_proved
+from export.to_int8 import Calibration, CalibrationOptions, calibration_options, export_int8
+from export.to_onnx import export_checked
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
@@ -38,7 +38,7 @@ class Row:
 
     file: str
     kind: str
-    proof: Proof | None
+    parity: ParityResult | None
     """None where it failed."""
     problem: str | None
     """Why it failed."""
@@ -51,22 +51,22 @@ class Row:
     def facts(self) -> dict[str, Any]:
         """Plain values for JSON; the changes of mAP are fractions."""
         facts: dict[str, Any] = {"file": self.file, "kind": self.kind, "problem": self.problem}
-        if self.proof is None:
+        if self.parity is None:
             return facts
-        changes = self.proof.changes
+        changes = self.parity.changes
         return facts | {
             "megabytes": round(self.megabytes, 3),
             "milliseconds": round(self.milliseconds, 3),
             "speedup": round(self.speedup, 3),
-            "drift": self.proof.drift(),
-            "score": None if self.proof.score is None else asdict(self.proof.score),
+            "drift": self.parity.drift(),
+            "score": None if self.parity.score is None else asdict(self.parity.score),
             "changes": None if changes is None else {name: asdict(changes[name]) for name in _MAPS},
         }
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a run of the pipeline made."""
+class PipelineResult:
+    """What a run of the pipeline gave."""
 
     rows: tuple[Row, ...]
     crops: int
@@ -76,20 +76,20 @@ class Made:
 
 
 def make_artefacts(
-    checkpoint: Path, folder: Path, name: str, evidence: Evidence, calibration: Calibration | None
-) -> Made:
+    checkpoint: Path, folder: Path, name: str, inputs: EvalInputs, calibration: Calibration | None
+) -> PipelineResult:
     """Every artefact that passes its gate, in `folder`; one that does not is a row with its problem.
 
     Raises what the float32 export raises: without it there is nothing to derive from.
     """
     root = folder / f"{name}.onnx"
     # Where there is a data set, torch need not rank it: the float32 file's own scores are what the others change.
-    proof = export_proved(read_checkpoint(checkpoint), root, name, replace(evidence, task=None))
-    click.echo(f"{root.name}: {proof}", err=True)
-    parent = Parent.read(root, evidence)
-    rows = [Row(root.name, "float32", proof, None)]
+    parity = export_checked(read_checkpoint(checkpoint), root, name, replace(inputs, task=None))
+    click.echo(f"{root.name}: {parity}", err=True)
+    parent = Parent.read(root, inputs)
+    rows = [Row(root.name, "float32", parity, None)]
 
-    def step(kind: str, make: Callable[[Path], Proof]) -> None:
+    def step(kind: str, make: Callable[[Path], ParityResult]) -> None:
         path = folder / f"{name}-{kind}.onnx"
         try:
             passed = make(path)
@@ -99,7 +99,7 @@ def make_artefacts(
             rows.append(Row(path.name, kind, None, str(error)))
         else:
             rows.append(Row(path.name, kind, passed, None))
-        click.echo(f"{path.name}: {rows[-1].problem or rows[-1].proof}", err=True)
+        click.echo(f"{path.name}: {rows[-1].problem or rows[-1].parity}", err=True)
 
     step("fp16", lambda path: export_fp16(parent, path))
     if calibration is not None:
@@ -107,24 +107,26 @@ def make_artefacts(
             step(f"int8-{engine}", partial(_int8, parent, scheme, calibration))
     shape = (_BATCH, *parent.reference.embedder.contract.resize.shape(256, 128), 3)
     setting = f"batches of {shape[0]}x{shape[1]}x{shape[2]}, ONNX Runtime, {os.cpu_count()} cores, {platform.machine()}"
-    return Made(_timed(rows, folder, shape), len(evidence.crops), evidence.dataset, setting)
+    return PipelineResult(_timed(rows, folder, shape), len(inputs.crops), inputs.dataset, setting)
 
 
-def _int8(parent: Parent, scheme: Scheme, calibration: Calibration, path: Path) -> Proof:
+def _int8(parent: Parent, scheme: Scheme, calibration: Calibration, path: Path) -> ParityResult:
     return export_int8(parent, path, scheme, calibration)[0]
 
 
 def _timed(rows: Sequence[Row], folder: Path, shape: tuple[int, ...], rounds: int = 7) -> tuple[Row, ...]:
     """The rows with size and speed, each artefact in turn, round after round."""
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    made = {row.file: Embedder.load(folder / row.file, device="cpu").backend for row in rows if row.proof is not None}
+    backends = {
+        row.file: Embedder.load(folder / row.file, device="cpu").backend for row in rows if row.parity is not None
+    }
     samples = paired(
-        {file: partial(backend.run, images) for file, backend in made.items()},
+        {file: partial(backend.run, images) for file, backend in backends.items()},
         rounds,
     )
     return tuple(
         row
-        if row.proof is None
+        if row.parity is None
         else replace(
             row,
             megabytes=(folder / row.file).stat().st_size / 1e6,
@@ -135,56 +137,58 @@ def _timed(rows: Sequence[Row], folder: Path, shape: tuple[int, ...], rounds: in
     )
 
 
-def write_table(path: Path, made: Made) -> None:
+def write_table(path: Path, outcome: PipelineResult) -> None:
     """The table as Markdown, and beside it as JSON."""
     facts = {
-        "crops": made.crops,
-        "dataset": made.dataset,
-        "speed": made.setting,
-        "artefacts": [row.facts() for row in made.rows],
+        "crops": outcome.crops,
+        "dataset": outcome.dataset,
+        "speed": outcome.setting,
+        "artefacts": [row.facts() for row in outcome.rows],
     }
-    for target, text in ((path, _text(path, made)), (path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")):
-        with atomic_write(target) as beside:
-            beside.write_text(text, encoding="utf-8")
+    for target, text in ((path, _text(path, outcome)), (path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")):
+        with atomic_write(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
-def _text(path: Path, made: Made) -> str:
-    measures = [] if made.dataset is None else [f"change in {METRICS[name]}, points" for name in _MAPS]
+def _text(path: Path, outcome: PipelineResult) -> str:
+    measures = [] if outcome.dataset is None else [f"change in {METRICS[name]}, points" for name in _MAPS]
     heads = ["artefact", "MB", "worst cosine", "mean cosine", *measures, "ms an image", "speed"]
     lines = ["# Artefacts", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for row in made.rows:
+    for row in outcome.rows:
         cells = [row.file]
-        if row.proof is None:
+        if row.parity is None:
             cells += ["none", *[""] * (len(heads) - 2)]
         else:
-            changes = row.proof.changes
-            ranked = [] if made.dataset is None else ["" if changes is None else in_points(changes[n]) for n in _MAPS]
-            cells += [f"{row.megabytes:.1f}", f"{row.proof.crops.worst_cosine:.6f}", f"{row.proof.mean_cosine:.6f}"]
+            changes, ranked = row.parity.changes, list[str]()
+            ranked = (
+                [] if outcome.dataset is None else ["" if changes is None else in_points(changes[n]) for n in _MAPS]
+            )
+            cells += [f"{row.megabytes:.1f}", f"{row.parity.crops.worst_cosine:.6f}", f"{row.parity.mean_cosine:.6f}"]
             cells += [*ranked, f"{row.milliseconds:.1f}", f"{row.speedup:.2f} x"]
         lines.append(f"| {' | '.join(cells)} |")
     ranked_on = (
-        "" if made.dataset is None else f" mAP is on {made.dataset}, with the 95 % interval of its paired change."
+        "" if outcome.dataset is None else f" mAP is on {outcome.dataset}, with the 95 % interval of its paired change."
     )
     lines += [
         "",
-        f"Cosines are over {made.crops} crops: the float32 file's to torch, the others' to that file.{ranked_on}",
-        f"Speed is how many times as fast as the float32 file, each in turn: {made.setting}.",
+        f"Cosines are over {outcome.crops} crops: the float32 file's to torch, the others' to that file.{ranked_on}",
+        f"Speed is how many times as fast as the float32 file, each in turn: {outcome.setting}.",
         "A file for TensorRT is made for another engine than the one that was timed.",
         "",
-        *[f"No {row.file}: {row.problem}\n" for row in made.rows if row.problem],
+        *[f"No {row.file}: {row.problem}\n" for row in outcome.rows if row.problem],
         f"![worst cosine over speed]({path.with_suffix('.png').name})",
     ]
     return "\n".join(lines) + "\n"
 
 
-def write_plot(path: Path, made: Made) -> None:
+def write_plot(path: Path, outcome: PipelineResult) -> None:
     """What each artefact loses and gains: one less its worst cosine, over its speed; a PNG."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
-    rows = [row for row in made.rows if row.proof is not None]
+    rows = [row for row in outcome.rows if row.parity is not None]
     for row in rows:
-        assert row.proof is not None
-        lost = max(1 - row.proof.crops.worst_cosine, 1e-8)
+        assert row.parity is not None
+        lost = max(1 - row.parity.crops.worst_cosine, 1e-8)
         axes.scatter(row.speedup, lost, s=20 + 12 * row.megabytes**0.5 * 10 / rows[0].megabytes ** 0.5, zorder=3)
         axes.annotate(
             f"{row.kind}\n{row.megabytes:.1f} MB", (row.speedup, lost), xytext=(9, 0), textcoords="offset points",
@@ -198,8 +202,8 @@ def write_plot(path: Path, made: Made) -> None:
     axes.set_ylabel("1 - worst cosine over the crops")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    with atomic_write(path) as beside:
-        figure.savefig(beside, format="png", dpi=150)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
     pyplot.close(figure)
 
 
@@ -225,7 +229,7 @@ def main(
     checkpoint: Path,
     output: Path,
     name: str | None,
-    calibrate: Asked | None,
+    calibrate: CalibrationOptions | None,
     crops: Path,
     data: Path | None,
     dataset: str | None,
@@ -246,13 +250,13 @@ def main(
         files += [integers, *report_paths(integers)]
     for file in files:
         ensure_writable(file, force)
-    evidence = read_evidence(crops, data, dataset)
-    calibration = None if calibrate is None else calibrate.draw(evidence.task)
-    made = make_artefacts(checkpoint, output, name, evidence, calibration)
-    write_table(output / "artefacts.md", made)
-    write_plot(output / "artefacts.png", made)
-    click.echo(_text(output / "artefacts.md", made))
-    failed = [row.file for row in made.rows if row.problem]
+    inputs = read_eval_inputs(crops, data, dataset)
+    calibration = None if calibrate is None else calibrate.draw(inputs.task)
+    outcome = make_artefacts(checkpoint, output, name, inputs, calibration)
+    write_table(output / "artefacts.md", outcome)
+    write_plot(output / "artefacts.png", outcome)
+    click.echo(_text(output / "artefacts.md", outcome))
+    failed = [row.file for row in outcome.rows if row.problem]
     if failed:
         raise ExportError(f"{', '.join(failed)} failed and are not there: see {output / 'artefacts.md'}")
     if calibration is None:

@@ -30,14 +30,14 @@ class Scheme:
     """How a kind of engine wants its integers."""
 
     engine: TargetEngine
-    says: str
+    description: str
     """For the contract."""
     operators: frozenset[str]
     symmetric: bool
     """int8 around zero, else uint8 from the least to the largest value."""
     weight_limit: int
     """The largest quantised weight; per output channel."""
-    whole_layers: bool
+    quantises_outputs: bool
     """Whether outputs and biases are quantised too, as integer kernels that are found by pattern want it."""
 
     def parameters(self, low: float, high: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.generic]]:
@@ -72,7 +72,7 @@ class Layer:
     """Its own first output, which names the node."""
 
 
-class Wiring:
+class GraphIndex:
     """Who makes and who reads each tensor of a graph."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -116,47 +116,47 @@ class Wiring:
         return Layer(node.input[1].removesuffix(".weight"), node.op_type, (node.input[0],), output, key)
 
 
-def observed(model: onnx.ModelProto, scheme: Scheme) -> list[str]:
+def ranged_tensors(model: onnx.ModelProto, scheme: Scheme) -> list[str]:
     """The tensors whose ranges the scheme may ask for."""
-    wiring = Wiring(model)
-    wanted = dict.fromkeys(name for layer in wiring.layers(scheme) for name in (*layer.inputs, layer.output))
-    wanted |= dict.fromkeys(name for name, _ in wiring.pooled(wanted))
+    index = GraphIndex(model)
+    wanted = dict.fromkeys(name for layer in index.layers(scheme) for name in (*layer.inputs, layer.output))
+    wanted |= dict.fromkeys(name for name, _ in index.pooled(wanted))
     return list(wanted)
 
 
-def quantised(
-    model: onnx.ModelProto, scheme: Scheme, seen: Activations, percentile: float, chosen: Iterable[Layer]
+def quantise(
+    model: onnx.ModelProto, scheme: Scheme, activations: Activations, percentile: float, chosen: Iterable[Layer]
 ) -> onnx.ModelProto:
     """A copy of the float32 model in which the chosen layers run in integers."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    _Quantising(copy, scheme, seen, percentile).run(list(chosen))
+    _Quantiser(copy, scheme, activations, percentile).run(list(chosen))
     return copy
 
 
-class _Quantising:
+class _Quantiser:
     """One graph on its way to integers."""
 
-    def __init__(self, model: onnx.ModelProto, scheme: Scheme, seen: Activations, percentile: float) -> None:
+    def __init__(self, model: onnx.ModelProto, scheme: Scheme, activations: Activations, percentile: float) -> None:
         self.graph = model.graph
-        self.wiring = Wiring(model)
-        self.scheme, self.seen, self.percentile = scheme, seen, percentile
+        self.index = GraphIndex(model)
+        self.scheme, self.activations, self.percentile = scheme, activations, percentile
         self.first: list[onnx.NodeProto] = []
         self.after: dict[str, list[onnx.NodeProto]] = {}
         self.scales: dict[str, npt.NDArray[np.float32]] = {}
         self.zeros: dict[str, int] = {}
 
     def run(self, chosen: list[Layer]) -> None:
-        whole = self.scheme.whole_layers
+        closing = self.scheme.quantises_outputs
         # A fully connected layer may give floats, and is the last: its vectors are not rounded once more.
-        closed = {layer.output for layer in chosen if layer.operator != "Gemm"} if whole else set()
+        closed = {layer.output for layer in chosen if layer.operator != "Gemm"} if closing else set()
         read = {name for layer in chosen for name in layer.inputs}
-        pooled = {output: name for name, output in self.wiring.pooled(read)} if whole else {}
+        pooled = {output: name for name, output in self.index.pooled(read)} if closing else {}
         # A max pooling between integer layers is one too if what it reads and gives has one scale.
         shared = {output: name for output, name in pooled.items() if name in closed}
         integer_nodes = {layer.key for layer in chosen} | shared.keys()
         for name in sorted(closed | read):
-            self._quantise_tensor(name, shared.get(name, name), held=name in pooled and name not in shared)
+            self._quantise_tensor(name, shared.get(name, name), clipped=name in pooled and name not in shared)
         for node in self.graph.node:
             for place, name in enumerate(node.input):
                 # An integer layer's result has one reader, the rounding; all others read what was rounded.
@@ -169,21 +169,21 @@ class _Quantising:
                 self._quantise_weights(layer)
         self._reorder()
 
-    def _quantise_tensor(self, name: str, ranged: str, held: bool) -> None:
+    def _quantise_tensor(self, name: str, ranged: str, clipped: bool) -> None:
         """QuantizeLinear and DequantizeLinear after a tensor, with the range of `ranged`.
 
-        `held` is for a max pooling after a float layer: ONNX Runtime would move the rounding before the pooling and
+        `clipped` is for a max pooling after a float layer: ONNX Runtime would move the rounding before the pooling and
         run that in integers, outside of the layout that its integer kernels have, at 20 times the cost (27 ms of
         ResNet-50's 118). It does not move it across a Clip, and drops one that does nothing, so this one takes the
         uppermost of the 256 steps.
         """
-        scale, zero = self.scheme.parameters(*self.seen.limits(ranged, self.percentile))
+        scale, zero = self.scheme.parameters(*self.activations.limits(ranged, self.percentile))
         self.scales[name], self.zeros[name] = scale, int(zero)
         names = [self._constant(f"{name}/scale", scale), self._constant(f"{name}/zero", zero)]
         first = []
-        if held:
-            first.append(self._clip(name, f"{name}/held", 0, 254))
-        read = f"{name}/held" if held else name
+        if clipped:
+            first.append(self._clip(name, f"{name}/clipped", 0, 254))
+        read = f"{name}/clipped" if clipped else name
         self.after[name] = [
             *first,
             helper.make_node("QuantizeLinear", [read, *names], [f"{name}/integer"], name=f"{name}/quantise"),
@@ -214,13 +214,13 @@ class _Quantising:
 
     def _quantise_weights(self, layer: Layer) -> None:
         """Weights as integers, one scale an output channel, and the bias that makes up for their rounding."""
-        node = self.wiring.nodes[layer.key]
-        weights = numpy_helper.to_array(self.wiring.weights[node.input[1]])
+        node = self.index.nodes[layer.key]
+        weights = numpy_helper.to_array(self.index.weights[node.input[1]])
         bias = self._bias(node, len(weights))
         limit, read = self.scheme.weight_limit, self.scales[layer.inputs[0]]
         rows = weights.reshape(len(weights), -1)
         scale = np.abs(rows).max(axis=1) / limit
-        if self.scheme.whole_layers:
+        if self.scheme.quantises_outputs:
             # A dead channel's scale would be so fine that its bias has no int32.
             scale = np.maximum(scale, np.abs(bias) / (read * 2.0**30))
         scale = np.where(scale > 0, scale, 1.0).astype(np.float32)
@@ -230,10 +230,10 @@ class _Quantising:
         base = layer.key
         node.input[1] = self._dequantised(f"{base}/weight", integers.reshape(weights.shape), scale)
         bias_name = f"{base}/bias"
-        if self.scheme.whole_layers:
+        if self.scheme.quantises_outputs:
             steps = (scale * read).astype(np.float32)
-            whole = np.round(bias.astype(np.float64) / steps).clip(-(2.0**31) + 1, 2.0**31 - 1).astype(np.int32)
-            bias_name = self._dequantised(bias_name, whole, steps)
+            rounded = np.round(bias.astype(np.float64) / steps).clip(-(2.0**31) + 1, 2.0**31 - 1).astype(np.int32)
+            bias_name = self._dequantised(bias_name, rounded, steps)
         else:
             self._constant(bias_name, bias)
         del node.input[2:]
@@ -242,14 +242,14 @@ class _Quantising:
     def _bias(self, node: onnx.NodeProto, channels: int) -> npt.NDArray[np.float32]:
         if len(node.input) < 3:
             return np.zeros(channels, np.float32)
-        bias: npt.NDArray[np.float32] = numpy_helper.to_array(self.wiring.weights[node.input[2]])
+        bias: npt.NDArray[np.float32] = numpy_helper.to_array(self.index.weights[node.input[2]])
         return np.broadcast_to(bias, channels)
 
     def _mean_of(self, lost: npt.NDArray[np.float32], node: onnx.NodeProto, tensor: str) -> npt.NDArray[np.float64]:
         """(O,) what the lost part of the weights (O, I / groups, ...) would add to the layer's output, on average."""
         groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
         by_channel = lost.reshape(groups, len(lost) // groups, lost.shape[1], -1).sum(axis=3, dtype=np.float64)
-        means = self.seen.means[tensor].reshape(groups, 1, -1)
+        means = self.activations.means[tensor].reshape(groups, 1, -1)
         mean: npt.NDArray[np.float64] = (by_channel * means).sum(axis=2).reshape(-1)
         return mean
 

@@ -10,14 +10,14 @@ import numpy as np
 import onnx
 
 from export.calibration import VIEWS, Activations, CalibrationError, Floats, Sample, vectors_of
-from export.quantise import Layer, Scheme, Wiring, quantised
+from export.quantise import GraphIndex, Layer, Scheme, quantise
 from reid_runtime.agreement import compare
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write
 
 
 @dataclass(frozen=True)
-class Measured:
+class LayerCost:
     """What quantising some layers costs, over the views of the crops that were held back."""
 
     layer: str
@@ -31,9 +31,9 @@ class Choice:
     """What runs in integers, and what was measured on the way to it."""
 
     layers: tuple[Layer, ...]
-    alone: tuple[Measured, ...]
+    alone: tuple[LayerCost, ...]
     """Each layer the only one that is quantised, in the graph's order."""
-    together: tuple[Measured, ...]
+    together: tuple[LayerCost, ...]
     """All layers quantised, then without the costliest, the two costliest, ...: the named layer goes to float."""
 
     @property
@@ -45,25 +45,25 @@ class Choice:
 def choose(
     model: onnx.ModelProto,
     scheme: Scheme,
-    seen: Activations,
+    activations: Activations,
     percentile: float,
-    pictures: Sequence[Pixels],
+    images: Sequence[Pixels],
     cosine: float,
     advance: Callable[[], None] = lambda: None,
 ) -> Choice:
-    """The most layers, of those that the scheme can take, with which every picture's vector keeps `cosine`.
+    """The most layers, of those that the scheme can take, with which every image's vector keeps `cosine`.
 
-    `pictures` are resized crops that the ranges were not measured on; `advance` is called once a layer. Raises
+    `images` are resized crops that the ranges were not measured on; `advance` is called once a layer. Raises
     CalibrationError where the graph has nothing to quantise, or no choice keeps the cosine.
     """
-    layers = Wiring(model).layers(scheme)
+    layers = GraphIndex(model).layers(scheme)
     if not any(layer.operator != "Add" for layer in layers):
         raise CalibrationError(f"the graph has no {' or '.join(sorted(scheme.operators))} with weights to quantise")
-    expected = vectors_of(model, pictures)
+    expected = vectors_of(model, images)
 
-    def measured(chosen: Sequence[Layer], named: str, operator: str) -> Measured:
+    def measured(chosen: Sequence[Layer], named: str, operator: str) -> LayerCost:
         return _measured(
-            expected, vectors_of(quantised(model, scheme, seen, percentile, chosen), pictures), named, operator
+            expected, vectors_of(quantise(model, scheme, activations, percentile, chosen), images), named, operator
         )
 
     alone = []
@@ -85,9 +85,9 @@ def choose(
     return Choice(tuple(left), tuple(alone), tuple(together))
 
 
-def _measured(expected: Floats, found: Floats, name: str, operator: str) -> Measured:
-    cosines = (expected.astype(np.float64) * found).sum(axis=1)
-    return Measured(name, operator, compare(expected, found).worst_cosine, float(cosines.mean()))
+def _measured(expected: Floats, actual: Floats, name: str, operator: str) -> LayerCost:
+    cosines = (expected.astype(np.float64) * actual).sum(axis=1)
+    return LayerCost(name, operator, compare(expected, actual).worst_cosine, float(cosines.mean()))
 
 
 def report_paths(output: Path) -> tuple[Path, Path]:
@@ -96,15 +96,15 @@ def report_paths(output: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def reports(output: Path, choice: Choice, sample: Sample, percentile: float, held: int) -> Iterator[None]:
+def reports(output: Path, choice: Choice, sample: Sample, percentile: float, held_out: int) -> Iterator[None]:
     """What was drawn, measured and chosen, at the `report_paths`, if what is done within the block ends well."""
     markdown, plain = report_paths(output)
     facts = {
         "artefact": output.name,
         "calibration": {
             "folder": sample.folder,
-            "crops": len(sample.names) - held,
-            "held_back": held,
+            "crops": len(sample.names) - held_out,
+            "held_back": held_out,
             "views_of_each": VIEWS,
             "seed": sample.seed,
             "percentile": percentile,
@@ -115,18 +115,18 @@ def reports(output: Path, choice: Choice, sample: Sample, percentile: float, hel
         "alone": [asdict(one) for one in choice.alone],
         "together": [asdict(one) for one in choice.together],
     }
-    with atomic_write(plain) as beside_plain, atomic_write(markdown) as beside_markdown:
-        beside_plain.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        beside_markdown.write_text(_text(output, choice, sample, held), encoding="utf-8")
+    with atomic_write(plain) as temporary_json, atomic_write(markdown) as temporary_page:
+        temporary_json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        temporary_page.write_text(_text(output, choice, sample, held_out), encoding="utf-8")
         yield
 
 
-def _text(output: Path, choice: Choice, sample: Sample, held: int) -> str:
+def _text(output: Path, choice: Choice, sample: Sample, held_out: int) -> str:
     lines = [
         f"# Sensitivity of {output.name}",
         "",
-        f"{sample}; the draw's names have the digest {sample.digest}. {held} of them were held back from the ranges. "
-        f"Every cosine here is between the float32 parent's vectors and those of the quantised graph on these, each as "
+        f"{sample}; the draw's names have the digest {sample.digest}. {held_out} of them were held "
+        f"back from the ranges. Every cosine here is between the float32 parent's vectors and those of the quantised graph on these, each as "
         f"it is and in {VIEWS - 1} views as another camera might have it: in another part, light and resolution.",
         "",
         "## All layers in integers, then the costliest back to float one by one",

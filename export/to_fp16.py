@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.calibration import vectors_of
 from export.derive import ExportError, Parent, derivation, derive
-from export.gate import Proof
+from export.gate import ParityResult
 from reid_runtime.agreement import TOLERANCES, compare
 from reid_runtime.cli import run
 from reid_runtime.images.resize import resize
@@ -30,7 +30,7 @@ FOLLOWING = frozenset(
     {"Add", "Clip", "Concat", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax", "Relu", "Reshape"}
 )
 """What computes in half precision if all that it reads is in half already: nothing here makes a value much larger."""
-WHOLE = (0, 1, 2, 4, 8)
+FP32_CONVS = (0, 1, 2, 4, 8)
 """How many convolutions are tried in float32, one number after the other."""
 KEPT = 1 - (1 - TOLERANCES["float16"].crops.min_cosine) / 4
 """The worst cosine on the crops with which no more are tried: a quarter of what the gate allows."""
@@ -39,9 +39,9 @@ KEPT = 1 - (1 - TOLERANCES["float16"].crops.min_cosine) / 4
 class _Casting:
     """A graph on its way to half precision: which tensors are half, and the casts between the two."""
 
-    def __init__(self, model: onnx.ModelProto, whole: int) -> None:
+    def __init__(self, model: onnx.ModelProto, fp32_convs: int) -> None:
         convolutions = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
-        self.whole = frozenset(convolutions[:whole])
+        self.fp32_convs = frozenset(convolutions[:fp32_convs])
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self.outputs = {output.name for output in model.graph.output}
         self.half: set[str] = set()
@@ -50,7 +50,7 @@ class _Casting:
         self.cast: dict[tuple[str, int], str] = {}
 
     def runs_in_half(self, node: onnx.NodeProto) -> bool:
-        if node.domain not in ("", "ai.onnx") or (self.outputs | self.whole) & set(node.output):
+        if node.domain not in ("", "ai.onnx") or (self.outputs | self.fp32_convs) & set(node.output):
             return False
         computed = [name for name in node.input if name and name not in self.weights]
         return node.op_type in HALF or (
@@ -95,12 +95,12 @@ class _Casting:
         return self.cast[name, to]
 
 
-def half_graph(model: onnx.ModelProto, whole: int = 0) -> onnx.ModelProto:
-    """The float32 model, in place, in half precision where that is safe, but for its first `whole` convolutions.
+def half_graph(model: onnx.ModelProto, fp32_convs: int = 0) -> onnx.ModelProto:
+    """The float32 model, in place, in half precision where that is safe, but for its first `fp32_convs` convolutions.
 
     Raises ExportError for weights beyond half precision, and where nothing would be in it.
     """
-    casting = _Casting(model, whole)
+    casting = _Casting(model, fp32_convs)
     for node in list(model.graph.node):
         casting.take(node)
     if not casting.half:
@@ -122,32 +122,32 @@ def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
     return copied
 
 
-def kept_whole(parent: Parent) -> int:
+def choose_fp32_convs(parent: Parent) -> int:
     """How many of the first convolutions stay in float32: as few as the crops ask for, or as help most."""
     rule = parent.reference.embedder.contract.resize
-    crops = [resize(crop, rule.shape(*crop.shape[:2])) for crop in parent.evidence.crops]
+    crops = [resize(crop, rule.shape(*crop.shape[:2])) for crop in parent.inputs.crops]
     convolutions = sum(node.op_type == "Conv" for node in parent.model.graph.node)
     worst: dict[int, float] = {}
-    for whole in WHOLE:
-        if whole and whole >= convolutions:
+    for count in FP32_CONVS:
+        if count and count >= convolutions:
             break
-        found = vectors_of(half_graph(parent.model, whole), crops)
-        cosine = compare(parent.reference.vectors, found).worst_cosine
+        vectors = vectors_of(half_graph(parent.model, count), crops)
+        cosine = compare(parent.reference.vectors, vectors).worst_cosine
         if cosine >= KEPT:
-            return whole
-        worst[whole] = -1.0 if np.isnan(cosine) else cosine
-    return max(worst, key=lambda whole: worst[whole])
+            return count
+        worst[count] = -1.0 if np.isnan(cosine) else cosine
+    return max(worst, key=lambda count: worst[count])
 
 
-def export_fp16(parent: Parent, output: Path) -> Proof:
+def export_fp16(parent: Parent, output: Path) -> ParityResult:
     """Write `output` if it passes its gate."""
-    whole = kept_whole(parent)
-    scheme = f"the first {whole} convolutions in float32" if whole else None
-    return derive(parent, output, half_graph(parent.model, whole), Precision("float16", scheme=scheme))
+    fp32_convs = choose_fp32_convs(parent)
+    scheme = f"the first {fp32_convs} convolutions in float32" if fp32_convs else None
+    return derive(parent, output, half_graph(parent.model, fp32_convs), Precision("float16", scheme=scheme))
 
 
 @derivation
-def main(parent: Parent, output: Path) -> Proof:
+def main(parent: Parent, output: Path) -> ParityResult:
     """Derive the half-precision artefact of MODEL, a float32 export of ours.
 
     Every crop's vector must keep cosine 0.9999 to MODEL's, and mAP must not fall by more than 0.1 points; else exit 1

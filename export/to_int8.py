@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from export.calibration import LEAST, VIEWS, Sample, draw, observe
+from export.calibration import LEAST, VIEWS, Sample, collect_ranges, draw
 from export.derive import Parent, derive
-from export.gate import Command, Proof, gate_options, read_evidence
-from export.quantise import SCHEMES, Scheme, Wiring, observed, quantised
+from export.gate import Command, ParityResult, gate_options, read_eval_inputs
+from export.quantise import SCHEMES, GraphIndex, Scheme, quantise, ranged_tensors
 from export.sensitivity import Choice, choose, report_paths, reports
 from reid_runtime.agreement import TOLERANCES
 from reid_runtime.cli import run
@@ -37,21 +37,21 @@ def export_int8(
     scheme: Scheme,
     calibration: Calibration,
     advance: Callable[[], None] = lambda: None,
-) -> tuple[Proof, Choice]:
+) -> tuple[ParityResult, Choice]:
     """Write `output`, and the report of the scan beside it, if the artefact passes its gate; else neither."""
     model, sample, percentile = parent.model, calibration.sample, calibration.percentile
-    pictures, held = sample.resized(parent.reference.embedder.contract.resize)
-    seen = observe(model, observed(model, scheme), pictures)
-    choice = choose(model, scheme, seen, percentile, held, TOLERANCES["int8"].crops.min_cosine, advance)
-    how = f"{scheme.says}, per channel; percentile {percentile:g} of {sample}"
+    images, held_out = sample.resized(parent.reference.embedder.contract.resize)
+    activations = collect_ranges(model, ranged_tensors(model, scheme), images)
+    choice = choose(model, scheme, activations, percentile, held_out, TOLERANCES["int8"].crops.min_cosine, advance)
+    how = f"{scheme.description}, per channel; percentile {percentile:g} of {sample}"
     precision = Precision("int8", scheme.engine, how)
-    graph = quantised(model, scheme, seen, percentile, choice.layers)
-    with reports(output, choice, sample, percentile, len(held) // VIEWS):
+    graph = quantise(model, scheme, activations, percentile, choice.layers)
+    with reports(output, choice, sample, percentile, len(held_out) // VIEWS):
         return derive(parent, output, graph, precision), choice
 
 
 @dataclass(frozen=True)
-class Asked:
+class CalibrationOptions:
     """What a command was told of the calibration."""
 
     folder: Path
@@ -68,9 +68,9 @@ def calibration_options(command: Command) -> Command:
     """--calibrate, --samples, --seed and --percentile, which the command gets as `calibrate: Asked | None`."""
 
     @wraps(command)
-    def gathered(calibrate: Path | None, samples: int, seed: int, percentile: float, **others: Any) -> Any:
-        asked = None if calibrate is None else Asked(calibrate, samples, seed, percentile)
-        return command(calibrate=asked, **others)
+    def gathered(calibrate: Path | None, samples: int, seed: int, percentile: float, **arguments: Any) -> Any:
+        chosen = None if calibrate is None else CalibrationOptions(calibrate, samples, seed, percentile)
+        return command(calibrate=chosen, **arguments)
 
     options = (
         click.option(
@@ -106,7 +106,7 @@ def main(
     model: Path,
     output: Path,
     engine: str,
-    calibrate: Asked | None,
+    calibrate: CalibrationOptions | None,
     crops: Path,
     data: Path | None,
     dataset: str | None,
@@ -122,14 +122,14 @@ def main(
         raise click.UsageError("--calibrate names the training crops that INT8 is fitted to; there is no INT8 without")
     for path in (output, *report_paths(output)):
         ensure_writable(path, force)
-    evidence = read_evidence(crops, data, dataset)
-    calibration = calibrate.draw(evidence.task)
-    parent = Parent.read(model, evidence)
+    inputs = read_eval_inputs(crops, data, dataset)
+    calibration = calibrate.draw(inputs.task)
+    parent = Parent.read(model, inputs)
     scheme = SCHEMES[engine]
-    layers = len(Wiring(parent.model).layers(scheme))
+    layers = len(GraphIndex(parent.model).layers(scheme))
     with click.progressbar(length=layers, label="layers", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        proof, choice = export_int8(parent, output, scheme, calibration, lambda: bar.update(1))
-    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {proof}")
+        parity, choice = export_int8(parent, output, scheme, calibration, lambda: bar.update(1))
+    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {parity}")
     click.echo(f"{len(choice.layers)} of {layers} layers in integers; in float: {', '.join(choice.floats) or 'none'}")
 
 

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export.derive import ExportError, Parent, derivation, derive
-from export.gate import Proof
+from export.gate import ParityResult
 from reid_runtime.cli import run
 from reid_runtime.model_file.precision import Precision
 
@@ -31,12 +31,12 @@ def integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     graph = model.graph
     read = {node.input[1] for node in graph.node if node.op_type == "Conv" or _by_rows(node)}
-    found = [tensor for tensor in graph.initializer if tensor.name in read and np.prod(tensor.dims) >= LEAST]
-    found = [tensor for tensor in found if tensor.data_type == TensorProto.FLOAT]
-    if not found:
+    weights = [tensor for tensor in graph.initializer if tensor.name in read and np.prod(tensor.dims) >= LEAST]
+    weights = [tensor for tensor in weights if tensor.data_type == TensorProto.FLOAT]
+    if not weights:
         raise ExportError("the graph has no weights of convolutions or fully connected layers to keep in integers")
     nodes, added = [], []
-    for tensor in found:
+    for tensor in weights:
         values, name = numpy_helper.to_array(tensor), tensor.name
         rows = np.abs(values.reshape(len(values), -1)).max(axis=1)
         scale = (np.where(rows > 0, rows, 1.0) / LIMIT).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
@@ -48,7 +48,7 @@ def integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
             helper.make_node("Cast", [f"{name}/integer"], [f"{name}/float"], name=f"{name}/cast", to=TensorProto.FLOAT),
             helper.make_node("Mul", [f"{name}/float", f"{name}/scale"], [name], name=f"{name}/scaled"),
         ]
-    names = {tensor.name for tensor in found}
+    names = {tensor.name for tensor in weights}
     kept = [tensor for tensor in graph.initializer if tensor.name not in names]
     ordered = onnx.GraphProto(node=[*nodes, *graph.node], initializer=[*kept, *added])
     del graph.node[:], graph.initializer[:], graph.value_info[:]
@@ -62,13 +62,13 @@ def _by_rows(node: onnx.NodeProto) -> bool:
     return node.op_type == "Gemm" and any(one.name == "transB" and one.i == 1 for one in node.attribute)
 
 
-def export_int8_weights(parent: Parent, output: Path) -> Proof:
+def export_int8_weights(parent: Parent, output: Path) -> ParityResult:
     """Write `output` if it passes its gate."""
     return derive(parent, output, integer_weights(parent.model), PRECISION)
 
 
 @derivation
-def main(parent: Parent, output: Path) -> Proof:
+def main(parent: Parent, output: Path) -> ParityResult:
     """Derive the artefact of MODEL, a float32 export of ours, whose weights alone are integers.
 
     Every crop's vector must keep cosine 0.99 to MODEL's, and mAP must not fall by more than half a point; else exit 1

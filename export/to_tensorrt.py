@@ -34,11 +34,11 @@ from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.formats import sidecar_path
 
 _LOOKED_AT = 2000
-"""Pictures of a folder that are read for their sizes; a larger folder is sampled."""
+"""Images of a folder that are read for their sizes; a larger folder is sampled."""
 
 
 def shapes_in(folder: Path, rule: ResizeRule) -> Counter[tuple[int, int]]:
-    """How many of the folder's pictures have which (height, width) after the resize; bad pictures are passed over."""
+    """How many of the folder's images have which (height, width) after the resize; bad images are passed over."""
     paths = find_sources([str(folder)]).paths
     if len(paths) > _LOOKED_AT:
         paths = tuple(random.Random(0).sample(paths, _LOOKED_AT))
@@ -50,7 +50,7 @@ def shapes_in(folder: Path, rule: ResizeRule) -> Counter[tuple[int, int]]:
             continue
         shapes[rule.shape(height, width)] += 1
     if not shapes:
-        raise ReidRuntimeError(f"{folder}: none of its {len(paths)} pictures can be read, so none has a size")
+        raise ReidRuntimeError(f"{folder}: none of its {len(paths)} images can be read, so none has a size")
     return shapes
 
 

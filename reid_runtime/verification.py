@@ -16,6 +16,7 @@ from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import artefact_digest, carried_contract, read_selftest, require_file
 from reid_runtime.model_file.formats import ONNX, TENSORRT, format_of
 from reid_runtime.model_file.packaged import selftest_images
+from reid_runtime.model_file.selftest import SelfTest
 from reid_runtime.vectors import Vectors
 
 _SAME = 1e-6
@@ -105,19 +106,19 @@ def verify(path: Path, device: str = "auto", contract: str | os.PathLike[str] | 
     for name in _devices(path, device):
         try:
             embedder = Embedder.load(file, device=name)
-            alone = np.concatenate([embedder.embed([image]) for image in images])
-            together = embedder.embed(images)
         except MissingBackendError as error:
             if device != "auto":
                 raise
             absent[name] = str(error)
             continue
-        except (BackendError, ImageError) as error:
+        except BackendError as error:
             checks.append(BackendCheck(name, problem=str(error)))
             continue
-        loaded = embedder.contract
-        expected = alone if expected is None else expected
-        checks.append(_compared(embedder, expected=expected, alone=alone, together=together))
+        check, vectors = _checked(embedder, images, expected)
+        checks.append(check)
+        if vectors is not None:
+            loaded = embedder.contract
+            expected = vectors if expected is None else expected
     return Verification(path, file.artefact_id, loaded, record is not None, None, tuple(checks), absent)
 
 
@@ -141,16 +142,27 @@ def _devices(path: Path, device: str) -> Sequence[str]:
     return [name for name in devices_for(path) if REGISTRY[name].rounds is None]
 
 
-def _compared(embedder: Embedder, expected: Vectors, alone: Vectors, together: Vectors) -> BackendCheck:
+def run_selftest(embedder: Embedder, record: SelfTest) -> BackendCheck:
+    """The record's crops through an embedder, each alone and all in one call, held to the recorded vectors."""
+    return _checked(embedder, record.images, record.vectors)[0]
+
+
+def _checked(
+    embedder: Embedder, images: Sequence[bytes], expected: Vectors | None
+) -> tuple[BackendCheck, Vectors | None]:
+    """What came of it, and the vectors of the images alone; without `expected` these are held to those in company."""
     name = embedder.backend.name
+    try:
+        alone = np.concatenate([embedder.embed([image]) for image in images])
+        together = embedder.embed(images)
+    except (BackendError, ImageError) as error:
+        return BackendCheck(embedder.backend.device, problem=str(error)), None
+    expected = alone if expected is None else expected
     if expected.shape != alone.shape:
-        return BackendCheck(name, problem=f"expected vectors {expected.shape}, as recorded, found {alone.shape}")
+        unlike = f"expected vectors {expected.shape}, as recorded, found {alone.shape}"
+        return BackendCheck(name, problem=unlike), alone
     seen = compare(np.concatenate([expected, expected]), np.concatenate([alone, together]))
     blind = len(alone) > 1 and np.abs(alone - alone[0]).max() <= _SAME
-    return BackendCheck(
-        name,
-        seen.worst_cosine,
-        seen.largest_difference,
-        min_cosine(embedder.contract.precision, embedder.backend.device),
-        "it gives one vector for all crops" if blind else None,
-    )
+    least = min_cosine(embedder.contract.precision, embedder.backend.device)
+    problem = "it gives one vector for all crops" if blind else None
+    return BackendCheck(name, seen.worst_cosine, seen.largest_difference, least, problem), alone

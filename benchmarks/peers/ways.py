@@ -54,7 +54,7 @@ class TorchExtractor:
     def __init__(self, checkpoint: Path, threads: int, compiled: bool = False, bfloat16: bool = False) -> None:
         import torch
 
-        from export.to_onnx import contract_for
+        from export.torch_reference import contract_for
         from training.run.checkpoint import read_checkpoint
 
         torch.set_num_threads(threads)

@@ -23,7 +23,7 @@ def test_checkpoint_is_the_reference_on_crops_and_data(crops, market, tmp_path, 
     """The file here carries the checkpoint's contract and is another network: beside itself it would look perfect."""
     pytest.importorskip("torch")
     pytest.importorskip("safetensors")
-    from export.to_onnx import contract_for
+    from export.torch_reference import contract_for
     from training.models.backbones import BACKBONES
     from training.run.checkpoint import untrained, write_checkpoint
 

@@ -115,7 +115,7 @@ def test_file_that_is_there_is_refused_before_the_work(work, tmp_path):
 
 def test_accuracy_asks_before_it_works(tiny_model, tmp_path, monkeypatch):
     (tmp_path / "x.json").write_text("old")
-    monkeypatch.setattr(accuracy, "read_evidence", None)
+    monkeypatch.setattr(accuracy, "read_eval_inputs", None)
     with pytest.raises(StorageError, match="exists and is not overwritten"):
         accuracy.main.main(
             [str(tiny_model), "--reference", str(tiny_model), "-o", str(tmp_path / "x.json")], standalone_mode=False

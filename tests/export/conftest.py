@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime", reason="needs an ONNX Runtime")
 
 from PIL import Image
 
-from export.gate import EXAMPLES, read_crops, read_evidence
+from export.gate import EXAMPLES, read_crops, read_eval_inputs
 from reid_runtime.cli import run
 from tests.miniature import write_market
 
@@ -28,8 +28,8 @@ def parent(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def evidence():
-    return read_evidence()
+def inputs():
+    return read_eval_inputs()
 
 
 @pytest.fixture(scope="session")

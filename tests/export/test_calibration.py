@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 
-from export.calibration import VIEWS, CalibrationError, draw, observe
-from export.gate import read_evidence
+from export.calibration import VIEWS, CalibrationError, collect_ranges, draw
+from export.gate import read_eval_inputs
 from reid_runtime.errors import ImageError
 from reid_runtime.images.resize import resize
 
@@ -43,7 +43,7 @@ def test_each_of_those_is_shown_as_other_cameras_might_have_it(training):
     _, again = sample.resized(SMALL.resize)
     assert [view.tobytes() for view in held] == [view.tobytes() for view in again]
     for place in range(8):
-        crop = sample.pictures[8 * place]
+        crop = sample.images[8 * place]
         as_it_is, *others = held[VIEWS * place : VIEWS * (place + 1)]
         assert (as_it_is == resize(crop, SMALL.resize.shape(*crop.shape[:2]))).all()
         assert len({view.tobytes() for view in (as_it_is, *others)}) == VIEWS
@@ -82,15 +82,15 @@ def test_a_query_under_another_name_is_refused(labelled, training, tmp_path):
     shutil.copytree(training, folder)
     query = next((labelled / "query").iterdir())
     shutil.copy(query, folder / "innocent.jpg")
-    evidence = read_evidence(data=labelled)
-    with pytest.raises(CalibrationError, match=r"innocent\.jpg is also a query or gallery picture"):
-        draw(folder, 1000, 0, evidence.task)
-    assert len(draw(training, 1000, 0, evidence.task).names) == 64
+    inputs = read_eval_inputs(data=labelled)
+    with pytest.raises(CalibrationError, match=r"innocent\.jpg is also a query or gallery image"):
+        draw(folder, 1000, 0, inputs.task)
+    assert len(draw(training, 1000, 0, inputs.task).names) == 64
 
 
-def write_many(folder, pictures):
+def write_many(folder, images):
     folder.mkdir()
-    for number, pixels in enumerate(pictures):
+    for number, pixels in enumerate(images):
         (folder / f"{number}.png").write_bytes(encode(pixels, "PNG"))
     return folder
 
@@ -100,7 +100,7 @@ def noise(seed):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "said"),
+    ("images", "said"),
     [
         ([np.full((64, 32, 3), 128, np.uint8)] * 5, "at least 32 training crops, found 5"),
         ([np.full((64, 32, 3), grey, np.uint8) for grey in range(60, 160)], "32 different crops .* found 0"),
@@ -109,14 +109,14 @@ def noise(seed):
     ],
     ids=["five grey", "a hundred grey", "nine again and again", "noise"],
 )
-def test_crops_that_say_nothing_are_refused(pictures, said, tmp_path):
+def test_crops_that_say_nothing_are_refused(images, said, tmp_path):
     with pytest.raises(CalibrationError, match=said):
-        draw(write_many(tmp_path / "crops", pictures), 512, 0)
+        draw(write_many(tmp_path / "crops", images), 512, 0)
 
 
 def test_what_flows_is_measured(training):
     model, crops = small_model(), [crop[0] for crop in example_crops()[:3]]
-    seen = observe(model, ["c", "raw"], crops)
+    seen = collect_ranges(model, ["c", "raw"], crops)
     values = [outputs(model, "c", crop[None]) for crop in crops]
     np.testing.assert_allclose(seen.low["c"], [value.min() for value in values], rtol=1e-6)
     np.testing.assert_allclose(seen.high["c"], [value.max() for value in values], rtol=1e-6)
@@ -132,6 +132,6 @@ def test_what_flows_is_measured(training):
 def test_pictures_that_cannot_be_read_are_named(training, tmp_path):
     folder = tmp_path / "mine"
     shutil.copytree(training, folder)
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"broken\.png"):
         draw(folder, 1000, 0)

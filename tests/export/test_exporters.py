@@ -15,6 +15,7 @@ import training.models.network
 import training.models.pooling
 from export import to_onnx
 from export.parity import ParityError, require_parity
+from export.torch_reference import TorchBackend
 from reid_runtime.agreement import TOLERANCES
 from reid_runtime.backends.onnx import OnnxBackend
 from reid_runtime.errors import BackendError, ReidRuntimeError
@@ -134,7 +135,7 @@ def test_batch_normalisation_is_folded_the_opset_is_stated_and_the_network_is_le
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", to_onnx.OPSET)]
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
     candidate = OnnxBackend(saved(model, tmp_path), "cpu")
-    require_parity(to_onnx.torch_embed(network), candidate.run, TOLERANCES["float32"].probes)
+    require_parity(TorchBackend(network).run, candidate.run, TOLERANCES["float32"].probes)
 
 
 def test_the_command_says_which_opset():

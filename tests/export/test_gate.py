@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from export.gate import Evidence, Reference, prove, read_evidence
+from export.gate import EvalInputs, Reference, check_parity, read_eval_inputs
 from export.parity import ParityError
 from reid_runtime.agreement import TOLERANCES
 from reid_runtime.embedder import Embedder
@@ -17,7 +17,7 @@ from .small import SIDE, SMALL, loaded, replace_constant, small_model, write_sma
 
 FLOAT16, INT8 = TOLERANCES["float16"], TOLERANCES["int8"]
 DARK = 110
-"""Mean value of a picture."""
+"""Mean value of a image."""
 
 
 class Altered:
@@ -32,8 +32,8 @@ class Altered:
 
 
 @pytest.fixture(scope="module")
-def few(evidence):
-    return Evidence(evidence.names[::4], evidence.crops[::4])
+def few(inputs):
+    return EvalInputs(inputs.names[::4], inputs.crops[::4])
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +59,15 @@ def turned(vectors, degrees):
 
 
 def test_the_reference_passes_beside_itself(parent, reference, few):
-    proof = prove(reference, loaded(parent), FLOAT16, few)
-    assert (proof.crops.rows, proof.crops.largest_difference, proof.probes.rows) == (len(few.crops), 0.0, 90)
-    assert proof.drift()["rank_agreement"] == 1.0
+    parity = check_parity(reference, loaded(parent), FLOAT16, few)
+    assert (parity.crops.rows, parity.crops.largest_difference, parity.probes.rows) == (len(few.crops), 0.0, 90)
+    assert parity.drift()["rank_agreement"] == 1.0
 
 
 @pytest.mark.parametrize(("degrees", "kept"), [(1.0, FLOAT16), (9.0, INT8)])
 def test_vectors_that_are_turned_too_far_fail_with_the_crop(degrees, kept, parent, reference, few):
     with pytest.raises(ParityError, match=rf"differs from the reference on {few.names[0]}: cosine 0\.9"):
-        prove(reference, altered(parent, lambda images, vectors: turned(vectors, degrees)), kept, few)
+        check_parity(reference, altered(parent, lambda images, vectors: turned(vectors, degrees)), kept, few)
 
 
 def test_one_wrong_crop_among_all_is_named(parent, reference, few):
@@ -82,7 +82,7 @@ def test_one_wrong_crop_among_all_is_named(parent, reference, few):
         return -vectors if images.shape[1:3] == shape else vectors
 
     with pytest.raises(ParityError, match=f"reference on {alone[0]}: cosine -1"):
-        prove(reference, altered(parent, wrong), INT8, few)
+        check_parity(reference, altered(parent, wrong), INT8, few)
 
 
 def nan(images, vectors):
@@ -112,13 +112,13 @@ def squeezed(images, vectors):
 )
 def test_what_is_no_rounding_fails_the_coarsest_gate(change, said, parent, reference, few):
     with pytest.raises(ParityError, match=said):
-        prove(reference, altered(parent, change), INT8, few)
+        check_parity(reference, altered(parent, change), INT8, few)
 
 
 def test_another_ranking_fails(parent, reference, few):
     strict = dataclasses.replace(INT8, rank_agreement=1.01)
     with pytest.raises(ParityError, match=r"ranks the 8 crops as the reference does in 100\.0% of cases"):
-        prove(reference, loaded(parent), strict, few)
+        check_parity(reference, loaded(parent), strict, few)
 
 
 def test_a_reference_that_tells_nothing_apart_is_no_reference(tmp_path, few):
@@ -127,7 +127,7 @@ def test_a_reference_that_tells_nothing_apart_is_no_reference(tmp_path, few):
     replace_constant(model, "projection.weight", lambda values: values * 1e-4)
     blind = loaded(write_small(tmp_path / "blind.onnx", model))
     with pytest.raises(ParityError, match="tells its 8 inputs apart by too little to judge by"):
-        prove(Reference.on(blind, few), blind, INT8, few)
+        check_parity(Reference.on(blind, few), blind, INT8, few)
 
 
 @pytest.fixture(scope="module")
@@ -135,17 +135,17 @@ def judged(labelled, few):
     """The crops that have another shape than the miniature's, and the miniature."""
     kept = [place for place, crop in enumerate(few.crops) if SMALL.resize.shape(*crop.shape[:2]) != (SIDE, SIDE // 2)]
     names, crops = (tuple(column[place] for place in kept) for column in (few.names, few.crops))
-    return dataclasses.replace(read_evidence(data=labelled, dataset="Miniature"), names=names, crops=crops)
+    return dataclasses.replace(read_eval_inputs(data=labelled, dataset="Miniature"), names=names, crops=crops)
 
 
 def test_a_data_set_is_scored_and_compared(parent, judged):
     reference = Reference.on(loaded(parent), judged)
-    proof = prove(reference, loaded(parent), INT8, judged)
-    assert proof.changes["map_finite_sum"].value == proof.changes["map_trapezoid"].value == 0
-    assert (proof.score.dataset, proof.score.rank_1) == ("Miniature", reference.evaluation.scores.summary().rank_1)
-    drift = proof.drift()
+    parity = check_parity(reference, loaded(parent), INT8, judged)
+    assert parity.changes["map_finite_sum"].value == parity.changes["map_trapezoid"].value == 0
+    assert (parity.score.dataset, parity.score.rank_1) == ("Miniature", reference.evaluation.scores.summary().rank_1)
+    drift = parity.drift()
     assert drift["map_finite_sum_change"] == drift["map_trapezoid_change"] == 0
-    assert (drift["pictures"], drift["pictures_worst_cosine"]) == (9, pytest.approx(1))
+    assert (drift["images"], drift["images_worst_cosine"]) == (9, pytest.approx(1))
 
 
 def test_what_goes_wrong_on_the_data_set_alone_fails(parent, judged):
@@ -156,7 +156,7 @@ def test_what_goes_wrong_on_the_data_set_alone_fails(parent, judged):
 
     reference, candidate = Reference.on(loaded(parent), judged), altered(parent, turned_over)
     with pytest.raises(ParityError, match=r"on Miniature \d\d\.\d\d% of 9 vectors have a cosine of 0\.99 or more"):
-        prove(reference, candidate, INT8, judged)
+        check_parity(reference, candidate, INT8, judged)
 
 
 @pytest.mark.parametrize(("least", "passes"), [(0.01, False), (0.0, True)])
@@ -165,24 +165,24 @@ def test_map_that_changes_by_less_than_is_asked_fails(least, passes, parent, jud
     asked = dataclasses.replace(INT8, map_change=least)
     reference = Reference.on(loaded(parent), judged)
     if passes:
-        assert prove(reference, loaded(parent), asked, judged).changes["map_trapezoid"].value == 0
+        assert check_parity(reference, loaded(parent), asked, judged).changes["map_trapezoid"].value == 0
         return
     with pytest.raises(ParityError, match=r"Miniature mAP \(finite-sum\) changes by \+0\.00 .* at least \+1\.00"):
-        prove(reference, loaded(parent), asked, judged)
+        check_parity(reference, loaded(parent), asked, judged)
 
 
 def test_a_folder_without_crops_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="two or more, found 0"):
-        read_evidence(tmp_path)
+        read_eval_inputs(tmp_path)
 
 
-def test_a_crop_that_cannot_be_read_is_named(tmp_path, evidence):
+def test_a_crop_that_cannot_be_read_is_named(tmp_path, inputs):
     for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(b"no picture")
+        (tmp_path / name).write_bytes(b"no image")
     with pytest.raises(ReidRuntimeError, match=r"a\.png"):
-        read_evidence(tmp_path)
+        read_eval_inputs(tmp_path)
 
 
 def test_a_name_without_a_data_set_is_refused():
     with pytest.raises(DatasetError, match="--called Market-1501"):
-        read_evidence(dataset="Market-1501")
+        read_eval_inputs(dataset="Market-1501")

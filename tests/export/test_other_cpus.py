@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from export.calibration import observe
+from export.calibration import collect_ranges
 from export.gate import EXAMPLES, read_crops
-from export.quantise import CPU, Wiring, observed, quantised
+from export.quantise import CPU, GraphIndex, quantise, ranged_tensors
 from reid_runtime.images.resize import resize
 from reid_runtime.model_file.packaged import default_model
 
@@ -39,10 +39,10 @@ def test_the_default_model_in_7_bits_is_the_same_on_a_haswell_and_would_not_be_i
     crops = [resize(crop, (64, 32)) for crop in read_crops(EXAMPLES)[1][:8]]
     np.save(tmp_path / "crops.npy", np.stack(crops[:2]))
     parent = onnx.load(str(default_model()))
-    seen = observe(parent, observed(parent, CPU), crops)
-    layers = Wiring(parent).layers(CPU)[2:]
+    seen = collect_ranges(parent, ranged_tensors(parent, CPU), crops)
+    layers = GraphIndex(parent).layers(CPU)[2:]
     for name, scheme in (("7", CPU), ("8", dataclasses.replace(CPU, weight_limit=127))):
-        onnx.save(quantised(parent, scheme, seen, 95, layers), str(tmp_path / name))
+        onnx.save(quantise(parent, scheme, seen, 95, layers), str(tmp_path / name))
     (tmp_path / "run.py").write_text(SCRIPT)
 
     def run(*machine):

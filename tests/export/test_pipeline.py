@@ -37,7 +37,7 @@ def three_layers():
 
 
 @pytest.fixture
-def checkpoint(monkeypatch, tmp_path, evidence):
+def checkpoint(monkeypatch, tmp_path, inputs):
     """A small network in a checkpoint; its bias takes the crops' mean away, as training would."""
     monkeypatch.setattr(training.models.network, "backbone", lambda name: Backbone(name, 32, three_layers, dict))
     torch.manual_seed(0)
@@ -49,7 +49,7 @@ def checkpoint(monkeypatch, tmp_path, evidence):
     network.projection.bias.data.zero_()
     rule = LongestSide(64)
     with torch.inference_mode():
-        for crop in evidence.crops:
+        for crop in inputs.crops:
             network(torch.tensor(resize(crop, rule.shape(*crop.shape[:2]))[None]))
     network.projection.bias.data = -torch.cat(rows).mean(0)
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}

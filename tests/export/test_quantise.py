@@ -8,8 +8,8 @@ pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, numpy_helper
 
-from export.calibration import observe, vectors_of
-from export.quantise import CPU, TENSORRT, Wiring, observed, quantised
+from export.calibration import collect_ranges, vectors_of
+from export.quantise import CPU, TENSORRT, GraphIndex, quantise, ranged_tensors
 
 from .small import example_crops, outputs, replace_constant, small_model
 
@@ -20,8 +20,8 @@ def crops():
 
 
 def made(model, scheme, crops, chosen=None):
-    seen = observe(model, observed(model, scheme), crops)
-    return quantised(model, scheme, seen, 95, Wiring(model).layers(scheme) if chosen is None else chosen)
+    seen = collect_ranges(model, ranged_tensors(model, scheme), crops)
+    return quantise(model, scheme, seen, 95, GraphIndex(model).layers(scheme) if chosen is None else chosen)
 
 
 def cosines(model, other, crops):
@@ -54,7 +54,7 @@ def test_every_layer_runs_in_integers_on_onnx_runtime(crops, tmp_path):
 def test_the_pooling_after_a_float_first_layer_stays_in_float(crops, tmp_path):
     """ONNX Runtime moves the rounding before it, if it can, and integers are slow there."""
     base = small_model()
-    chosen = [layer for layer in Wiring(base).layers(CPU) if layer.name != "first"]
+    chosen = [layer for layer in GraphIndex(base).layers(CPU) if layer.name != "first"]
     model = made(base, CPU, crops, chosen)
     assert as_run(model, tmp_path / "ran.onnx").count("QLinearConv") == 3
     nodes = onnx.load(str(tmp_path / "ran.onnx")).graph.node
@@ -117,7 +117,7 @@ def test_the_bias_takes_back_what_rounded_weights_add(crops, monkeypatch):
     from export import quantise
 
     base = small_model()
-    (deep,) = [layer for layer in Wiring(base).layers(TENSORRT) if layer.name == "deep"]
+    (deep,) = [layer for layer in GraphIndex(base).layers(TENSORRT) if layer.name == "deep"]
 
     def moved():
         model = made(base, TENSORRT, crops, [deep])
@@ -141,7 +141,7 @@ def test_a_float_layer_between_integer_ones_keeps_its_weights(crops):
     for name in ("first.weight", "second.weight", "second.bias"):
         replace_constant(base, name, without_first_rows)
     replace_constant(base, "deep.weight", lambda values: values * (1 + 999 * (np.arange(12) == 0)).reshape(12, 1, 1, 1))
-    kept = [layer for layer in Wiring(base).layers(CPU) if layer.name != "deep"]
+    kept = [layer for layer in GraphIndex(base).layers(CPU) if layer.name != "deep"]
     assert cosines(base, made(base, CPU, crops, kept), crops).min() > 0.98
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime")
 from onnx import helper, numpy_helper
 
 from export import derive, to_fp16, to_int8
-from export.gate import Proof
+from export.gate import ParityResult
 from reid_runtime.agreement import Agreement
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
@@ -138,7 +138,7 @@ def test_nothing_is_derived_from_a_file_without_its_record(copied, refuses):
 @pytest.mark.parametrize("step", ["to_fp16", "to_int8"])
 def test_a_step_that_would_break_the_graph_is_caught(step, sabotage, parent, training, tmp_path, export, monkeypatch):
     """The parent is whole; what the step makes of it is not."""
-    module, name = (to_fp16, "half_graph") if step == "to_fp16" else (to_int8, "quantised")
+    module, name = (to_fp16, "half_graph") if step == "to_fp16" else (to_int8, "quantise")
     right = getattr(module, name)
 
     def broken(model, *arguments):
@@ -171,8 +171,8 @@ def test_vectors_that_depend_on_their_company_are_no_artefact(parent, tmp_path, 
         return spoilt
 
     monkeypatch.setattr(to_fp16, "half_graph", social)
-    passed = Proof(Agreement(1, 1.0, 0.0, 1.0), 1.0, Agreement(1, 1.0, 0.0, 1.0))
-    monkeypatch.setattr(derive, "prove", lambda *arguments: passed)
+    passed = ParityResult(Agreement(1, 1.0, 0.0, 1.0), 1.0, Agreement(1, 1.0, 0.0, 1.0))
+    monkeypatch.setattr(derive, "check_parity", lambda *arguments: passed)
     run = export("to_fp16", parent, "-o", tmp_path / "derived.onnx")
     assert run.code == 1
     assert "does not pass `reid-runtime verify`: its vectors; worst cosine" in run.err

@@ -10,7 +10,7 @@ from onnx import TensorProto, numpy_helper
 
 from export.calibration import vectors_of
 from export.derive import ExportError, Parent, derive
-from export.to_fp16 import KEPT, half_graph, kept_whole
+from export.to_fp16 import KEPT, choose_fp32_convs, half_graph
 from reid_runtime.agreement import compare
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.precision import Precision
@@ -61,18 +61,18 @@ def test_weights_take_half_the_bytes():
 
 
 @pytest.mark.parametrize("gem", [False, True])
-def test_loud_activations_and_long_vectors_do_not_overflow(gem, tmp_path, evidence):
+def test_loud_activations_and_long_vectors_do_not_overflow(gem, tmp_path, inputs):
     """A squared norm overflows half precision above 255.9, a third power above 40.3."""
     model = small_model(gem=gem, loudness=600.0)
     images = example_crops()[0]
     assert outputs(model, "pooled", images).max() > 400
     assert np.linalg.norm(outputs(model, "raw", images)) > 256
-    parent = Parent.read(write_small(tmp_path / "loud.onnx", model), evidence)
-    proof = derive(parent, tmp_path / "half.onnx", half_graph(parent.model), Precision("float16"))
-    assert proof.crops.worst_cosine > 0.9999
+    parent = Parent.read(write_small(tmp_path / "loud.onnx", model), inputs)
+    parity = derive(parent, tmp_path / "half.onnx", half_graph(parent.model), Precision("float16"))
+    assert parity.crops.worst_cosine > 0.9999
 
 
-def test_half_precision_everywhere_would_overflow_on_the_same_network(monkeypatch, tmp_path, evidence, export):
+def test_half_precision_everywhere_would_overflow_on_the_same_network(monkeypatch, tmp_path, inputs, export):
     """So that the test before this one shows what it says."""
     from export import to_fp16
 
@@ -84,20 +84,20 @@ def test_half_precision_everywhere_would_overflow_on_the_same_network(monkeypatc
     assert not (tmp_path / "half.onnx").exists()
 
 
-def test_the_first_convolutions_stay_in_float32_where_the_crops_ask_for_it(tmp_path, evidence):
+def test_the_first_convolutions_stay_in_float32_where_the_crops_ask_for_it(tmp_path, inputs):
     """Large weights that nearly cancel, in the first layer: half precision has 11 bits for what is left."""
     model, signs = small_model(centre=False), np.array([-1, 0, 1]).reshape(1, 3, 1, 1)
     replace_constant(model, "first.weight", lambda values: values + 60 * signs)
     replace_constant(model, "second.weight", lambda values: values / 16)
-    parent = Parent.read(write_small(tmp_path / "cancelling.onnx", centred(model)), evidence)
+    parent = Parent.read(write_small(tmp_path / "cancelling.onnx", centred(model)), inputs)
     assert worst(parent, 0) < KEPT <= worst(parent, 1)
-    assert kept_whole(parent) == 1
+    assert choose_fp32_convs(parent) == 1
     types = types_of(half_graph(parent.model, 1))
     assert (types["a"], types["c"]) == (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
-def test_a_plain_network_keeps_none(parent, evidence):
-    assert kept_whole(Parent.read(parent, evidence)) == 0
+def test_a_plain_network_keeps_none(parent, inputs):
+    assert choose_fp32_convs(Parent.read(parent, inputs)) == 0
 
 
 def worst(parent, whole):

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from export.calibration import CalibrationError, draw, observe
-from export.quantise import CPU, TENSORRT, Wiring, observed, quantised
+from export.calibration import CalibrationError, collect_ranges, draw
+from export.quantise import CPU, TENSORRT, GraphIndex, quantise, ranged_tensors
 from export.sensitivity import choose
 from reid_runtime.agreement import TOLERANCES
 
@@ -56,7 +56,7 @@ def test_the_file_verifies(made, command):
 def test_the_report_has_the_scan_and_what_was_drawn(made, training):
     engine, path, said = made
     report = json.loads(path.with_suffix(".sensitivity.json").read_text())
-    layers = Wiring(small_model()).layers(CPU if engine == "cpu" else TENSORRT)
+    layers = GraphIndex(small_model()).layers(CPU if engine == "cpu" else TENSORRT)
     assert [one["layer"] for one in report["alone"]] == [layer.name for layer in layers]
     sample = draw(training, 512, 3)
     assert report["calibration"]["names_digest"] == sample.digest
@@ -85,8 +85,8 @@ def test_a_tensor_that_cannot_be_rounded_stays_float_on_both_sides(training):
     model, sizes = small_model(), np.logspace(0, 2.5, 12)
     replace_constant(model, "deep.weight", lambda values: values / sizes.reshape(12, 1, 1, 1))
     replace_constant(model, "wide.weight", lambda values: values * sizes.reshape(1, 12, 1, 1))
-    pictures, held = draw(training, 512, 0).resized(SMALL.resize)
-    seen = observe(model, observed(model, CPU), pictures)
+    images, held = draw(training, 512, 0).resized(SMALL.resize)
+    seen = collect_ranges(model, ranged_tensors(model, CPU), images)
     choice = choose(model, CPU, seen, 95, held, LEAST)
     assert {"deep", "wide"} <= set(choice.floats)
     assert choice.together[-1].worst_cosine >= LEAST > choice.together[0].worst_cosine
@@ -96,15 +96,17 @@ def test_a_tensor_that_cannot_be_rounded_stays_float_on_both_sides(training):
 
 def test_where_nothing_can_be_rounded_it_says_so(training):
     model = small_model()
-    pictures, held = draw(training, 40, 0).resized(SMALL.resize)
-    seen = observe(model, observed(model, CPU), pictures)
+    images, held = draw(training, 40, 0).resized(SMALL.resize)
+    seen = collect_ranges(model, ranged_tensors(model, CPU), images)
     with pytest.raises(CalibrationError, match=r"no layer can be quantised within a worst cosine of 0\.9999999"):
         choose(model, CPU, seen, 95, held, 0.9999999)
 
 
 def test_the_same_draw_gives_the_same_graph(training):
     model = small_model()
-    pictures, _ = draw(training, 40, 5).resized(SMALL.resize)
-    layers = Wiring(model).layers(CPU)
-    one, two = (quantised(model, CPU, observe(model, observed(model, CPU), pictures), 95, layers) for _ in range(2))
+    images, _ = draw(training, 40, 5).resized(SMALL.resize)
+    layers = GraphIndex(model).layers(CPU)
+    one, two = (
+        quantise(model, CPU, collect_ranges(model, ranged_tensors(model, CPU), images), 95, layers) for _ in range(2)
+    )
     assert one.SerializeToString(deterministic=True) == two.SerializeToString(deterministic=True)

@@ -63,15 +63,15 @@ def test_profiles_follow_a_folders_crops_after_the_resize(stub, tiny_model, tmp_
     crops.mkdir()
     for seed, size in enumerate([(64, 20), (64, 24), (32, 16), (64, 40), (20, 64)]):
         (crops / f"{seed}.png").write_bytes(encode(sample_image(*size, seed), "PNG"))
-    (crops / "broken.png").write_bytes(b"no picture")
+    (crops / "broken.png").write_bytes(b"no image")
     export(tiny_model, "-o", tmp_path / "model.engine", "--profiles-from", crops)
     shapes = {(16, 5): 1, (16, 6): 1, (16, 8): 1, (16, 10): 1, (5, 16): 1}
     assert read_engine(tmp_path / "model.engine").profiles == profiles_for(LongestSide(16), Batches(), shapes)
 
 
 def test_a_folder_of_broken_pictures_gives_no_sizes(stub, tiny_model, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(ReidRuntimeError, match="none of its 1 pictures can be read"):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ReidRuntimeError, match="none of its 1 images can be read"):
         export(tiny_model, "-o", tmp_path / "model.engine", "--profiles-from", tmp_path)
 
 

@@ -13,8 +13,8 @@ pytest.importorskip("onnxruntime")
 
 import tensorrt_rtx as trt
 
-from export.calibration import observe
-from export.quantise import TENSORRT, Wiring, observed, quantised
+from export.calibration import collect_ranges
+from export.quantise import TENSORRT, GraphIndex, quantise, ranged_tensors
 from export.to_fp16 import half_graph
 from reid_runtime import BackendError
 from reid_runtime.backends.tensorrt import cache as cache_module
@@ -89,8 +89,8 @@ def test_derived_models(tmp_path, kind):
         model = half_graph(model, 2)
     else:
         crops = [resize(load_image(crop), (256, 112)) for crop in selftest_images()]
-        layers = Wiring(model).layers(TENSORRT)
-        model = quantised(model, TENSORRT, observe(model, observed(model, TENSORRT), crops), 95, layers)
+        layers = GraphIndex(model).layers(TENSORRT)
+        model = quantise(model, TENSORRT, collect_ranges(model, ranged_tensors(model, TENSORRT), crops), 95, layers)
     path = tmp_path / "model.onnx"
     onnx.helper.set_model_props(model, {METADATA_KEY: replace(contract, precision=Precision(kind)).to_json()})
     onnx.save(model, str(path))
