@@ -125,9 +125,10 @@ def _text(output: Path, choice: Choice, sample: Sample, held_out: int) -> str:
     lines = [
         f"# Sensitivity of {output.name}",
         "",
-        f"{sample}; the draw's names have the digest {sample.digest}. {held_out} of them were held "
-        f"back from the ranges. Every cosine here is between the float32 parent's vectors and those of the quantised graph on these, each as "
-        f"it is and in {VIEWS - 1} views as another camera might have it: in another part, light and resolution.",
+        f"{sample}; the draw's names have the digest {sample.digest}. {held_out} of them were held back from the "
+        "ranges. Every cosine here is between the float32 parent's vectors and those of the quantised graph on these, "
+        f"each as it is and in {VIEWS - 1} views as another camera might have it: in another part, light and "
+        "resolution.",
         "",
         "## All layers in integers, then the costliest back to float one by one",
         "",

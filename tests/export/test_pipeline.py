@@ -21,7 +21,7 @@ from reid_runtime.model_file.contract import TrainedOn
 from training.models.base import Backbone
 from training.run.checkpoint import build, untrained
 
-from .small import loaded
+from .small import CENTRED, loaded
 
 
 def three_layers():
@@ -38,7 +38,7 @@ def three_layers():
 
 @pytest.fixture
 def checkpoint(monkeypatch, tmp_path, inputs):
-    """A small network in a checkpoint; its bias takes the crops' mean away, as training would."""
+    """A small network in a checkpoint; its bias takes most of the crops' mean away, as training would."""
     monkeypatch.setattr(training.models.network, "backbone", lambda name: Backbone(name, 32, three_layers, dict))
     torch.manual_seed(0)
     plain = untrained("three layers", dimension=16)
@@ -51,7 +51,7 @@ def checkpoint(monkeypatch, tmp_path, inputs):
     with torch.inference_mode():
         for crop in inputs.crops:
             network(torch.tensor(resize(crop, rule.shape(*crop.shape[:2]))[None]))
-    network.projection.bias.data = -torch.cat(rows).mean(0)
+    network.projection.bias.data = -CENTRED * torch.cat(rows).mean(0)
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     seen = (TrainedOn("drawn people", "free", 8, 32),)
     made = dataclasses.replace(plain, architecture=architecture, tensors=tensors, trained_on=seen)

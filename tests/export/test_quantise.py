@@ -127,7 +127,7 @@ def test_the_bias_takes_back_what_rounded_weights_add(crops, monkeypatch):
         return np.abs(np.mean(means[1], axis=0) - np.mean(means[0], axis=0)).mean()
 
     corrected = moved()
-    monkeypatch.setattr(quantise._Quantising, "_mean_of", lambda *_: 0.0)
+    monkeypatch.setattr(quantise._Quantiser, "_mean_of", lambda *_: 0.0)
     assert corrected < 0.5 * moved()
 
 
