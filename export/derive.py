@@ -48,11 +48,12 @@ class Parent:
         problem = _problem(run_selftest(embedder, record))
         if problem is not None:
             raise _not_as_written(path, problem)
-        contract = embedder.contract
-        if contract.precision != Precision("float32") or contract.parent is not None or contract.input != InputFormat():
+        contract, kind = embedder.contract, embedder.contract.input
+        if contract.precision != Precision("float32") or contract.parent is not None or kind != InputFormat():
             raise ExportError(
-                f"{path}: expected a float32 export of ours, uint8 RGB in, found precision {contract.precision}, "
-                f"parent {contract.parent}, input {contract.input}: derive from the float32 file"
+                f"{path.name}: expected a float32 export of ours, found {contract.precision}, {kind.dtype} "
+                f"{kind.layout} {kind.colour} in, {'derived' if contract.parent else 'a root'}: "
+                "derive from the float32 file"
             )
         parent = cls(path, Reference.on(embedder, inputs), inputs)
         other = _not_float32(parent.model)

@@ -19,8 +19,7 @@ from training.run.checkpoint import Checkpoint, read_checkpoint
 class TorchBackend:
     """The network itself as the runtime calls a backend."""
 
-    name = "torch cpu, float32"
-    device = "torch"
+    name = device = "torch"
     max_batch_pixels = CPU_BATCH_PIXELS
 
     def __init__(self, network: EmbeddingNetwork) -> None:
