@@ -22,8 +22,10 @@ from reid_runtime.backends.base import OwnArtefact, crop_backend
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.errors import BackendError, ImageError, ReidRuntimeError
 from reid_runtime.images.boxes import Frame, FrameBoxes, FrameOnGpu, Mask, read_frame, read_frames
-from reid_runtime.images.decode import ChannelOrder, ImageSource, RemoteImage, detach, load_image
+from reid_runtime.images.decode import ChannelOrder, ImageSource, RemoteImage, decode_image, detach
+from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.images.model_input import to_model_input
+from reid_runtime.images.quality import DEFAULT_POLICY
 from reid_runtime.images.resize import Pixels, resize
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.model_file.contract import Contract
@@ -55,6 +57,10 @@ class Result:
     width: int = 0
     height: int = 0
     """Pixels of the image as it was read, after its EXIF orientation; 0 where it could not be read."""
+    reasons: tuple[str, ...] = ()
+    """Codes of what makes the image hardly worth a vector (`too_small`, `extreme_aspect`, `blank`, `low_contrast`) and
+    of what was done to 16 bits (`upper_8_bits`, `range_scaled`).
+    """
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class _Prepared:
     error: ImageError | None
     width: int = 0
     height: int = 0
+    reasons: tuple[str, ...] = ()
 
 
 class Embedder:
@@ -77,6 +84,7 @@ class Embedder:
         backend: The engine and its device; `backend.name` says which.
         path: The model file.
         drift: How far the vectors are from float32's, as `load` measured it; None on devices that compute in float32.
+        limits: Which images `embed` and `stream` refuse for their size or cost.
         empty_boxes: How many boxes without pixels `embed_boxes` and `embed_frames` have met.
     """
 
@@ -93,6 +101,7 @@ class Embedder:
         self._threads = threads or os.cpu_count() or 1
         self.artefact_id = artefact_id or artefact_digest(path)
         self.drift: Agreement | None = None
+        self.limits = DEFAULT_LIMITS
         self.empty_boxes = 0
         self._lock = threading.Lock()
 
@@ -107,6 +116,7 @@ class Embedder:
         trust_engine: bool = False,
         cuda_graphs: int = 0,
         fallback: str | os.PathLike[str] | None = None,
+        limits: ImageLimits = DEFAULT_LIMITS,
     ) -> Embedder:
         """Load a model, which takes seconds; TensorRT's first engine of a model takes minutes.
 
@@ -126,6 +136,7 @@ class Embedder:
                 of few shapes.
             fallback: An ONNX file of the same model, which ONNX Runtime CUDA runs for shapes that no profile of a
                 TensorRT engine takes; without it such a shape is a BackendError.
+            limits: Images beyond these are an ImageError.
 
         Returns:
             The embedder.
@@ -143,6 +154,7 @@ class Embedder:
             require_device(path, device, options)
             file = ModelFile.open(path, contract)
         embedder = cls._opened(file, device, options)
+        embedder.limits = limits
         exact_device = None if device == "auto" else REGISTRY[device].rounds
         if exact_device is not None:
             embedder.drift = _drift(cls._opened(file, exact_device, Options(threads)), embedder)
@@ -223,9 +235,10 @@ class Embedder:
             index, source = numbered
             name = _path(source)
             try:
-                image = load_image(source, channel_order)
-                height, width = image.shape[:2]
-                return _Prepared(name, self._resized(image), None, width, height)
+                image = decode_image(source, channel_order, self.limits)
+                height, width = image.pixels.shape[:2]
+                reasons = image.reasons + DEFAULT_POLICY.reasons(image.pixels)
+                return _Prepared(name, self._resized(image.pixels), None, width, height, reasons)
             except ImageError as error:
                 # A new one: the traceback of the first keeps the image's bytes alive for as long as the Result.
                 return _Prepared(name, None, ImageError(str(error)))
@@ -241,7 +254,7 @@ class Embedder:
                 vectors = iter(self._infer(pixels, names))
                 for item in window:
                     vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
-                    yield Result(index, item.source, vector, item.error, item.width, item.height)
+                    yield Result(index, item.source, vector, item.error, item.width, item.height, item.reasons)
                     index += 1
 
     @overload

@@ -15,6 +15,7 @@ from PIL import Image
 from reid_runtime import Embedder
 from reid_runtime.batching import WINDOW
 from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
+from reid_runtime.images.decode import DecodedImage
 from reid_runtime.images.resize import resize
 
 from .models import CONTRACT, DIMENSION, FOREIGN, stated_for, write_model
@@ -342,12 +343,12 @@ def test_threads_decode_as_many_as_they_infer(tiny_model, monkeypatch, threads):
     """Where work is shared out among processes, one that was given one core takes one."""
     together, names = threading.Barrier(threads), set()
 
-    def watched(source, channel_order):
+    def watched(source, channel_order, limits):
         names.add(threading.current_thread().name)
         together.wait(timeout=30)  # as many are at work at once
-        return source
+        return DecodedImage(source)
 
-    monkeypatch.setattr("reid_runtime.embedder.load_image", watched)
+    monkeypatch.setattr("reid_runtime.embedder.decode_image", watched)
     found = Embedder.load(tiny_model, threads=threads).embed([sample_image()] * 12, "rgb")
     assert len(found) == 12
     assert len(names) == threads

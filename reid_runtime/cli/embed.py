@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+from collections import Counter
 from contextlib import suppress
 
 import click
@@ -12,6 +13,7 @@ import click
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import load_model, model_options
 from reid_runtime.cli.progress import progress_bar
+from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.io.folder import is_folder_name
 from reid_runtime.jobs.embed_folder import JobResult, OnError, check_output, embed_folder
 from reid_runtime.jobs.formats import FORMATS
@@ -44,6 +46,18 @@ _SHOWN = 10
     "--on-error", type=click.Choice(["skip", "raise", "record"]), default="skip", show_default=True,
     help="An image that cannot be used: leave it out, stop, or keep its row with the error.",
 )  # fmt: skip
+@click.option(
+    "--min-size", type=click.IntRange(min=1), default=1, metavar="N",
+    help="Images whose shorter side has less than N pixels are errors.",
+)  # fmt: skip
+@click.option(
+    "--max-pixels", type=click.IntRange(min=1), default=DEFAULT_LIMITS.max_pixels, show_default=True, metavar="N",
+    help="Images of more pixels are errors.",
+)  # fmt: skip
+@click.option(
+    "--max-bytes", type=click.IntRange(min=1), default=DEFAULT_LIMITS.max_bytes, show_default=True, metavar="N",
+    help="Files of more bytes are errors.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object on standard output.")
 @model_options
 def command(
@@ -55,6 +69,9 @@ def command(
     nul: bool,
     shard: str,
     on_error: OnError,
+    min_size: int,
+    max_pixels: int,
+    max_bytes: int,
     as_json: bool,
     model: str | None,
     contract: str | None,
@@ -63,10 +80,11 @@ def command(
 ) -> None:
     """Embed every image of PATH...: folders (searched recursively), files, `.txt` lists of paths, `-` for stdin.
 
-    Writes one row an image: id, embedding, width, height, error. The id is the path inside the folder where PATH is
-    one folder, else the path as it was given; lists are relative to the working directory, and `#` begins a comment.
-    Folders are read in the order of the relative paths; names that begin with a dot are skipped. PATH and OUT may be
-    URLs that fsspec knows, as `s3://bucket/folder/`; such an OUT is a folder of parts.
+    Writes one row an image: id, embedding, width, height, error and reasons, codes of what makes it hardly worth a
+    vector. The id is the path inside the folder where PATH is one folder, else the path as it was given; lists are
+    relative to the working directory, and `#` begins a comment. Folders are read in the order of the relative paths;
+    names that begin with a dot are skipped. PATH and OUT may be URLs that fsspec knows, as `s3://bucket/folder/`; such
+    an OUT is a folder of parts.
     """
     part = Shard.parse(shard)
     check_named(paths)
@@ -75,6 +93,7 @@ def command(
     stdin = None if sys.stdin is None else sys.stdin.buffer
     sources = find_sources(paths, stdin, root=root, nul=nul).of(part)
     embedder = load_model(model, contract, device, trust_engine=trust_engine)
+    embedder.limits = ImageLimits(max_pixels, max_bytes, min_side=min_size)
     try:
         with progress_bar(len(sources)) as advance:
             result = embed_folder(
@@ -89,7 +108,8 @@ def command(
         raise
     if as_json:
         failed = [{"id": name, "error": reason} for name, reason in result.failed]
-        click.echo(json.dumps(dataclasses.asdict(result) | {"failed": failed}, indent=2))
+        flagged = [{"id": name, "reasons": codes.split(",")} for name, codes in result.flagged]
+        click.echo(json.dumps(dataclasses.asdict(result) | {"failed": failed, "flagged": flagged}, indent=2))
     paths_of = dict(zip(sources.ids, sources.paths, strict=True))
     lost = (path for name, _ in result.failed if not os.path.isabs(path := paths_of[name]))
     is_lost = sources.filesystem is None and not all(map(os.path.lexists, lost))
@@ -114,6 +134,7 @@ def _report(result: JobResult, recorded: bool, is_lost: bool) -> None:
         click.echo(in_one_line(f"passed over, not images by their names: {skipped}"), err=True)
     if result.skipped_links:
         click.echo(f"skipped, links to folders: {result.skipped_links}; name such a folder to embed it", err=True)
+    _report_flagged(result)
     if result.failed:
         click.echo(f"{'recorded with their errors' if recorded else 'skipped'}: {len(result.failed)}", err=True)
         for name, reason in result.failed[:_SHOWN]:
@@ -129,3 +150,15 @@ def _report(result: JobResult, recorded: bool, is_lost: bool) -> None:
             click.echo(in_one_line(f"next, one file of it: reid-runtime merge {output} -o FILE.npz"), err=True)
         else:
             click.echo(in_one_line(f"next, in Python: reid_runtime.jobs.read_embeddings({result.output!r})"), err=True)
+
+
+def _report_flagged(result: JobResult) -> None:
+    if not result.flagged:
+        return
+    counts = Counter(code for _, codes in result.flagged for code in codes.split(","))
+    by_code = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
+    click.echo(f"embedded, with reasons for doubt: {len(result.flagged)} ({by_code})", err=True)
+    for name, codes in result.flagged[:_SHOWN]:
+        click.echo(in_one_line(f"  {name}: {codes}"), err=True)
+    if len(result.flagged) > _SHOWN:
+        click.echo(f"  and {len(result.flagged) - _SHOWN} more; the column reasons has them all", err=True)

@@ -1,13 +1,20 @@
 """Threads that work ahead of a consumer, or write behind a producer: bounded, and in order."""
 
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from queue import Empty, Queue
 from typing import TypeVar
 
 FIRST = 8
 """How many items the first result waits for."""
+
+_PATIENCE = 1.0
+"""Seconds that a thread is waited for which makes items that nobody takes any more."""
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
@@ -99,3 +106,52 @@ def chunked(items: Iterable[Item], size: int, first: int = FIRST) -> Iterator[li
         raise
     if chunk:
         yield chunk
+
+
+@dataclass(frozen=True)
+class _End:
+    """Behind the last item."""
+
+    error: BaseException | None
+
+
+def interruptible(items: Iterator[Item], ahead: int = 512) -> Generator[Item, None, None]:
+    """The items, made in a thread of their own: a signal ends the wait for the next one, however long that takes.
+
+    At most `ahead` are made in advance. Closing the generator stops the thread after the item that it is at; it waits
+    for that a second at most, and not at all where a signal has ended the wait.
+    """
+    queue: Queue[Item | _End] = Queue(ahead)
+    has_stopped = threading.Event()
+
+    def make() -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                queue.put(item)
+                if has_stopped.is_set():
+                    break
+        except BaseException as raised:
+            error = raised
+        finally:
+            if isinstance(items, Generator):
+                items.close()
+        queue.put(_End(error))
+
+    thread = threading.Thread(target=make, daemon=True, name="make")
+    thread.start()
+    patience = _PATIENCE
+    try:
+        while not isinstance(item := queue.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+    except (KeyboardInterrupt, SystemExit):
+        patience = 0.0
+        raise
+    finally:
+        has_stopped.set()
+        end = time.monotonic() + patience
+        while thread.is_alive() and time.monotonic() < end:
+            with suppress(Empty):  # room for what it is about to put
+                queue.get(timeout=0.01)

@@ -11,7 +11,7 @@ from typing import Literal
 from reid_runtime import __version__
 from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import ImageError, OptionsError, StorageError
-from reid_runtime.io.concurrency import background_writer
+from reid_runtime.io.concurrency import background_writer, interruptible
 from reid_runtime.io.folder import Folder, is_folder_name, open_folder
 from reid_runtime.jobs.embeddings import Embeddings, join
 from reid_runtime.jobs.formats import ensure_embeddings_writable, write_embeddings
@@ -25,7 +25,7 @@ OnError = Literal["skip", "raise", "record"]
 """What happens to an image that cannot be used: it is left out, ends the job, or keeps a row with its error."""
 
 Failures = tuple[tuple[str, str], ...]
-"""(id, reason) of images that could not be used."""
+"""(id, reason) of images."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class JobResult:
     """How many of them have a vector."""
     failed: Failures
     """(id, reason) of the others."""
+    flagged: Failures
+    """(id, reason codes with commas) of images that have a vector and are hardly worth it: too small, blank, ..."""
     duplicates: int
     """How many more times images were named."""
     skipped_files: int
@@ -94,8 +96,8 @@ def embed_folder(
         SourceError: For a source that is not there, or when there are no images.
         StorageError: Where the output cannot be written, is there already, is another job's, or belongs to one with
             other images, another model or other options.
-        ImageError: For the first image that cannot be used, where `on_error` is "raise"; where none can be used, and
-            the output is a file, unless `on_error` is "record".
+        ImageError: For the first image that cannot be used, where `on_error` is "raise"; where none can be used,
+            unless `on_error` is "record"; then nothing is written.
         BackendError: Where the model fails.
     """
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
@@ -105,18 +107,18 @@ def embed_folder(
         sources = find_sources([os.fspath(each) for each in names])
     work = _Work(embedder, sources.of(shard), on_error, progress)
     if folder is None:
-        failed = _embed_to_file(work, Path(name), force, resume)
+        failed, flagged = _embed_to_file(work, Path(name), force, resume)
     else:
         with folder.locked() as locked:
             check_folder(locked, resume, force)
             if force:
                 clear(locked)
-            failed = _embed_to_parts(work, locked, shard)
+            failed, flagged = _embed_to_parts(work, locked, shard)
     images = len(work.sources)
     return JobResult(
-        name, images, images - len(failed), failed, sources.duplicates, sources.skipped_files, dict(sources.skipped),
-        sources.skipped_links, embedder.dimension, embedder.contract.contract_id, embedder.artefact_id,
-        embedder.backend.name,
+        name, images, images - len(failed), failed, flagged,
+        sources.duplicates, sources.skipped_files, dict(sources.skipped), sources.skipped_links,
+        embedder.dimension, embedder.contract.contract_id, embedder.artefact_id, embedder.backend.name,
     )  # fmt: skip
 
 
@@ -159,11 +161,13 @@ class _Work:
     def results(self, indices: Sequence[int]) -> Generator[Result, None, None]:
         """One for each of these images; raises ImageError for the first bad one where that is asked for."""
         self.progress(len(self.sources) - len(indices))
-        for result in self.embedder.stream(self.sources.images(indices), low_latency=False):
-            if result.error is not None and self.on_error == "raise":
-                raise ImageError(f"{self.sources.ids[indices[result.index]]}: {result.error}") from result.error
-            self.progress(1)
-            yield result
+        stream = self.embedder.stream(self.sources.images(indices), low_latency=False)
+        with closing(interruptible(stream)) as results:
+            for result in results:
+                if result.error is not None and self.on_error == "raise":
+                    raise ImageError(f"{self.sources.ids[indices[result.index]]}: {result.error}") from result.error
+                self.progress(1)
+                yield result
 
     def table(self, indices: Sequence[int], results: Sequence[Result]) -> Embeddings:
         """The results of these images, as they are written."""
@@ -183,7 +187,7 @@ class _Work:
         )
 
 
-def _embed_to_file(work: _Work, output: Path, force: bool, resume: bool) -> Failures:
+def _embed_to_file(work: _Work, output: Path, force: bool, resume: bool) -> tuple[Failures, Failures]:
     ensure_embeddings_writable(output, force)
     kept = read_kept(output, work.sources, work.table([], []), work.on_error == "record") if resume else None
     start = 0 if kept is None else kept.part.images
@@ -208,13 +212,10 @@ def _embed_to_file(work: _Work, output: Path, force: bool, resume: bool) -> Fail
             error.add_note(f"ended after {done} of {len(work.sources)} images{words}")
         raise
     if failed and not rows.id.size:
-        name, reason = failed[0]
-        raise ImageError(
-            f"none of the {len(failed)} images can be used, and {output} is not written; the first is {name}: {reason}"
-        )
+        raise _none_usable(failed, str(output))
     if kept is not None:
         kept.path.unlink(missing_ok=True)
-    return failed
+    return failed, rows.flagged()
 
 
 def _keep(work: _Work, output: Path, done: int, rows: Embeddings, failed: Failures, kept: Kept | None) -> str:
@@ -226,12 +227,12 @@ def _keep(work: _Work, output: Path, done: int, rows: Embeddings, failed: Failur
     return f"; what was finished is in {path}"
 
 
-def _embed_to_parts(work: _Work, folder: Folder, shard: Shard) -> Failures:
+def _embed_to_parts(work: _Work, folder: Folder, shard: Shard) -> tuple[Failures, Failures]:
     """Begin the job in a folder, or go on with the one there."""
     contract, sources = work.embedder.contract, work.sources
     job = Manifest(
         contract.to_json(), contract.contract_id, work.embedder.artefact_id, work.embedder.backend.name, str(shard),
-        work.on_error, len(sources), __version__,
+        work.on_error, len(sources), __version__, limits=repr(work.embedder.limits),
     )  # fmt: skip
     # Taken before the images are read: one that changes in between is then known to have changed.
     digests = tuple(sources.digest(job.images_of(number)) for number in range(job.parts))
@@ -242,8 +243,9 @@ def _embed_to_parts(work: _Work, folder: Folder, shard: Shard) -> Failures:
     def write(finished: tuple[int, list[Result]]) -> None:
         number, results = finished
         indices = job.images_of(number)
-        part = Part(len(indices), digests[number], work.failed(indices, results))
-        part.write(folder, number, work.table(indices, results))
+        rows = work.table(indices, results)
+        part = Part(len(indices), digests[number], work.failed(indices, results), rows.flagged())
+        part.write(folder, number, rows)
         done[number] = part
 
     try:
@@ -258,9 +260,20 @@ def _embed_to_parts(work: _Work, folder: Folder, shard: Shard) -> Failures:
             f"{folder.name}"
         )
         raise
+    failed = tuple(pair for number in sorted(done) for pair in done[number].failed)
+    if len(failed) == len(sources) > 0 and work.on_error == "skip" and shard.count == 1:  # merge asks for every shard
+        clear(folder)
+        raise _none_usable(failed, folder.name)
     missing = missing_parts(folder, read_manifest(folder))
     if missing:
         raise StorageError(
             f"{folder.name}: {part_name(missing[0])} was removed while the job ran; with --resume it is made again"
         )
-    return tuple(failure for number in sorted(done) for failure in done[number].failed)
+    return failed, tuple(pair for number in sorted(done) for pair in done[number].flagged)
+
+
+def _none_usable(failed: Failures, output: str) -> ImageError:
+    name, reason = failed[0]
+    return ImageError(
+        f"none of the {len(failed)} images can be used, and {output} is not written; the first is {name}: {reason}"
+    )

@@ -122,7 +122,18 @@ class Embeddings:
                 vectors[row] = result.vector
         sizes = np.array([(result.width, result.height) for result in results], np.int32).reshape(-1, 2)
         errors = ["" if result.error is None else str(result.error) for result in results]
-        return cls.of(embedder, ids, vectors, sizes, error=np.array(errors, dtype=np.str_))
+        reasons = [",".join(result.reasons) for result in results]
+        return cls.of(
+            embedder, ids, vectors, sizes,
+            error=np.array(errors, dtype=np.str_), reasons=np.array(reasons, dtype=np.str_),
+        )  # fmt: skip
+
+    def flagged(self) -> tuple[tuple[str, str], ...]:
+        """(id, reasons) of the rows that have a vector and reason codes."""
+        if self.reasons is None:
+            return ()
+        rows = np.flatnonzero((self.reasons != "") & (self.error == ""))
+        return tuple(zip(self.id[rows].tolist(), self.reasons[rows].tolist(), strict=True))
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The columns that are there, by name, in the file's order."""
@@ -156,8 +167,15 @@ def one_backend(tables: Sequence[Embeddings]) -> str | None:
     return None if None in names else "; ".join(dict.fromkeys(filter(None, names)))
 
 
+def with_reasons(rows: Embeddings) -> Embeddings:
+    """The table with the column `reasons`, empty where it has none, as in earlier files."""
+    return rows if rows.reasons is not None else replace(rows, reasons=np.full(len(rows), "", dtype=np.str_))
+
+
 def join(tables: Sequence[Embeddings]) -> Embeddings:
     """The rows of several tables of one model, at least one, one table after the other, with the first's metadata."""
+    if any(rows.reasons is not None for rows in tables):
+        tables = [with_reasons(rows) for rows in tables]
     columns: dict[str, Any] = {
         name: np.concatenate([rows.columns()[name] for rows in tables]) for name in tables[0].columns()
     }

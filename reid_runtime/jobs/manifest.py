@@ -8,6 +8,7 @@ from typing import Any
 
 from reid_runtime.batching import WINDOW
 from reid_runtime.errors import StorageError
+from reid_runtime.images.limits import DEFAULT_LIMITS
 from reid_runtime.io.decode import decode
 from reid_runtime.io.folder import Folder
 from reid_runtime.jobs.shard import Shard
@@ -45,6 +46,8 @@ class Manifest:
     part_images: int = PART_IMAGES
     digests: tuple[str, ...] = ()
     """Of each part's images, as `Sources.digest` gives them; none in formats 1 and 2."""
+    limits: str = repr(DEFAULT_LIMITS)
+    """Which images are refused for their size or cost."""
 
     @property
     def parts(self) -> int:
@@ -78,7 +81,7 @@ def read_manifest(folder: Folder) -> Manifest:
         if version not in (1, 2, _FORMAT):
             raise ValueError(f"expected format {_FORMAT}, found {version!r}")
         if version != _FORMAT:
-            values["digests"] = []
+            values |= {"digests": [], "limits": repr(DEFAULT_LIMITS)}
         if version == 1:
             values = {_NAMES_OF_1.get(name, name): value for name, value in values.items()}
         manifest: Manifest = decode(Manifest, values, "it")
@@ -102,6 +105,7 @@ _NAMES = {
     "backend": "backend",
     "shard": "shard",
     "on_error": "--on-error",
+    "limits": "limits",
     "part_images": "images a part",
 }
 

@@ -19,7 +19,7 @@ import numpy as np
 from reid_runtime.errors import StorageError
 from reid_runtime.io.folder import Folder, LocalFolder, open_folder
 from reid_runtime.io.remote import is_url
-from reid_runtime.jobs.embeddings import Embeddings, check_same_space, join, one_backend, validated
+from reid_runtime.jobs.embeddings import Embeddings, check_same_space, join, one_backend, validated, with_reasons
 from reid_runtime.jobs.formats import ensure_embeddings_writable, format_of, write_tables
 from reid_runtime.jobs.manifest import Manifest, read_manifest
 from reid_runtime.jobs.parquet import GROUP
@@ -87,7 +87,10 @@ def merge(
         _check_shards(jobs)
     _check_one_model(opened)
     header = replace(opened[0].header, backend=one_backend([item.header for item in opened]))
-    return write_tables(output, _ordered(header, [run for item in opened for run in item.runs]), force)
+    runs = [run for item in opened for run in item.runs]
+    if any(item.header.reasons is not None for item in opened):
+        header = with_reasons(header)
+    return write_tables(output, _ordered(header, runs), force)
 
 
 def _parts(folder: Folder, job: Manifest, allow_missing: bool, prefix: str) -> list[_Input]:
@@ -154,7 +157,7 @@ def _check_one_model(inputs: Sequence[_Input]) -> None:
                 f"{first.name} and {item.name} are of two model files, {first.header.artefact_id} and "
                 f"{item.header.artefact_id}; one file names one: merge those of each apart"
             )
-        if first.header.columns().keys() != item.header.columns().keys():
+        if with_reasons(first.header).columns().keys() != with_reasons(item.header).columns().keys():
             raise StorageError(
                 f"{first.name} has the columns {', '.join(first.header.columns())}, {item.name} "
                 f"{', '.join(item.header.columns())}; expected the same"
@@ -187,7 +190,7 @@ def _ordered(header: Embeddings, runs: Sequence[_Run]) -> Iterator[Embeddings]:
         if stop < len(ids):
             heapq.heappush(waiting, (ids[stop], number))
         if count >= GROUP or not waiting:
-            yield _gathered(opened, taken)
+            yield join([header, _gathered(opened, taken)])
             open_still = {number for _, number in waiting}
             opened = {number: run for number, run in opened.items() if number in open_still}
             taken, count = [], 0

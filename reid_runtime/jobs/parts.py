@@ -38,6 +38,8 @@ class Part:
     """Of the images' ids, sizes and times."""
     failed: tuple[tuple[str, str], ...]
     """(id, reason) of the images that could not be used."""
+    flagged: tuple[tuple[str, str], ...] = ()
+    """(id, codes) of those that are hardly worth their vectors."""
 
     def notes(self) -> dict[str, str]:
         """As it lies in a file's metadata."""
@@ -48,7 +50,8 @@ class Part:
         """Of what `notes` gave; raises many kinds of errors for anything else."""
         note: dict[str, Any] = json.loads(notes[_NOTE])
         images = note["images"] if "images" in note else note["pictures"]  # as earlier versions call them
-        return cls(images, note["digest"], tuple((image, reason) for image, reason in note["failed"]))
+        failed, flagged = (tuple((image, text) for image, text in note.get(name, ())) for name in ("failed", "flagged"))
+        return cls(images, note["digest"], failed, flagged)
 
     def write(self, folder: Folder, number: int, rows: Embeddings) -> None:
         """Commit the part; raises StorageError."""

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -69,8 +70,14 @@ def test_bad_images_are_skipped(embed, tiny, crops):
     assert run.out == ""
     lines = run.err.splitlines()
     assert lines[0] == f"embedded 5 of 10 images: {DIMENSION} numbers each, in embeddings.npz"
-    assert lines[1:3] == ["passed over, not images by their names: 1 .md", "skipped: 5"]
-    for line, (name, reason) in zip(lines[3:], REASONS.items(), strict=True):
+    assert lines[1] == "passed over, not images by their names: 1 .md"
+    assert lines[2:4] == [
+        "embedded, with reasons for doubt: 1 (blank 1, extreme_aspect 1, too_small 1)",
+        "  c/w.webp: too_small,extreme_aspect,blank",
+    ]
+    assert rows.reasons.tolist() == ["", "", "", "", "too_small,extreme_aspect,blank"]
+    assert lines[4] == "skipped: 5"
+    for line, (name, reason) in zip(lines[5:], REASONS.items(), strict=True):
         assert line.startswith(f"  {name}: ")
         assert reason in line
 
@@ -190,6 +197,7 @@ def test_json_summary(embed, tiny, crops):
         "output": "embeddings.npz",
         "images": 10,
         "embedded": 5,
+        "flagged": [{"id": "c/w.webp", "reasons": ["too_small", "extreme_aspect", "blank"]}],
         "duplicates": 1,
         "skipped_files": 1,
         "skipped": {".md": 1},
@@ -202,6 +210,18 @@ def test_json_summary(embed, tiny, crops):
     assert read_embeddings(crops.parent / "embeddings.npz").backend == "onnxruntime cpu"
     assert "named more than once, embedded once: 1" in run.err
     assert "links to folders: 1" in run.err
+
+
+def test_smallest_size_and_other_limits_are_set(embed, crops):
+    for arguments, name, reason in (
+        (("--min-size", "31"), "a/2.PNG", "70x30 is too small: expected at least 31 pixels on each side"),
+        (("--max-pixels", "2099"), "a/2.PNG", "70x30 is more than 2,099 pixels"),
+        (("--max-bytes", str(len(GOOD["c/palette.bmp"]) - 1)), "c/palette.bmp", "bytes are more than"),
+    ):
+        run = embed("crops", "--force", *arguments)
+        assert run.code == 3
+        assert any(line.startswith(f"  {name}: ") and reason in line for line in run.err.splitlines())
+        assert name not in read_embeddings(crops.parent / "embeddings.npz").id.tolist()
 
 
 def test_control_characters_in_names(embed, crops):
@@ -220,7 +240,12 @@ def test_long_lists_of_errors_are_cut(embed, crops):
     run = embed("crops")
     assert "skipped: 35" in run.err
     assert "and 25 more; --on-error record keeps every reason" in run.err
-    assert len(run.err.splitlines()) == 14
+    assert len(run.err.splitlines()) == 16
+    for number in range(11):
+        shutil.copy(crops / "c/w.webp", crops / f"c/x{number:02}.webp")
+    run = embed("crops", "--force")
+    assert "embedded, with reasons for doubt: 12 (blank 12, extreme_aspect 12, too_small 12)" in run.err
+    assert "and 2 more; the column reasons has them all" in run.err
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,9 @@ def embed(command, tiny_model, tmp_path, monkeypatch):
     return run
 
 
+DOUBT = "embedded, with reasons for doubt: 1 (blank 1)\n"
+
+
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -107,16 +110,17 @@ def test_resumed_job_gives_the_same_bytes(embed, many, tmp_path, tiny, monkeypat
 def test_resume_of_a_complete_job(embed, many, tmp_path, monkeypatch):
     (tmp_path / "few").mkdir()
     shutil.copy(many / "1.bmp", tmp_path / "few")
-    assert embed("few", "-o", "out/", "--resume").code == 0
+    first = embed("few", "-o", "out/", "--resume")
+    assert first.err == f"embedded 1 of 1 images: {DIMENSION} numbers each, in out/\n{DOUBT}  1.bmp: blank\n"
     before = contents(tmp_path / "out")
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
 
     def never(*_):
         pytest.fail("an image was read again")
 
-    monkeypatch.setattr("reid_runtime.embedder.load_image", never)
+    monkeypatch.setattr("reid_runtime.embedder.decode_image", never)
     again = embed("few", "-o", "out", "--resume")
-    assert (again.code, again.err) == (0, f"embedded 1 of 1 images: {DIMENSION} numbers each, in out\n")
+    assert (again.code, again.err) == (0, first.err.replace("out/", "out"))
     assert contents(tmp_path / "out") == before
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
 

@@ -33,7 +33,7 @@ def job(tmp_path):
 def rewrite(folder, version, **changes):
     """Make the manifest one of an earlier format, with changes."""
     values = json.loads((folder / MANIFEST).read_text()) | {"format": version}
-    values = {name: value for name, value in values.items() if name not in ("digest", "digests")}
+    values = {name: value for name, value in values.items() if name not in ("digest", "digests", "limits")}
     names = {"images": "pictures", "part_images": "part_pictures"} if version == 1 else {}
     values = {names.get(name, name): value for name, value in (values | changes).items()}
     (folder / MANIFEST).write_text(json.dumps(values))

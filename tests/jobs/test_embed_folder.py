@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from reid_runtime import ImageError, JobResult, StorageError, embed_folder
+from reid_runtime.images.limits import ImageLimits
 from reid_runtime.jobs import Embeddings, read_embeddings
 from reid_runtime.jobs.manifest import MANIFEST, Manifest
 from reid_runtime.jobs.parts import part_name
@@ -30,7 +31,7 @@ def crops(tmp_path):
 @pytest.fixture
 def parts_of_two(monkeypatch):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
-    monkeypatch.setattr(Manifest.__init__, "__defaults__", (2,))
+    monkeypatch.setattr(Manifest.__init__, "__defaults__", (2, *Manifest.__init__.__defaults__[1:]))
 
 
 @pytest.mark.parametrize("name", ["out.npz", "out.parquet", "out/"])
@@ -40,7 +41,7 @@ def test_every_kind_of_output(tiny, crops, tmp_path, name, capfd):
     finished = []
     result = embed_folder(tiny, crops, f"{tmp_path}/{name}", on_error="record", progress=finished.append)
     assert result == JobResult(
-        f"{tmp_path}/{name}", 5, 4, (("2.png", "the file is empty (0 bytes)"),), 0, 1, 0,
+        f"{tmp_path}/{name}", 5, 4, (("2.png", "the file is empty (0 bytes)"),), (), 0, 1, 0,
         DIMENSION, tiny.contract.contract_id, tiny.artefact_id, tiny.backend.name,
     )  # fmt: skip
     rows = read_embeddings(f"{tmp_path}/{name}")
@@ -127,3 +128,38 @@ def test_from_results(tiny):
     assert (rows.error.tolist(), np.isnan(rows.embedding[1]).all()) == (["", "the file is empty (0 bytes)"], True)
     with pytest.raises(StorageError, match=r"expected the roles junk, distractor or none, found \['thief'\]"):
         dataclasses.replace(rows, role=np.array(["", "thief"]))
+
+
+@pytest.mark.parametrize("name", ["out.npz", "out/"])
+def test_nothing_is_written_where_no_image_can_be_used(tiny, tmp_path, name, parts_of_two):
+    for number in range(5):
+        (tmp_path / f"{number}.png").touch()
+    paths = sorted(tmp_path.glob("*.png"))
+    output = f"{tmp_path}/{name}"
+    with pytest.raises(
+        ImageError, match=r"none of the 5 images .* not written; the first is .*0\.png: the file is empty"
+    ):
+        embed_folder(tiny, paths, output)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [path.name for path in paths]
+    assert embed_folder(tiny, paths, output, on_error="record").embedded == 0
+    assert len(read_embeddings(output)) == 5
+
+
+def test_another_smallest_size_is_another_job(tiny_model, crops, tmp_path, parts_of_two):
+    embed_folder(Embedder.load(tiny_model), crops, tmp_path / "out")
+    other = Embedder.load(tiny_model, limits=ImageLimits(min_side=9))
+    with pytest.raises(StorageError, match=r"begun with limits .*min_side=1\), now .*min_side=9"):
+        embed_folder(other, crops, tmp_path / "out", resume=True)
+
+
+@pytest.mark.parametrize("name", ["out.npz", "out/"])
+def test_doubtful_images_are_named_after_resuming_too(tiny, crops, tmp_path, name, parts_of_two):
+    (crops / "0.png").write_bytes(encode(sample_image(40, 3), "PNG"))
+    output, bad = f"{tmp_path}/{name}", (crops / "2.png").read_bytes()
+    with pytest.raises(ImageError):
+        embed_folder(tiny, crops, output, on_error="raise")
+    (crops / "2.png").write_bytes(encode(np.full((64, 32, 3), 7, np.uint8), "PNG"))
+    assert bad != (crops / "2.png").read_bytes()
+    result = embed_folder(tiny, crops, output, on_error="raise", resume=True)
+    assert result.flagged == (("0.png", "too_small,extreme_aspect"), ("2.png", "blank"))
+    assert read_embeddings(output).flagged() == result.flagged

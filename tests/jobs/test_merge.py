@@ -183,3 +183,17 @@ def test_prefix(tmp_path, monkeypatch, suffix):
     rows = read_embeddings("out.npz")
     assert rows.id.tolist() == [f"{name}/{row}" for name in ("cam1", "cam2", "job") for row in ROWS.id]
     assert np.array_equal(rows.embedding, np.tile(ROWS.embedding, (3, 1)), equal_nan=True)
+
+
+@EVERY
+def test_earlier_files_have_no_reasons(tmp_path, suffix):
+    """They merge with files that have the column."""
+    flagged = table(3, id=np.array(["a", "b", "c"]), reasons=np.array(["blank", "", "too_small"]))
+    old, new, both = (tmp_path / f"{name}{suffix}" for name in ("old", "new", "both"))
+    write_embeddings(old, table(3))
+    write_embeddings(new, flagged)
+    for inputs in ((old, new), (new, old)):
+        assert merge([*map(str, inputs)], both, force=True) == 6
+        rows = read_embeddings(both)
+        assert rows.reasons.tolist() == ["blank", "", "too_small", "", "", ""]
+        assert rows.flagged() == (("a", "blank"), ("c", "too_small"))
