@@ -197,7 +197,7 @@ def test_json_summary(embed, tiny, crops):
         "output": "embeddings.npz",
         "images": 10,
         "embedded": 5,
-        "flagged": [{"id": "c/w.webp", "reasons": ["too_small", "extreme_aspect", "blank"]}],
+        "flagged": [{"id": "crops/c/w.webp", "reasons": ["too_small", "extreme_aspect", "blank"]}],
         "duplicates": 1,
         "skipped_files": 1,
         "skipped": {".md": 1},
