@@ -101,22 +101,25 @@ def count_passed_over(root: Path, ids: Iterable[str]) -> dict[str, int]:
 
     Of a CSV only the folders that it names are looked into, of a folder with splits only these.
     """
-    read = set(ids)
-    listed = root.is_file() or (root / CSV_NAME).is_file()
-    base = root.parent if root.is_file() else root
-    tops = {name.split("/")[0] for name in read}
-    tops = {os.path.dirname(name) for name in read} if listed else tops if tops <= _SPLIT_FOLDERS else {""}
+    base = os.path.abspath(root.parent if root.is_file() else root)
+    names = [os.path.normpath(name) for name in ids]
+    read = {os.path.join(base, name) for name in names}
+    tops = {name.split(os.sep)[0] for name in names}
+    if root.is_file():
+        tops = {os.path.dirname(name) for name in names}
+    elif not tops <= _SPLIT_FOLDERS:
+        tops = {"."}
     counts: Counter[str] = Counter()
     for top in tops:
-        for folder, folders, files in os.walk(base / top):
+        for folder, folders, files in os.walk(os.path.normpath(os.path.join(base, top))):
             counts["links to folders"] += sum(os.path.islink(os.path.join(folder, name)) for name in folders)
-            if listed:
+            counts.update(_reason(file) for file in files if os.path.join(folder, file) not in read)
+            if root.is_file():
                 folders.clear()
-            inside = os.path.relpath(folder, base).replace(os.sep, "/")
-            for file in files:
-                if (file if inside == "." else f"{inside}/{file}") not in read:
-                    counts[_reason(file)] += 1
-    return {reason: -count for count, reason in sorted((-count, reason) for reason, count in counts.items() if count)}
+    counts[".csv"] -= os.path.isfile(os.path.join(base, CSV_NAME)) and tops == {"."}
+    return {
+        reason: -count for count, reason in sorted((-count, reason) for reason, count in counts.items() if count > 0)
+    }
 
 
 def _reason(file: str) -> str:
@@ -132,16 +135,16 @@ def check_files(crops: Iterable[Crops]) -> tuple[str, ...]:
 
     Raises DatasetError where it is of two people: one of them is wrong.
     """
-    by_size: dict[int, dict[Path, tuple[str, str, str]]] = defaultdict(dict)
+    by_size: dict[int, list[tuple[Path, tuple[str, str, str]]]] = defaultdict(list)
     for each in crops:
         identities, cameras = each.identities.tolist(), each.cameras.tolist()
         for name, path, identity, camera in zip(each.ids, each.paths, identities, cameras, strict=True):
             size = path.stat().st_size
             if size and identity != JUNK:  # an empty file is refused when it is read
-                by_size[size][path] = (name, each.names.identity(identity), each.names.camera(camera))
+                by_size[size].append((path, (name, each.names.identity(identity), each.names.camera(camera))))
     labels: dict[bytes, list[tuple[str, str, str]]] = defaultdict(list)
     for paths in by_size.values():
-        for path, label in paths.items() if len(paths) > 1 else ():
+        for path, label in paths if len(paths) > 1 else ():
             labels[hashlib.sha256(path.read_bytes()).digest()].append(label)
     pairs = [(each[0], other) for each in labels.values() for other in each[1:]]
     people = [(one, other) for one, other in pairs if one[1] != other[1]]

@@ -39,7 +39,10 @@ def test_what_published_layouts_and_lists_leave_out_is_counted(tmp_path):
     assert count_passed_over(tmp_path / "market", ids) == counts
     touch(tmp_path / "own", "a/1.jpg", "a/2.jpg", "b/deep/3.jpg", "other/4.jpg")
     (tmp_path / "own/x.csv").write_text("")
-    assert count_passed_over(tmp_path / "own/x.csv", ["a/1.jpg"]) == {"images that were not named": 1}
+    for name in ("a/1.jpg", "./a/1.jpg", str(tmp_path / "own/a/1.jpg")):
+        assert count_passed_over(tmp_path / "own/x.csv", [name]) == {"images that were not named": 1}
+    (tmp_path / "own/x.csv").rename(tmp_path / "own/crops.csv")
+    assert count_passed_over(tmp_path / "own", ["a/1.jpg"]) == {"images that were not named": 3}
 
 
 def test_one_file_with_two_labels(tmp_path):
@@ -57,6 +60,9 @@ def test_one_file_with_two_labels(tmp_path):
     assert check() == ()
     (tmp_path / "b/2/w.jpg").hardlink_to(tmp_path / "b/1/z.jpg")
     assert "1 images are one file under two cameras, the first 'b/1/z.jpg' and 'b/2/w.jpg'" in check()[0]
+    (tmp_path / "x.csv").write_text("id,identity,camera\nb/1/z.jpg,a,1\n./b/1/z.jpg,b,1\n")
+    with pytest.raises(DatasetError, match=r"one file of two people, the first 'b/1/z.jpg'"):
+        check_files([read_layout(tmp_path / "x.csv")[1].gallery])
     (tmp_path / "b/2/v.jpg").symlink_to(tmp_path / "a/2/y.jpg")
     with pytest.raises(
         DatasetError, match=r"1 images are one file of two people, the first 'a/2/y.jpg' \(identity a\)"
