@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from reid_runtime.agreement import Agreement, compare
-from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, require_device
+from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, parse_device, require_device
 from reid_runtime.backends.base import OwnArtefact, crop_backend
 from reid_runtime.batching import WINDOW, same_shape_batches
 from reid_runtime.errors import BackendError, ImageError, ReidRuntimeError
@@ -123,10 +123,11 @@ class Embedder:
         Args:
             model: An ONNX file with its contract inside, OpenVINO's .xml, or a TensorRT engine, or one that was opened
                 already; None for the default model.
-            device: "cpu" and "cuda" (in float32: TF32 is off) run in ONNX Runtime. "openvino" runs on the CPU, and
-                "openvino-bf16" does so in bfloat16, which takes a second load to measure and log `drift`. "tensorrt"
-                builds an engine of the ONNX file, or finds the one that it built before. "auto" chooses what the file
-                and the machine allow; `backend.name` and the log of `reid_runtime` say which and why.
+            device: "cpu" and "cuda" (in float32: TF32 is off; also "gpu", and "cuda:1" for the second GPU) run in
+                ONNX Runtime. "openvino" runs on the CPU, and "openvino-bf16" does so in bfloat16, which takes a
+                second load to measure and log `drift`. "tensorrt" builds an engine of the ONNX file, or finds the
+                one that it built before. "auto" chooses what the file and the machine allow; `backend.name` and the
+                log of `reid_runtime` say which and why.
             contract: A JSON file that states the contract of a model that carries none.
             threads: CPU threads of an inference call, and as many that decode and resize meanwhile; None for all
                 cores.
@@ -145,7 +146,8 @@ class Embedder:
             BackendError: For a device, package or file that cannot be used; another device is never taken silently.
             ContractError: For a missing, damaged or doubly stated contract.
         """
-        options = Options(threads, trust_engine, cuda_graphs, None if fallback is None else Path(fallback))
+        device, gpu = parse_device(device)
+        options = Options(threads, trust_engine, cuda_graphs, None if fallback is None else Path(fallback), gpu)
         if isinstance(model, ModelFile):
             file = model
         else:

@@ -28,6 +28,8 @@ class Options:
     """How many CUDA graphs each execution context keeps."""
     fallback: Path | None = None
     """An ONNX file of the same model, run by ONNX Runtime CUDA where no profile takes a shape."""
+    gpu: int = 0
+    """The number of the GPU, for ONNX Runtime CUDA."""
 
 
 DEFAULT = Options()

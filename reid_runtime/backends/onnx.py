@@ -58,7 +58,7 @@ def open_cpu(file: ModelFile, options: Options) -> "OnnxBackend":
 
 def open_cuda(file: ModelFile, options: Options) -> "OnnxBackend":
     """ONNX Runtime on CUDA."""
-    return OnnxBackend(file.path, "cuda", options.threads)
+    return OnnxBackend(file.path, "cuda", options.threads, options.gpu)
 
 
 def open_best(file: ModelFile, options: Options) -> "OnnxBackend":
@@ -79,8 +79,8 @@ def open_best(file: ModelFile, options: Options) -> "OnnxBackend":
 class OnnxBackend:
     """One ONNX Runtime session over one file. Its `run` is safe to call from many threads."""
 
-    def __init__(self, path: Path, device: str, threads: int | None = None) -> None:
-        """Load `path` on `device`, "cpu" or "cuda"; `threads` limits the CPU's, None uses every core."""
+    def __init__(self, path: Path, device: str, threads: int | None = None, gpu: int = 0) -> None:
+        """Load `path` on `device`, "cpu" or "cuda", there on the GPU of this number; `threads` limits the CPU's."""
         onnxruntime = import_onnxruntime("gpu" if device == "cuda" else "cpu")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -99,7 +99,7 @@ class OnnxBackend:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
             # EXHAUSTIVE, the default, searches again for every new shape: 634 ms against 2 ms.
             # TF32 rounds inputs to 10 bits: off, so that every backend gives the same vectors.
-            cuda = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
+            cuda = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "device_id": str(gpu)}
             providers: list[str | tuple[str, dict[str, str]]] = [("CUDAExecutionProvider", cuda)]
             missing = _load_cuda(onnxruntime)
         else:

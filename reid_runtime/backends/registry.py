@@ -5,6 +5,7 @@ and `verify` follow. Its module is imported when the device is first opened.
 """
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -65,6 +66,22 @@ REGISTRY = {
 _AUTO = {ONNX.name: "reid_runtime.backends.onnx:open_best"}
 """What "auto" opens a format with; for the others, the first device that runs them."""
 DEVICES = ("auto", *REGISTRY)
+_ALIASES = {"gpu": "cuda"}
+
+
+def parse_device(text: str) -> tuple[str, int]:
+    """(one of DEVICES, the GPU's number) of what users write: `gpu` for `cuda`, `cuda:1` for the second GPU.
+
+    Raises BackendError for no device.
+    """
+    name, colon, number = text.partition(":")
+    name = _ALIASES.get(name, name)
+    if name not in DEVICES or (colon and not (name == "cuda" and re.fullmatch("[0-9]{1,3}", number))):
+        raise BackendError(
+            f"no device is called {text!r}; known: {', '.join(DEVICES)}, gpu for cuda, and cuda:N for the GPU of that "
+            "number, which CUDA_VISIBLE_DEVICES chooses for tensorrt"
+        )
+    return name, int(number or 0)
 
 
 def open_backend(file: ModelFile, device: str, options: Options = DEFAULT) -> Backend:

@@ -58,6 +58,10 @@ _VERBOSE = click.Option(
 )
 
 
+class _Interrupted(SystemExit):
+    """A signal ends the command; its code is the exit code."""
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """The first signal ends the command, which keeps what is finished; one that comes much later ends it at once."""
     begin = time.monotonic()
@@ -68,9 +72,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
     for each in _SIGNALS:
         signal.signal(each, again)
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(128 + number)
+    raise _Interrupted(128 + number)
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -118,6 +120,12 @@ def run(command: click.Command) -> None:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = 130
+    except _Interrupted as error:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        # What was finished is kept. The interpreter's own end would wait for threads, and let a late Ctrl-C kill it.
+        os._exit(int(str(error.code)))
     except Exception as error:  # a fault of ours, or a foreign file's that nobody thought of
         _print_error(f"{type(error).__name__}: {error}; this is a fault of reid-runtime, -v prints where it is")
     sys.exit(code)

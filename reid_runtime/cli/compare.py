@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from reid_runtime.cli import in_one_line
 from reid_runtime.cli.evaluate import check_layout_options, layout_options, read_eval_set
 from reid_runtime.evaluation import EvalSettings, Evaluation, score_rows
 from reid_runtime.evaluation.saved import check_same_data, eval_set_of_rows, read_saved
@@ -107,7 +108,7 @@ def _text(sides: list[dict[str, Any]], evaluation: Evaluation, comparison: Compa
             f"{_points(change.low):>5} to {_points(change.high):>5}"
         )
     people = f"{comparison.paired_queries:,} paired queries of {comparison.identities:,} people"
-    return "\n".join([*lines, "", people, _verdict(comparison)])
+    return "\n".join(map(in_one_line, [*lines, "", people, _verdict(comparison)]))
 
 
 def _verdict(comparison: Comparison) -> str:

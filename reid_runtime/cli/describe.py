@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
+from reid_runtime.cli import in_one_line
 from reid_runtime.contract_template import draft
+from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import FILTER
 from reid_runtime.io.atomic import atomic_write, ensure_writable
@@ -37,8 +39,13 @@ def command(model: Path | None, as_json: bool, output: Path | None, force: bool)
             click.echo(f"  {field}", err=True)
     else:
         record = read_selftest(path)  # a damaged file is not described
-        values = json.loads(text)
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ContractError(f"{path}: the contract is not JSON: {error}") from error
     content = json.dumps(values, indent=2, ensure_ascii=False)
+    if not content.replace("\n", "").isprintable():  # what a terminal would obey, or cannot be written
+        content = json.dumps(values, indent=2)
     if output is not None:
         with atomic_write(output) as temporary:
             temporary.write_text(content + "\n", encoding="utf-8")
@@ -76,7 +83,7 @@ def _table(file: ModelFile, crops: int) -> str:
     for title, words in rows:
         lines.append(f"{'' if title == last else title:<{width}}  {words}")
         last = title
-    return "\n".join(lines)
+    return "\n".join(map(in_one_line, lines))
 
 
 def _input(wanted: InputFormat) -> str:

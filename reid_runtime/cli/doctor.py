@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import click
 
+from reid_runtime.cli import in_one_line
 from reid_runtime.doctor import Check, DoctorReport, run_checks
 
 
@@ -40,7 +41,7 @@ def _text(report: DoctorReport) -> str:
         "",
         "the default path works" if report.ok else "the default path, the embedded model on the CPU, does NOT work",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(in_one_line, lines))
 
 
 def _table(checks: "list[Check] | tuple[Check, ...]") -> list[str]:

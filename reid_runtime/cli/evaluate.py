@@ -1,7 +1,6 @@
 """reid-runtime evaluate: the scores of a model file on a labelled folder."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import click
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import Command, load_model, model_options
+from reid_runtime.cli.progress import progress_bar
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_of, score_rows
@@ -220,9 +220,8 @@ def _read(folder: Path, dataset: str | None, layout: str | None, names: str | No
 
 
 def _embed(eval_set: EvalSet, pooling: Pooling, embedder: Embedder) -> Embeddings:
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(length=len(eval_set.images()), label="embedding", file=sys.stderr, hidden=hidden) as bar:
-        return embed_eval_set(embedder, eval_set, lambda: bar.update(1), pooling)
+    with progress_bar(len(eval_set.images())) as advance:
+        return embed_eval_set(embedder, eval_set, advance, pooling)
 
 
 def _text(evaluation: Evaluation) -> str:
@@ -245,4 +244,4 @@ def _text(evaluation: Evaluation) -> str:
     lines += ["", f"{report['valid_queries']:,} of {report['queries']:,} queries, {report['gallery']:,} {among}"]
     if intervals is not None:
         lines.append(f"intervals: bootstrap over the {evaluation.people:,} people of the queries")
-    return "\n".join(lines)
+    return "\n".join(map(in_one_line, lines))

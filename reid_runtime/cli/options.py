@@ -9,14 +9,30 @@ from typing import Any, TypeVar
 
 import click
 
-from reid_runtime.backends import DEVICES
+from reid_runtime.backends import DEVICES, parse_device
 from reid_runtime.cli import in_one_line
 from reid_runtime.embedder import Embedder
+from reid_runtime.errors import BackendError
 from reid_runtime.model_file.contract import Contract
 
 _RESEARCH = re.compile("research|academic|non-?commercial", re.IGNORECASE)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class DeviceName(click.Choice[str]):
+    """A device, or another name that `parse_device` understands."""
+
+    def __init__(self) -> None:
+        super().__init__(DEVICES)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, which is checked; anything else is wrong usage."""
+        try:
+            parse_device(value)
+        except BackendError:
+            return super().convert(value, param, ctx)
+        return str(value)
 
 
 def model_options(command: Command) -> Command:
@@ -27,8 +43,8 @@ def model_options(command: Command) -> Command:
             help="Run a TensorRT engine that was not built here. It is code: whoever made it decides what it does.",
         ),
         click.option(
-            "--device", type=click.Choice(DEVICES), default="auto", show_default=True,
-            help="Where the model runs; openvino-bf16 is faster and less exact.",
+            "--device", type=DeviceName(), default="auto", show_default=True,
+            help="Where the model runs; openvino-bf16 is faster and less exact, cuda:1 is the second GPU.",
         ),
         click.option("--contract", type=click.Path(), help="States the contract of a model that carries none (JSON)."),
         click.option("--model", type=click.Path(), help="An ONNX file; the embedded default without this."),

@@ -1,16 +1,24 @@
 """The progress bar of verbs that embed, on terminals only."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import click
 
 from reid_runtime.batching import WINDOW
 
 
+class Advance(Protocol):
+    """The call that moves a bar."""
+
+    def __call__(self, finished: int = 1) -> None:
+        """One more image, or how many were finished before."""
+
+
 @contextmanager
-def progress_bar(images: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(images: int) -> Iterator[Advance]:
     """A bar of so many images, and the call that moves it.
 
     It takes 1 for an image, or how many were finished before, which took no time and are left out of the bar. Images

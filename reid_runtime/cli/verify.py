@@ -6,17 +6,15 @@ from typing import Any
 
 import click
 
-from reid_runtime.backends import DEVICES
-from reid_runtime.cli.options import print_terms
+from reid_runtime.cli import in_one_line
+from reid_runtime.cli.options import DeviceName, print_terms
 from reid_runtime.model_file.packaged import default_model
 from reid_runtime.verification import BackendCheck, Verification, verify
 
 
 @click.command("verify")
 @click.argument("model", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="auto: every one that is here."
-)
+@click.option("--device", type=DeviceName(), default="auto", show_default=True, help="auto: every one that is here.")
 @click.option(
     "--contract",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -70,7 +68,7 @@ def _text(result: Verification) -> str:
     if result.contract is not None:
         lines.append(f"contract {result.contract.contract_id}, {result.contract.precision}")
     if result.damage is not None:
-        return "\n".join([*lines, f"FAIL    {result.damage}"])
+        return "\n".join([*map(in_one_line, lines), in_one_line(f"FAIL    {result.damage}")])
     if result.selftest:
         lines.append("ok      graph, contract and record are as they were written")
     else:
@@ -80,7 +78,7 @@ def _text(result: Verification) -> str:
     lines += [f"absent  {device}: {reason}" for device, reason in result.absent.items()]
     if not result.checks:
         lines.append("FAIL    no backend is here to run it on")
-    return "\n".join(lines)
+    return "\n".join(map(in_one_line, lines))
 
 
 def _line(check: BackendCheck, width: int) -> str:

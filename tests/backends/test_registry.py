@@ -90,5 +90,5 @@ def test_other_suffix_is_onnx(tiny_model, tmp_path):
 def test_unknown_device(tmp_path):
     path, stated = write_model(tmp_path / "bare.onnx", None), tmp_path / "contract.json"
     stated.write_text(stated_for(path).to_json())
-    with pytest.raises(BackendError, match="no device is called 'gpu'"):
-        Embedder.load(path, device="gpu", contract=stated)
+    with pytest.raises(BackendError, match="no device is called 'mps'"):
+        Embedder.load(path, device="mps", contract=stated)

@@ -258,7 +258,7 @@ def test_long_lists_of_errors_are_cut(embed, crops):
         (["crops", "--contract", "absent.json"], 1, "carries its own contract"),
         ([], 2, "Missing argument 'PATH...'"),
         (["crops", "--on-error", "ignore"], 2, "'ignore' is not one of"),
-        (["crops", "--device", "gpu"], 2, "'gpu' is not one of"),
+        (["crops", "--device", "cpu:1"], 2, "'cpu:1' is not one of"),
         (["crops", "--nonsense"], 2, "No such option"),
     ],
 )

@@ -176,9 +176,7 @@ def test_killed_job_resumes(start, several, tmp_path):
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("out", "complete")
     )
     assert actual == complete
-    assert read_embeddings(tmp_path / "out").id.tolist() == [
-        line.rpartition("/")[2] for line in several.open().read().split()
-    ]
+    assert read_embeddings(tmp_path / "out").id.tolist() == [*several.open().read().split()]
 
 
 def test_second_job_is_locked_out(start, several, tmp_path):
