@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from reid_runtime.jobs import Embeddings, read_embeddings, write_embeddings
     from reid_runtime.jobs.embed_folder import JobResult, embed_folder
+    from reid_runtime.model_file import ModelFile
     from reid_runtime.model_file.contract import Contract
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __all__ = [
     "Embeddings",
     "ImageError",
     "JobResult",
+    "ModelFile",
     "OptionsError",
     "ReidRuntimeError",
     "Result",
@@ -48,7 +50,12 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    _HOMES = {"EmbedBatch": "adapters", "EmbedBoxes": "adapters", "Contract": "model_file.contract"}
+    _HOMES = {
+        "EmbedBatch": "adapters",
+        "EmbedBoxes": "adapters",
+        "Contract": "model_file.contract",
+        "ModelFile": "model_file",
+    }
     _HOMES |= dict.fromkeys(("Embedder", "Result"), "embedder")
     _HOMES |= dict.fromkeys(("Embeddings", "read_embeddings", "write_embeddings"), "jobs")
     _HOMES |= dict.fromkeys(("JobResult", "embed_folder"), "jobs.embed_folder")

@@ -1,4 +1,4 @@
-"""A draft of the contract of a third-party model: what its file says, and blanks for what no file says."""
+"""A draft of the contract of a third-party model: what its file says, and TODO for what no file says."""
 
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,11 @@ def draft(path: Path) -> dict[str, Any]:
 
     Raises BackendError for a file that does not run, ContractError for an input that no contract can state.
     """
-    known = format_of(path)
-    if known is TENSORRT:
+    file_format = format_of(path)
+    if file_format is TENSORRT:
         raise BackendError(f"{path} is an engine without a sidecar: build it here with python -m export.to_tensorrt")
-    backend: Backend = OpenVinoBackend(path) if known is OPENVINO else OnnxBackend(path, "cpu")
-    shape, kind = _openvino_input(path) if known is OPENVINO else _onnx_input(path)
+    backend: Backend = OpenVinoBackend(path) if file_format is OPENVINO else OnnxBackend(path, "cpu")
+    shape, kind = _openvino_input(path) if file_format is OPENVINO else _onnx_input(path)
     if kind not in _DTYPES or len(shape) != 4:
         raise ContractError(
             f"{path}: expected an input of uint8 or float32 with four axes, found {kind} with {len(shape)}"
@@ -55,7 +55,7 @@ def draft(path: Path) -> dict[str, Any]:
         "dimension": dimension,
         "metric": "cosine",
         "weights": weights_digest(path),
-        "graph": f"{known.name} as found",
+        "graph": f"{file_format.name} as found",
         "precision": {"kind": f"{TODO}float32, float16 or int8", "engine": None, "scheme": None},
         "trained_on": [
             {
@@ -75,14 +75,14 @@ def draft(path: Path) -> dict[str, Any]:
 
 def _onnx_input(path: Path) -> tuple[Shape, str]:
     session = import_onnxruntime("cpu").InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    wanted = session.get_inputs()[0]
-    return tuple(side if isinstance(side, int) else None for side in wanted.shape), wanted.type
+    model_input = session.get_inputs()[0]
+    return tuple(side if isinstance(side, int) else None for side in model_input.shape), model_input.type
 
 
 def _openvino_input(path: Path) -> tuple[Shape, str]:
-    wanted = openvino_core().read_model(path).inputs[0]
-    axes = tuple(side.get_length() if side.is_static else None for side in wanted.get_partial_shape())
-    return axes, wanted.get_element_type().get_type_name()
+    model_input = openvino_core().read_model(path).inputs[0]
+    axes = tuple(side.get_length() if side.is_static else None for side in model_input.get_partial_shape())
+    return axes, model_input.get_element_type().get_type_name()
 
 
 def _layout(path: Path, shape: Shape) -> str:
@@ -97,17 +97,17 @@ def _layout(path: Path, shape: Shape) -> str:
 
 
 def _output(path: Path, backend: Backend, layout: str, dtype: str, sides: dict[str, int | None]) -> tuple[int, bool]:
-    """The dimension, and whether vectors have unit length, of two random pictures, one at a time."""
+    """The dimension, and whether vectors have unit length, of two random images, one at a time."""
     height, width = (sides[name] or usual for name, usual in _ANY_SIDE.items())
     random = np.random.default_rng(0)
     unit = True
     for _ in range(2):
         image = random.uniform(0, 255, (1, 3, height, width) if layout == "NCHW" else (1, height, width, 3))
-        found = backend.run(image.astype(np.uint8) if dtype == "uint8" else image.astype(np.float32))
-        if found.ndim != 2 or len(found) != 1:
-            raise ContractError(f"{path}: expected an output of shape (1, D) for one picture, found {found.shape}")
-        unit = unit and bool(abs(np.linalg.norm(found) - 1) <= UNIT_TOLERANCE)
-    return found.shape[1], unit
+        vectors = backend.run(image.astype(np.uint8) if dtype == "uint8" else image.astype(np.float32))
+        if vectors.ndim != 2 or len(vectors) != 1:
+            raise ContractError(f"{path}: expected an output of shape (1, D) for one image, found {vectors.shape}")
+        unit = unit and bool(abs(np.linalg.norm(vectors) - 1) <= UNIT_TOLERANCE)
+    return vectors.shape[1], unit
 
 
 def _resize(sides: dict[str, int | None]) -> dict[str, Any] | str:

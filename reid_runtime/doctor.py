@@ -53,7 +53,7 @@ class Check:
 
 @dataclass(frozen=True)
 class DoctorReport:
-    """All that was found out about this machine and installation."""
+    """What is on this machine and in this installation."""
 
     package: str
     """The version of reid-runtime."""
@@ -73,8 +73,8 @@ class DoctorReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the default path works: the embedded model, whole, on the CPU."""
-        cpu = next(found for found in self.devices if found.name == "cpu")
+        """Whether the default path works: the embedded model, intact, on the CPU."""
+        cpu = next(check for check in self.devices if check.name == "cpu")
         return self.model.usable and cpu.usable
 
 
@@ -116,7 +116,7 @@ def _model() -> Check:
         selftest_images()  # only a file whose every bit is as it was written gives them
         return Check(name, True, f"{path.name}, {artefact_digest(path)}")
     except Exception as error:  # a damaged installation fails in any way
-        return Check(name, False, _said(error))
+        return Check(name, False, _message(error))
 
 
 def _device(name: str, device: Device) -> Check:
@@ -126,8 +126,8 @@ def _device(name: str, device: Device) -> Check:
         if not np.isfinite(vectors).all():
             return Check(name, False, f"{embedder.backend.name} gives vectors that are not finite")
     except Exception as error:  # whatever a broken package raises is what the user must hear
-        return Check(name, False, _said(error))
-    detail = f"{embedder.backend.name}, {_found(device.packages)[0]}"
+        return Check(name, False, _message(error))
+    detail = f"{embedder.backend.name}, {_installed(device.packages)[0]}"
     if embedder.drift is not None:
         detail += f", least cosine to float32 {embedder.drift.worst_cosine:.4f}"
     return Check(name, True, detail)
@@ -135,18 +135,20 @@ def _device(name: str, device: Device) -> Check:
 
 def _engine(name: str, device: Device, gpu: Check) -> Check:
     """Looked up among the packages and not tried: an engine takes minutes to build."""
-    found = ", ".join(_found(device.packages))
-    if not found:
+    installed = ", ".join(_installed(device.packages))
+    if not installed:
         return Check(name, False, f'{device.packages[0]} is missing: pip install "reid-runtime[{device.extra}]"')
     if not gpu.usable:
-        return Check(name, False, f"{found}, and {gpu.detail}: install NVIDIA's driver")
-    return Check(name, True, f"{found}; not tried, an engine takes minutes to build")
+        return Check(name, False, f"{installed}, and {gpu.detail}: install NVIDIA's driver")
+    return Check(name, True, f"{installed}; not tried, an engine takes minutes to build")
 
 
 def _cuda() -> Check:
     names = {str(each.metadata["Name"]) for each in metadata.distributions()}
-    found = _found(sorted(name for name in names if name.startswith("nvidia-")))
-    return Check("CUDA libraries", bool(found), ", ".join(found) or "none from pip; reid-runtime[gpu] brings them")
+    installed = _installed(sorted(name for name in names if name.startswith("nvidia-")))
+    return Check(
+        "CUDA libraries", bool(installed), ", ".join(installed) or "none from pip; reid-runtime[gpu] brings them"
+    )
 
 
 def _extras() -> Mapping[str, list[str]]:
@@ -157,31 +159,31 @@ def _extras() -> Mapping[str, list[str]]:
     except metadata.PackageNotFoundError:
         return {}
     for requirement in requirements:
-        found = re.match(r"([\w.-]+).*; *extra *== *['\"]([\w-]+)['\"]", requirement)
-        if found and found[2] not in (*_INNER, "cpu", "gpu"):
-            extras.setdefault(found[2], []).append(found[1])
+        match = re.match(r"([\w.-]+).*; *extra *== *['\"]([\w-]+)['\"]", requirement)
+        if match and match[2] not in (*_INNER, "cpu", "gpu"):
+            extras.setdefault(match[2], []).append(match[1])
     return extras
 
 
 def _extra(name: str, packages: Iterable[str]) -> Check:
-    absent = [package for package in packages if not _found([package])]
+    absent = [package for package in packages if not _installed([package])]
     if absent:
         return Check(name, False, f'{", ".join(absent)} missing: pip install "reid-runtime[{name}]"')
-    return Check(name, True, ", ".join(_found(packages)))
+    return Check(name, True, ", ".join(_installed(packages)))
 
 
-def _found(packages: Iterable[str]) -> list[str]:
+def _installed(packages: Iterable[str]) -> list[str]:
     """Those of the packages that are installed, with their versions."""
-    found = []
+    versions = []
     for package in packages:
         try:
-            found.append(f"{package} {metadata.version(package)}")
+            versions.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """In one line, and with its kind where the words alone would say nothing."""
     words = " ".join(str(error).split())
     return words if words and isinstance(error, reid_runtime.ReidRuntimeError) else f"{type(error).__name__}: {words}"

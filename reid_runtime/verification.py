@@ -39,14 +39,14 @@ class BackendCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether the backend is held to the vectors; NaN is not."""
+        """Whether its vectors are within the bound; NaN is not."""
         compared = self.worst_cosine is not None and self.bound is not None and self.worst_cosine >= self.bound
         return compared and self.problem is None
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found out about one model file on this machine."""
+    """One model file on this machine."""
 
     path: Path
     artefact_id: str
@@ -62,7 +62,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether the file is whole and every backend that is here, at least one, is held."""
+        """Whether the file is intact and every backend that is here, at least one, gives its vectors."""
         return self.damage is None and bool(self.checks) and all(check.ok for check in self.checks)
 
 

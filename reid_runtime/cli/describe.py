@@ -86,11 +86,11 @@ def _table(file: ModelFile, crops: int) -> str:
     return "\n".join(map(in_one_line, lines))
 
 
-def _input(wanted: InputFormat) -> str:
-    words = f"{wanted.dtype} {wanted.layout}, {wanted.colour}"
-    if wanted.dtype == "uint8":
+def _input(form: InputFormat) -> str:
+    words = f"{form.dtype} {form.layout}, {form.colour}"
+    if form.dtype == "uint8":
         return words
-    return f"{words}, (pixel * {wanted.scale:g} - {list(wanted.mean)}) / {list(wanted.deviation)}"
+    return f"{words}, (pixel * {form.scale:g} - {list(form.mean)}) / {list(form.deviation)}"
 
 
 def _length(contract: Contract) -> str:

@@ -1,4 +1,4 @@
-"""reid-runtime verify: is a model file whole, and does it give its vectors on this machine?"""
+"""reid-runtime verify: is a model file intact, and does it give its vectors on this machine?"""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The contract: what a model promises, as one versioned JSON that travels inside the model file.
 
-It decides how pictures are prepared and which vectors may be compared. Unknown fields and other versions are
+It decides how images are prepared and which vectors may be compared. Unknown fields and other versions are
 refused: a runtime that skipped what it does not understand would give wrong vectors without an error.
 """
 
@@ -21,7 +21,7 @@ VERSION = 2
 METADATA_KEY = "reid_runtime.contract"
 """The key of an ONNX file's metadata under which the JSON lies."""
 TODO = "FILL IN: "
-"""How a value begins that a draft leaves open, before what to put in its place."""
+"""How a value begins that a draft leaves open, before what to put there."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model promises. `resize` prepares the picture; `contract_id` says which vectors are comparable."""
+    """What a model promises. `resize` prepares the image; `contract_id` says which vectors are comparable."""
 
     name: str
     resize: ResizeRule
@@ -94,7 +94,18 @@ class Contract:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> "Contract":
-        """The contract in a JSON text; raises ContractError, naming `source`, for anything it does not know."""
+        """Read a contract of version 1 or 2.
+
+        Args:
+            text: The JSON.
+            source: What errors call it: the file's name.
+
+        Returns:
+            The contract.
+
+        Raises:
+            ContractError: For anything that it does not know, lacks or leaves open.
+        """
         try:
             values = json.loads(text, object_pairs_hook=each_key_once)
         except (ValueError, RecursionError) as error:
@@ -138,34 +149,34 @@ def _from_version_1(values: dict[str, Any], source: str) -> dict[str, Any]:
     return values | dict.fromkeys(added) | {"precision": asdict(from_version_1(text, source))}
 
 
-def open_fields(value: Any, place: str = "") -> Iterator[str]:
-    """What a draft leaves open, by its place in the JSON: `input.colour (rgb or bgr)`."""
+def open_fields(value: Any, path: str = "") -> Iterator[str]:
+    """What a draft leaves open, by its path in the JSON: `input.colour (rgb or bgr)`."""
     if isinstance(value, str) and value.startswith(TODO):
-        yield f"{place} ({value.removeprefix(TODO)})"
+        yield f"{path} ({value.removeprefix(TODO)})"
     elif isinstance(value, dict):
         for name, item in value.items():
-            yield from open_fields(item, f"{place}.{name}" if place else name)
+            yield from open_fields(item, f"{path}.{name}" if path else name)
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from open_fields(item, f"{place}[{number}]")
+            yield from open_fields(item, f"{path}[{number}]")
 
 
-def _check_input(wanted: InputFormat, source: str) -> None:
-    if 0 in wanted.deviation:
-        raise ContractError(f"{source}: expected deviations other than 0, found {wanted.deviation}")
+def _check_input(form: InputFormat, source: str) -> None:
+    if 0 in form.deviation:
+        raise ContractError(f"{source}: expected deviations other than 0, found {form.deviation}")
     plain = InputFormat()
     untouched = (plain.scale, plain.mean, plain.deviation)
-    if wanted.dtype == "uint8" and (wanted.scale, wanted.mean, wanted.deviation) != untouched:
+    if form.dtype == "uint8" and (form.scale, form.mean, form.deviation) != untouched:
         raise ContractError(
-            f"{source}: a uint8 input takes the pixels as they are, but {wanted} scales or shifts them: "
+            f"{source}: a uint8 input takes the pixels as they are, but {form} scales or shifts them: "
             "state scale 1, mean 0 and deviation 1, or dtype float32"
         )
 
 
-def _input_to_json(wanted: InputFormat) -> dict[str, Any]:
+def _input_to_json(form: InputFormat) -> dict[str, Any]:
     """Its numbers as floats, so that 1 and 1.0 are one embedding space."""
-    return asdict(wanted) | {
-        "scale": float(wanted.scale),
-        "mean": [float(value) for value in wanted.mean],
-        "deviation": [float(value) for value in wanted.deviation],
+    return asdict(form) | {
+        "scale": float(form.scale),
+        "mean": [float(value) for value in form.mean],
+        "deviation": [float(value) for value in form.deviation],
     }

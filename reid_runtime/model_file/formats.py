@@ -69,4 +69,4 @@ FORMATS = (ONNX, OPENVINO, TENSORRT)
 
 def format_of(path: Path) -> Format:
     """The format of a file by its suffix; one that no format has is taken for ONNX."""
-    return next((known for known in FORMATS if known.suffix == path.suffix), ONNX)
+    return next((each for each in FORMATS if each.suffix == path.suffix), ONNX)

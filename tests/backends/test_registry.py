@@ -12,7 +12,7 @@ from reid_runtime.model_file.onnx import read_metadata
 from reid_runtime.verification import verify
 
 from ..models import stated_for, write_model
-from ..pinned import write_pinned
+from ..recorded import write_recorded
 
 pytest.importorskip("onnxruntime")
 
@@ -54,7 +54,7 @@ def test_devices_are_choices_of_the_commands():
 
 
 def test_entry_embeds_and_verifies(another, tiny, tmp_path):
-    path = write_pinned(tmp_path / "model.onnx")
+    path = write_recorded(tmp_path / "model.onnx")
     embedder = Embedder.load(path, device="another")
     assert embedder.backend.name == "another engine"
     assert "another engine" in [check.backend for check in verify(path).checks]
@@ -75,7 +75,7 @@ def test_doctor_tries_an_entry(another, monkeypatch):
 
 def test_drift_of_a_device_that_rounds(another, monkeypatch, tmp_path):
     monkeypatch.setitem(REGISTRY, "another", Device("another_backend:open_it", ("click",), "none", rounds="cpu"))
-    path = write_pinned(tmp_path / "model.onnx")
+    path = write_recorded(tmp_path / "model.onnx")
     embedder = Embedder.load(path, device="another")
     assert embedder.drift is not None
     assert embedder.drift.worst_cosine > 0.999999

@@ -17,7 +17,7 @@ from reid_runtime.model_file.packaged import default_model
 
 from ..model_file.test_contract import FULL
 from ..models import CONTRACT, DIMENSION, FOREIGN, stated_for, write_model
-from ..pinned import tamper, write_pinned
+from ..recorded import tamper, write_recorded
 from ..sample_images import sample_image
 
 onnx = pytest.importorskip("onnx")
@@ -75,7 +75,7 @@ def test_a_full_disk_is_said_in_one_line(command, tiny_model, tmp_path, monkeypa
 
 
 def test_a_damaged_model_is_not_described(command, tmp_path):
-    model = write_pinned(tmp_path / "m.onnx")
+    model = write_recorded(tmp_path / "m.onnx")
     tamper(model, stated=dataclasses.replace(CONTRACT, name="better"))
     run = command("describe", model)
     assert (run.code, run.out) == (1, "")

@@ -18,7 +18,7 @@ from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.precision import Precision
 
 from ..models import CONTRACT, FOREIGN, stated_for, write_model
-from ..pinned import record_of, tamper, write_pinned
+from ..recorded import record_of, tamper, write_recorded
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -26,7 +26,7 @@ pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return write_pinned(tmp_path_factory.mktemp("whole") / "whole.onnx")
+    return write_recorded(tmp_path_factory.mktemp("whole") / "whole.onnx")
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ EDITS = {
 def test_an_edited_contract_fails(command, tmp_path, edit, sealed):
     """By its digest; and where that was made to fit, by the vectors."""
     stated, change = EDITS[edit]
-    path = write_pinned(tmp_path / "model.onnx", stated, output="unit" if stated.unit_output else "raw")
+    path = write_recorded(tmp_path / "model.onnx", stated, output="unit" if stated.unit_output else "raw")
     tamper(path, stated=dataclasses.replace(stated, **change), sealed=sealed)
     run = command("verify", path, "--device", "cpu")
     assert run.code == 1

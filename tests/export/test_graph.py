@@ -12,12 +12,12 @@ from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.onnx import read_onnx_file
 
 from ..models import CONTRACT
-from ..pinned import write_pinned
+from ..recorded import write_recorded
 
 
 @pytest.fixture
 def model(tmp_path):
-    return write_pinned(tmp_path / "model.onnx")
+    return write_recorded(tmp_path / "model.onnx")
 
 
 def test_written_file_is_intact_and_its_vectors_are_those_of_its_bytes(model):

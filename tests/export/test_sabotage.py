@@ -20,7 +20,7 @@ from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
 from reid_runtime.model_file.precision import Precision
 
-from ..pinned import tamper
+from ..recorded import tamper
 from ..sample_images import encode
 from .small import SMALL, replace_constant, small_model, write_small
 

@@ -15,12 +15,12 @@ from reid_runtime.model_file.file import artefact_digest, carried_contract, weig
 from reid_runtime.model_file.formats import ONNX, OPENVINO, TENSORRT, format_of, sidecar_path
 
 from ..models import CONTRACT, stated_for, write_model
-from ..pinned import record_of, tamper, write_pinned
+from ..recorded import record_of, tamper, write_recorded
 
 
 @pytest.fixture(scope="module")
 def onnx_file(tmp_path_factory):
-    return write_pinned(tmp_path_factory.mktemp("model") / "model.onnx")
+    return write_recorded(tmp_path_factory.mktemp("model") / "model.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_selftest_is_given_for_intact_files_alone(onnx_file, openvino_file, engi
     engine_file.write_bytes(b"another")
     with pytest.raises(DamagedFileError, match="is damaged: sha256:"):
         ModelFile.open(engine_file).selftest()
-    path = write_pinned(tmp_path / "altered.onnx")
+    path = write_recorded(tmp_path / "altered.onnx")
     tamper(path, record=record_of(onnx_file), stated=CONTRACT, model=None)
     assert ModelFile.open(path).selftest() is not None
     path.write_bytes(path.read_bytes().replace(b'"tiny"', b'"tinx"'))

@@ -20,7 +20,7 @@ from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.precision import Precision
 
 from ...models import CONTRACT
-from ...pinned import write_pinned
+from ...recorded import write_recorded
 from .fake_machine import FakeMachine
 from .fake_tensorrt import BLOB
 from .stub_builder import GPU, StubBuilder, engines
@@ -28,7 +28,7 @@ from .stub_builder import GPU, StubBuilder, engines
 
 @pytest.fixture(scope="module")
 def pinned(tmp_path_factory):
-    return write_pinned(tmp_path_factory.mktemp("pinned") / "model.onnx")
+    return write_recorded(tmp_path_factory.mktemp("pinned") / "model.onnx")
 
 
 class Here:
@@ -131,7 +131,7 @@ def test_engine_that_does_not_run(here, change, message):
 def test_bound_of_the_precision(monkeypatch, tmp_path):
     """What is out of bounds for float32, above, is within those of INT8."""
     stated = dataclasses.replace(CONTRACT, precision=Precision("int8", "tensorrt", "symmetric, per channel"))
-    here = Here(monkeypatch, write_pinned(tmp_path / "model.onnx", stated), tmp_path / "cache")
+    here = Here(monkeypatch, write_recorded(tmp_path / "model.onnx", stated), tmp_path / "cache")
     here.change(slightly_off)
     assert float(here.get().origin.parity.split()[-1]) < 0.99999
     here.machine.check()

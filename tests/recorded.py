@@ -11,7 +11,7 @@ from reid_runtime.model_file.selftest import METADATA_KEY, SelfTest, text_digest
 from .models import CONTRACT, write_model
 
 
-def write_pinned(path, stated=CONTRACT, **options):
+def write_recorded(path, stated=CONTRACT, **options):
     """A small model as export writes it: graph, contract and record."""
     onnx = pytest.importorskip("onnx")
     from export import graph
