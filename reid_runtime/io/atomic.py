@@ -3,16 +3,15 @@
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reid_runtime.errors import StorageError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _ENDING = r"\.[0-9a-f]{8}\.part"
 _TEMPORARY_NAME = re.compile(rf"\..+{_ENDING}")
@@ -54,7 +53,7 @@ def _create_temporary(path: Path, permissions: int) -> tuple[Path, int | None]:
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, permissions)
-        if fcntl is None:
+        if sys.platform == "win32":
             os.close(descriptor)
             return temporary, None
         is_ours = True
@@ -72,7 +71,7 @@ def _create_temporary(path: Path, permissions: int) -> tuple[Path, int | None]:
 def _remove_stale(path: Path) -> None:
     """Remove the temporary files of `path` whose writers are dead: nobody holds their locks."""
     pattern = re.compile(re.escape(f".{path.name}") + _ENDING)
-    for name in os.listdir(path.parent) if fcntl is not None else ():
+    for name in os.listdir(path.parent) if sys.platform != "win32" else ():
         if not pattern.fullmatch(name):
             continue
         with suppress(OSError):  # locked, another user's, or gone meanwhile

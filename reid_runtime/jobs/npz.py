@@ -68,7 +68,7 @@ def _check_sizes(content: BinaryIO) -> None:
     size = content.seek(0, os.SEEK_END)
     with zipfile.ZipFile(content) as archive:
         members = [
-            archive.NameToInfo[file] for name in (*COLUMNS, *METADATA) if (file := f"{name}.npy") in archive.NameToInfo
+            archive.NameToInfo[npy] for name in (*COLUMNS, *METADATA) if (npy := f"{name}.npy") in archive.NameToInfo
         ]
         total = sum(member.file_size for member in members)
         if total > _ALWAYS + MOST_EXPANSION * size:
