@@ -25,7 +25,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     to the new one, and a link stays and its file is replaced. The temporary name is one that no other run has, and is
     locked while the block runs: what a killed run has left is removed by the next write of that name. Raises OSError.
     """
-    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    path = Path(os.path.realpath(path)) if os.path.islink(path) else path
     _remove_stale(path)
     permissions = path.stat().st_mode & 0o777 if path.is_file() else None
     temporary, descriptor = _create_temporary(path, 0o666 if permissions is None else 0o600)
@@ -102,7 +102,7 @@ def ensure_writable(path: Path, force: bool) -> None:
         raise StorageError(f"{path} is a folder; expected a file name")
     if os.path.exists(path) and not force:
         raise StorageError(f"{path} exists and is not overwritten; choose another name, or pass --force")
-    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else path
     if not os.path.isdir(target.parent):
         raise StorageError(f"{target.parent} is not a folder; make it first")
     try:

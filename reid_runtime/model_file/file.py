@@ -57,7 +57,9 @@ class ModelFile:
                 f"{path} carries no contract, so nobody knows how its input must be prepared: export it with "
                 "python -m export.to_onnx, or state its contract with contract=FILE (--contract FILE)"
             )
-        contract = stated if isinstance(stated, Contract) else _read_stated(stated)
+        if isinstance(stated, Contract):  # of a program that made the file, as the exports are
+            return cls(path, kind, stated)
+        contract = _read_stated(stated)
         if kind is not TENSORRT:  # an engine's bytes are another's on every machine; who trusts it vouches for it
             _require_weights(path, contract)
         return cls(path, kind, contract)

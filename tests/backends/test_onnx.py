@@ -111,7 +111,8 @@ def test_cuda_options(tiny_model, offers_cuda, monkeypatch):
         open_backend(ModelFile.open(tiny_model), "cuda")
     ((options, providers),) = offers_cuda
     assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
-    assert providers == [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})]
+    cuda = {"device_id": "0", "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
+    assert providers == [("CUDAExecutionProvider", cuda)]
 
 
 def test_broken_package(tiny_model, monkeypatch):

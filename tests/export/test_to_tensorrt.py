@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -233,7 +234,8 @@ def test_without_tensorrt_there_is_help_and_one_line(without_tensorrt, tiny_mode
 
 
 def test_the_whole_command_with_tensorrt_rtx(tiny_model, tmp_path, monkeypatch):
-    pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install tensorrt-rtx==1.7.1.116")
+    if not list(metadata.distributions(name="tensorrt-rtx")):
+        pytest.skip("needs tensorrt-rtx: pip install tensorrt-rtx==1.7.1.116")
     monkeypatch.setenv("REID_RUNTIME_CACHE", str(tmp_path / "cache"))
     hidden = tmp_path / "hidden"
     hidden.mkdir()

@@ -294,6 +294,6 @@ def test_check_report_refuses_what_cannot_be_written(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     # What a folder without the right to write does, which whoever runs the tests may have everywhere.
-    monkeypatch.setattr("builtins.open", read_only)
+    monkeypatch.setattr("reid_runtime.io.atomic.os.open", read_only)
     with pytest.raises(StorageError, match=r"a\.html cannot be written: Permission denied"):
         check_report(tmp_path / "a.html", force=False)

@@ -121,8 +121,8 @@ def read_engine(path: Path, trust_engine: bool = False) -> Engine:
         if trust_engine:
             return Engine(blob, None, ())
         raise BackendError(
-            f"{path} has no {sidecar_path(path).name} beside it, so nothing says what it is, and an engine is code: "
-            f"build it here with python -m export.to_tensorrt, or {_TRUST}"
+            f"{path} has no {sidecar_path(path).name}, and an engine is code: build it with python -m "
+            f"export.to_tensorrt, or {_TRUST}"
         )
     engine = _parse_sidecar(blob, sidecar, path)
     if not trust_engine and not is_trusted(sidecar):

@@ -182,7 +182,7 @@ class TestFallback:
         """The devices that ONNX Runtime was asked for; it has but the CPU here."""
         asked, on_cpu = [], onnx_module.OnnxBackend
         monkeypatch.setattr(
-            onnx_module, "OnnxBackend", lambda path, device, _: asked.append(device) or on_cpu(path, "cpu")
+            onnx_module, "OnnxBackend", lambda path, device, *_: asked.append(device) or on_cpu(path, "cpu")
         )
         return asked
 
