@@ -280,7 +280,7 @@ def test_a_checkpoint_is_brought_to_another_size_by_the_statistics_of_whom_it_kn
     invoke("rank", people, *common, "--weights", weights, "-o", tmp_path / "run")
     model, out = tmp_path / "run" / "model.safetensors", tmp_path / "larger.safetensors"
     command = ["recalibrate", model, people, "--terms", TERMS, "--size", 48, "--device", "cpu", "-o", out]
-    assert invoke(*command).output.strip() == f"wrote {out}"
+    assert invoke(*command).stdout.strip() == f"wrote {out}"
     before, after = read_checkpoint(model), read_checkpoint(out)
     assert (before.architecture.size, after.architecture.size) == (32, 48)
     assert after.trained_on == before.trained_on, "the same data once"
