@@ -124,19 +124,21 @@ def test_no_file(tmp_path):
 
 
 def test_contract_for_other_weights_is_refused(tmp_path):
-    """By path or as a value; the reason holds both digests and the command that drafts another."""
+    """The reason holds both digests and the command that drafts another; a program's own value is taken as it is."""
     onnx, other = write_model(tmp_path / "a.onnx", None), write_model(tmp_path / "b.onnx", None, output="raw")
     (tmp_path / "c.xml").write_text("<net/>")
     (tmp_path / "c.bin").write_bytes(b"weights")
     stated = stated_for(onnx)
     (tmp_path / "c.json").write_text(stated.to_json())
-    for contract in (stated, tmp_path / "c.json"):
-        assert ModelFile.open(onnx, contract).contract.weights == artefact_digest(onnx)
-        for path in (other, tmp_path / "c.xml"):
-            with pytest.raises(ContractError) as refused:
-                ModelFile.open(path, contract)
-            for part in (artefact_digest(onnx)[7:19], weights_digest(path)[7:19], f"reid-runtime describe {path} -o"):
-                assert part in str(refused.value)
+    for path in (onnx, other):
+        assert ModelFile.open(path, stated).contract == stated
+    contract = tmp_path / "c.json"
+    assert ModelFile.open(onnx, contract).contract.weights == artefact_digest(onnx)
+    for path in (other, tmp_path / "c.xml"):
+        with pytest.raises(ContractError) as refused:
+            ModelFile.open(path, contract)
+        for part in (artefact_digest(onnx)[7:19], weights_digest(path)[7:19], f"reid-runtime describe {path} -o"):
+            assert part in str(refused.value)
     assert weights_digest(tmp_path / "c.xml") == artefact_digest(tmp_path / "c.bin")
     assert ModelFile.open(tmp_path / "c.xml", stated_for(tmp_path / "c.xml")).format is OPENVINO
 
