@@ -91,7 +91,7 @@ def _layout(path: Path, shape: Shape) -> str:
     if planes == pixels:
         raise ContractError(
             f"{path}: expected an input with 3 channels, second (NCHW) or last (NHWC) of four axes, found {shape}: "
-            "write its contract by hand, after one in benchmarks/peers"
+            "models for one channel, or any other number, are not run; export it with a first layer that takes RGB"
         )
     return "NCHW" if planes else "NHWC"
 

@@ -88,6 +88,20 @@ def crop_backend(backend: Backend) -> CropBackend:
     return cast(CropBackend, backend)
 
 
+def as_rows(output: Any, source: str) -> npt.NDArray[np.float32]:
+    """A third-party model's output as (N, D) float32: pooling may leave (N, D, 1, 1), half precision float16.
+
+    Raises BackendError, naming `source`, for an output that is no tensor.
+    """
+    if not isinstance(output, np.ndarray):
+        raise BackendError(
+            f"{source}: expected a tensor (N, D) as output, found a {type(output).__name__}: export it so"
+        )
+    if output.ndim > 2 and output.shape[2:] == (1,) * (output.ndim - 2):
+        output = output.reshape(output.shape[:2])
+    return output.astype(np.float32, copy=False) if output.dtype == np.float16 else output
+
+
 def raise_signal(error: Exception) -> None:
     """Raise what a signal raised while a compiled package was imported, if that is what the error is made of.
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, raise_signal
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, as_rows, raise_signal
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
 from reid_runtime.model_file import ModelFile
@@ -140,7 +140,7 @@ class OnnxBackend:
             raise BackendError(
                 f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}"
             ) from error
-        return vectors  # type: ignore[no-any-return]  # the package has no types
+        return as_rows(vectors, self.name)
 
 
 def _load_cuda(onnxruntime: ModuleType) -> str:

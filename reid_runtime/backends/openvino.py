@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, raise_signal
+from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, as_rows, raise_signal
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
 from reid_runtime.model_file import ModelFile
@@ -117,8 +117,7 @@ class OpenVinoBackend:
                 f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}"
             ) from error
         # A copy: the request writes its next result over this one.
-        vectors: npt.NDArray[np.float32] = np.array(outputs[0], dtype=np.float32)
-        return vectors
+        return as_rows(np.array(outputs[0], dtype=np.float32), self.name)
 
 
 def _check_bfloat16(capabilities: list[str]) -> None:

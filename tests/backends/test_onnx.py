@@ -19,6 +19,7 @@ from ..models import DIMENSION, write_model
 from ..sample_images import sample_image
 
 onnxruntime = pytest.importorskip("onnxruntime")
+proto = pytest.importorskip("onnx")
 
 without_cuda = pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime offers CUDA"
@@ -45,6 +46,48 @@ def test_runs_a_batch(tiny_model):
     assert backend.name == "onnxruntime cpu"
     assert backend.device == "cpu"
     assert backend.max_batch_pixels >= 256 * 128
+
+
+def with_last(path, *nodes):
+    """The model with these nodes for its last one, which reads "unit" and writes "embeddings"."""
+    model = proto.load(path)
+    model.graph.initializer.append(proto.numpy_helper.from_array(np.array([2, 3], np.int64), "last_axes"))
+    del model.graph.node[-1]
+    model.graph.node.extend(nodes)
+    model.graph.output[0].ClearField("type")
+    return model
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+@pytest.mark.parametrize("kind", ["pooled", "half"])
+def test_outputs_as_others_export_them(tiny_model, tmp_path, device, kind):
+    """(N, D, 1, 1), as global pooling leaves it, and float16."""
+    if device == "openvino":
+        pytest.importorskip("openvino")
+    node = {
+        "pooled": proto.helper.make_node("Unsqueeze", ["unit", "last_axes"], ["embeddings"]),
+        "half": proto.helper.make_node("Cast", ["unit"], ["embeddings"], to=proto.TensorProto.FLOAT16),
+    }[kind]
+    model = with_last(tiny_model, node)
+    float16 = proto.TensorProto.FLOAT16 if kind == "half" else proto.TensorProto.FLOAT
+    model.graph.output[0].CopyFrom(proto.helper.make_tensor_value_info("embeddings", float16, None))
+    proto.save(model, tmp_path / "m.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 8, 3), np.uint8)
+    expected, found = (
+        open_backend(ModelFile.open(path), device).run(images) for path in (tiny_model, tmp_path / "m.onnx")
+    )
+    assert (found.shape, found.dtype) == ((3, DIMENSION), np.float32)
+    np.testing.assert_allclose(found, expected, atol=1e-3 if kind == "half" else 1e-6)
+
+
+def test_sequence_output_is_refused(tiny_model, tmp_path):
+    model = with_last(tiny_model, proto.helper.make_node("SequenceConstruct", ["unit"], ["embeddings"]))
+    model.graph.output[0].CopyFrom(
+        proto.helper.make_tensor_sequence_value_info("embeddings", proto.TensorProto.FLOAT, None)
+    )
+    proto.save(model, tmp_path / "m.onnx")
+    with pytest.raises(BackendError, match=r"expected a tensor \(N, D\) as output, found a list"):
+        open_backend(ModelFile.open(tmp_path / "m.onnx"), "cpu").run(np.zeros((1, 16, 8, 3), np.uint8))
 
 
 @without_cuda
