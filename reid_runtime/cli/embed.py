@@ -36,6 +36,7 @@ _SHOWN = 10
     "--resume", is_flag=True,
     help="Go on with the job in FOLDER/, or with what was kept for FILE; begin it where there is none.",
 )  # fmt: skip
+@click.option("--update", is_flag=True, help="Add what is new to the job in FOLDER/, and make again what has changed.")
 @click.option("--root", metavar="DIR", help="Ids are the images' paths below DIR.  [as they were given]")
 @click.option("-0", "--null", "nul", is_flag=True, help="The names of lists end with NUL, as of `find -print0`.")
 @click.option(
@@ -65,6 +66,7 @@ def command(
     output: str,
     force: bool,
     resume: bool,
+    update: bool,
     root: str | None,
     nul: bool,
     shard: str,
@@ -88,7 +90,7 @@ def command(
     """
     part = Shard.parse(shard)
     check_named(paths)
-    check_output(output, resume=resume, force=force)
+    check_output(output, resume=resume, update=update, force=force)
     # A supervisor may have closed standard input.
     stdin = None if sys.stdin is None else sys.stdin.buffer
     sources = find_sources(paths, stdin, root=root, nul=nul).of(part)
@@ -98,7 +100,7 @@ def command(
         with progress_bar(len(sources)) as advance:
             result = embed_folder(
                 embedder, sources, output,
-                on_error=on_error, shard=part, resume=resume, force=force, progress=advance,
+                on_error=on_error, shard=part, resume=resume, update=update, force=force, progress=advance,
             )  # fmt: skip
     except BaseException as error:  # Ctrl-C and SIGTERM too
         for note in getattr(error, "__notes__", ()):
@@ -121,7 +123,8 @@ def command(
 def _how_to_resume() -> str:
     words = [word for word in sys.argv[2:] if word not in ("--resume", "--force")]
     # --resume before a `--`, behind which are only paths
-    return f"; to go on: {shlex.join(['reid-runtime', 'embed', '--resume', *words])}"
+    resume = [] if "--update" in words else ["--resume"]
+    return f"; to go on: {shlex.join(['reid-runtime', 'embed', *resume, *words])}"
 
 
 def _report(result: JobResult, recorded: bool, is_lost: bool) -> None:

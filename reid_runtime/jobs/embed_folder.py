@@ -20,6 +20,7 @@ from reid_runtime.jobs.manifest import Manifest, read_manifest
 from reid_runtime.jobs.parts import Part, begin, check_folder, clear, missing_parts, part_name
 from reid_runtime.jobs.shard import Shard
 from reid_runtime.jobs.sources import Sources, find_sources
+from reid_runtime.jobs.update import updated
 
 OnError = Literal["skip", "raise", "record"]
 """What happens to an image that cannot be used: it is left out, ends the job, or keeps a row with its error."""
@@ -64,6 +65,7 @@ def embed_folder(
     on_error: OnError = "skip",
     shard: Shard | str = "1/1",
     resume: bool = False,
+    update: bool = False,
     force: bool = False,
     progress: Callable[[int], object] = lambda images: None,
 ) -> JobResult:
@@ -85,6 +87,8 @@ def embed_folder(
         shard: `i/n` for part i of n, from 1: by a hash of the ids, disjoint and together everything.
         resume: Whether to go on with the job in a folder, or with what an interrupted one kept for a file, and to
             begin it where there is none.
+        update: Whether to bring the job in a folder up to date: parts of which images have changed, or were removed,
+            are made again, and images that are new are added.
         force: Whether to overwrite the file, or to remove the job that is in the folder.
         progress: Is called with the number of images that are finished since the last call.
 
@@ -101,7 +105,7 @@ def embed_folder(
         BackendError: Where the model fails.
     """
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
-    name, folder = _open_output(output, resume, force)
+    name, folder = _open_output(output, resume, update, force)
     if not isinstance(sources, Sources):
         names = [sources] if isinstance(sources, str | os.PathLike) else sources
         sources = find_sources([os.fspath(each) for each in names])
@@ -110,10 +114,10 @@ def embed_folder(
         failed, flagged = _embed_to_file(work, Path(name), force, resume)
     else:
         with folder.locked() as locked:
-            check_folder(locked, resume, force)
+            check_folder(locked, resume or update, force)
             if force:
                 clear(locked)
-            failed, flagged = _embed_to_parts(work, locked, shard)
+            failed, flagged = _embed_to_parts(work, locked, shard, update)
     images = len(work.sources)
     return JobResult(
         name, images, images - len(failed), failed, flagged,
@@ -122,20 +126,22 @@ def embed_folder(
     )  # fmt: skip
 
 
-def check_output(output: str, *, resume: bool = False, force: bool = False) -> None:
+def check_output(output: str, *, resume: bool = False, update: bool = False, force: bool = False) -> None:
     """Find out, before sources are searched and a model is loaded, whether `embed_folder` may write its output.
 
     Raises as that does: OptionsError and StorageError.
     """
-    name, folder = _open_output(output, resume, force)
+    name, folder = _open_output(output, resume, update, force)
     if folder is None:
         ensure_embeddings_writable(Path(name), force)
     else:
         with folder.locked() as locked:
-            check_folder(locked, resume, force)
+            check_folder(locked, resume or update, force)
 
 
-def _open_output(output: str | os.PathLike[str] | Folder, resume: bool, force: bool) -> tuple[str, Folder | None]:
+def _open_output(
+    output: str | os.PathLike[str] | Folder, resume: bool, update: bool, force: bool
+) -> tuple[str, Folder | None]:
     """Its name, and the folder where it is one."""
     if isinstance(output, str | os.PathLike):
         name = os.fspath(output)
@@ -144,8 +150,10 @@ def _open_output(output: str | os.PathLike[str] | Folder, resume: bool, force: b
         folder = open_folder(name) if is_folder else None
     else:
         name, folder = output.name, output
-    if resume and force:
-        raise OptionsError("--resume goes on with what is there and --force removes it: name one")
+    if (resume or update) and force:
+        raise OptionsError("--resume and --update go on with what is there and --force removes it: name one")
+    if update and folder is None:
+        raise OptionsError("--update is for a folder of parts: name it with a slash behind, -o FOLDER/")
     return name, folder
 
 
@@ -189,7 +197,11 @@ class _Work:
 
 def _embed_to_file(work: _Work, output: Path, force: bool, resume: bool) -> tuple[Failures, Failures]:
     ensure_embeddings_writable(output, force)
-    kept = read_kept(output, work.sources, work.table([], []), work.on_error == "record") if resume else None
+    kept = (
+        read_kept(output, work.sources, work.table([], []), work.on_error, repr(work.embedder.limits))
+        if resume
+        else None
+    )
     start = 0 if kept is None else kept.part.images
     before = () if kept is None else kept.part.failed
     results: list[Result] = []
@@ -221,19 +233,24 @@ def _embed_to_file(work: _Work, output: Path, force: bool, resume: bool) -> tupl
 def _keep(work: _Work, output: Path, done: int, rows: Embeddings, failed: Failures, kept: Kept | None) -> str:
     """Write what a run that ends early has finished; gives the words that say where, or why that failed too."""
     try:
-        path = write_kept(output, rows, Part(done, work.sources.digest(range(done)), failed), kept)
+        path = write_kept(
+            output, rows, Part(done, work.sources.digest(range(done)), failed), repr(work.embedder.limits), kept
+        )
     except StorageError as error:
         return f", and they could not be kept: {error}"
     return f"; what was finished is in {path}"
 
 
-def _embed_to_parts(work: _Work, folder: Folder, shard: Shard) -> tuple[Failures, Failures]:
+def _embed_to_parts(work: _Work, folder: Folder, shard: Shard, update: bool) -> tuple[Failures, Failures]:
     """Begin the job in a folder, or go on with the one there."""
     contract, sources = work.embedder.contract, work.sources
     job = Manifest(
         contract.to_json(), contract.contract_id, work.embedder.artefact_id, work.embedder.backend.name, str(shard),
         work.on_error, len(sources), __version__, limits=repr(work.embedder.limits),
     )  # fmt: skip
+    if update:
+        sources = updated(folder, job, sources)
+        work = replace(work, sources=sources)
     # Taken before the images are read: one that changes in between is then known to have changed.
     digests = tuple(sources.digest(job.images_of(number)) for number in range(job.parts))
     job = replace(job, digests=digests)

@@ -31,18 +31,18 @@ class Kept:
     """Which images it was made of: the job's first."""
 
 
-def write_kept(output: Path, rows: Embeddings, part: Part, before: Kept | None) -> Path:
+def write_kept(output: Path, rows: Embeddings, part: Part, limits: str, before: Kept | None) -> Path:
     """Write what is finished for `output`, in place of the file that was gone on from; gives its name."""
     path = next(path for path in _names(output) if not os.path.lexists(path)) if before is None else before.path
-    write_embeddings(path, rows, force=before is not None, notes=part.notes())
+    write_embeddings(path, rows, force=before is not None, notes=part.notes() | {"limits": limits})
     return path
 
 
-def read_kept(output: Path, sources: Sources, header: Embeddings, is_recorded: bool) -> Kept | None:
+def read_kept(output: Path, sources: Sources, header: Embeddings, on_error: str, limits: str) -> Kept | None:
     """What the last interrupted job kept for `output`, in full windows; None where there is nothing.
 
-    Raises StorageError where it is of another model, other columns or other images than `header` and `sources`;
-    `is_recorded` says whether images that cannot be used have rows.
+    Raises StorageError where it is of another model, other columns, other limits or other images than
+    `header` and the others say.
     """
     there = [*takewhile(os.path.lexists, _names(output))]
     if not there:
@@ -50,14 +50,13 @@ def read_kept(output: Path, sources: Sources, header: Embeddings, is_recorded: b
     path, advice = there[-1], "begin again without --resume, or remove it"
     rows = read_embeddings(path)
     try:
-        part = Part.from_notes(format_of(path).read_notes(path))
+        notes = format_of(path).read_notes(path)
+        part = Part.from_notes(notes)
     except Exception as error:  # damage comes in many kinds
         raise StorageError(f"{path} does not say of which images it was made: {advice}") from error
-    differing = [
-        f"{name} {before}, now {now}"
-        for name, now in (header.metadata() | {"columns": [*header.columns()]}).items()
-        if (before := (rows.metadata() | {"columns": [*rows.columns()]}).get(name)) != now and name != "contract"
-    ]
+    before = rows.metadata() | {"columns": ", ".join(rows.columns()), "limits": notes.get("limits", "")}
+    now = header.metadata() | {"columns": ", ".join(header.columns()), "limits": limits}
+    differing = [f"{name} {before[name]}, now {now[name]}" for name in before if before[name] != now[name]]
     if differing:
         raise StorageError(f"{path} was made with {'; '.join(differing)}: rows of both must not mix; {advice}")
     if part.images > len(sources) or part.digest != sources.digest(range(part.images)):
@@ -66,7 +65,7 @@ def read_kept(output: Path, sources: Sources, header: Embeddings, is_recorded: b
         )
     images = part.images if part.images == len(sources) else part.images - part.images % WINDOW
     ids, without = {*sources.ids[:images]}, {name for name, _ in part.failed}
-    expected = [name for name in sources.ids[:images] if is_recorded or name not in without]
+    expected = [name for name in sources.ids[:images] if on_error == "record" or name not in without]
     if rows.id[: len(expected)].tolist() != expected:
         raise StorageError(f"{path} has other rows than the job, or --on-error was another: {advice}")
     failed = tuple((name, reason) for name, reason in part.failed if name in ids)

@@ -118,8 +118,8 @@ def begin(folder: Folder, job: Manifest) -> dict[int, Part]:
             if (part.images, part.digest) != (images, now):
                 raise StorageError(
                     f"{folder.name}: the images of {name} have changed: it was made of {part.images} with the digest "
-                    f"{part.digest} of their names, sizes and times, and now there are {images} with {now}; put them "
-                    "back, or begin again in another folder"
+                    f"{part.digest} of their names, sizes and times, and now there are {images} with {now}; pass "
+                    "--update to make such parts again, or put them back"
                 )
         job = dataclasses.replace(job, version=before.version)
         if before == job:
@@ -134,13 +134,24 @@ def missing_parts(folder: Folder, job: Manifest) -> list[int]:
     return [number for number in range(job.parts) if part_name(number) not in names]
 
 
+def part_numbers(folder: Folder) -> list[int]:
+    """The numbers of all parts in a folder, in order."""
+    return sorted(_number(name) for name in folder.names() if _PART_NAME.fullmatch(name))
+
+
+def read_ids(folder: Folder, number: int) -> tuple[Part, set[str]]:
+    """A part, and the ids of the images that it was made of; raises StorageError where it is damaged."""
+    part = _read_part(folder, part_name(number))
+    with folder.open(part_name(number)) as file:
+        return part, {*read_parquet(file)["id"].tolist(), *(name for name, _ in part.failed)}
+
+
 def present_parts(folder: Folder, job: Manifest, allow_missing: bool = False) -> list[int]:
     """The numbers of the parts in a job's folder, in order: as many as there are, whatever the manifest says.
 
     Raises StorageError for parts that the manifest does not count, and without `allow_missing` where some are missing.
     """
-    names = [name for name in folder.names() if _PART_NAME.fullmatch(name)]
-    numbers = sorted(map(_number, names))
+    names, numbers = [name for name in folder.names() if _PART_NAME.fullmatch(name)], part_numbers(folder)
     surplus = [name for name in names if _number(name) >= job.parts or name != part_name(_number(name))]
     if surplus:
         raise StorageError(

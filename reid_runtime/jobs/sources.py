@@ -72,7 +72,10 @@ class Sources:
         """The images of one shard, in the same order; none of them is no error."""
         if shard.count == 1:
             return self
-        kept = [index for index, name in enumerate(self.ids) if shard.holds(name)]
+        return self.take([index for index, name in enumerate(self.ids) if shard.holds(name)])
+
+    def take(self, kept: Sequence[int]) -> "Sources":
+        """These images, in this order."""
         columns: dict[str, Any] = {
             name: tuple(values[index] for index in kept) if (values := getattr(self, name)) else ()
             for name in ("paths", "ids", "fingerprints")
