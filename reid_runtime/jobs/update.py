@@ -38,9 +38,9 @@ def updated(folder: Folder, job: Manifest, sources: Sources) -> Sources:
         ):
             kept[number] = indices
     sources = sources.take(_order(kept, len(sources), job.part_images))
-    for number, part in there.items():
+    for number, made in there.items():
         images = job.images_of(number)
-        if part is None or (part.images, part.digest) != (len(images), sources.digest(images)):
+        if made is None or (made.images, made.digest) != (len(images), sources.digest(images)):
             folder.remove(part_name(number))
     return sources
 
