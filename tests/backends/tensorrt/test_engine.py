@@ -85,7 +85,7 @@ def test_changed_engine(path, trust):
 
 def test_trust_without_a_sidecar(path):
     sidecar_path(path).unlink()
-    with pytest.raises(BackendError, match=r"an engine is code: build it here .* or pass trust_engine=True"):
+    with pytest.raises(BackendError, match=r"an engine is code: build it with .* or pass trust_engine=True"):
         read_engine(path)
     assert read_engine(path, trust_engine=True) == Engine(b"compiled", None, (), None)
 
