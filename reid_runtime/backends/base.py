@@ -99,7 +99,8 @@ def as_rows(output: Any, source: str) -> npt.NDArray[np.float32]:
         )
     if output.ndim > 2 and output.shape[2:] == (1,) * (output.ndim - 2):
         output = output.reshape(output.shape[:2])
-    return output.astype(np.float32, copy=False) if output.dtype == np.float16 else output
+    rows: npt.NDArray[np.float32] = output.astype(np.float32) if output.dtype == np.float16 else output
+    return rows
 
 
 def raise_signal(error: Exception) -> None:
