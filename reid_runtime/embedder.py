@@ -18,20 +18,20 @@ from PIL import Image
 
 from reid_runtime.agreement import Agreement, compare
 from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, parse_device, require_device
-from reid_runtime.backends.base import OwnArtefact, crop_backend
-from reid_runtime.batching import WINDOW, same_shape_batches
-from reid_runtime.errors import BackendError, ImageError, ReidRuntimeError
+from reid_runtime.backends.base import OwnArtefact
+from reid_runtime.batching import WINDOW
+from reid_runtime.errors import ImageError, ReidRuntimeError
 from reid_runtime.images.boxes import Frame, FrameBoxes, FrameOnGpu, Mask, read_frame, read_frames
 from reid_runtime.images.decode import ChannelOrder, ImageSource, RemoteImage, decode_image, detach
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
-from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.quality import DEFAULT_POLICY
 from reid_runtime.images.resize import Pixels, resize
+from reid_runtime.inference import infer, infer_on_gpu
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import ModelFile, artefact_digest, require_file
 from reid_runtime.model_file.packaged import default_model, selftest_images
-from reid_runtime.vectors import UNIT_TOLERANCE, Vectors
+from reid_runtime.vectors import Vectors
 
 _LOG = logging.getLogger(__name__)
 
@@ -329,7 +329,7 @@ class Embedder:
         usable: list[tuple[int, FrameBoxes, int]] = []
         for index, each in enumerate(framed):
             if isinstance(each, FrameOnGpu):
-                self._embed_on_gpu(each, rows[index])
+                infer_on_gpu(self.backend, self.contract, each, rows[index])
             else:
                 usable += ((index, each, box) for box in np.flatnonzero(each.valid).tolist())
         for start in range(0, len(usable), _BOXES):
@@ -342,15 +342,6 @@ class Embedder:
         if empty:
             self._count_empty(empty)
         return rows, masks
-
-    def _embed_on_gpu(self, framed: FrameOnGpu, rows: Vectors) -> None:
-        """The rows of the valid boxes of a frame on the GPU, where its crops are cut and resized too."""
-        backend = crop_backend(self.backend)
-        for chosen, shape in framed.groups(self.contract.resize, self.backend.max_batch_pixels):
-            vectors = backend.run_crops(
-                framed.frame, framed.channel_order, framed.corners[chosen], shape, self.contract.input
-            )
-            rows[chosen] = self._checked(vectors, (len(chosen), *shape, 3))
 
     def _count_empty(self, boxes: int) -> None:
         with self._lock:
@@ -366,36 +357,7 @@ class Embedder:
         return resize(np.ascontiguousarray(image), self.contract.resize.shape(*image.shape[:2]))
 
     def _infer(self, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
-        """Vectors of resized images, in their order, in batches of one shape; errors say which of `names`."""
-        vectors = np.empty((len(images), self.dimension), np.float32)
-        shapes = [(image.shape[0], image.shape[1]) for image in images]
-        for rows in same_shape_batches(shapes, self.backend.max_batch_pixels):
-            batch = np.stack([images[row] for row in rows])
-            try:
-                vectors[rows] = self._checked(self.backend.run(to_model_input(batch, self.contract.input)), batch.shape)
-            except BackendError as error:
-                if not names:
-                    raise
-                raise BackendError(f"{names[rows[0]]}, first of its batch of {len(rows)}: {error}") from error
-        return vectors
-
-    def _checked(self, vectors: Vectors, batch: tuple[int, ...]) -> Vectors:
-        """The model's output, if it is what the contract promises: a wrong vector must not look like a right one."""
-        if vectors.shape != (batch[0], self.dimension):
-            raise BackendError(
-                f"expected vectors {(batch[0], self.dimension)} for {batch}, the model gave {vectors.shape}"
-            )
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not np.isfinite(norms).all() or not norms.all():
-            raise BackendError(
-                f"the model gave NaN, infinite or zero vectors for a batch {batch} on {self.backend.name}"
-            )
-        if not self.contract.unit_output:
-            unit: Vectors = vectors / norms
-            return unit
-        if np.abs(norms - 1).max() > UNIT_TOLERANCE:
-            raise BackendError(f"the contract promises unit vectors, the model gave norms up to {norms.max():.4f}")
-        return vectors
+        return infer(self.backend, self.contract, images, names)
 
 
 def _path(source: ImageSource) -> str | os.PathLike[str] | None:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 BLOCK = 16
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 
 
 def sample_image(height=64, width=32, seed=0):
