@@ -4,10 +4,12 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from types import FrameType
 
@@ -20,6 +22,8 @@ _LENGTH = 200
 _LONGEST_PATH = 4096
 _PATIENCE = 2.0
 """Seconds after a signal in which another one changes nothing: two quick Ctrl-C keep what was finished, as one does."""
+_STUCK = 1.0
+"""Seconds after a signal in which the command has to heed it; one that computes in compiled code cannot."""
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _VERBS = {
@@ -64,6 +68,7 @@ class _Interrupted(SystemExit):
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """The first signal ends the command, which keeps what is finished; one that comes much later ends it at once."""
+    _heeded.set()
     begin = time.monotonic()
 
     def again(number: int, frame: FrameType | None) -> None:
@@ -73,6 +78,29 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     for each in _SIGNALS:
         signal.signal(each, again)
     raise _Interrupted(128 + number)
+
+
+_heeded = threading.Event()
+"""Whether Python has told the command of a signal."""
+
+
+@cache
+def _watch_signals() -> None:
+    """Have a signal end the process also where the command is in a call that takes no notice, as a model's may be.
+
+    Nothing of such a command is finished: `embed`, the one that keeps what is, infers in another thread.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while (number := os.read(reading, 1)[0]) not in _SIGNALS:
+            pass
+        if not _heeded.wait(_STUCK):
+            os._exit(128 + number)
+
+    threading.Thread(target=watch, daemon=True, name="signals").start()
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -104,9 +132,11 @@ def shortened(text: str) -> str:
 def run(command: click.Command) -> None:
     """Run a command to its exit: errors in one line on standard error, exit codes as documented."""
     _open_standard_streams()
-    for number in _SIGNALS:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # nohup has SIGHUP ignored
-            signal.signal(number, _interrupt)
+    ours = [each for each in _SIGNALS if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler)]
+    for number in ours:  # nohup has SIGHUP ignored
+        signal.signal(number, _interrupt)
+    if ours and sys.platform != "win32":
+        _watch_signals()
     # Pillow's warnings are of an image's metadata, which change nothing here; bad pixels are an ImageError.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     code: int | str | None = 1

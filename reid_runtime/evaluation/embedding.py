@@ -1,6 +1,7 @@
 """The vectors of an evaluation set: every image embedded once, by the embedder that everybody uses."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from reid_runtime.evaluation.eval_set import Entries, EntryImage, EvalSet
 from reid_runtime.images.boxes import crop_box
 from reid_runtime.images.decode import ImageSource, load_image
 from reid_runtime.images.resize import Pixels
+from reid_runtime.io.concurrency import interruptible
 from reid_runtime.jobs import Embeddings
 from reid_runtime.jobs.labels import Texts, text_labels
 from reid_runtime.scoring.tracklets import Pooling, pool
@@ -61,13 +63,15 @@ def _embed(embedder: Embedder, images: list[EntryImage], advance: Callable[[], N
     vectors = np.empty((len(images), embedder.dimension), np.float32)
     sizes = np.empty((len(images), 2), np.int32)
     failed = []
-    for result in embedder.stream(_sources(images), "rgb", low_latency=False):
-        if result.vector is None:
-            failed.append(result)
-        else:
-            vectors[result.index] = result.vector
-        sizes[result.index] = result.width, result.height
-        advance()
+    stream = embedder.stream(_sources(images), "rgb", low_latency=False)
+    with closing(interruptible(stream)) as results:
+        for result in results:
+            if result.vector is None:
+                failed.append(result)
+            else:
+                vectors[result.index] = result.vector
+            sizes[result.index] = result.width, result.height
+            advance()
     if failed:
         first = images[failed[0].index]
         box = "" if first.xyxy is None else f", box {first.xyxy}"

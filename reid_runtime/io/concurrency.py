@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
@@ -14,7 +14,7 @@ FIRST = 8
 """How many items the first result waits for."""
 
 _PATIENCE = 1.0
-"""Seconds that a thread is waited for which makes items that nobody takes any more."""
+"""Seconds that threads are waited for which make what nobody takes any more."""
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
@@ -26,7 +26,8 @@ def parallel_map(
     """`function` of every item, in the items' order, with at most `prefetch` of them taken from the input in advance.
 
     It starts with FIRST in advance and takes two for each one it yields until there are `prefetch`, so that a slow
-    input, a camera, has its first result early. Closing the generator waits for the threads at work and ends them.
+    input, a camera, has its first result early. Closing the generator ends the threads; it waits a second at most for
+    those at work, of which one that takes longer ends after the item that it is at.
     An error in `function` is raised at its item's turn. When `items` itself raises, what was taken before is still
     yielded, then the error is raised.
     """
@@ -50,7 +51,9 @@ def parallel_map(
         if source_error is not None:
             raise source_error
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        if not wait([each for each in waiting if not each.cancelled()], _PATIENCE).not_done:
+            pool.shutdown(wait=True)
 
 
 @contextmanager

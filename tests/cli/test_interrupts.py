@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from reid_runtime.batching import WINDOW
 from reid_runtime.images.decode import load_image
 from reid_runtime.jobs import read_embeddings
 from reid_runtime.jobs.manifest import PART_IMAGES
@@ -47,16 +49,13 @@ def start(tiny_model, tmp_path):
     """Starts `reid-runtime embed`; what it gives is (process, its terminal)."""
     began = []
 
-    def run(*arguments, ignored=None):
+    def run(*arguments, ignored=None, code=CODE, model=tiny_model):
         mine, theirs = pty.openpty()
-        code = (
-            CODE
-            if ignored is None
-            else CODE.replace("main()", f"signal.signal(signal.{ignored}, signal.SIG_IGN); main()")
-        )
+        if ignored is not None:
+            code = CODE.replace("main()", f"signal.signal(signal.{ignored}, signal.SIG_IGN); main()")
         words = [sys.executable, "-c", code, "embed", *map(str, arguments)]
         process = subprocess.Popen(
-            [*words, "--model", tiny_model, "--device", "cpu"],
+            [*words, "--model", model, "--device", "cpu"],
             cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
         )  # fmt: skip
         os.close(theirs)
@@ -124,6 +123,76 @@ def test_killed_file_job(start, many, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+SLOW_LAST = """if True:
+    import time
+    from reid_runtime import embedder
+    from reid_runtime.cli import main
+    decode = embedder.decode_image
+    embedder.decode_image = lambda source, *more: time.sleep(60 * source.endswith("last")) or decode(source, *more)
+    main()
+"""
+
+
+def endless_on_white(tiny_model, path, metadata=None):
+    """The model, that never ends on a batch with bright pixels; a call of it takes no notice of signals."""
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    model = onnx.load(tiny_model)
+    if metadata is not None:
+        helper.set_model_props(model, metadata)
+    infos = (
+        ("i", kinds.INT64),
+        ("more", kinds.BOOL),
+        ("value", kinds.FLOAT),
+        ("again", kinds.BOOL),
+        ("same", kinds.FLOAT),
+    )
+    values = [helper.make_tensor_value_info(name, kind, None if kind == kinds.FLOAT else []) for name, kind in infos]
+    nodes = [helper.make_node("Identity", ["more"], ["again"]), helper.make_node("Identity", ["value"], ["same"])]
+    body = helper.make_graph(nodes, "body", values[:3], values[3:])
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(200, np.float32), "grey"))
+    nodes = [
+        helper.make_node("ReduceMax", ["maximum"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "grey"], ["is_white"]),
+        helper.make_node("Loop", ["", "is_white", "unit"], ["looped"], body=body),
+    ]
+    for node in nodes:
+        model.graph.node.insert(len(model.graph.node) - 1, node)
+    model.graph.node[-1].input[0] = "looped"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("where", ["decoding", "inferring"])
+def test_signal_ends_what_takes_forever(start, many, tiny_model, tmp_path, where):
+    """Within two seconds, and the window before it is kept."""
+    (tmp_path / "last").write_bytes(encode(np.full((20, 10, 3), 255, np.uint8), "BMP"))
+    (tmp_path / "list.txt").write_text("\n".join([*(f"{many}/{number}.bmp" for number in range(WINDOW)), "last"]))
+    model = endless_on_white(tiny_model, tmp_path / "endless.onnx") if where == "inferring" else tiny_model
+    process, terminal = start("list.txt", "-o", "out.npz", code=SLOW_LAST if where == "decoding" else CODE, model=model)
+    read_until(terminal, re.compile(rb"9[0-9]%"))
+    time.sleep(0.2)
+    begin = time.monotonic()
+    process.terminate()
+    read_until(terminal, None)
+    assert process.wait(timeout=30) == 143
+    assert time.monotonic() - begin < 2
+    assert len(read_embeddings(tmp_path / "out.partial.npz")) == WINDOW
+
+
+def test_signal_ends_a_call_that_takes_no_notice(tiny_model, tmp_path):
+    """Of a model in the main thread."""
+    model = endless_on_white(tiny_model, tmp_path / "endless.onnx", metadata={})
+    process = subprocess.Popen([sys.executable, "-c", CODE, "describe", model], stderr=subprocess.PIPE)
+    time.sleep(3)
+    assert process.poll() is None
+    begin = time.monotonic()
+    process.terminate()
+    assert process.wait(timeout=30) == 143
+    assert time.monotonic() - begin < 2
+    assert process.stderr.read() == b""
+
+
 @pytest.fixture(scope="module")
 def several(many):
     """A list of six parts of pictures, the last one short; its path."""
@@ -180,16 +249,18 @@ def test_killed_job_resumes(start, several, tmp_path):
 
 
 def test_second_job_is_locked_out(start, several, tmp_path):
+    """While the first, which does not come to its end, is there; not once it is killed."""
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
-    first, _ = start(several, "-o", "out/")
+    (tmp_path / "last").write_bytes(encode(sample_image(20, 10), "BMP"))
+    (tmp_path / "list.txt").write_text(f"{several.read_text()}last\n")
+    first, _ = start("list.txt", "-o", "out/", code=SLOW_LAST)
     wait_for_part(first, tmp_path / "out", 0)
-    first.send_signal(signal.SIGSTOP)
-    second, terminal = start(several, "-o", "out/", "--resume")
+    second, terminal = start("list.txt", "-o", "out/", "--resume")
     assert b"another run is going on in out" in read_until(terminal, None)
     assert second.wait(timeout=30) == 1
     first.kill()
     first.wait(timeout=30)
-    third, terminal = start(several, "-o", "out/", "--resume")
+    third, terminal = start("list.txt", "-o", "out/", "--resume")
     read_until(terminal, None)
     assert third.wait(timeout=60) == 0
 
