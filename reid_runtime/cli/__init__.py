@@ -8,10 +8,12 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from types import FrameType
+from typing import ClassVar
 
 import click
 
@@ -31,6 +33,7 @@ _VERBS = {
     "merge": "Merge files and folders of embeddings into one file.",
     "evaluate": "Score a model on a labelled folder.",
     "compare": "Compare two saved evaluations: is the change more than noise?",
+    "gallery": "Keep people, their crops and vectors in one file: add, search, forget.",
     "verify": "Check that a model file is intact and gives its vectors on this machine.",
     "describe": "Print a model's contract, or draft one for a model that has none.",
     "doctor": "Report what is installed, what is missing and why.",
@@ -38,23 +41,32 @@ _VERBS = {
 }
 
 
-class _Verbs(click.Group):
-    """Imports a verb's module when it is called, so that `embed` does not pay for the imports of all verbs."""
+class Verbs(click.Group):
+    """Imports a verb's module when it is called, so that `embed` does not pay for the imports of all verbs.
+
+    `verbs` are their names and what each does, and `package` is where their modules are.
+    """
+
+    package = "reid_runtime.cli"
+    verbs: ClassVar[Mapping[str, str]] = _VERBS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
+        """The verbs in their order."""
+        return list(self.verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
+        """The command of a verb; None for another name."""
+        if cmd_name not in self.verbs:
             return None
-        command: click.Command = import_module(f"reid_runtime.cli.{cmd_name}").command
+        command: click.Command = import_module(f"{self.package}.{cmd_name}").command
         if all(option.name != _VERBOSE.name for option in command.params):
             command.params.append(_VERBOSE)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What the verbs do, without an import of any."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(_VERBS.items()))
+            formatter.write_dl(list(self.verbs.items()))
 
 
 _VERBOSE = click.Option(
@@ -103,7 +115,7 @@ def _watch_signals() -> None:
     threading.Thread(target=watch, daemon=True, name="signals").start()
 
 
-@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="reid-runtime")
 def group() -> None:
     """Person re-identification: crops of people become unit vectors, close for the same person.

@@ -15,8 +15,9 @@ from reid_runtime.errors import DatasetError
 from reid_runtime.images.suffixes import is_image_name
 
 SPLITS = ("train", "query", "gallery")
-ROLES = ("junk", "distractor")
-"""What a person's folder is called that holds nobody to find."""
+ROLES = ("junk", "distractor", "unsure")
+"""What a person's folder is called that holds nobody to find; `unsure` is what `cluster` cannot tell."""
+NOBODY = (*ROLES, "-1")
 
 _SPLIT_FOLDERS = (
     {name: name for name in SPLITS},
@@ -169,7 +170,7 @@ def _check_cameras(root: Path, first: list[str], last: list[str]) -> None:
     """Raises DatasetError where the folders of cameras look like tracklets or like people."""
     under = defaultdict(set)
     for person, camera in zip(first, last, strict=True):
-        if person not in (*ROLES, "-1"):
+        if person not in NOBODY:
             under[camera].add(person)
     people, cameras = set().union(*under.values()), sorted(under)
     if len(people) < 2:

@@ -6,9 +6,9 @@ finds itself, as the same person under the same camera is ignored.
 
 Where all identities are whole numbers, -1 is junk. 0 is a distractor beside junk or in a gallery; among queries, or
 in what is trained on, it is the person whom a list numbers from 0. Else identities are names, besides the words
-`junk` and `distractor`. Scores number names from 1 in alphabetical order, and keep them. Cameras alike. A whole number
-is written in the digits 0 to 9; two ways to write one, as `01` and `1`, are refused, because nobody but their author
-knows whether they are one person.
+`junk`, `unsure` (which is junk) and `distractor`. Scores number names from 1 in alphabetical order, and keep them.
+Cameras alike. A whole number is written in the digits 0 to 9; two ways to write one, as `01` and `1`, are refused,
+because nobody but their author knows whether they are one person.
 """
 
 import csv
@@ -29,7 +29,7 @@ from reid_runtime.scoring.layouts.text import read_text
 
 CSV_NAME = "crops.csv"
 
-_WORDS = {"junk": JUNK, "distractor": DISTRACTOR}
+_WORDS = {"junk": JUNK, "unsure": JUNK, "distractor": DISTRACTOR}
 _COLUMNS = ("id", "identity", "camera", "split")
 # int() takes more, as 1_1, and would make one person of 1_1 and 11.
 _WHOLE = re.compile("-?[0-9]+")

@@ -1,0 +1,52 @@
+"""reid-runtime gallery upgrade: a gallery into another model's embedding space."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from reid_runtime.cli import in_one_line
+from reid_runtime.cli.options import load_model, model_options
+from reid_runtime.gallery.gallery import Gallery
+
+_SHOWN = 10
+
+
+@click.command("upgrade")
+@click.argument("gallery", type=click.Path(path_type=Path), metavar="GALLERY")
+@click.option("--leave-out", is_flag=True, help="Forget crops of which only the vector was kept.  [they are an error]")
+@click.option("--json", "as_json", is_flag=True, help="Print what has changed as JSON.")
+@model_options
+def command(
+    gallery: Path,
+    leave_out: bool,
+    as_json: bool,
+    model: str | None,
+    contract: str | None,
+    device: str,
+    trust_engine: bool,
+) -> None:
+    """Embed the kept crops of GALLERY with --model, keep the people, and switch in one transaction.
+
+    Until then everybody searches with the old model. The same command goes on after an interruption. Printed is
+    whose most similar other person is another one now.
+    """
+    embedder = load_model(model, contract, device, trust_engine=trust_engine)
+    with Gallery.open(gallery) as file:
+        done = file.upgrade(embedder, leave_out=leave_out)
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=2))
+    click.echo(f"{gallery}: {done.crops} crops from {done.before} to {done.after}", err=True)
+    if done.left_out:
+        click.echo(f"forgotten, for only their vectors were kept: {done.left_out} crops", err=True)
+    click.echo(
+        f"{len(done.changed)} of {done.people} people have another most similar person now"
+        + (": look at these first" if done.changed else ""),
+        err=True,
+    )
+    for each in done.changed[:_SHOWN]:
+        line = f"  {each.person}: {each.before} ({each.similarity_before:.2f}), now {each.after} "
+        click.echo(in_one_line(f"{line}({each.similarity_after:.2f})"), err=True)
+    if len(done.changed) > _SHOWN:
+        click.echo(f"  and {len(done.changed) - _SHOWN} more; --json has them all", err=True)
