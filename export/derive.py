@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from export.gate import EvalInputs, ParityResult, Reference, check_parity, gate_options, read_eval_inputs
 from export.graph import append_metadata, write_graph
+from export.inner_tensors import name_inner_tensors
 from export.parity import ParityError
 from reid_runtime.agreement import TOLERANCES
 from reid_runtime.embedder import Embedder
@@ -106,13 +107,15 @@ def _not_float32(model: onnx.ModelProto) -> str | None:
 def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: Precision) -> ParityResult:
     """Write `model` to `output` if, and only if, its vectors are the parent's, as far as its precision allows.
 
-    Its contract is the parent's but for the name, the precision, the parent, the drift that the gate measured, and
-    the scores, which are its own. Raises ParityError, and leaves no file, where the gate is not passed.
+    Its contract is the parent's but for the name, the precision, the parent, the drift that the gate measured, the
+    scores and the last layer's tensors, which are its own. Raises ParityError, and leaves no file, where the gate is
+    not passed.
     """
     known = parent.reference.embedder
     contract = replace(
         known.contract, name=output.stem, precision=precision, parent=known.artefact_id, scores=(), drift=None
     )
+    contract = name_inner_tensors(contract, model)
     with atomic_write(output) as temporary:
         candidate = write_graph(temporary, model, contract)
         parity = check_parity(parent.reference, candidate, TOLERANCES[precision.kind], parent.inputs)

@@ -19,6 +19,7 @@ from export.cast_first import cast_first
 from export.derive import ExportError, seal
 from export.gate import EvalInputs, ParityResult, Reference, check_parity, gate_options, read_eval_inputs
 from export.graph import strip_metadata, write_graph
+from export.inner_tensors import FEATURES, WithFeatures, name_inner_tensors
 from export.parity import require_parity
 from export.torch_reference import TorchBackend, contract_for
 from reid_runtime.agreement import TOLERANCES, Agreement
@@ -42,10 +43,10 @@ def export_graph(network: EmbeddingNetwork) -> onnx.ModelProto:
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecated internals
         try:
             program = torch.onnx.export(
-                network,
+                WithFeatures.of(network),
                 (example,),
                 input_names=["images"],
-                output_names=["embeddings"],
+                output_names=["embeddings", FEATURES],
                 dynamic_shapes={"images": axes},
                 opset_version=OPSET,
                 dynamo=True,
@@ -56,6 +57,7 @@ def export_graph(network: EmbeddingNetwork) -> onnx.ModelProto:
     if program is None:
         raise ExportError("torch's exporter returned no graph")
     model = cast_first(strip_metadata(inline_local_functions(program.model_proto)))
+    del model.graph.output[1]  # the name stays in the graph
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     if opsets != {"": OPSET}:  # a graph that its converter cannot take there keeps the exporter's own, with a warning
         raise ExportError(f"expected a graph of ONNX operators of opset {OPSET} alone, torch gave {opsets}")
@@ -82,7 +84,9 @@ def export_checkpoint(checkpoint: Checkpoint, path: Path, name: str) -> Agreemen
     """
     network, contract = checkpoint.network(), contract_for(checkpoint, name)
     with atomic_write(path) as temporary:
-        candidate = write_graph(temporary, export_graph(network), contract)
+        graph = export_graph(network)
+        contract = name_inner_tensors(contract, graph)
+        candidate = write_graph(temporary, graph, contract)
         bounds = TOLERANCES["float32"].probes
         agreement = require_parity(TorchBackend(network).run, candidate.backend.run, bounds)
         seal(temporary, contract, candidate)
@@ -93,7 +97,9 @@ def export_checked(checkpoint: Checkpoint, path: Path, name: str, inputs: EvalIn
     """As `export_checkpoint`, and the inputs's crops and data set are held to torch too; its scores are recorded."""
     network, contract = checkpoint.network(), contract_for(checkpoint, name)
     with atomic_write(path) as temporary:
-        candidate = write_graph(temporary, export_graph(network), contract)
+        graph = export_graph(network)
+        contract = name_inner_tensors(contract, graph)
+        candidate = write_graph(temporary, graph, contract)
         exact = Embedder(TorchBackend(network), contract, path, artefact_id=contract.weights)
         parity = check_parity(Reference.on(exact, inputs), candidate, TOLERANCES["float32"], inputs)
         seal(temporary, contract if parity.score is None else replace(contract, scores=(parity.score,)), candidate)

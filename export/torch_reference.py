@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from export.inner_tensors import FEATURES
 from reid_runtime.backends.base import CPU_BATCH_PIXELS
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
@@ -50,6 +51,7 @@ def contract_for(checkpoint: Checkpoint, name: str) -> Contract:
         graph=graph_recipe(architecture.backbone, architecture.pooling, architecture.activation),
         precision=Precision("float32"),
         trained_on=checkpoint.trained_on,
+        inner=FEATURES,
     )
 
 

@@ -70,7 +70,9 @@ class Contract:
     inner: str | None = None
     """The graph's tensor of features before they are pooled; None where nobody named it."""
     last_layer: tuple[str, ...] | None = None
-    """The graph's initializers that are the weights, and the bias, of its last layer; None as above."""
+    """The graph's tensors that are its last layer's weights (D, C), its bias (D,), and the slope of a PReLU behind it;
+    None as above. Initializers, or what the graph computes from them: integers turned to floats. A bias that the graph
+    leaves out has an empty name."""
 
     @property
     def contract_id(self) -> str:

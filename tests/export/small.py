@@ -16,7 +16,14 @@ from ..models import CONTRACT
 SIDE = 60
 CENTRED = 0.8
 """How much of the examples' mean is taken away."""
-SMALL = dataclasses.replace(CONTRACT, name="small", resize=LongestSide(SIDE), dimension=16)
+SMALL = dataclasses.replace(
+    CONTRACT,
+    name="small",
+    resize=LongestSide(SIDE),
+    dimension=16,
+    inner="f+",
+    last_layer=("projection.weight", "bias"),
+)
 
 
 def small_model(*, gem=False, loudness=1.0, centre=True):

@@ -13,11 +13,14 @@ import torch
 
 import training.models.network
 from export.to_onnx import export_checkpoint
+from export.torch_reference import contract_for
 from reid_runtime import Embedder
 from training.models.backbones import BACKBONES
 from training.models.base import Backbone
 from training.models.pooling import POOLINGS
 from training.run.checkpoint import build, untrained
+
+from .small import outputs
 
 # One of each kind is exported in continuous integration; the others have no layer that these have not.
 QUICK = ("mobilenetv2", "resnet18", "osnet-0.25", "timm/test_convnext")
@@ -47,7 +50,27 @@ def test_every_backbone_gives_torchs_vectors_at_any_size_and_batch(backbone, tmp
     assert named == [["batch", "height", "width", 3]]
     assert graph.node[0].op_type == "Cast", "TensorRT takes uint8 only if nothing but a cast reads it"
     assert [node.op_type for node in graph.node if graph.input[0].name in node.input] == ["Cast"]
-    assert Embedder.load(path).dimension == 64
+    contract = Embedder.load(path).contract
+    assert contract.dimension == 64
+    assert contract.inner == "features"
+    assert_named(path, checkpoint.network(), contract)
+
+
+def assert_named(path, network, contract):
+    """The contract's names are those of the maps before pooling and of the last layer's tensors."""
+    images = np.random.default_rng(2).integers(0, 256, (2, 70, 41, 3), dtype=np.uint8)
+    model = onnx.load(str(path))
+    with torch.inference_mode():
+        features = network.features(torch.from_numpy(images)).numpy()
+    found = outputs(model, contract.inner, images)
+    np.testing.assert_allclose(found, features, atol=1e-4 * np.abs(features).max())
+    initializers = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    slope = [network.activation.weight] if isinstance(network.activation, torch.nn.PReLU) else []
+    expected = [network.projection.weight, network.projection.bias, *slope]
+    assert len(contract.last_layer) == len(expected)
+    for name, tensor in zip(contract.last_layer, expected, strict=True):
+        values = tensor.detach().numpy().squeeze()
+        np.testing.assert_array_equal(initializers[name].squeeze() if name else np.zeros_like(values), values)
 
 
 def two_layers():
@@ -57,28 +80,32 @@ def two_layers():
     )
 
 
+@pytest.mark.parametrize("activation", ["none", "prelu"])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_every_pooling_is_torchs_at_any_size_and_batch(pooling, tmp_path, monkeypatch):
+def test_every_pooling_is_torchs_at_any_size_and_batch(pooling, activation, tmp_path, monkeypatch):
     monkeypatch.setattr(training.models.network, "backbone", lambda name: Backbone(name, 8, two_layers, dict))
     torch.manual_seed(0)
     checkpoint = untrained("two layers", dimension=8)
-    architecture = dataclasses.replace(checkpoint.architecture, pooling=pooling)
+    architecture = dataclasses.replace(checkpoint.architecture, pooling=pooling, activation=activation)
     network = build(architecture).eval()
     tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
     tensors["network.projection.bias"].zero_()
     if pooling == "gem":
         tensors["network.pooling.p"].fill_(4.5)  # a learnt power travels; the initial one could be written in anywhere
+    if activation == "prelu":
+        tensors["network.activation.weight"].fill_(0.3)
     if pooling == "spatial":  # equal weights could be resized in any way
         tensors["network.pooling.weight"] = torch.randn(8, 16, 8) / 128
     network.load_state_dict({key.removeprefix("network."): value for key, value in tensors.items()})
     path = tmp_path / "model.onnx"
-    agreement = export_checkpoint(
-        dataclasses.replace(checkpoint, architecture=architecture, tensors=tensors), path, pooling
-    )
+    changed = dataclasses.replace(checkpoint, architecture=architecture, tensors=tensors)
+    agreement = export_checkpoint(changed, path, pooling)
     assert agreement.rows == 90
     embedder = Embedder.load(path)
     others = [Embedder.load(path, device="openvino")] if importlib.util.find_spec("openvino") else []
     assert f"global {pooling} pooling" in embedder.contract.graph
+    assert embedder.contract.contract_id == contract_for(changed, pooling).contract_id
+    assert_named(path, network, embedder.contract)
     # A pooling frozen to the map of the example would still be right at that one size.
     for shape in ((1, 64, 48, 3), (1, 97, 33, 3), (3, 200, 75, 3)):
         images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)

@@ -126,6 +126,7 @@ def test_the_command_writes_a_contract_that_says_what_was_measured(export, paren
     known, half = loaded(parent), loaded(path)
     expected = Contract(
         **{**vars(SMALL), "name": "half", "precision": Precision("float16"), "parent": known.artefact_id}
+        | {"last_layer": ("projection.weight/half", "bias/half")}
     )
     drift = dict(half.contract.drift)
     assert vars(half.contract) == {**vars(expected), "drift": half.contract.drift}

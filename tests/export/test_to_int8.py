@@ -46,6 +46,7 @@ def test_the_contract_says_how_it_was_made_and_what_it_lost(made, parent):
     assert (int8.parent, int8.contract_id) == (loaded(parent).artefact_id, known.contract_id)
     assert 0.99 <= int8.drift["worst_cosine"] <= int8.drift["mean_cosine"] < 1
     assert f"worst cosine {int8.drift['worst_cosine']:.7f}" in said
+    assert (int8.inner, int8.last_layer) == ("f+", ("raw/weight", "raw/bias"))
 
 
 def test_the_file_verifies(made, command):

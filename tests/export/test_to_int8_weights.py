@@ -55,6 +55,7 @@ def test_the_contract_says_how_it_was_made_and_what_it_lost(made, parent, comman
     assert str(contract.precision).startswith("int8 (weights alone")
     assert (contract.parent, contract.contract_id) == (loaded(parent).artefact_id, known.contract_id)
     assert 0.99 <= contract.drift["worst_cosine"] < 1
+    assert (contract.inner, contract.last_layer) == (known.inner, known.last_layer)
     run = command("verify", made, "--device", "cpu")
     assert run.code == 0, run.out
 

@@ -35,24 +35,37 @@ class EmbeddingNetwork(nn.Module):
         self.register_buffer("mean", mean.reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", scale.reshape(1, 3, 1, 1), persistent=False)
 
-    def pool(self, images: torch.Tensor) -> torch.Tensor:
-        """A batch of one shape to what the fully connected layer takes, (N, channels)."""
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """A batch of one shape to the trunk's maps, (N, channels, h, w)."""
         # Cast first, then transpose: TensorRT refuses to transpose uint8.
         pixels = images.float().permute(0, 3, 1, 2)
-        pooled: torch.Tensor = self.pooling(self.trunk((pixels - self.mean) * self.scale))
+        maps: torch.Tensor = self.trunk((pixels - self.mean) * self.scale)
+        return maps
+
+    def pool(self, images: torch.Tensor) -> torch.Tensor:
+        """A batch of one shape to what the fully connected layer takes, (N, channels)."""
+        pooled: torch.Tensor = self.pooling(self.features(images))
         return pooled
 
     def project(self, images: torch.Tensor) -> torch.Tensor:
         """A batch of one shape, before its vectors become of unit length."""
-        projected: torch.Tensor = self.neck(self.activation(self.projection(self.pool(images)).float()))
+        return self.project_pooled(self.pool(images))
+
+    def project_pooled(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Pooled features (N, channels) to vectors, before these become of unit length."""
+        projected: torch.Tensor = self.neck(self.activation(self.projection(pooled).float()))
         return projected
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Embed a batch of one shape."""
-        projected = self.project(images)
-        # functional.normalize would read the input's shape a second time in the exported graph.
-        unit: torch.Tensor = projected / torch.linalg.vector_norm(projected, dim=1, keepdim=True).clamp_min(1e-12)
-        return unit
+        return unit_length(self.project(images))
+
+
+def unit_length(vectors: torch.Tensor) -> torch.Tensor:
+    """(N, D) vectors by their norms."""
+    # functional.normalize would read the input's shape a second time in the exported graph.
+    unit: torch.Tensor = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min(1e-12)
+    return unit
 
 
 def add_neck(network: EmbeddingNetwork) -> None:
