@@ -44,7 +44,11 @@ def write_parquet(file: BinaryIO, tables: Iterable[Embeddings], notes: Mapping[s
         for rows in tables:
             table = _to_arrow(rows, notes)
             # The format's checksums, which an npz has anyway: without them an altered vector looks like any other.
-            writer = writer or parquet.ParquetWriter(file, table.schema, write_page_checksum=True)
+            # Vectors hardly ever repeat a number: a dictionary of them is larger than they are, and seven times as slow.
+            repeating = [name for name in table.column_names if name != "embedding"]
+            writer = writer or parquet.ParquetWriter(
+                file, table.schema, write_page_checksum=True, use_dictionary=repeating
+            )
             if len(rows):
                 writer.write_table(table, row_group_size=GROUP)
                 written += len(rows)
