@@ -192,7 +192,7 @@ def validated(name: str, read: Callable[[], dict[str, Any]]) -> Embeddings:
         missing = sorted({*COLUMNS, *METADATA} - OPTIONAL - values.keys())
         if missing:
             raise StorageError(f"it lacks {', '.join(missing)}")
-        rows = Embeddings(**_with_text_labels(values))
+        rows = Embeddings(**with_text_labels(values))
     except Exception as error:  # the readers of all formats stumble over damage in many ways
         raise StorageError(f"{name}: expected a file of embeddings: {error}") from error
     contract = Contract.from_json(rows.contract, name)
@@ -204,7 +204,8 @@ def validated(name: str, read: Callable[[], dict[str, Any]]) -> Embeddings:
     return rows
 
 
-def _with_text_labels(values: dict[str, Any]) -> dict[str, Any]:
+def with_text_labels(values: dict[str, Any]) -> dict[str, Any]:
+    """Columns and metadata by name, with strings and roles for the integers of earlier files."""
     integers = [name for name in ("identity", "camera") if name in values and values[name].dtype.kind == "i"]
     if not integers:
         return values

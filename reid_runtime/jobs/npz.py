@@ -3,6 +3,7 @@
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +15,10 @@ import numpy.typing as npt
 from reid_runtime.jobs.embeddings import COLUMNS, METADATA, Embeddings, join
 from reid_runtime.jobs.parquet import MOST_EXPANSION, NOTHING
 
+_MAPPED = 1 << 20
+"""Bytes from which on an array is mapped."""
+_LOCAL_HEADER, _NAME_LENGTHS = 30, 26
+"""Bytes of the header before each member of a zip, and where in it the lengths of its name and extra field are."""
 _ALWAYS = 64 << 20
 """Bytes that the arrays of any file may take; more only by the size of the file."""
 
@@ -61,6 +66,38 @@ def read_npz(source: Path | BinaryIO) -> dict[str, Any]:
         with np.load(content, allow_pickle=False) as file:
             values: dict[str, Any] = {name: file[name] for name in (*COLUMNS, *METADATA) if name in file}
     return values | {name: str(values[name]) for name in METADATA if name in values}
+
+
+def map_npz(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the columns that are there, and the metadata, of a file; the vectors are mapped, not copied."""
+    with open(path, "rb") as content:
+        if not zipfile.is_zipfile(content):
+            raise ValueError("it is no .npz, or cut short")
+        _check_sizes(content)
+        with zipfile.ZipFile(content) as archive:
+            there = [name for name in (*names, *METADATA) if f"{name}.npy" in archive.NameToInfo]
+            values = {name: _map_member(path, archive, f"{name}.npy") for name in there}
+    return values | {name: str(values[name]) for name in METADATA if name in values}
+
+
+def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    member = archive.NameToInfo[name]
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size < _MAPPED:
+        with archive.open(member) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    with archive.open(member) as file:  # it checks the member's own header, and where its bytes begin
+        major, _ = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, is_fortran, kind = read(file)
+        header = file.tell()
+    with open(path, "rb") as content:
+        content.seek(member.header_offset + _NAME_LENGTHS)
+        lengths = np.frombuffer(content.read(4), "<u2").tolist()
+    begin = member.header_offset + _LOCAL_HEADER + sum(lengths)
+    whole = np.memmap(path, np.uint8, "r", begin, (member.file_size,))
+    if zlib.crc32(whole.data) != member.CRC:
+        raise ValueError(f"{name} does not have its checksum: the file is damaged")
+    return np.memmap(path, kind, "r", begin + header, shape, "F" if is_fortran else "C")
 
 
 def _check_sizes(content: BinaryIO) -> None:
