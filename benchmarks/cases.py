@@ -22,7 +22,7 @@ from reid_runtime.batching import same_shape_batches
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import MissingBackendError, ReidRuntimeError
 from reid_runtime.images.model_input import ModelInput, to_model_input
-from reid_runtime.images.resize import Pixels, resize
+from reid_runtime.images.resize import Pixels, resized
 from reid_runtime.images.suffixes import is_image_name
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import artefact_digest, carried_contract
@@ -56,7 +56,7 @@ class Case:
 
     def resized(self, image: Pixels) -> Pixels:
         """A decoded image as the contract's rule resizes it."""
-        return resize(image, self.embedder.contract.resize.shape(*image.shape[:2]))
+        return resized(image, self.embedder.contract.resize)
 
     def batches(self, images: Sequence[Pixels]) -> list[ModelInput]:
         """Resized images as the engine gets them."""

@@ -19,13 +19,14 @@ from PIL import Image
 from reid_runtime.agreement import Agreement, compare
 from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, parse_device, require_device
 from reid_runtime.backends.base import OwnArtefact
+from reid_runtime.backends.third_party import try_model
 from reid_runtime.batching import WINDOW
-from reid_runtime.errors import ImageError, ReidRuntimeError
+from reid_runtime.errors import BackendError, ImageError, ReidRuntimeError
 from reid_runtime.images.boxes import Frame, FrameBoxes, FrameOnGpu, Mask, read_frame, read_frames
 from reid_runtime.images.decode import ChannelOrder, ImageSource, RemoteImage, decode_image, detach
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.images.quality import DEFAULT_POLICY
-from reid_runtime.images.resize import Pixels, resize
+from reid_runtime.images.resize import Pixels, resized
 from reid_runtime.inference import infer, infer_on_gpu
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.model_file.contract import Contract
@@ -169,6 +170,11 @@ class Embedder:
             contract, artefact_id = backend.contract or file.contract, backend.artefact_id
         else:
             contract, artefact_id = file.contract, file.artefact_id
+        if file.is_stated:
+            try:
+                try_model(backend, contract)
+            except BackendError as error:
+                raise BackendError(f"{file.path}: {error}") from error
         return cls(backend, contract, file.path, options.threads, artefact_id)
 
     def __repr__(self) -> str:
@@ -354,7 +360,7 @@ class Embedder:
             )
 
     def _resized(self, image: Pixels) -> Pixels:
-        return resize(np.ascontiguousarray(image), self.contract.resize.shape(*image.shape[:2]))
+        return resized(image, self.contract.resize)
 
     def _infer(self, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
         return infer(self.backend, self.contract, images, names)

@@ -33,6 +33,11 @@ def infer(backend: Backend, contract: Contract, images: Sequence[Pixels], names:
 def infer_on_gpu(backend: Backend, contract: Contract, framed: FrameOnGpu, rows: Vectors) -> None:
     """Fill the rows of the valid boxes of a frame on the GPU, where its crops are cut and resized too."""
     cutter = crop_backend(backend)
+    if contract.resize.filter != "bilinear":
+        raise BackendError(
+            f"frames on the GPU are resized bilinearly, and the contract says {contract.resize.filter}: bring the "
+            "frame to the host"
+        )
     for chosen, shape in framed.groups(contract.resize, backend.max_batch_pixels):
         raw = cutter.run_crops(framed.frame, framed.channel_order, framed.corners[chosen], shape, contract.input)
         rows[chosen] = _checked(raw, (len(chosen), *shape, 3), backend, contract)

@@ -13,7 +13,7 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ContractError, DamagedFileError, ImageError, MissingBackendError
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import Contract
-from reid_runtime.model_file.file import artefact_digest, carried_contract, read_selftest, require_file
+from reid_runtime.model_file.file import artefact_digest, carried_contract, known_contract, read_selftest, require_file
 from reid_runtime.model_file.formats import ONNX, TENSORRT, format_of
 from reid_runtime.model_file.packaged import selftest_images
 from reid_runtime.model_file.selftest import SelfTest
@@ -98,7 +98,7 @@ def verify(path: Path, device: str = "auto", contract: str | os.PathLike[str] | 
     except DamagedFileError as error:
         return Verification(path, artefact_digest(path), damage=str(error))
     if record is None:
-        _require_statable(path, carries, contract is not None)
+        _require_statable(path, carries, contract is not None or known_contract(path) is not None)
     file = ModelFile.open(path, contract)
     images = selftest_images() if record is None else record.images
     expected = None if record is None else record.vectors

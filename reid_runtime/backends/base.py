@@ -1,5 +1,6 @@
 """What the rest of the runtime knows of a backend: a name, a device, and one call."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -34,6 +35,12 @@ class Options:
 
 DEFAULT = Options()
 
+CUT = (
+    'cut the graph where that is, python -c "import sys, onnx.utils; onnx.utils.extract_model(*sys.argv[1:3], '
+    '[sys.argv[3]], [sys.argv[4]])" MODEL ONE.onnx INPUT TENSOR'
+)
+"""The edit that helps where a graph's output is no row of numbers."""
+
 
 class Backend(Protocol):
     """A loaded model on one device. Shared between threads: `run` may be called from many at once."""
@@ -64,6 +71,15 @@ class OwnArtefact(Protocol):
     """The engine's; None where nothing but the file's says what it is."""
 
 
+@runtime_checkable
+class FixedBatches(Backend, Protocol):
+    """A Backend whose model may take batches of one size alone."""
+
+    path: Path
+    batch_size: int | None
+    """Their size, 1 for one by one; None for any."""
+
+
 class CropBackend(Backend, Protocol):
     """A Backend that takes crops of a frame on the GPU."""
 
@@ -88,19 +104,57 @@ def crop_backend(backend: Backend) -> CropBackend:
     return cast(CropBackend, backend)
 
 
-def as_rows(output: Any, source: str) -> npt.NDArray[np.float32]:
-    """A third-party model's output as (N, D) float32: pooling may leave (N, D, 1, 1), half precision float16.
+def as_rows(output: Any, images: int, source: str) -> npt.NDArray[np.float32]:
+    """A third-party model's output for so many images as (N, D) float32.
 
-    Raises BackendError, naming `source`, for an output that is no tensor.
+    Pooling may leave (N, D, 1, 1), a squeezed batch of one (D,), half precision float16. Raises BackendError, naming
+    `source`, for anything else.
     """
-    if not isinstance(output, np.ndarray):
+    if not isinstance(output, np.ndarray) or output.dtype.kind != "f" or not output.ndim:
+        found = type(output).__name__
+        if isinstance(output, np.ndarray):
+            found = f"{output.dtype} {output.shape}"
+        raise BackendError(f"{source}: expected a tensor (N, D) of floats as output, found {found}: {CUT}")
+    shape = tuple(side for axis, side in enumerate(output.shape) if axis == 0 or side != 1 or output.ndim <= 2)
+    if output.ndim == 1 and images == 1:
+        shape = (1, *shape)
+    return output.reshape(shape).astype(np.float32, copy=False)
+
+
+def as_float(images: ModelInput, kind: str) -> ModelInput:
+    """A batch of floats in the kind that a graph takes, "float32" or "float16", whichever the contract says."""
+    if images.dtype.kind != "f" or kind not in ("float32", "float16") or images.dtype == kind:
+        return images
+    converted: ModelInput = images.astype(kind)
+    return converted
+
+
+def in_batches(
+    run: Callable[[ModelInput], npt.NDArray[np.float32]], images: ModelInput, size: int | None
+) -> npt.NDArray[np.float32]:
+    """Rows of a model that takes batches of one size alone, the last one filled up; with None it takes any."""
+    if size is None or len(images) == size:
+        return run(images)
+    rows = []
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        filled = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
+        rows.append(run(np.ascontiguousarray(filled))[: len(batch)])
+    return np.concatenate(rows)
+
+
+def one_output(names: Sequence[str], wanted: str | None, source: object) -> str:
+    """The output that is the vector; BackendError where that is not known."""
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted in names:
+        return str(wanted)
+    if wanted is None:
         raise BackendError(
-            f"{source}: expected a tensor (N, D) as output, found a {type(output).__name__}: export it so"
+            f'{source} has the outputs {", ".join(names)}: name that of the vectors in its contract, "output": '
+            f'"{names[0]}"'
         )
-    if output.ndim > 2 and output.shape[2:] == (1,) * (output.ndim - 2):
-        output = output.reshape(output.shape[:2])
-    rows: npt.NDArray[np.float32] = output.astype(np.float32) if output.dtype == np.float16 else output
-    return rows
+    raise BackendError(f"{source} has no output {wanted!r}, as its contract says, but {', '.join(names)}")
 
 
 def raise_signal(error: Exception) -> None:

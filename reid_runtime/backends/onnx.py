@@ -10,12 +10,22 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, as_rows, raise_signal
+from reid_runtime.backends.base import (
+    CPU_BATCH_PIXELS,
+    Options,
+    as_float,
+    as_rows,
+    in_batches,
+    one_output,
+    raise_signal,
+)
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
 from reid_runtime.model_file import ModelFile
 
 _CUDA_BATCH_PIXELS = 256 * 256 * 128
+_KINDS = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+"""ONNX Runtime's names of the kinds of floats."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -53,12 +63,12 @@ def import_onnxruntime(extra: str) -> ModuleType:
 
 def open_cpu(file: ModelFile, options: Options) -> "OnnxBackend":
     """ONNX Runtime on the CPU."""
-    return OnnxBackend(file.path, "cpu", options.threads)
+    return OnnxBackend(file.path, "cpu", options.threads, output=file.contract.output)
 
 
 def open_cuda(file: ModelFile, options: Options) -> "OnnxBackend":
     """ONNX Runtime on CUDA."""
-    return OnnxBackend(file.path, "cuda", options.threads, options.gpu)
+    return OnnxBackend(file.path, "cuda", options.threads, options.gpu, file.contract.output)
 
 
 def open_best(file: ModelFile, options: Options) -> "OnnxBackend":
@@ -79,8 +89,13 @@ def open_best(file: ModelFile, options: Options) -> "OnnxBackend":
 class OnnxBackend:
     """One ONNX Runtime session over one file. Its `run` is safe to call from many threads."""
 
-    def __init__(self, path: Path, device: str, threads: int | None = None, gpu: int = 0) -> None:
-        """Load `path` on `device`, "cpu" or "cuda", there on the GPU of this number; `threads` limits the CPU's."""
+    def __init__(
+        self, path: Path, device: str, threads: int | None = None, gpu: int = 0, output: str | None = None
+    ) -> None:
+        """Load `path` on `device`, "cpu" or "cuda", there on the GPU of this number; `threads` limits the CPU's.
+
+        `output` names the graph's output that is the vector, where it has several.
+        """
         onnxruntime = import_onnxruntime("gpu" if device == "cuda" else "cpu")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -116,31 +131,29 @@ class OnnxBackend:
                 f'another version: pip install --force-reinstall "reid-runtime[gpu]"{missing}'
             )
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise BackendError(
-                f"{path}: expected one input and one output, "
-                f"found {[i.name for i in inputs]} and {[o.name for o in outputs]}"
-            )
-        self._input, self._output = inputs[0].name, outputs[0].name
+        if len(inputs) != 1:
+            raise BackendError(f"{path}: expected one input, found {', '.join(each.name for each in inputs)}")
+        self.path, self.outputs = path, tuple(each.name for each in outputs)
+        self._kind = _KINDS.get(inputs[0].type, "")
+        self._input, self._output = inputs[0].name, one_output(self.outputs, output, path)
         self.name, self.device = f"onnxruntime {device}", device
         self.max_batch_pixels = _CUDA_BATCH_PIXELS if device == "cuda" else CPU_BATCH_PIXELS
         batch = inputs[0].shape[0] if inputs[0].shape else None
-        if isinstance(batch, int):
-            if batch != 1:
-                raise BackendError(
-                    f"{path} takes batches of {batch} and no others; export it with a free batch or one of 1"
-                )
-            self.max_batch_pixels = 1  # one image a call
+        self.batch_size = batch if isinstance(batch, int) and batch > 0 else None
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """One batch in the contract's input format to (N, D) float32; BackendError with ONNX Runtime's own words."""
+        return in_batches(self._run, images, self.batch_size)
+
+    def _run(self, images: ModelInput) -> npt.NDArray[np.float32]:
+        images = as_float(images, self._kind)
         try:
             (vectors,) = self._session.run([self._output], {self._input: images})
         except Exception as error:  # as above
             raise BackendError(
                 f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}"
             ) from error
-        return as_rows(vectors, self.name)
+        return as_rows(vectors, len(images), self.name)
 
 
 def _load_cuda(onnxruntime: ModuleType) -> str:

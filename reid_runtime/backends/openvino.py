@@ -13,7 +13,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.backends.base import CPU_BATCH_PIXELS, Options, as_rows, raise_signal
+from reid_runtime.backends.base import (
+    CPU_BATCH_PIXELS,
+    Options,
+    as_float,
+    as_rows,
+    in_batches,
+    one_output,
+    raise_signal,
+)
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
 from reid_runtime.model_file import ModelFile
@@ -61,24 +69,30 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 def open_float32(file: ModelFile, options: Options) -> "OpenVinoBackend":
     """OpenVINO on the CPU in float32."""
-    return OpenVinoBackend(file.path, options.threads)
+    return OpenVinoBackend(file.path, options.threads, output=file.contract.output)
 
 
 def open_bfloat16(file: ModelFile, options: Options) -> "OpenVinoBackend":
     """OpenVINO on the CPU in bfloat16."""
-    return OpenVinoBackend(file.path, options.threads, precision="bfloat16")
+    return OpenVinoBackend(file.path, options.threads, "bfloat16", file.contract.output)
 
 
 class OpenVinoBackend:
     """One compiled model, one inference request a thread: `run` may be called from many at once."""
 
     def __init__(
-        self, path: Path, threads: int | None = None, precision: Literal["float32", "bfloat16"] = "float32"
+        self,
+        path: Path,
+        threads: int | None = None,
+        precision: Literal["float32", "bfloat16"] = "float32",
+        output: str | None = None,
     ) -> None:
         """Compile `path` for the CPU; `threads` limits it, None uses every core.
 
         precision: how values that the file holds in float32 are multiplied. "bfloat16" keeps 8 bits of them, and is
         refused with a BackendError on a CPU that does not compute in it.
+
+        output: the graph's output that is the vector, where it has several.
         """
         openvino = import_openvino()
         core = openvino_core()
@@ -90,26 +104,31 @@ class OpenVinoBackend:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
             model = core.read_model(path)
-            one_by_one = not _free_batch(openvino, model)
+            self.batch_size = _batch_size(openvino, model)
             self._compiled = core.compile_model(model, "CPU", options)
         except Exception as error:  # OpenVINO raises plain RuntimeError, and others
             raise BackendError(f"{path}: OpenVINO cannot load it: {error}") from error
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise BackendError(
-                f"{path}: expected one input and one output, found {len(model.inputs)} and {len(model.outputs)}"
-            )
+        if len(model.inputs) != 1:
+            raise BackendError(f"{path}: expected one input, found {len(model.inputs)}")
+        self.path, self.outputs = path, tuple(output_name(each, output) for each in model.outputs)
+        self._kind = {"f32": "float32", "f16": "float16"}.get(model.inputs[0].get_element_type().get_type_name(), "")
+        self._output = self.outputs.index(one_output(self.outputs, output, path))
         used = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != _HINTS[precision]:
             raise BackendError(f"{path}: {precision} was asked for, OpenVINO chose {used}")
         self.name = f"openvino cpu, {precision}"
         self.device = "openvino" if precision == "float32" else "openvino-bf16"
-        self.max_batch_pixels = 1 if one_by_one else CPU_BATCH_PIXELS
+        self.max_batch_pixels = CPU_BATCH_PIXELS
         self._local = threading.local()
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """One batch in the contract's input format to (N, D) float32; BackendError with OpenVINO's own words."""
+        return in_batches(self._run, images, self.batch_size)
+
+    def _run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         if not hasattr(self._local, "request"):
             self._local.request = self._compiled.create_infer_request()
+        images = as_float(images, self._kind)
         try:
             outputs = self._local.request.infer([images], share_inputs=True)
         except Exception as error:  # as above
@@ -117,7 +136,7 @@ class OpenVinoBackend:
                 f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}"
             ) from error
         # A copy: the request writes its next result over this one.
-        return as_rows(np.array(outputs[0], dtype=np.float32), self.name)
+        return as_rows(np.array(outputs[self._output]), len(images), self.name)
 
 
 def _check_bfloat16(capabilities: list[str]) -> None:
@@ -128,14 +147,24 @@ def _check_bfloat16(capabilities: list[str]) -> None:
         )
 
 
-def _free_batch(openvino: ModuleType, model: Any) -> bool:
-    """Free the first axis of the input where the file fixes it; says whether batches of any size then run."""
+def output_name(output: Any, wanted: str | None = None) -> str:
+    """One of the names of an output: what is wanted, if it has that."""
+    names = output.get_names()
+    return str(wanted) if wanted in names else min(names, default="without a name")
+
+
+def _batch_size(openvino: ModuleType, model: Any) -> int | None:
+    """The only size of batches that runs, None for any; the first axis is freed where the file fixes it."""
     shape = model.inputs[0].get_partial_shape()
     if shape[0].is_dynamic:
-        return True
-    shape[0] = openvino.Dimension()
+        return None
+    size, free = shape[0].get_length(), model.inputs[0].get_partial_shape()
+    free[0] = openvino.Dimension()
     try:
+        model.reshape({model.inputs[0]: free})
+        if all(output.get_partial_shape()[0].is_dynamic for output in model.outputs):
+            return None
         model.reshape({model.inputs[0]: shape})
     except RuntimeError:
-        return False  # a constant inside holds on to the batch
-    return bool(model.outputs[0].get_partial_shape()[0].is_dynamic)
+        pass  # a constant inside holds on to the batch
+    return int(size)

@@ -1,19 +1,21 @@
 """reid-runtime describe: a model's contract, for people or as JSON, or a draft for a model that carries none."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.contract_template import draft
+from reid_runtime.contract_template import PRESETS, draft
 from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
-from reid_runtime.images.resize import FILTER
+from reid_runtime.images.resize import Filter
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import Contract, open_fields
-from reid_runtime.model_file.file import carried_contract, read_selftest
+from reid_runtime.model_file.file import carried_contract, known_contract, read_selftest
 from reid_runtime.model_file.packaged import default_model
 
 
@@ -22,21 +24,39 @@ from reid_runtime.model_file.packaged import default_model
 @click.option("--json", "as_json", is_flag=True, help="Print the contract's JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the contract's JSON to this file.")
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
-def command(model: Path | None, as_json: bool, output: Path | None, force: bool) -> None:
+@click.option(
+    "--preset", type=click.Choice([*PRESETS]),
+    help="How the input of a model that carries no contract is prepared: ImageNet's or CLIP's mean and deviation, 0.5 "
+    "and 0.5, values of 0 to 1, or of 0 to 255.",
+)  # fmt: skip
+@click.option("--size", metavar="HEIGHTxWIDTH", help="To which size such a model's images are stretched: 256x128.")
+@click.option(
+    "--filter", "by", type=click.Choice(get_args(Filter)), default="bilinear", show_default=True,
+    help="By which filter, as it was trained.",
+)  # fmt: skip
+def command(
+    model: Path | None,
+    as_json: bool,
+    output: Path | None,
+    force: bool,
+    preset: str | None,
+    size: str | None,
+    by: Filter,
+) -> None:
     """Print what MODEL (the embedded default without one) promises, from the contract that it carries.
 
     For an ONNX or OpenVINO (.xml) file that carries none, draft one: the JSON goes to standard output or to -o FILE,
-    and what the file could not tell to standard error. Filled in, it is what --contract takes.
+    and what the file could not tell to standard error. Filled in, it is what --contract takes; --preset and --size fill
+    most of it.
     """
     if output is not None:
         ensure_writable(output, force)
     path = model or default_model()
     text = carried_contract(path)
     if text is None:
-        values = draft(path)
-        click.echo(f"{path} carries no contract. In this draft, fill in:", err=True)
-        for field in open_fields(values):
-            click.echo(f"  {field}", err=True)
+        known = known_contract(path)
+        values = draft(path, preset, _size(size), by) if known is None else json.loads(known.to_json())
+        _report_draft(path, values, known is not None)
     else:
         record = read_selftest(path)  # a damaged file is not described
         try:
@@ -55,6 +75,25 @@ def command(model: Path | None, as_json: bool, output: Path | None, force: bool)
         click.echo(_table(ModelFile.open(path), 0 if record is None else len(record.images)))
 
 
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch("([1-9][0-9]{0,3})[x×]([1-9][0-9]{0,3})", text)
+    if found is None:
+        raise click.UsageError(f"--size: expected HEIGHTxWIDTH, such as 256x128, found {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def _report_draft(path: Path, values: dict[str, Any], is_known: bool) -> None:
+    left_open = [*open_fields(values)]
+    said = "is known by its weights, this is its contract" if is_known else "carries no contract"
+    lines = [f"{path} {said}" + (". In this draft, fill in:" if left_open else "; nothing is left to fill in")]
+    if not is_known and not left_open:
+        lines.append("  trained_on says unknown: state data and terms if you know them")
+    for line in lines + [f"  {field}" for field in left_open]:
+        click.echo(in_one_line(line), err=True)
+
+
 def _table(file: ModelFile, crops: int) -> str:
     contract = file.contract
     rows = [
@@ -65,7 +104,7 @@ def _table(file: ModelFile, crops: int) -> str:
         ("precision", str(contract.precision)),
         ("parent", contract.parent or "none: a root"),
         *(("drift", f"{measure} {value:g}") for measure, value in (contract.drift or {}).items()),
-        ("resize", f"{contract.resize}; {FILTER}"),
+        ("resize", f"{contract.resize}; {contract.resize.filter}"),
         ("input", _input(contract.input)),
         ("output", f"{contract.dimension} numbers, {_length(contract)}, compared by {contract.metric}"),
         ("graph", contract.graph),

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from reid_runtime.images.resize import Pixels
 
-ModelInput = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+ModelInput = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class InputFormat:
     """
 
     layout: Literal["NHWC", "NCHW"] = "NHWC"
-    dtype: Literal["uint8", "float32"] = "uint8"
+    dtype: Literal["uint8", "float32", "float16"] = "uint8"
     colour: Literal["rgb", "bgr"] = "rgb"
     scale: float = 1.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -40,4 +40,4 @@ def to_model_input(batch: Pixels, form: InputFormat) -> ModelInput:
     pixels *= np.float32(form.scale)
     pixels -= np.asarray(form.mean, np.float32).reshape(channels)
     pixels /= np.asarray(form.deviation, np.float32).reshape(channels)
-    return pixels
+    return pixels if form.dtype == "float32" else pixels.astype(np.float16)

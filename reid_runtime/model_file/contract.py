@@ -20,6 +20,8 @@ VERSION = 2
 """What is written; version 1, whose precision is a text and which lacks the names in the graph, is read too."""
 METADATA_KEY = "reid_runtime.contract"
 """The key of an ONNX file's metadata under which the JSON lies."""
+_MOST_NUMBERS = 1 << 16
+"""Of a vector: a contract may be anyone's, and every image would take the memory that it says."""
 TODO = "FILL IN: "
 """How a value begins that a draft leaves open, before what to put there."""
 
@@ -73,6 +75,8 @@ class Contract:
     """The graph's tensors that are its last layer's weights (D, C), its bias (D,), and the slope of a PReLU behind it;
     None as above. Initializers, or what the graph computes from them: integers turned to floats. A bias that the graph
     leaves out has an empty name."""
+    output: str | None = None
+    """The graph's output that is the vector, where it has several."""
 
     @property
     def contract_id(self) -> str:
@@ -82,7 +86,7 @@ class Contract:
             "input": _input_to_json(self.input),
             "resize": rule_to_json(self.resize),
             "weights": self.weights,
-        }
+        } | ({} if self.output is None else {"output": self.output})
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
@@ -92,6 +96,8 @@ class Contract:
             "resize": rule_to_json(self.resize),
             "input": _input_to_json(self.input),
         }
+        if self.output is None:  # as contracts were written before there was one
+            del values["output"]
         return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
     @classmethod
@@ -123,16 +129,17 @@ class Contract:
         left_open = list(open_fields(values))
         if left_open:
             raise ContractError(f"{source}: still to be filled in: {'; '.join(left_open)}")
+        values.setdefault("output", None)
         if version == 1:
             values = _from_version_1(values, source)
         try:
             contract: Contract = decode(cls, values, f"{source}: contract", {ResizeRule: rule_from_json})
         except DecodeError as error:
             raise ContractError(str(error)) from error
-        if contract.dimension < 1 or contract.metric != "cosine":
+        if not 1 <= contract.dimension <= _MOST_NUMBERS or contract.metric != "cosine":
             raise ContractError(
-                f"{source}: expected a positive dimension and metric 'cosine', found {contract.dimension} and "
-                f"{contract.metric!r}"
+                f"{source}: expected a dimension of 1 to {_MOST_NUMBERS} and metric 'cosine', found "
+                f"{contract.dimension} and {contract.metric!r}"
             )
         _check_input(contract.input, source)
         return contract

@@ -5,13 +5,16 @@ that a large model costs no memory. The field numbers are onnx.proto's.
 """
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from reid_runtime.errors import BackendError, DamagedFileError
+from reid_runtime.model_file.precision import Kind
 from reid_runtime.model_file.protobuf import BYTES, next_field
 
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_SHORT = 16
 _MESSAGES: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -25,8 +28,36 @@ _MESSAGES: Mapping[str, Mapping[int, str]] = {
 """Under which field number which message lies."""
 
 
+_DATA_TYPE, _RAW_DATA = 2, 9
+_HALF, _BYTES = 10, (2, 3)
+
+
 def require_one_file(path: Path) -> None:
     """A BackendError for an ONNX file with external tensors, DamagedFileError where it cannot be read to its end."""
+    for number, content, _ in _tensor_fields(path):
+        # A location of 0 is the file itself.
+        if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and any(content)):
+            raise BackendError(
+                f"{path} keeps weights in another file, which could change under its name: make it one file, "
+                'python -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" MODEL ONE.onnx'
+            )
+
+
+def kind_of_weights(path: Path) -> Kind:
+    """In what most of an ONNX file's weights are stored; DamagedFileError as above."""
+    sizes: Counter[Kind] = Counter()
+    kind: Kind = "float32"
+    for number, content, size in _tensor_fields(path):
+        if number == _DATA_TYPE:
+            code = content[0] if content else 0
+            kind = "float16" if code == _HALF else "int8" if code in _BYTES else "float32"
+        elif number == _RAW_DATA:
+            sizes[kind] += size
+    return max(sizes, key=lambda each: sizes[each], default="float32")
+
+
+def _tensor_fields(path: Path) -> Iterator[tuple[int, bytes, int]]:
+    """Of each tensor each field: its number, its content where that is short, and its size in bytes."""
     try:
         with open(path, "rb") as file:
             open_messages = [("model", os.fstat(file.fileno()).st_size)]
@@ -40,15 +71,9 @@ def require_one_file(path: Path) -> None:
                 if inner is not None and field.wire == BYTES:
                     open_messages.append((inner, field.end))
                     continue
-                content = (
-                    file.read(field.end - field.content) if (kind, field.number) == ("tensor", _DATA_LOCATION) else b""
-                )
-                # A location of 0 is the file itself.
-                if kind == "tensor" and (field.number == _EXTERNAL_DATA or any(content)):
-                    raise BackendError(
-                        f"{path} keeps weights in another file, which could change under its name: make it one file, "
-                        'python -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" MODEL ONE.onnx'
-                    )
+                if kind == "tensor":
+                    size = field.end - field.content
+                    yield field.number, file.read(min(size, _SHORT)), size
                 file.seek(field.end)
     except ValueError as error:
         raise DamagedFileError(f"{path} is damaged or no ONNX file: {error}; fetch or export it again") from error

@@ -10,6 +10,7 @@ from reid_runtime.errors import BackendError, ContractError, DamagedFileError
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.external import require_one_file
 from reid_runtime.model_file.formats import DIGEST_KEY, ONNX, TENSORRT, Format, format_of
+from reid_runtime.model_file.known import KNOWN
 from reid_runtime.model_file.selftest import SelfTest, verified_record
 
 
@@ -21,11 +22,13 @@ class ModelFile:
         path: The file.
         format: ONNX, OpenVINO's IR or a TensorRT engine.
         contract: What the model promises.
+        is_stated: Whether that was read of a file beside it, which may say of a third-party model what is not so.
     """
 
     path: Path
     format: Format
     contract: Contract
+    is_stated: bool = False
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], stated: Contract | str | os.PathLike[str] | None = None) -> "ModelFile":
@@ -53,16 +56,19 @@ class ModelFile:
                 raise ContractError(f"{path} carries its own contract; {name} must not be stated beside it")
             return cls(path, kind, Contract.from_json(text, str(path)))
         if stated is None:
+            known = known_contract(path)
+            if known is not None:
+                return cls(path, kind, known)
             raise ContractError(
-                f"{path} carries no contract, so nobody knows how its input must be prepared: export it with "
-                "python -m export.to_onnx, or state its contract with contract=FILE (--contract FILE)"
+                f"{path} carries no contract, so nobody knows how its input must be prepared: state it with --contract "
+                f"FILE (contract=FILE), which `reid-runtime describe {path} --preset imagenet-rgb -o FILE` drafts"
             )
         if isinstance(stated, Contract):  # of a program that made the file, as the exports are
             return cls(path, kind, stated)
         contract = _read_stated(stated)
         if kind is not TENSORRT:  # an engine's bytes are another's on every machine; who trusts it vouches for it
             _require_weights(path, contract)
-        return cls(path, kind, contract)
+        return cls(path, kind, contract, is_stated=True)
 
     @cached_property
     def artefact_id(self) -> str:
@@ -105,6 +111,11 @@ def carried_contract(path: Path) -> str | None:
     if format_of(path) is ONNX:
         require_one_file(path)
     return text
+
+
+def known_contract(path: Path) -> Contract | None:
+    """The contract of a published model's file, known by its weights; None for any other."""
+    return KNOWN.get(weights_digest(path))
 
 
 def require_file(path: Path) -> None:

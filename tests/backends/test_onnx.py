@@ -86,7 +86,9 @@ def test_sequence_output_is_refused(tiny_model, tmp_path):
         proto.helper.make_tensor_sequence_value_info("embeddings", proto.TensorProto.FLOAT, None)
     )
     proto.save(model, tmp_path / "m.onnx")
-    with pytest.raises(BackendError, match=r"expected a tensor \(N, D\) as output, found a list"):
+    with pytest.raises(
+        BackendError, match=r"expected a tensor \(N, D\) of floats as output, found list: cut the graph where that is"
+    ):
         open_backend(ModelFile.open(tmp_path / "m.onnx"), "cpu").run(np.zeros((1, 16, 8, 3), np.uint8))
 
 
@@ -248,7 +250,7 @@ def test_the_gpu_distribution_alone_is_fine(monkeypatch):
 
 def test_two_inputs_are_refused(tmp_path):
     path = write_model(tmp_path / "two.onnx", inputs=2)
-    with pytest.raises(BackendError, match=r"two\.onnx: expected one input and one output, found \['images', 'more'\]"):
+    with pytest.raises(BackendError, match=r"two\.onnx: expected one input, found images, more"):
         open_backend(ModelFile.open(path), "cpu")
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_runtime import Contract, ContractError, Embedder
+from reid_runtime import Contract, ContractError, Embedder, contract_template
 from reid_runtime.images.resize import FixedSize, LongestSide
 from reid_runtime.model_file.contract import TODO
+from reid_runtime.model_file.known import KNOWN
 from reid_runtime.model_file.packaged import default_model
 
 from ..model_file.test_contract import FULL
@@ -110,8 +111,7 @@ def test_a_draft_leaves_open_what_nobody_can_read_and_is_refused_so(command, tmp
     draft = json.loads(file.read_text(encoding="utf-8"))
     assert {draft["input"][name] for name in ("layout", "dtype")} == {"NCHW", "float32"}
     assert (draft["dimension"], draft["unit_output"], draft["name"]) == (DIMENSION, False, "foreign")
-    left_open = ["resize", "input.colour", "input.scale", "input.mean", "input.deviation", "precision.kind"]
-    left_open += [f"trained_on[0].{field.name}" for field in dataclasses.fields(CONTRACT.trained_on[0])]
+    left_open = ["resize", "input.colour", "input.scale", "input.mean", "input.deviation"]
     assert [line.split()[0] for line in run.err.splitlines()[1:]] == left_open
     with pytest.raises(ContractError, match="still to be filled in: resize ") as refused:
         Embedder.load(model, contract=file)
@@ -155,6 +155,31 @@ def with_shape(path, shape, kind=None):
     return path
 
 
+@pytest.mark.parametrize(("preset", "colour"), [("imagenet-rgb", "rgb"), ("raw-bgr", "bgr")])
+def test_a_preset_and_a_size_leave_nothing_open(command, tmp_path, preset, colour):
+    model, file = write_model(tmp_path / "m.onnx", None, like=FOREIGN, output="raw"), tmp_path / "c.json"
+    run = command("describe", model, "--preset", preset, "--size", "24x12", "--filter", "bicubic", "-o", file)
+    assert (run.code, run.out) == (0, "")
+    assert "m.onnx carries no contract; nothing is left to fill in\n" in run.err
+    contract = Contract.from_json(file.read_text(), "c.json")
+    assert (contract.resize, contract.input.colour) == (FixedSize(24, 12, "bicubic"), colour)
+    assert Embedder.load(model, contract=file).embed([sample_image()], "rgb").shape == (1, DIMENSION)
+    assert command("describe", model, "--size", "24").code == 2
+
+
+def test_known_files_are_recognised(command, tmp_path, monkeypatch):
+    """By the digest of their weights; the table is that of the peers."""
+    peers = [Contract.from_json(path.read_text(), path.name) for path in sorted(PEERS.glob("*.json"))]
+    assert peers == sorted(KNOWN.values(), key=lambda contract: contract.name)
+    model = write_model(tmp_path / "m.onnx", None)
+    known = stated_for(model)
+    monkeypatch.setitem(KNOWN, known.weights, known)
+    assert Embedder.load(model).contract == known
+    run = command("describe", model)
+    assert Contract.from_json(run.out, "describe") == known
+    assert "m.onnx is known by its weights, this is its contract; nothing is left to fill in" in run.err
+
+
 def test_a_fixed_size_is_read(command, tmp_path):
     model = with_shape(write_model(tmp_path / "m.onnx", None, like=FOREIGN), [1, 3, 24, 12])
     draft = json.loads(command("describe", model).out)
@@ -167,7 +192,7 @@ def test_a_fixed_size_is_read(command, tmp_path):
     [
         (["n", 3, 24, 3], None, "expected an input with 3 channels"),
         (["n", "c", 24, 12], None, "models for one channel, .* are not run; export it with a first layer"),
-        (["n", 3, "h", "w"], 11, r"expected an input of uint8 or float32 .*tensor\(double\)"),
+        (["n", 3, "h", "w"], 11, r"expected an input of uint8, float32 or float16 .*tensor\(double\)"),
     ],
 )
 def test_an_input_that_no_contract_can_state_is_refused(command, tmp_path, shape, kind, said):
@@ -178,22 +203,19 @@ def test_an_input_that_no_contract_can_state_is_refused(command, tmp_path, shape
 
 
 @pytest.mark.realdata
-def test_a_draft_of_an_openvino_model_with_its_blanks_filled_gives_its_vectors(command, reid_data, tmp_path):
+def test_a_draft_of_an_openvino_model_gives_its_vectors(command, reid_data, tmp_path):
     pytest.importorskip("openvino", reason="needs the extra openvino")
     name = "person-reidentification-retail-0288"
     model = reid_data / "reference" / "intel-reid-ir" / f"{name}.xml"
     known = json.loads((PEERS / f"{name}.json").read_text())
-    draft = json.loads(command("describe", model).out)
-    open_ones = {"precision", "trained_on"}
-    assert {key for key in known if draft[key] != known[key]} == {"input", "graph", *open_ones}
-    assert {key for key in known["input"] if draft["input"][key] != known["input"][key]} == {
-        "colour", "scale", "mean", "deviation"
-    }  # fmt: skip
-    filled = draft | {key: known[key] for key in (*open_ones, "input")}
+    assert json.loads(command("describe", model, "--json").out) == known
+    values = json.loads(json.dumps(contract_template.draft(model, "raw-bgr")))
+    assert {key for key in known if values[key] != known[key]} == {"graph", "trained_on"}
+    filled = values | {"trained_on": known["trained_on"]}
     (tmp_path / "filled.json").write_text(json.dumps(filled))
     images = [sample_image(90, 41), sample_image(33, 40)]
     found, expected = (
         Embedder.load(model, device="openvino", contract=file).embed(images, "rgb")
-        for file in (tmp_path / "filled.json", PEERS / f"{name}.json")
+        for file in (tmp_path / "filled.json", None)
     )
     assert np.array_equal(found, expected)

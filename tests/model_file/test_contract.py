@@ -26,7 +26,10 @@ FULL = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize("contract", [CONTRACT, FOREIGN, FULL])
+@pytest.mark.parametrize(
+    "contract",
+    [CONTRACT, FOREIGN, FULL, dataclasses.replace(FULL, output="y", resize=FixedSize(2, 3, "bicubic"))],
+)
 def test_round_trip(contract):
     found = Contract.from_json(contract.to_json(), "here")
     assert found == contract
@@ -41,6 +44,9 @@ def test_round_trip(contract):
         {"graph": "another"},
         {"resize": LongestSide(17)},
         {"resize": FixedSize(16, 16)},
+        {"resize": LongestSide(16, "bicubic")},
+        {"output": "vectors"},
+        {"input": InputFormat(dtype="float16")},
         {"input": InputFormat(colour="bgr")},
         {"input": dataclasses.replace(FOREIGN.input, mean=(0.5, 0.5, 0.5))},
     ],
@@ -111,7 +117,9 @@ def test_unknown_and_missing_fields_are_refused(path):
         (("scores", 0, "rank_1"), None),
         (("parent",), 3),
         (("drift",), {"cosine": "small"}),
-        (("resize",), {"rule": "longest-side", "size": 16, "filter": "bicubic"}),
+        (("resize",), {"rule": "longest-side", "size": 16, "filter": "nearest"}),
+        (("resize",), {"rule": "longest-side", "size": 20000, "filter": "bilinear"}),
+        (("dimension",), 10**12),
         (("resize",), {"rule": "longest-side", "size": 0, "filter": "bilinear"}),
         (("resize",), {"rule": "longest-side", "size": 16, "filter": "bilinear", "pad": True}),
         (("resize",), {"rule": ["longest-side"], "size": 16, "filter": "bilinear"}),
@@ -124,7 +132,7 @@ def test_unknown_and_missing_fields_are_refused(path):
         (("input",), None),
         (("input", "layout"), "CHW"),
         (("input", "colour"), "grey"),
-        (("input", "dtype"), "float16"),
+        (("input", "dtype"), "float64"),
         (("input", "scale"), "1/255"),
         (("input", "scale"), float("nan")),
         (("input", "scale"), 10**400),

@@ -12,7 +12,7 @@ from reid_runtime.backends.tensorrt.engine import Engine
 from reid_runtime.errors import BackendError
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.model_input import to_model_input
-from reid_runtime.images.resize import resize
+from reid_runtime.images.resize import resized
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.selftest import SelfTest
 
@@ -38,8 +38,7 @@ def check_engine(engine: Engine, file: ModelFile, selftest: SelfTest | None) -> 
         with closing(TensorRTBackend(engine)) as backend:
             expected, results = [], []
             for image, vector in zip(selftest.images, selftest.vectors, strict=True):
-                picture = load_image(image)
-                pixels = resize(np.ascontiguousarray(picture), contract.resize.shape(*picture.shape[:2]))
+                pixels = resized(load_image(image), contract.resize)
                 for count in counts:
                     rows = backend.run(to_model_input(np.stack([pixels] * count), contract.input))
                     expected += [vector] * count
