@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from reid_runtime.backends.third_party import try_model
 from reid_runtime.batching import WINDOW
 from reid_runtime.errors import BackendError, ImageError, ReidRuntimeError
 from reid_runtime.images.boxes import Frame, FrameBoxes, FrameOnGpu, Mask, read_frame, read_frames
-from reid_runtime.images.decode import ChannelOrder, ImageSource, RemoteImage, decode_image, detach
+from reid_runtime.images.decode import ChannelOrder, ImageSource, decode_image, detach, source_name, source_path
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.images.quality import DEFAULT_POLICY
 from reid_runtime.images.resize import Pixels, resized
@@ -87,6 +88,7 @@ class Embedder:
         drift: How far the vectors are from float32's, as `load` measured it; None on devices that compute in float32.
         limits: Which images `embed` and `stream` refuse for their size or cost.
         empty_boxes: How many boxes without pixels `embed_boxes` and `embed_frames` have met.
+        doubtful_boxes: How many they have met that are hardly worth a vector, by reason code (`Result.reasons`).
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Embedder:
         self.drift: Agreement | None = None
         self.limits = DEFAULT_LIMITS
         self.empty_boxes = 0
+        self.doubtful_boxes: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @classmethod
@@ -170,6 +173,7 @@ class Embedder:
             contract, artefact_id = backend.contract or file.contract, backend.artefact_id
         else:
             contract, artefact_id = file.contract, file.artefact_id
+        file.require_unchanged()
         if file.is_stated:
             try:
                 try_model(backend, contract)
@@ -204,7 +208,7 @@ class Embedder:
         rows = []
         for result in self.stream(images, channel_order, low_latency=False):
             if result.error is not None:
-                raise ImageError(f"{_named(result.index, result.source)}: {result.error}") from result.error
+                raise ImageError(f"{source_name(result.index, result.source)}: {result.error}") from result.error
             rows.append(result.vector)
         return np.stack([row for row in rows if row is not None]) if rows else np.empty((0, self.dimension), np.float32)
 
@@ -241,7 +245,7 @@ class Embedder:
     ) -> Iterator[Result]:
         def prepare(numbered: tuple[int, ImageSource]) -> _Prepared:
             index, source = numbered
-            name = _path(source)
+            name = source_path(source)
             try:
                 image = decode_image(source, channel_order, self.limits)
                 height, width = image.pixels.shape[:2]
@@ -251,14 +255,16 @@ class Embedder:
                 # A new one: the traceback of the first keeps the image's bytes alive for as long as the Result.
                 return _Prepared(name, None, ImageError(str(error)))
             except Exception as error:
-                raise ReidRuntimeError(f"{_named(index, name)}: {type(error).__name__}: {error}") from error
+                raise ReidRuntimeError(f"{source_name(index, name)}: {type(error).__name__}: {error}") from error
 
         prepared = parallel_map(prepare, enumerate(map(detach, images)), threads=self._threads, prefetch=WINDOW)
         index = 0
         with closing(prepared):
             for window in chunked(prepared, WINDOW, FIRST if low_latency else WINDOW):
                 pixels = [item.pixels for item in window if item.pixels is not None]
-                names = [_named(index + row, item.source) for row, item in enumerate(window) if item.pixels is not None]
+                names = [
+                    source_name(index + row, item.source) for row, item in enumerate(window) if item.pixels is not None
+                ]
                 vectors = iter(self._infer(pixels, names))
                 for item in window:
                     vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
@@ -281,7 +287,8 @@ class Embedder:
         Pixel column c lies between x = c and c + 1. Each edge goes to the nearest line between two pixels, a half to
         the higher one (10.5 to 11), and is then clipped to the frame: a box that reaches outside keeps what is inside.
         A box that then has no pixels (outside, empty, upside down, NaN or infinite) gives a zero row, whose cosine to
-        everything is 0; it is counted in `empty_boxes` and warned of once.
+        everything is 0; it is counted in `empty_boxes` and warned of once. Boxes on the host that are hardly worth a
+        vector (a few pixels, blank) have one, and are counted in `doubtful_boxes` and warned of once.
 
         Args:
             frame: (H, W, 3) uint8. One on the GPU (`__dlpack__` or `__cuda_array_interface__`, as torch and CuPy have
@@ -340,42 +347,42 @@ class Embedder:
                 usable += ((index, each, box) for box in np.flatnonzero(each.valid).tolist())
         for start in range(0, len(usable), _BOXES):
             part = usable[start : start + _BOXES]
-            vectors = self._infer([self._resized(each.crop(box)) for _, each, box in part])
+            crops = [each.crop(box) for _, each, box in part]
+            codes = Counter(code for crop in crops for code in DEFAULT_POLICY.reasons(crop))
+            if codes:
+                self._count(codes, framed)
+            vectors = self._infer([self._resized(crop) for crop in crops])
             for (index, _, box), vector in zip(part, vectors, strict=True):
                 rows[index][box] = vector
         masks = [each.valid for each in framed]
         empty = sum(len(mask) - int(mask.sum()) for mask in masks)
         if empty:
-            self._count_empty(empty)
+            self._count(Counter(empty=empty), framed)
         return rows, masks
 
-    def _count_empty(self, boxes: int) -> None:
+    def _count(self, codes: Counter[str], framed: Sequence[FrameBoxes | FrameOnGpu]) -> None:
+        """Count boxes without pixels, `empty`, and those hardly worth a vector; warn of the first of either."""
+        empty = codes.pop("empty", 0)
         with self._lock:
-            first, self.empty_boxes = self.empty_boxes == 0, self.empty_boxes + boxes
-        if first:
-            warnings.warn(
-                f"{boxes} boxes have no pixels in their frame and gave zero rows; counted in Embedder.empty_boxes, "
-                "return_valid=True tells which; this warning comes once",
-                stacklevel=4,
+            is_first = not (self.empty_boxes if empty else self.doubtful_boxes)
+            self.empty_boxes += empty
+            self.doubtful_boxes.update(codes)
+        if is_first:
+            found = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
+            what = f"{empty} boxes have no pixels in their frame and gave zero rows; counted in Embedder.empty_boxes, "
+            if not empty:
+                what = f"boxes are hardly worth their vectors ({found}); counted in Embedder.doubtful_boxes, "
+            hint = "; all edges are from 0 to 1, and pixels are expected" * all(
+                (each.corners < 2).all() for each in framed
             )
+            tells = "return_valid=True" if empty else "images.boxes.read_frame(...).reasons()"
+            warnings.warn(f"{what}{tells} tells which{hint}; this warning comes once", stacklevel=4)
 
     def _resized(self, image: Pixels) -> Pixels:
         return resized(image, self.contract.resize)
 
     def _infer(self, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
         return infer(self.backend, self.contract, images, names)
-
-
-def _path(source: ImageSource) -> str | os.PathLike[str] | None:
-    """What a source is called where it is a file's content, of a disk or of a store."""
-    if isinstance(source, RemoteImage):
-        return source.name
-    return source if isinstance(source, str | os.PathLike) else None
-
-
-def _named(index: int, source: str | os.PathLike[str] | None) -> str:
-    """How an error names an image of a stream."""
-    return f"image {index}" if source is None else f"image {index} ({os.fspath(source)})"
 
 
 def _drift(exact: Embedder, other: Embedder) -> Agreement:

@@ -9,6 +9,7 @@ import pytest
 
 from reid_runtime import Embedder
 from reid_runtime.errors import ImageError
+from reid_runtime.images.boxes import read_frame
 
 from .models import DIMENSION
 from .sample_images import sample_image
@@ -102,3 +103,34 @@ def test_boxes_of_another_shape_are_refused(embedder, shape):
 def test_frame_without_channel_order(embedder):
     with pytest.raises(ImageError, match="never guessed"):
         embedder.embed_boxes(FRAME, [(0, 0, 9, 9)], None)
+
+
+@pytest.mark.parametrize(
+    ("box", "codes"), [((10, 20, 12, 60), "extreme_aspect 1, too_small 1"), ((0.2, 0.1, 0.9, 0.8), "too_small 1")]
+)
+def test_boxes_hardly_worth_a_vector_are_counted(embedder, box, codes):
+    """Edges from 0 to 1 are of a detector that gives shares of the frame."""
+    with pytest.warns(UserWarning, match=rf"hardly worth their vectors \(.*{codes}") as warned:
+        embedder.embed_boxes(FRAME, [box], "rgb")
+    assert ("all edges are from 0 to 1, and pixels" in str(warned[0].message)) == (box[2] < 1)
+    assert ", ".join(f"{code} {count}" for code, count in sorted(embedder.doubtful_boxes.items())).endswith(codes)
+    found = read_frame(FRAME, [box, (10, 20, 50, 100), EMPTY[0]], "rgb").reasons()
+    assert [bool(each) for each in found] == [True, False, False]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embedder.embed_boxes(FRAME, [box], "rgb")
+
+
+@pytest.mark.parametrize(
+    ("boxes", "hint"), [(np.ones((2, 6)), r"pass boxes\[:, :4\]"), (np.ones(4), r"pass boxes\[None\]")]
+)
+def test_boxes_of_another_shape_are_refused_with_the_edit(embedder, boxes, hint):
+    with pytest.raises(ImageError, match=hint):
+        embedder.embed_boxes(FRAME, boxes, "rgb")
+
+
+def test_boxes_of_a_graph_of_gradients(embedder):
+    torch = pytest.importorskip("torch")
+    boxes = [[10.0, 20.0, 50.0, 100.0]]
+    found = embedder.embed_boxes(FRAME, torch.tensor(boxes, requires_grad=True), "rgb")
+    assert np.array_equal(found, embedder.embed_boxes(FRAME, boxes, "rgb"))

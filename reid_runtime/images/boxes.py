@@ -15,6 +15,7 @@ from PIL import Image
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.errors import ImageError
 from reid_runtime.images.decode import ChannelOrder, rgb_view
+from reid_runtime.images.quality import DEFAULT_POLICY
 from reid_runtime.images.resize import Pixels, ResizeRule
 
 _DLPACK_CUDA = 2
@@ -47,6 +48,10 @@ class FrameBoxes:
         """The pixels in a valid box, (H, W, 3), a view into the frame."""
         left, top, right, bottom = self.corners[box].tolist()
         return self.image[top:bottom, left:right]
+
+    def reasons(self) -> list[tuple[str, ...]]:
+        """For each box the codes of what makes it hardly worth a vector; none for one without pixels."""
+        return [DEFAULT_POLICY.reasons(self.crop(box)) if self.valid[box] else () for box in range(len(self.valid))]
 
 
 @dataclass(frozen=True)
@@ -125,9 +130,11 @@ def round_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
     A box with a NaN or infinity becomes empty. Raises ImageError for what is not (N, 4) numbers.
     """
+    if hasattr(boxes, "detach"):  # torch's, which may belong to a graph of gradients
+        boxes = boxes.detach()
     try:
         array = np.asarray(boxes)
-    except (TypeError, ValueError) as error:  # rows of several lengths, or an array that stays on its device
+    except Exception as error:  # rows of several lengths, an array that stays on its device, and what others raise
         raise ImageError(f"expected boxes as (N, 4) numbers: x1, y1, x2, y2 in pixels; {error}") from error
     if array.size and array.dtype.kind not in "iuf":  # numpy would read numbers from text, dates and None
         raise ImageError(f"expected boxes as (N, 4) numbers: x1, y1, x2, y2 in pixels; found values of {array.dtype}")
@@ -135,7 +142,9 @@ def round_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
     if values.shape == (0,):
         values = values.reshape(0, 4)  # an empty list
     if values.ndim != 2 or values.shape[1] != 4:
-        raise ImageError(f"expected boxes of shape (N, 4): x1, y1, x2, y2 in pixels; found {values.shape}")
+        hint = "; pass boxes[:, :4]" if values.ndim == 2 and values.shape[1] > 4 else ""
+        hint = "; pass boxes[None] for a single one" if values.shape == (4,) else hint
+        raise ImageError(f"expected boxes of shape (N, 4): x1, y1, x2, y2 in pixels; found {values.shape}{hint}")
     values = np.where(np.isfinite(values).all(axis=1, keepdims=True), values, 0.0)
     below = np.floor(values)
     # Not floor(value + 0.5), whose sum is itself rounded: 0.49999999999999994 would go to 1.

@@ -176,6 +176,18 @@ def rgb_view(array: npt.NDArray[np.uint8], channel_order: ChannelOrder | None) -
     return array
 
 
+def source_path(source: ImageSource) -> str | os.PathLike[str] | None:
+    """What a source is called where it is a file's content, of a disk or of a store."""
+    if isinstance(source, RemoteImage):
+        return source.name
+    return source if isinstance(source, str | os.PathLike) else None
+
+
+def source_name(index: int, source: str | os.PathLike[str] | None) -> str:
+    """How an error names an image of a stream."""
+    return f"image {index}" if source is None else f"image {index} ({os.fspath(source)})"
+
+
 @contextmanager
 def _damage_as_image_error(limits: ImageLimits) -> Iterator[None]:
     """Pillow reports damage as whatever its decoders stumble over, so all of that is this one image's error."""

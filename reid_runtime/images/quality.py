@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from reid_runtime.images.resize import Pixels
 
 TOO_SMALL, EXTREME_ASPECT, BLANK, LOW_CONTRAST = "too_small", "extreme_aspect", "blank", "low_contrast"
@@ -30,7 +32,8 @@ class QualityPolicy:
         if longer > self.aspect * shorter:
             codes.append(EXTREME_ASPECT)
         sample = image[:: max(1, image.shape[0] // _SAMPLES), :: max(1, image.shape[1] // _SAMPLES)]
-        contrast = float(sample.reshape(-1, 3).std(axis=0).max())
+        # Channel by channel, in float32: a quarter of the time of std along the last axis.
+        contrast = float(sample.reshape(-1, 3).T.astype(np.float32, order="C").std(axis=1).max())
         if contrast < self.low_contrast:
             codes.append(BLANK if contrast < self.blank else LOW_CONTRAST)
         return tuple(codes)

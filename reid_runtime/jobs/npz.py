@@ -52,8 +52,11 @@ def _is_wasteful(texts: npt.NDArray[np.str_], row_bytes: int) -> bool:
 
 def read_npz_notes(source: Path | BinaryIO) -> dict[str, str]:
     """All texts of a file that are no columns."""
-    with np.load(source, allow_pickle=False) as file:
-        return {name: str(file[name]) for name in file.files if name not in COLUMNS}
+    with open(source, "rb") if isinstance(source, Path) else nullcontext(source) as content:
+        _check_sizes(content, all_of_it=True)
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as file:
+            return {name: str(file[name]) for name in file.files if name not in COLUMNS}
 
 
 def read_npz(source: Path | BinaryIO) -> dict[str, Any]:
@@ -100,12 +103,14 @@ def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[
     return np.memmap(path, kind, "r", begin + header, shape, "F" if is_fortran else "C")
 
 
-def _check_sizes(content: BinaryIO) -> None:
+def _check_sizes(content: BinaryIO, all_of_it: bool = False) -> None:
     """Refuse arrays that say they are larger than what is there, before any memory is taken for them; ValueError."""
     size = content.seek(0, os.SEEK_END)
     with zipfile.ZipFile(content) as archive:
         members = [
-            archive.NameToInfo[npy] for name in (*COLUMNS, *METADATA) if (npy := f"{name}.npy") in archive.NameToInfo
+            each
+            for each in archive.infolist()
+            if all_of_it or each.filename.removesuffix(".npy") in (*COLUMNS, *METADATA)
         ]
         total = sum(member.file_size for member in members)
         if total > _ALWAYS + MOST_EXPANSION * size:

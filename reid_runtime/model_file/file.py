@@ -23,12 +23,14 @@ class ModelFile:
         format: ONNX, OpenVINO's IR or a TensorRT engine.
         contract: What the model promises.
         is_stated: Whether that was read of a file beside it, which may say of a third-party model what is not so.
+        stamps: What the system says of the files, taken before they were read: they change when the files do.
     """
 
     path: Path
     format: Format
     contract: Contract
     is_stated: bool = False
+    stamps: tuple[tuple[int, ...] | None, ...] = ()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], stated: Contract | str | os.PathLike[str] | None = None) -> "ModelFile":
@@ -49,31 +51,40 @@ class ModelFile:
         """
         path = Path(path)
         kind = format_of(path)
+        stamps = _stamps(path)
         text = carried_contract(path)
         if text is not None:
             if stated is not None:
                 name = "the one stated" if isinstance(stated, Contract) else os.fspath(stated)
                 raise ContractError(f"{path} carries its own contract; {name} must not be stated beside it")
-            return cls(path, kind, Contract.from_json(text, str(path)))
+            return cls(path, kind, Contract.from_json(text, str(path)), stamps=stamps)
         if stated is None:
             known = known_contract(path)
             if known is not None:
-                return cls(path, kind, known)
+                return cls(path, kind, known, stamps=stamps)
             raise ContractError(
                 f"{path} carries no contract, so nobody knows how its input must be prepared: state it with --contract "
                 f"FILE (contract=FILE), which `reid-runtime describe {path} --preset imagenet-rgb -o FILE` drafts"
             )
         if isinstance(stated, Contract):  # of a program that made the file, as the exports are
-            return cls(path, kind, stated)
+            return cls(path, kind, stated, stamps=stamps)
         contract = _read_stated(stated)
         if kind is not TENSORRT:  # an engine's bytes are another's on every machine; who trusts it vouches for it
             _require_weights(path, contract)
-        return cls(path, kind, contract, is_stated=True)
+        return cls(path, kind, contract, is_stated=True, stamps=stamps)
 
     @cached_property
     def artefact_id(self) -> str:
         """Digest of the file's bytes, as `artefact_digest` has it."""
         return artefact_digest(self.path)
+
+    def require_unchanged(self) -> None:
+        """A BackendError where a file has changed since it was opened: its digest would be of other bytes than it ran.
+
+        For the moment when contract and digest are known and the model is loaded.
+        """
+        if self.stamps and self.stamps != _stamps(self.path):
+            raise BackendError(f"{self.path} was changed while it was loaded: load it again")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -111,6 +122,19 @@ def carried_contract(path: Path) -> str | None:
     if format_of(path) is ONNX:
         require_one_file(path)
     return text
+
+
+def _stamps(path: Path) -> tuple[tuple[int, ...] | None, ...]:
+    """Of each of a model's files its place, size and times, of which every change alters the last."""
+    return tuple(_stamp(each) for each in dict.fromkeys((path, format_of(path).weights(path))))
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def known_contract(path: Path) -> Contract | None:

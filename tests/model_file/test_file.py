@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reid_runtime import Embedder, embedder
 from reid_runtime.errors import BackendError, ContractError, DamagedFileError
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import METADATA_KEY
@@ -141,6 +142,24 @@ def test_contract_for_other_weights_is_refused(tmp_path):
             assert part in str(refused.value)
     assert weights_digest(tmp_path / "c.xml") == artefact_digest(tmp_path / "c.bin")
     assert ModelFile.open(tmp_path / "c.xml", stated_for(tmp_path / "c.xml")).format is OPENVINO
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_a_file_that_changes_while_it_is_loaded_is_refused(tmp_path, monkeypatch, stated):
+    """Contract and digest would be of other bytes than those that run."""
+    pytest.importorskip("onnxruntime")
+    path = write_model(tmp_path / "m.onnx", None if stated else CONTRACT)
+    (tmp_path / "c.json").write_text(stated_for(path).to_json())
+    original = embedder.open_backend
+
+    def meanwhile(*arguments):
+        backend = original(*arguments)
+        write_model(path, CONTRACT, output="raw")
+        return backend
+
+    monkeypatch.setattr(embedder, "open_backend", meanwhile)
+    with pytest.raises(BackendError, match=r"m\.onnx was changed while it was loaded"):
+        Embedder.load(path, contract=tmp_path / "c.json" if stated else None)
 
 
 @pytest.mark.realdata
