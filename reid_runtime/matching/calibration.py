@@ -12,7 +12,7 @@ import numpy as np
 from reid_runtime.matching.errors import CalibrationError
 from reid_runtime.matching.rates import Rates, RefusedRate, Span, percent
 
-FORMAT = "reid-runtime-calibration-1"
+FORMAT: Literal["reid-runtime-calibration-1"] = "reid-runtime-calibration-1"
 
 Cameras = Literal["across", "within", "any"]
 """Two cameras, one camera, or cameras that nobody stated."""

@@ -126,6 +126,13 @@ def compare_scores(before: Scores, after: Scores, bootstrap: Bootstrap | None = 
     return Comparison(before.summary(), after.summary(), changes, count, np.unique(identities).size)
 
 
+def draw_people(people: int, bootstrap: Bootstrap) -> Integers:
+    """(count, people) how often each person is in each draw of as many, with replacement; the same for equal people."""
+    generator = np.random.default_rng(bootstrap.seed)
+    draws: Integers = generator.multinomial(people, np.full(people, 1 / people), bootstrap.count)
+    return draws
+
+
 def _per_query(scores: Scores, rows: Mask) -> Fractions:
     """(Q', M) each query's share in each of METRICS, for the rows of the mask."""
     hit = scores.first_hit[rows]
@@ -141,9 +148,7 @@ def _intervals(values: Fractions, identities: Integers, bootstrap: Bootstrap) ->
         raise ScoringError("the valid queries are of one person only; an interval takes at least two")
     sums = np.zeros((people.size, values.shape[1]))
     np.add.at(sums, person, values)
-    generator = np.random.default_rng(bootstrap.seed)
-    shares = np.full(people.size, 1 / people.size)
-    draws: Integers = generator.multinomial(people.size, shares, bootstrap.count)
+    draws = draw_people(people.size, bootstrap)
     means = (draws @ sums) / (draws @ np.bincount(person))[:, None]
     tail = (1 - bootstrap.level) / 2
     low, high = np.quantile(means, (tail, 1 - tail), axis=0)
