@@ -210,7 +210,7 @@ def _decode(content: bytes, limits: ImageLimits) -> DecodedImage:
         limits.check_bytes(len(content))
         reader = _reader(content[:16])
         if reader is None:
-            raise ImageError("not a JPEG, PNG, BMP, WebP or TIFF image")
+            raise ImageError(f"not a JPEG, PNG, BMP, WebP or TIFF image{_foreign(content[:16])}")
         layout = jpeg_layout(content, limits.max_scans) if reader is JpegImageFile else None
         if reader is PngImageFile:
             check_chunks(content)
@@ -241,6 +241,15 @@ def _reader(start: bytes) -> type[ImageFile] | None:
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):  # the latter two: BigTIFF
         return TiffImageFile
     return None
+
+
+def _foreign(start: bytes) -> str:
+    """What a file is that was taken for an image."""
+    if start.startswith(b"GIF8") or start[4:12] in (b"ftypheic", b"ftypmif1", b"ftypavif", b"ftypheix"):
+        return ", but GIF, HEIC or AVIF: convert it to PNG"
+    if start[4:8] in (b"ftyp", b"moov") or start.startswith((b"\x1aE\xdf\xa3", b"RIFF", b"\0\0\1\xba", b"FLV")):
+        return ", but a video: pass its frames and boxes to Embedder.embed_boxes"
+    return ""
 
 
 def _to_rgb(image: Image.Image, limits: ImageLimits) -> DecodedImage:

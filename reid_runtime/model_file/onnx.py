@@ -7,6 +7,7 @@ are onnx.proto's.
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,17 @@ from reid_runtime.model_file.protobuf import BYTES, Field, next_field, read_mess
 _METADATA_PROPS = 14
 _KEY, _VALUE = 1, 2
 _PIECE = 1 << 20
+_START = 64
+_CHECKPOINT = "a checkpoint: python -m export.to_onnx CHECKPOINT -o MODEL.onnx"
+_FOREIGN = (
+    (re.compile(rb"PK\x03\x04|\x80[\x02-\x05]|.{7}\0\{", re.DOTALL), _CHECKPOINT),
+    (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS, not the file: git lfs pull"),
+    (re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE), "a web page"),
+    (re.compile(rb"\s*<\?xml"), "XML: an OpenVINO model is named with .xml"),
+    (re.compile(rb".{4}TFL3|\x89HDF", re.DOTALL), "a TensorFlow model: convert it to ONNX"),
+    (re.compile(rb"\s*\{"), "JSON: a contract goes behind --contract"),
+)
+"""How files begin that are taken for models, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,9 @@ def _read(path: Path, graph: "hashlib._Hash | None") -> dict[str, str]:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise ValueError("the file is empty (0 bytes)")
+            if (found := _foreign(file.read(_START))) is not None:
+                raise ValueError(f"it is {found}")
+            file.seek(0)
             while file.tell() < size:
                 field = next_field(file, size)
                 if field.number == _METADATA_PROPS:
@@ -63,6 +78,10 @@ def _read(path: Path, graph: "hashlib._Hash | None") -> dict[str, str]:
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read: {error.strerror}") from error
     return metadata
+
+
+def _foreign(start: bytes) -> str | None:
+    return next((words for pattern, words in _FOREIGN if pattern.match(start)), None)
 
 
 def _digest(file: BinaryIO, field: Field, digest: "hashlib._Hash") -> None:

@@ -77,6 +77,10 @@ def test_any_bytes_are_read_or_refused(whole, content):
     ("content", "said"),
     [
         (b"", "0 bytes"),
+        (b"PK\x03\x04 of torch", "it is a checkpoint: python -m export.to_onnx"),
+        (b'\x40\0\0\0\0\0\0\0{"of safetensors"', "it is a checkpoint"),
+        (b"<!DOCTYPE html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b"<net/>", "wire type 4"),
         (b"\x00\x01", "number 0"),
         (b"\x3a\x05abc", "truncated: field 7 at byte 0 takes 5 bytes, 3 are left"),
