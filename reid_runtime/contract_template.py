@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reid_runtime.backends.base import Backend
-from reid_runtime.backends.onnx import OnnxBackend, import_onnxruntime
+from reid_runtime.backends.onnx import OnnxBackend, import_onnxruntime, session_ports
 from reid_runtime.backends.openvino import OpenVinoBackend, import_openvino, openvino_core, output_name
 from reid_runtime.errors import BackendError, ContractError
 from reid_runtime.images.model_input import InputFormat
@@ -128,14 +128,15 @@ def _kind(path: Path) -> str:
 def _onnx_ports(path: Path) -> tuple[Shape, str, list[str]]:
     """The input's shape and kind, and the names of the outputs."""
     try:
-        session = import_onnxruntime("cpu").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = import_onnxruntime("cpu").InferenceSession(
+            str(path), providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+        port, outputs = session_ports(session, path)
+    except BackendError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise BackendError(f"{path}: ONNX Runtime cannot load it: {error}") from error
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise BackendError(f"{path}: expected one input, found {', '.join(each.name for each in inputs)}")
-    shape = tuple(side if isinstance(side, int) else None for side in inputs[0].shape)
-    return shape, inputs[0].type, [each.name for each in session.get_outputs()]
+    return port.shape, port.kind, [*outputs]
 
 
 def _openvino_ports(path: Path) -> tuple[Shape, str, list[str]]:

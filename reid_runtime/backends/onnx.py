@@ -3,9 +3,11 @@
 import io
 import logging
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +88,32 @@ def open_best(file: ModelFile, options: Options) -> "OnnxBackend":
     return backend
 
 
+@dataclass(frozen=True)
+class Port:
+    """A graph's input."""
+
+    name: str
+    kind: str
+    """As ONNX Runtime calls it."""
+    shape: tuple[int | None, ...]
+    """None for a free axis."""
+
+
+def session_ports(session: Any, path: Path) -> tuple[Port, tuple[str, ...]]:
+    """The one input of a session, and the names of its outputs.
+
+    Raises BackendError for several inputs, UnicodeDecodeError for names that are no text.
+    """
+    inputs, outputs = session.get_inputs(), tuple(each.name for each in session.get_outputs())
+    names = [each.name for each in inputs]
+    if len(names) != 1:
+        raise BackendError(
+            f"{path}: expected one input, found {', '.join(names) or 'none'}: make constants of all but the image's"
+        )
+    shape = tuple(side if isinstance(side, int) else None for side in inputs[0].shape)
+    return Port(names[0], inputs[0].type, shape), outputs
+
+
 class OnnxBackend:
     """One ONNX Runtime session over one file. Its `run` is safe to call from many threads."""
 
@@ -121,7 +149,11 @@ class OnnxBackend:
             providers = ["CPUExecutionProvider"]
             missing = ""
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            # Its own fallback would go on, on another device, with a word on standard output.
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+            port, self.outputs = session_ports(self._session, path)
+        except BackendError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise BackendError(f"{path}: ONNX Runtime cannot load it on {device}: {error}{missing}") from error
         used = self._session.get_providers()[0]
@@ -130,16 +162,12 @@ class OnnxBackend:
                 f"device {device!r} was asked for, ONNX Runtime chose {used}: its CUDA libraries are missing or of "
                 f'another version: pip install --force-reinstall "reid-runtime[gpu]"{missing}'
             )
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1:
-            raise BackendError(f"{path}: expected one input, found {', '.join(each.name for each in inputs)}")
-        self.path, self.outputs = path, tuple(each.name for each in outputs)
-        self._kind = _KINDS.get(inputs[0].type, "")
-        self._input, self._output = inputs[0].name, one_output(self.outputs, output, path)
+        self.path, self._kind = path, _KINDS.get(port.kind, "")
+        self._input, self._output = port.name, one_output(self.outputs, output, path)
         self.name, self.device = f"onnxruntime {device}", device
         self.max_batch_pixels = _CUDA_BATCH_PIXELS if device == "cuda" else CPU_BATCH_PIXELS
-        batch = inputs[0].shape[0] if inputs[0].shape else None
-        self.batch_size = batch if isinstance(batch, int) and batch > 0 else None
+        batch = port.shape[0] if port.shape else None
+        self.batch_size = batch if batch else None
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """One batch in the contract's input format to (N, D) float32; BackendError with ONNX Runtime's own words."""

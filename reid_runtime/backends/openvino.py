@@ -106,12 +106,14 @@ class OpenVinoBackend:
             model = core.read_model(path)
             self.batch_size = _batch_size(openvino, model)
             self._compiled = core.compile_model(model, "CPU", options)
+            self.path, self.outputs = path, tuple(output_name(each, output) for each in model.outputs)
+            self._kind = {"f32": "float32", "f16": "float16"}.get(
+                model.inputs[0].get_element_type().get_type_name(), ""
+            )
         except Exception as error:  # OpenVINO raises plain RuntimeError, and others
             raise BackendError(f"{path}: OpenVINO cannot load it: {error}") from error
         if len(model.inputs) != 1:
             raise BackendError(f"{path}: expected one input, found {len(model.inputs)}")
-        self.path, self.outputs = path, tuple(output_name(each, output) for each in model.outputs)
-        self._kind = {"f32": "float32", "f16": "float16"}.get(model.inputs[0].get_element_type().get_type_name(), "")
         self._output = self.outputs.index(one_output(self.outputs, output, path))
         used = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != _HINTS[precision]:

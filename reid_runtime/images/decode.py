@@ -11,7 +11,8 @@ The rules, for every caller:
 - More than 64 million pixels, and whatever else costs far more than a person's image, is refused before it is
   decoded: `ImageLimits`. Large images are decoded one at a time.
 - A truncated, corrupt or empty file is an error and never a partly grey image. PNG's checksums are checked, and that
-  a JPEG has all of its data; the others have nothing to check, so damage within them cannot be detected.
+  a JPEG has all of its data; the others have nothing to check, so damage within them cannot be detected. A TIFF of
+  JPEG or fax data, in which what is lost goes unseen, is refused.
 """
 
 import io
@@ -59,6 +60,8 @@ stated.
 _LARGE_FILE, _LARGE_IMAGE = 16 << 20, 8_000_000
 """Bytes and pixels from which on only one thread at a time decodes: each costs up to half a gigabyte."""
 _LARGE_LOCK = threading.RLock()
+_TIFF_COMPRESSIONS = {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "zstd", "lzma"}
+"""Those that fail where data are missing; of JPEG's and the fax's, libtiff makes an image of what there is."""
 _BACKDROP = (128, 128, 128)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -219,6 +222,10 @@ def _decode(content: bytes, limits: ImageLimits) -> DecodedImage:
         with reader(io.BytesIO(content)) as image:
             limits.check_pixels(image, is_buffered=layout is not None and layout.is_buffered)
             check_ratio(image, content)
+            if isinstance(image, TiffImageFile) and image.info.get("compression") not in _TIFF_COMPRESSIONS:
+                raise ImageError(
+                    f"a TIFF compressed by {image.info.get('compression')}, whose lost data go unseen: save it as PNG"
+                )
             with _alone_if(image.width * image.height > _LARGE_IMAGE):
                 if layout is not None and isinstance(image, JpegImageFile):
                     load_jpeg(image, content, layout)

@@ -115,7 +115,8 @@ def offers_cuda(monkeypatch):
     )
     asked, original = [], onnxruntime.InferenceSession
 
-    def session(path, options, providers):
+    def session(path, options, providers, enable_fallback):
+        assert not enable_fallback
         asked.append((options, providers))
         return original(path, providers=["CPUExecutionProvider"])
 
@@ -259,3 +260,12 @@ def test_a_failed_batch_says_what_was_given(tiny_model):
     for batch in (np.zeros((1, 3, 16, 8), np.float32), np.zeros((16, 8, 3), np.uint8)):
         with pytest.raises(BackendError, match=f"onnxruntime cpu failed on a batch of shape .* {batch.dtype}: "):
             backend.run(batch)
+
+
+def test_loading_prints_nothing(tiny_model, tmp_path, capfd):
+    """Standard output belongs to --json; ONNX Runtime would try again, and say so there."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(tiny_model.read_bytes().replace(b"images", b"im\xffges"))
+    with pytest.raises(BackendError):
+        Embedder.load(path).embed([sample_image()], "rgb")
+    assert capfd.readouterr().out == ""

@@ -352,3 +352,10 @@ def test_16_bits_that_are_cut_are_named():
     with pytest.raises(ImageError, match="save it as 16-bit greyscale"):
         load_image(png((full // 32).astype(">u2").tobytes(), 8, 8, 16, 2))
     assert decode_image(encode(RGB, "PNG"), None, ImageLimits()).reasons == ()
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "group4"])
+def test_tiff_in_which_lost_data_go_unseen_is_refused(compression):
+    image = Image.fromarray(RGB).convert("1" if compression == "group4" else "RGB")
+    with pytest.raises(ImageError, match=r"a TIFF compressed by .*, whose lost data go unseen: save it as PNG"):
+        load_image(encode(image, "TIFF", compression=compression))
