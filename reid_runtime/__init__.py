@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ReidRuntimeError,
         StorageError,
     )
+    from reid_runtime.explain import Explainer, Explanation, PairExplanation
     from reid_runtime.jobs import Embeddings, read_embeddings, write_embeddings
     from reid_runtime.jobs.embed_folder import JobResult, embed_folder
     from reid_runtime.model_file import ModelFile
@@ -37,10 +38,13 @@ __all__ = [
     "EmbedBoxes",
     "Embedder",
     "Embeddings",
+    "Explainer",
+    "Explanation",
     "ImageError",
     "JobResult",
     "ModelFile",
     "OptionsError",
+    "PairExplanation",
     "ReidRuntimeError",
     "Result",
     "StorageError",
@@ -57,6 +61,7 @@ if not TYPE_CHECKING:
         "ModelFile": "model_file",
     }
     _HOMES |= dict.fromkeys(("Embedder", "Result"), "embedder")
+    _HOMES |= dict.fromkeys(("Explainer", "Explanation", "PairExplanation"), "explain")
     _HOMES |= dict.fromkeys(("Embeddings", "read_embeddings", "write_embeddings"), "jobs")
     _HOMES |= dict.fromkeys(("JobResult", "embed_folder"), "jobs.embed_folder")
 

@@ -33,6 +33,7 @@ _VERBS = {
     "merge": "Merge files and folders of embeddings into one file.",
     "evaluate": "Score a model on a labelled folder.",
     "compare": "Compare two saved evaluations: is the change more than noise?",
+    "explain": "Show which dimensions and places make two images similar.",
     "gallery": "Keep people, their crops and vectors in one file: add, search, forget.",
     "verify": "Check that a model file is intact and gives its vectors on this machine.",
     "describe": "Print a model's contract, or draft one for a model that has none.",

@@ -76,3 +76,16 @@ def _varint(file: BinaryIO, end: int) -> int:
                 break
             return value
     raise ValueError(f"the number at byte {start} has more than 64 bits")
+
+
+def write_field(number: int, content: bytes) -> bytes:
+    """A field of bytes, text or a message, as it lies in a file."""
+    return _written_varint(number << 3 | BYTES) + _written_varint(len(content)) + content
+
+
+def _written_varint(value: int) -> bytes:
+    pieces = bytearray()
+    while value >= 0x80:
+        pieces.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*pieces, value])

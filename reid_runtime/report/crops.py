@@ -25,8 +25,12 @@ def crop_image(entries: Entries, row: int, text: str) -> str:
         return f'<div class="absent" role="img" aria-label="{escaped(text)}">not readable</div>'
     # Never enlarged here: the browser does that, and a small crop should look small in detail.
     image.thumbnail(_BOX, Image.Resampling.LANCZOS)
+    width, height = image.size
+    return f'<img src="{image_uri(image)}" width="{width}" height="{height}" alt="{escaped(text)}">'
+
+
+def image_uri(image: Image.Image) -> str:
+    """An RGB image as the `src` of an `img`."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=82, optimize=True)
-    content = base64.b64encode(file.getvalue()).decode()
-    width, height = image.size
-    return f'<img src="data:image/jpeg;base64,{content}" width="{width}" height="{height}" alt="{escaped(text)}">'
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -14,7 +14,8 @@ import torch
 import training.models.network
 from export.to_onnx import export_checkpoint
 from export.torch_reference import contract_for
-from reid_runtime import Embedder
+from reid_runtime import Embedder, Explainer
+from reid_runtime.images.resize import resize
 from training.models.backbones import BACKBONES
 from training.models.base import Backbone
 from training.models.pooling import POOLINGS
@@ -54,6 +55,12 @@ def test_every_backbone_gives_torchs_vectors_at_any_size_and_batch(backbone, tmp
     assert contract.dimension == 64
     assert contract.inner == "features"
     assert_named(path, checkpoint.network(), contract)
+    explainer, embedder = Explainer(path), Embedder.load(path)
+    for height, width in ((33, 33), (640, 512)):
+        image = np.random.default_rng(4).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        explanation = explainer.explain(image, "rgb")
+        found = explanation.maps.sum((1, 2)) + explanation.bias
+        np.testing.assert_allclose(found, embedder.embed([image], "rgb")[0], atol=1e-5)
 
 
 def assert_named(path, network, contract):
@@ -73,6 +80,25 @@ def assert_named(path, network, contract):
         np.testing.assert_array_equal(initializers[name].squeeze() if name else np.zeros_like(values), values)
 
 
+def assert_explained(path, network):
+    """The parts are torch's gradients times the features: what follows the features is homogeneous, but for the bias."""
+    explainer = Explainer(path)
+    for height, width in ((33, 33), (97, 33), (640, 512)):
+        image = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        explanation = explainer.explain(image, "rgb")
+        resized = resize(image, explainer.contract.resize.shape(height, width))
+        with torch.no_grad():
+            features = network.features(torch.from_numpy(resized[None].copy()))
+        features.requires_grad_()
+        (projected,) = network.project_pooled(network.pooling(features))
+        norm = float(projected.detach().norm())
+        for dimension, value in enumerate(projected):
+            (gradient,) = torch.autograd.grad(value, features, retain_graph=True)
+            expected = (gradient * features).detach().sum(1)[0].numpy() / norm
+            np.testing.assert_allclose(explanation.maps[dimension], expected, atol=1e-5)
+            assert explanation.bias[dimension] == pytest.approx(value.item() / norm - expected.sum(), abs=1e-5)
+
+
 def two_layers():
     """A trunk of two layers, the second without a ReLU: the poolings meet negative numbers too."""
     return torch.nn.Sequential(
@@ -89,13 +115,14 @@ def test_every_pooling_is_torchs_at_any_size_and_batch(pooling, activation, tmp_
     architecture = dataclasses.replace(checkpoint.architecture, pooling=pooling, activation=activation)
     network = build(architecture).eval()
     tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
-    tensors["network.projection.bias"].zero_()
+    tensors["network.projection.bias"].copy_(torch.randn(8) / 16)
     if pooling == "gem":
         tensors["network.pooling.p"].fill_(4.5)  # a learnt power travels; the initial one could be written in anywhere
     if activation == "prelu":
         tensors["network.activation.weight"].fill_(0.3)
     if pooling == "spatial":  # equal weights could be resized in any way
         tensors["network.pooling.weight"] = torch.randn(8, 16, 8) / 128
+        tensors["network.pooling.bias"] = torch.randn(8) / 16
     network.load_state_dict({key.removeprefix("network."): value for key, value in tensors.items()})
     path = tmp_path / "model.onnx"
     changed = dataclasses.replace(checkpoint, architecture=architecture, tensors=tensors)
@@ -106,6 +133,7 @@ def test_every_pooling_is_torchs_at_any_size_and_batch(pooling, activation, tmp_
     assert f"global {pooling} pooling" in embedder.contract.graph
     assert embedder.contract.contract_id == contract_for(changed, pooling).contract_id
     assert_named(path, network, embedder.contract)
+    assert_explained(path, network)
     # A pooling frozen to the map of the example would still be right at that one size.
     for shape in ((1, 64, 48, 3), (1, 97, 33, 3), (3, 200, 75, 3)):
         images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
