@@ -81,7 +81,7 @@ def assert_named(path, network, contract):
 
 
 def assert_explained(path, network):
-    """The parts are torch's gradients times the features: what follows the features is homogeneous, but for the bias."""
+    """The parts are torch's gradients times the features: all that follows is homogeneous, but for the bias."""
     explainer = Explainer(path)
     for height, width in ((33, 33), (97, 33), (640, 512)):
         image = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)

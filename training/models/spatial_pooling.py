@@ -30,7 +30,10 @@ class SpatialWeights(nn.Module):
         places = (rows[:, None, :, None] * columns[None, :, None, :]).reshape(height * width, -1)
         share = KERNEL[0] * KERNEL[1] / (height * width)
         kernel = (self.weight.flatten(1) @ places.transpose(0, 1)) * share
-        pooled: torch.Tensor = (features.flatten(2) * kernel).sum(2) + self.bias
+        # Not flattened and summed over one axis: OpenVINO 2026.4 joins that sum with the bias, and gives the images of
+        # a batch each other's.
+        weighed = features * kernel.reshape(-1, height, width)
+        pooled: torch.Tensor = weighed.sum((2, 3)) + self.bias
         return pooled
 
 
