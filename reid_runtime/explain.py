@@ -53,7 +53,7 @@ class Explanation:
 
     def strongest(self, count: int) -> list[int]:
         """The dimensions of largest absolute value, the largest first."""
-        return np.argsort(-np.abs(self.embedding), kind="stable")[:count].tolist()
+        return [int(each) for each in np.argsort(-np.abs(self.embedding), kind="stable")[:count]]
 
 
 @dataclass(frozen=True)
@@ -219,5 +219,6 @@ def _values(places: Array, reduction: str) -> Array:
     """(C, P): what each place adds to what a reduction over them gives."""
     if reduction == MAXIMUM:
         where = places == places.max(axis=1, keepdims=True)
-        return np.where(where, places, 0) / where.sum(axis=1, keepdims=True)
+        largest: Array = np.where(where, places, 0) / where.sum(axis=1, keepdims=True)
+        return largest
     return places / places.shape[1] if reduction == MEAN else places.copy()
