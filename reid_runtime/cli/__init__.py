@@ -35,6 +35,7 @@ _VERBS = {
     "compare": "Compare two saved evaluations: is the change more than noise?",
     "explain": "Show which dimensions and places make two images similar.",
     "gallery": "Keep people, their crops and vectors in one file: add, search, forget.",
+    "search": "Look for people in a gallery: a match, one of two, or nobody.",
     "verify": "Check that a model file is intact and gives its vectors on this machine.",
     "describe": "Print a model's contract, or draft one for a model that has none.",
     "doctor": "Report what is installed, what is missing and why.",

@@ -15,7 +15,7 @@ from reid_runtime.images.decode import ImageSource, load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.concurrency import interruptible
 from reid_runtime.jobs import Embeddings
-from reid_runtime.jobs.labels import Texts, text_labels
+from reid_runtime.jobs.labels import Texts, named_labels
 from reid_runtime.scoring.tracklets import Pooling, pool
 from reid_runtime.vectors import Vectors
 
@@ -52,11 +52,7 @@ def embed_eval_set(
 
 def _labels(entries: Entries) -> dict[str, Texts]:
     """The columns `identity`, `camera` and `role`, under the names that the data set gives."""
-    labels = text_labels(entries.identities, entries.cameras)
-    people = [entries.names.identity(number) for number in entries.identities.tolist()]
-    cameras = [entries.names.camera(number) for number in entries.cameras.tolist()]
-    named = {"identity": np.where(labels["role"] == "", people, ""), "camera": np.array(cameras, np.str_)}
-    return labels | named
+    return named_labels(entries.identities, entries.cameras, entries.names.identity, entries.names.camera)
 
 
 def _embed(embedder: Embedder, images: list[EntryImage], advance: Callable[[], None]) -> tuple[Vectors, Sizes]:

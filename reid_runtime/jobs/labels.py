@@ -1,6 +1,7 @@
 """Who and which camera: strings where vectors are kept, integers where they are scored; the one border between them."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,16 @@ def text_labels(identities: Integers, cameras: Integers) -> dict[str, Texts]:
     texts = {"identity": identities.astype(np.str_), "camera": cameras.astype(np.str_), "role": roles}
     texts["identity"][roles != ""] = ""
     return texts
+
+
+def named_labels(
+    identities: Integers, cameras: Integers, identity: Callable[[int], str], camera: Callable[[int], str]
+) -> dict[str, Texts]:
+    """As `text_labels`, under the names that a data set gives its people and cameras."""
+    labels = text_labels(identities, cameras)
+    people = np.array([identity(number) for number in identities.tolist()], np.str_)
+    named = {"identity": np.where(labels["role"] == "", people, "")}
+    return labels | named | {"camera": np.array([camera(number) for number in cameras.tolist()], np.str_)}
 
 
 def integer_labels(ids: Texts, identity: Texts, camera: Texts, role: Texts | None) -> tuple[Integers, Integers]:

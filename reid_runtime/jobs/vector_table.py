@@ -60,9 +60,9 @@ class VectorTable:
         return len(self.id)
 
     @classmethod
-    def of(cls, rows: Embeddings, name: str, digest: str) -> "VectorTable":
-        """A table of embeddings that is in memory already."""
-        return _table(name, digest, [{**rows.columns(), **rows.metadata()}])
+    def of(cls, rows: Embeddings, name: str, digest: str, **labels: Texts) -> "VectorTable":
+        """A table of embeddings that is in memory already, with these columns in place of its own."""
+        return _table(name, digest, [{**rows.columns(), **rows.metadata(), **labels}])
 
 
 def read_vector_table(path: str | os.PathLike[str], threads: int | None = None) -> VectorTable:

@@ -2,11 +2,13 @@
 
 import base64
 import io
+from collections.abc import Callable
 
 from PIL import Image
 
 from reid_runtime.errors import ImageError
 from reid_runtime.evaluation.eval_set import Entries
+from reid_runtime.images.resize import Pixels
 from reid_runtime.report.markup import escaped
 
 _BOX = (104, 208)
@@ -16,11 +18,15 @@ _BOX = (104, 208)
 def crop_image(entries: Entries, row: int, text: str) -> str:
     """An `img` of an entry, of a tracklet its middle frame; without pixels a box that says so. `text` is its `alt`."""
     images = entries.images[row]
-    if not images:
+    return image_tag(images[len(images) // 2].load if images else None, text)
+
+
+def image_tag(load: Callable[[], Pixels] | None, text: str) -> str:
+    """An `img` of what `load` gives, (H, W, 3) RGB; without pixels a box that says so. `text` is its `alt`."""
+    if load is None:
         return f'<div class="absent" role="img" aria-label="{escaped(text)}">no image</div>'
     try:
-        pixels = images[len(images) // 2].load()
-        image = Image.fromarray(pixels)
+        image = Image.fromarray(load())
     except (ImageError, ValueError):  # gone since it was embedded
         return f'<div class="absent" role="img" aria-label="{escaped(text)}">not readable</div>'
     # Never enlarged here: the browser does that, and a small crop should look small in detail.

@@ -1,13 +1,11 @@
 """The page of an evaluation: its sections in their order, and the writing of the file."""
 
-from importlib import resources
 from pathlib import Path
 
-from reid_runtime.errors import StorageError
 from reid_runtime.evaluation.evaluate import Evaluation
-from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.report.cameras import camera_pairs
 from reid_runtime.report.charts import cmc_curve, precision_histogram
+from reid_runtime.report.document import check_report, document, facts, write_page
 from reid_runtime.report.markup import escaped, percent
 from reid_runtime.report.ranked import ranked_lists
 from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Interval
@@ -16,42 +14,17 @@ _HEADLINE = "map_finite_sum"
 """The metric whose tile comes first."""
 
 
-def check_report(path: Path, force: bool) -> None:
-    """Raises StorageError, before the work starts, where the page cannot be written."""
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise StorageError(f"{path}: expected a name that ends in .html")
-    ensure_writable(path, force)
-
-
 def write_report(path: Path, evaluation: Evaluation, force: bool = False) -> None:
     """Write the page of an evaluation, all of it or nothing; raises StorageError."""
     check_report(path, force)
-    text = page(evaluation)
-    try:
-        with atomic_write(path) as tmp_path:
-            tmp_path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path} could not be written: {error}") from error
+    write_page(path, page(evaluation))
 
 
 def page(evaluation: Evaluation) -> str:
     """The HTML of an evaluation; the same evaluation gives the same text."""
     eval_set, scores = evaluation.eval_set, evaluation.scores
-    style = resources.files("reid_runtime.report").joinpath("style.css").read_text(encoding="utf-8")
     left_out = scores.describe_without_answer(eval_set.query.ids, eval_set.query.names)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escaped(eval_set.dataset)}: {escaped(evaluation.model)}</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-<header class="top">
+    body = f"""<header class="top">
 <p class="kind">Person re-identification: evaluation</p>
 <h1>{escaped(eval_set.dataset)}</h1>
 {_facts(evaluation)}
@@ -81,27 +54,21 @@ a ✓ and a solid frame, a wrong one a ✗ and a dashed frame. Entries that the 
 <p>{escaped(evaluation.protocol)}.</p>
 <p>mAP (finite-sum) is the mean of the precision at each right answer. mAP (trapezoid) is the area under the
 precision-recall curve, as Market-1501's own code measures it. Do not compare one with the other.</p>
-</footer>
-</body>
-</html>
-"""
+</footer>"""
+    return document(f"{eval_set.dataset}: {evaluation.model}", body)
 
 
 def _facts(evaluation: Evaluation) -> str:
     scores = evaluation.scores
     valid = int(scores.valid.sum())
-    facts = {
+    values = {
         "Model": evaluation.model,
         "Contract": evaluation.contract_id,
         "Queries": f"{valid:,} of {len(scores):,}, of {evaluation.people:,} people",
         "Gallery": f"{scores.gallery:,} {'frames a query' if evaluation.eval_set.search else 'items'}",
         "Protocol": evaluation.protocol.split(";")[0] + (", re-ranked" if evaluation.settings.rerank else ""),
     }
-    return f'<dl class="facts">{"".join(_fact(name, value) for name, value in facts.items())}</dl>'
-
-
-def _fact(name: str, value: str) -> str:
-    return f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>"
+    return facts(values)
 
 
 def _tiles(evaluation: Evaluation) -> str:

@@ -1,0 +1,43 @@
+"""What an answer says in words, on a terminal and on a page."""
+
+from reid_runtime.jobs.search.answers import Answer, Match
+from reid_runtime.matching.calibration import Calibration
+from reid_runtime.matching.rates import percent
+
+_FMR = 0.001
+"""The false match rate by which the text says what a gallery's size means."""
+
+
+def headline(answer: Answer) -> str:
+    """The answer in a line."""
+    if answer.reasons:
+        return f"{answer.decision or 'no candidates'}: the image is {', '.join(answer.reasons)}"
+    if answer.decision is None:
+        return f"{len(answer.matches)} candidates, no decision: there is no calibration"
+    if answer.decision == "nobody":
+        return f"nobody among {answer.gallery_size:,} {answer.gallery_of}"
+    if answer.decision == "ambiguous":
+        first, second = answer.matches[:2]
+        return f"one of these two: {_called(first)} or {_called(second)}"
+    return f"match: {_called(answer.matches[0])}"
+
+
+def _called(match: Match) -> str:
+    return match.identity or match.id
+
+
+def foot(answer: Answer, calibration: Calibration | None) -> list[str]:
+    """What the threshold is, and rests on."""
+    if answer.threshold is None or calibration is None:
+        return [
+            f"ranked by cosine among {answer.gallery_size:,} {answer.gallery_of}; without a calibration no similarity "
+            "says who it is (reid-runtime calibrate)"
+        ]
+    where = f"calibrated elsewhere, on {calibration.source.dataset}" if answer.calibrated_elsewhere else "of this site"
+    beyond = ", extrapolated" if answer.extrapolated else ""
+    strangers = answer.gallery_size * _FMR
+    return [
+        f"threshold {answer.threshold:.3f}{beyond}: FPIR {percent(answer.fpir)} in a gallery of "
+        f"{answer.gallery_size:,} {answer.gallery_of}; {where}",
+        f"the threshold of FMR {percent(_FMR)} for pairs would give {strangers:,.1f} false matches a query here",
+    ]
