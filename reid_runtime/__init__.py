@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from reid_runtime.explain import Explainer, Explanation, PairExplanation
     from reid_runtime.jobs import Embeddings, read_embeddings, write_embeddings
     from reid_runtime.jobs.embed_folder import JobResult, embed_folder
+    from reid_runtime.jobs.search.answers import Answer, SearchSettings
+    from reid_runtime.jobs.search.gallery import open_gallery
+    from reid_runtime.jobs.search.run import search
     from reid_runtime.model_file import ModelFile
     from reid_runtime.model_file.contract import Contract
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
     "BackendError",
     "Contract",
     "ContractError",
@@ -47,9 +51,12 @@ __all__ = [
     "PairExplanation",
     "ReidRuntimeError",
     "Result",
+    "SearchSettings",
     "StorageError",
     "embed_folder",
+    "open_gallery",
     "read_embeddings",
+    "search",
     "write_embeddings",
 ]
 
@@ -64,6 +71,8 @@ if not TYPE_CHECKING:
     _HOMES |= dict.fromkeys(("Explainer", "Explanation", "PairExplanation"), "explain")
     _HOMES |= dict.fromkeys(("Embeddings", "read_embeddings", "write_embeddings"), "jobs")
     _HOMES |= dict.fromkeys(("JobResult", "embed_folder"), "jobs.embed_folder")
+    _HOMES |= dict.fromkeys(("Answer", "SearchSettings"), "jobs.search.answers")
+    _HOMES |= {"open_gallery": "jobs.search.gallery", "search": "jobs.search.run"}
 
     def __getattr__(name: str) -> object:
         """A public name, whose module is imported when it is first asked for.

@@ -18,11 +18,10 @@ from reid_runtime.jobs.search.gallery import SearchGallery, is_embeddings, open_
 from reid_runtime.jobs.search.queries import Queries, needs_model, read_queries
 from reid_runtime.jobs.search.receipt import SearchInputs, read_receipts, receipts, replay
 from reid_runtime.jobs.search.run import search
-from reid_runtime.jobs.search.wording import foot, headline
+from reid_runtime.jobs.search.wording import foot, headline, rates
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.file import read_calibration
-from reid_runtime.matching.rates import percent
 from reid_runtime.report.document import check_report
 from reid_runtime.report.search import write_search_report
 
@@ -96,7 +95,7 @@ def command(
     """Look for the people of QUERY... in a gallery: images, folders of images of one person each, or embeddings.
 
     The threshold follows from the calibration, --fpir and the number of people (or tracks) in the gallery. The answer
-    is a match; nobody; or one of two people, where the odds for the best are less than 20 to 1 against the next.
+    is a match; nobody; or one of two people, where the odds for the best are less than 3 to 1 against the next.
     Without a calibration there are candidates and no decision. Every row is compared; the query itself, junk and
     images of no worth never answer. Exit code 0, whatever the answer.
     """
@@ -207,9 +206,8 @@ def _shared(answers: Sequence[Answer]) -> list[str]:
 
 
 def _line(match: Match) -> str:
-    rates = "" if match.fmr is None else f"  FMR {percent(match.fmr)}, {match.verdict}"
-    name = "" if match.identity is None else f"  {match.identity}"
-    return f"  {match.rank:>3}  {match.similarity:.3f}{rates}{name}  {match.id}"
+    facts = (f"{match.rank:>3}", f"{match.similarity:.3f}", rates(match), match.identity, match.id)
+    return "  " + "  ".join(filter(None, facts))
 
 
 def _csv(answers: Sequence[Answer]) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -146,7 +147,7 @@ class Calibration(Rates):
     search: tuple[SearchPoint, ...]
     settings: VerdictSettings = VerdictSettings()
 
-    @property
+    @cached_property
     def calibration_id(self) -> str:
         """The digest of all of it: `sha256:...`."""
         return f"sha256:{hashlib.sha256(self.to_json().encode()).hexdigest()}"

@@ -10,7 +10,7 @@ from reid_runtime.images.resize import Pixels
 from reid_runtime.jobs.search.answers import Answer, Match
 from reid_runtime.jobs.search.gallery import SearchGallery
 from reid_runtime.jobs.search.queries import Queries, Query
-from reid_runtime.jobs.search.wording import foot, headline
+from reid_runtime.jobs.search.wording import foot, rates, whom
 from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.rates import percent
 from reid_runtime.report.crops import image_tag
@@ -115,7 +115,7 @@ def _query(query: Query, answer: Answer, gallery: SearchGallery) -> str:
     several = f", {answer.crops} images" if answer.crops > 1 else ""
     return (
         f'<article class="query answer is-{answer.decision or "open"}"><header>'
-        f'<h3><span class="chip">{_WORDS[answer.decision]}</span> {escaped(headline(answer))}</h3>'
+        f'<h3><span class="chip">{_WORDS[answer.decision]}</span> {escaped(whom(answer))}</h3>'
         f'<p class="name">{escaped(answer.query)}</p></header>{notes}'
         f'<div class="row"><figure class="crop query-crop">{image}'
         f'<figcaption><span class="mark">query{several}</span></figcaption></figure>'
@@ -128,7 +128,7 @@ def _candidate(match: Match, is_above: bool, answer: Answer, gallery: SearchGall
     name = match.identity or Path(match.id).name
     sign = "" if answer.threshold is None else '<b aria-hidden="true">✓</b> ' if is_above else ""
     alt = f"rank {match.rank}: {name}, cosine {match.similarity:.3f}"
-    rates = "" if match.fmr is None else f"<span>{match.verdict}, FMR {percent(match.fmr)}</span>"
+    verdict = f"<span>{rates(match)}</span>" if rates(match) else ""
     style = f"--at:{max(0.0, min(1.0, match.similarity)):.4f};--cut:{max(0.0, answer.threshold or 0.0):.4f}"
     line = "" if answer.threshold is None else "<i></i>"
     camera = f"<span>camera {escaped(match.camera)}</span>" if match.camera else ""
@@ -137,7 +137,7 @@ def _candidate(match: Match, is_above: bool, answer: Answer, gallery: SearchGall
         f"{image_tag(_loader(path), alt)}<figcaption>"
         f'<span class="mark">{sign}{match.rank} · {match.similarity:.3f}</span>'
         f'<span class="meter" style="{style}" aria-hidden="true"><b></b>{line}</span>'
-        f'<span class="identity">{escaped(name)}</span>{camera}{rates}</figcaption></figure></li>'
+        f'<span class="identity">{escaped(name)}</span>{camera}{verdict}</figcaption></figure></li>'
     )
 
 

@@ -34,6 +34,8 @@ class Match:
     """Cosine, to six decimals."""
     fmr: float | None
     """How many of 1 non-mated comparisons are as similar; None without a calibration."""
+    fmr_is_bound: bool
+    """Whether the FMR is at most this: the smallest rate that the calibration supports."""
     fnmr: float | None
     verdict: VerdictAnswer | None
     """Of this comparison alone; the decision of a search takes account of the gallery's size."""
@@ -43,7 +45,7 @@ class Match:
 
     def report(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        names = ("id", "identity", "similarity", "fmr", "fnmr", "verdict", "rank", "camera", "track")
+        names = ("id", "identity", "similarity", "fmr", "fmr_is_bound", "fnmr", "verdict", "rank", "camera", "track")
         return {name: getattr(self, name) for name in names}
 
 

@@ -102,8 +102,11 @@ class SearchGallery:
 
     @cached_property
     def size(self) -> int:
-        """How many people, tracks or images may be found: what the threshold follows from."""
-        return int(np.unique(self.groups[self.usable]).size)
+        """How many people, tracks or images may be found: what the threshold follows from.
+
+        Rows of which nobody says who it is count one each; distractors are nobody, and do not count.
+        """
+        return int(np.unique(self.groups[self.usable & (self.table.role != "distractor")]).size)
 
     @cached_property
     def size_of(self) -> Literal["people", "tracks", "images"]:

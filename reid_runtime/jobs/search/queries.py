@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_runtime.embedder import Embedder, Result
-from reid_runtime.errors import OptionsError, StorageError
+from reid_runtime.errors import ImageError, OptionsError, StorageError
 from reid_runtime.jobs.search.gallery import WORTHLESS, is_embeddings
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.jobs.vector_table import VectorTable, digest_of, read_vector_table
@@ -77,6 +77,7 @@ def read_queries(
 
     Raises:
         OptionsError: For images without a model, or where there is no query.
+        ImageError: Where no image can be used.
         StorageError: For vectors of several embedding spaces, and for a file that cannot be read.
         SourceError: For a path that is not there.
     """
@@ -96,8 +97,10 @@ def read_queries(
         queries += [query] if query else []
         failed += why
     if not queries:
-        reason = f"; the first: {failed[0][0]}: {failed[0][1]}" if failed else ""
-        raise OptionsError(f"no query is left of {', '.join(os.fspath(each) for each in paths)}{reason}")
+        named = ", ".join(os.fspath(each) for each in paths)
+        if failed:
+            raise ImageError(f"no query is left of {named}; the first: {failed[0][0]}: {failed[0][1]}")
+        raise OptionsError(f"{named}: no query in it; expected images, or rows with a vector that are no junk")
     (contract_id, artefact_id), first = next(iter(spaces.items()))
     for (other, _), path in spaces.items():
         if other != contract_id:

@@ -230,19 +230,17 @@ def _threshold(scale: _Scale, crops: Crops, gallery: SearchGallery) -> tuple[flo
 
 
 def _match(gallery: SearchGallery, row: int, similarity: float, rank: int, scale: _Scale | None, crops: Crops) -> Match:
-    table, verdict = gallery.table, None
-    if scale is not None:
-        try:
-            verdict = scale.calibration.verdict(similarity, crops)
-        except CalibrationError:  # it has no such comparisons
-            verdict = scale.calibration.verdict(similarity)
-    return Match(
-        str(table.id[row]), str(table.identity[row]) or None, str(table.camera[row]), str(table.track[row]), similarity,
-        None if verdict is None else verdict.fmr,
-        None if verdict is None else verdict.fnmr,
-        None if verdict is None else verdict.answer,
-        rank, row,
-    )  # fmt: skip
+    table = gallery.table
+    labels = str(table.id[row]), str(table.identity[row]) or None, str(table.camera[row]), str(table.track[row])
+    if scale is None:
+        return Match(*labels, similarity, None, False, None, None, rank, row)
+    calibration = scale.calibration
+    try:
+        rates, verdict = calibration.stratum(crops), calibration.verdict(similarity, crops)
+    except CalibrationError:  # it has no such comparisons
+        rates, verdict = calibration, calibration.verdict(similarity)
+    is_bound = verdict.fmr <= (rates.least_fmr or 0.0)
+    return Match(*labels, similarity, verdict.fmr, is_bound, verdict.fnmr, verdict.answer, rank, row)
 
 
 def _decide(matches: Sequence[Match], threshold: float, ratio: LikelihoodRatio) -> tuple[Decision, Match | None]:

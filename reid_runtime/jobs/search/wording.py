@@ -9,17 +9,27 @@ _FMR = 0.001
 
 
 def headline(answer: Answer) -> str:
-    """The answer in a line."""
+    """The answer in a line: `match: anna`."""
+    word = {"match": "match: ", "ambiguous": "one of these two: ", "nobody": "nobody "}.get(answer.decision or "", "")
+    return word + whom(answer)
+
+
+def whom(answer: Answer) -> str:
+    """What follows the decision: who it is, or among how many nobody is."""
     if answer.reasons:
-        return f"{answer.decision or 'no candidates'}: the image is {', '.join(answer.reasons)}"
+        return f"can be named: the image is {', '.join(answer.reasons)}"
     if answer.decision is None:
         return f"{len(answer.matches)} candidates, no decision: there is no calibration"
     if answer.decision == "nobody":
-        return f"nobody among {answer.gallery_size:,} {answer.gallery_of}"
-    if answer.decision == "ambiguous":
-        first, second = answer.matches[:2]
-        return f"one of these two: {_called(first)} or {_called(second)}"
-    return f"match: {_called(answer.matches[0])}"
+        return f"among {answer.gallery_size:,} {answer.gallery_of}"
+    return " or ".join(map(_called, answer.matches[: 1 + (answer.decision == "ambiguous")]))
+
+
+def rates(match: Match) -> str:
+    """The verdict on one comparison and its FMR; empty without a calibration."""
+    if match.fmr is None:
+        return ""
+    return f"{match.verdict}, FMR {'≤ ' * match.fmr_is_bound}{percent(match.fmr)}"
 
 
 def _called(match: Match) -> str:
@@ -36,8 +46,12 @@ def foot(answer: Answer, calibration: Calibration | None) -> list[str]:
     where = f"calibrated elsewhere, on {calibration.source.dataset}" if answer.calibrated_elsewhere else "of this site"
     beyond = ", extrapolated" if answer.extrapolated else ""
     strangers = answer.gallery_size * _FMR
-    return [
+    lines = [
         f"threshold {answer.threshold:.3f}{beyond}: FPIR {percent(answer.fpir)} in a gallery of "
         f"{answer.gallery_size:,} {answer.gallery_of}; {where}",
-        f"the threshold of FMR {percent(_FMR)} for pairs would give {strangers:,.1f} false matches a query here",
     ]
+    if strangers >= 0.1:
+        lines.append(
+            f"the threshold of FMR {percent(_FMR)} for pairs would give {strangers:,.1f} false matches a query"
+        )
+    return lines
