@@ -30,6 +30,7 @@ from reid_runtime.images.quality import DEFAULT_POLICY
 from reid_runtime.images.resize import Pixels, resized
 from reid_runtime.inference import infer, infer_on_gpu
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
+from reid_runtime.matching import Calibration, calibration_beside
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import ModelFile, artefact_digest, require_file
 from reid_runtime.model_file.packaged import default_model, selftest_images
@@ -187,6 +188,11 @@ class Embedder:
         return f"<Embedder {self.contract.name}, {self.contract.resize}, {self.backend.name}, terms: {terms}>"
 
     @property
+    def calibration(self) -> Calibration | None:
+        """What cosines of these vectors mean, by `NAME.calibration.json` beside the model; None without that file."""
+        return calibration_beside(self.path, self.contract.contract_id)
+
+    @property
     def dimension(self) -> int:
         """D, the length of a vector."""
         return self.contract.dimension
@@ -250,7 +256,7 @@ class Embedder:
                 image = decode_image(source, channel_order, self.limits)
                 height, width = image.pixels.shape[:2]
                 reasons = image.reasons + DEFAULT_POLICY.reasons(image.pixels)
-                return _Prepared(name, self._resized(image.pixels), None, width, height, reasons)
+                return _Prepared(name, resized(image.pixels, self.contract.resize), None, width, height, reasons)
             except ImageError as error:
                 # A new one: the traceback of the first keeps the image's bytes alive for as long as the Result.
                 return _Prepared(name, None, ImageError(str(error)))
@@ -351,7 +357,7 @@ class Embedder:
             codes = Counter(code for crop in crops for code in DEFAULT_POLICY.reasons(crop))
             if codes:
                 self._count(codes, framed)
-            vectors = self._infer([self._resized(crop) for crop in crops])
+            vectors = self._infer([resized(crop, self.contract.resize) for crop in crops])
             for (index, _, box), vector in zip(part, vectors, strict=True):
                 rows[index][box] = vector
         masks = [each.valid for each in framed]
@@ -377,9 +383,6 @@ class Embedder:
             )
             tells = "return_valid=True" if empty else "images.boxes.read_frame(...).reasons()"
             warnings.warn(f"{what}{tells} tells which{hint}; this warning comes once", stacklevel=4)
-
-    def _resized(self, image: Pixels) -> Pixels:
-        return resized(image, self.contract.resize)
 
     def _infer(self, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
         return infer(self.backend, self.contract, images, names)

@@ -32,6 +32,7 @@ _VERBS = {
     "embed": "Embed folders, files and lists of images.",
     "merge": "Merge files and folders of embeddings into one file.",
     "evaluate": "Score a model on a labelled folder.",
+    "calibrate": "Measure what similarities mean: thresholds with error rates.",
     "compare": "Compare two saved evaluations: is the change more than noise?",
     "explain": "Show which dimensions and places make two images similar.",
     "gallery": "Keep people, their crops and vectors in one file: add, search, forget.",

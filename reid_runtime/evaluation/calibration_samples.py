@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from reid_runtime.errors import StorageError
+from reid_runtime.images.quality import WORTHLESS
 from reid_runtime.jobs import Embeddings
 from reid_runtime.jobs.labels import Texts
 from reid_runtime.matching.samples import MOST_PEOPLE, Samples
@@ -87,7 +88,11 @@ def _usable(rows: Embeddings, reasons: Mapping[str, Mask]) -> tuple[Integers, di
     first = np.zeros(len(rows), np.bool_)
     first[np.unique(rows.id, return_index=True)[1]] = True
     left, counts = first, {}
-    for name, mask in ({"no vector": rows.error != ""} | dict(reasons)).items():
+    all_reasons = {"no vector": rows.error != ""} | dict(reasons)
+    if rows.reasons is not None:
+        codes = [set(text.split(",")) for text in rows.reasons.tolist()]
+        all_reasons |= {f"flagged {code}": np.array([code in each for each in codes]) for code in WORTHLESS}
+    for name, mask in all_reasons.items():
         counts[name] = int(np.count_nonzero(left & mask))
         left = left & ~mask
     return np.flatnonzero(left), {name: count for name, count in counts.items() if count}

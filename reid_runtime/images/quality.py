@@ -7,6 +7,8 @@ import numpy as np
 from reid_runtime.images.resize import Pixels
 
 TOO_SMALL, EXTREME_ASPECT, BLANK, LOW_CONTRAST = "too_small", "extreme_aspect", "blank", "low_contrast"
+WORTHLESS = (TOO_SMALL, EXTREME_ASPECT, BLANK, LOW_CONTRAST)
+"""The codes of images that answer nothing: two blank images are as similar as two of one person."""
 
 _SAMPLES = 32
 """About as many rows and columns are looked at."""

@@ -14,7 +14,7 @@ from reid_runtime.matching.calibration import (
     VerdictSettings,
 )
 from reid_runtime.matching.errors import CalibrationError
-from reid_runtime.matching.file import beside, read_calibration, write_calibration
+from reid_runtime.matching.file import beside, calibration_beside, read_calibration, write_calibration
 from reid_runtime.matching.rates import Histograms, OperatingPoint, Rates, RefusedRate
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Verdict",
     "VerdictSettings",
     "beside",
+    "calibration_beside",
     "read_calibration",
     "write_calibration",
 ]

@@ -120,7 +120,7 @@ def _strata(samples: Samples, own: Cameras) -> Iterator[Stratum]:
         for least, stop in pairwise(HEIGHTS)
         if ((samples.heights >= max(least, 1)) & (samples.heights < stop)).any()
     ]
-    for least, stop in present:
+    for least, stop in present if len(present) > 1 else ():
         name = f"{least} and more" if stop == HEIGHTS[-1] else f"{least}-{stop - 1}"
         yield from _if_any(_single(samples, own, (max(least, 1), stop)), own, name, "1x1")
 

@@ -81,6 +81,19 @@ def beside(model: Path) -> Path:
     return model.with_name(model.stem + SUFFIX)
 
 
+def calibration_beside(model: Path, contract_id: str) -> Calibration | None:
+    """The calibration beside a model file of this contract id; None where there is no file of that name.
+
+    Raises CalibrationError for a file that is damaged, or of another contract id.
+    """
+    path = beside(model)
+    if not path.is_file():
+        return None
+    calibration = read_calibration(path)
+    calibration.require_space(contract_id, str(model))
+    return calibration
+
+
 def _check_rates(rates: Rates) -> None:
     for point in rates.operating_points:
         _check_point(point)
