@@ -33,6 +33,7 @@ _VERBS = {
     "merge": "Merge files and folders of embeddings into one file.",
     "evaluate": "Score a model on a labelled folder.",
     "calibrate": "Measure what similarities mean: thresholds with error rates.",
+    "same": "Are two images, or two folders of images, of the same person?",
     "compare": "Compare two saved evaluations: is the change more than noise?",
     "explain": "Show which dimensions and places make two images similar.",
     "gallery": "Keep people, their crops and vectors in one file: add, search, forget.",

@@ -89,7 +89,9 @@ def command(
         check_layout_options(ctx, source, "SOURCE")
         rows, published = _embed(ctx, source)
         own_site = own_site and not published
-    found = calibrate_rows(rows, source.resolve().name, own_site=own_site, tracks=tracks, gap=gap)
+    found = calibrate_rows(
+        rows, source.stem if source.is_file() else source.resolve().name, own_site=own_site, tracks=tracks, gap=gap
+    )
     expected = expectations(rows, gap) if tracks else None
     write_calibration(output, found, force)
     if as_json:

@@ -111,13 +111,15 @@ class Verdict:
     crops: Crops
     contract_id: str
     calibration_id: str
+    reasons: tuple[str, ...] = ()
+    """Codes of what makes one of the images worthless: then the answer is `unsure`, and both rates are 1."""
 
     def __str__(self) -> str:
+        rates = f"FMR {percent(self.fmr)}, FNMR {percent(self.fnmr)}"
+        if self.reasons:
+            rates = f"which says nothing of people: {', '.join(self.reasons)}"
         elsewhere = "; calibrated elsewhere" if self.calibrated_elsewhere else ""
-        return (
-            f"{self.answer}: similarity {self.similarity:.3f}, FMR {percent(self.fmr)}, FNMR {percent(self.fnmr)}"
-            f"{elsewhere}"
-        )
+        return f"{self.answer}: similarity {self.similarity:.3f}, {rates}{elsewhere}"
 
 
 @dataclass(frozen=True)
@@ -189,15 +191,19 @@ class Calibration(Rates):
         raise CalibrationError(
             f"the calibration has no comparisons {crops} of cameras {camera!r} and height {height!r}; it has "
             + ", ".join(f"{each.crops} {each.camera} {each.height}" for each in self.strata)
+            + "; calibrate on several crops of each person"
         )
 
-    def verdict(self, similarity: float, crops: Crops = "1x1", camera: Cameras | None = None) -> Verdict:
+    def verdict(
+        self, similarity: float, crops: Crops = "1x1", camera: Cameras | None = None, reasons: tuple[str, ...] = ()
+    ) -> Verdict:
         """Whether two images, or two sets of images, are of one person.
 
         Args:
             similarity: The cosine of their vectors, or of the means of several.
             crops: How many crops each side had.
             camera: None for the calibration's own kind.
+            reasons: Codes of what makes an image worthless (`images.quality.WORTHLESS`), as `blank`.
 
         Returns:
             The answer with its error rates.
@@ -211,9 +217,12 @@ class Calibration(Rates):
         same = rates.threshold(max(self.settings.same_fmr, rates.least_fmr or 0.0))
         different = rates.similarity_at_fnmr(self.settings.different_fnmr)
         answer: Answer = "same" if similarity >= same else "different" if similarity <= different else "unsure"
+        fmr, fnmr = rates.fmr(similarity), rates.fnmr(similarity)
+        if reasons:
+            answer, fmr, fnmr = "unsure", 1.0, 1.0
         return Verdict(
-            answer, similarity, rates.fmr(similarity), rates.fnmr(similarity), same, different,
-            not self.source.own_site, crops, self.contract_id, self.calibration_id,
+            answer, similarity, fmr, fnmr, same, different, not self.source.own_site, crops, self.contract_id,
+            self.calibration_id, reasons,
         )  # fmt: skip
 
     def search_threshold(self, fpir: float, gallery_people: int) -> SearchThreshold:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError, OptionsError, StorageError
-from reid_runtime.images.quality import BLANK, EXTREME_ASPECT, LOW_CONTRAST, TOO_SMALL
+from reid_runtime.images.quality import WORTHLESS
 from reid_runtime.io.remote import is_url
 from reid_runtime.jobs.embeddings import Embeddings
 from reid_runtime.jobs.formats import FORMATS
@@ -27,9 +27,6 @@ from reid_runtime.scoring.layouts.registry import read_layout
 
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-WORTHLESS = (TOO_SMALL, EXTREME_ASPECT, BLANK, LOW_CONTRAST)
-"""The reason codes of images that answer nothing: two blank images are as similar as two of one person."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 
 from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import ImageError, OptionsError, StorageError
-from reid_runtime.jobs.search.gallery import WORTHLESS, is_embeddings
+from reid_runtime.images.quality import WORTHLESS
+from reid_runtime.jobs.search.gallery import is_embeddings
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.jobs.vector_table import VectorTable, digest_of, read_vector_table
 from reid_runtime.scoring.vectors import normalise
