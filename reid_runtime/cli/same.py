@@ -10,7 +10,7 @@ from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import load_model, model_options
 from reid_runtime.errors import ImageError
 from reid_runtime.jobs.search.queries import Query, read_queries
-from reid_runtime.matching import Calibration, CalibrationError, VerdictSettings, read_calibration
+from reid_runtime.matching import CalibrationError, VerdictSettings, read_calibration
 from reid_runtime.matching.calibration import Crops
 
 _RATE = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -52,8 +52,8 @@ def command(
     calibration = calibration or embedder.calibration
     if calibration is None:
         raise CalibrationError(
-            f"{embedder.path} carries no calibration, and a similarity alone does not say whether two images are of one "
-            "person: pass --calibration FILE, which `reid-runtime calibrate` makes of labelled images"
+            f"{embedder.path} carries no calibration, and a similarity alone does not say whether two images are of "
+            "one person: pass --calibration FILE, which `reid-runtime calibrate` makes of labelled images"
         )
     calibration.require_space(embedder.contract.contract_id, str(embedder.path))
     own = calibration.settings

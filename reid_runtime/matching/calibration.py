@@ -102,9 +102,11 @@ class Verdict:
     answer: Answer
     similarity: float
     fmr: float
-    """How many of 1 non-mated comparisons are as similar; an upper bound where it is the smallest rate supported."""
+    """How many of 1 non-mated comparisons are as similar."""
+    fmr_is_bound: bool
+    """Whether the FMR is at most this: the smallest rate that the calibration supports."""
     fnmr: float
-    """How many of 1 mated comparisons are less similar; likewise."""
+    """How many of 1 mated comparisons are less similar; at most, where it rests on no more than thirty of them."""
     same_threshold: float
     different_threshold: float
     calibrated_elsewhere: bool
@@ -115,7 +117,7 @@ class Verdict:
     """Codes of what makes one of the images worthless: then the answer is `unsure`, and both rates are 1."""
 
     def __str__(self) -> str:
-        rates = f"FMR {percent(self.fmr)}, FNMR {percent(self.fnmr)}"
+        rates = f"FMR {'at most ' * self.fmr_is_bound}{percent(self.fmr)}, FNMR {percent(self.fnmr)}"
         if self.reasons:
             rates = f"which says nothing of people: {', '.join(self.reasons)}"
         elsewhere = "; calibrated elsewhere" if self.calibrated_elsewhere else ""
@@ -220,8 +222,9 @@ class Calibration(Rates):
         fmr, fnmr = rates.fmr(similarity), rates.fnmr(similarity)
         if reasons:
             answer, fmr, fnmr = "unsure", 1.0, 1.0
+        is_bound = fmr <= (rates.least_fmr or 0.0)
         return Verdict(
-            answer, similarity, fmr, fnmr, same, different, not self.source.own_site, crops, self.contract_id,
+            answer, similarity, fmr, is_bound, fnmr, same, different, not self.source.own_site, crops, self.contract_id,
             self.calibration_id, reasons,
         )  # fmt: skip
 
