@@ -51,6 +51,14 @@ def test_the_reading_is_in_both_outputs(evaluate, named):
     assert found["examples"][1] == ["anna/front/2.jpg", "anna", "front"]
 
 
+@pytest.mark.parametrize("name", ["-1", "junk"])
+def test_junk_is_said_to_be_left_out(evaluate, tmp_path, name):
+    touch(tmp_path, *(f"{who}/{camera}/1.jpg" for who in ("1", "2", name) for camera in "12"))
+    run = evaluate(paint(tmp_path))
+    assert "2 people, 2 cameras, 4 images" in run.err
+    assert "left out as junk (identity -1, junk or unsure): 2 images" in run.err
+
+
 def test_names_are_kept_in_files_and_pages(evaluate, command, named, tmp_path):
     file, page = tmp_path / "x.npz", tmp_path / "x.html"
     fresh = json.loads(evaluate(named, "--json", "--save", file, "--report", page).out)

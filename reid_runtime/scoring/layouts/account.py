@@ -130,8 +130,10 @@ def _reason(file: str) -> str:
     return os.path.splitext(file)[1].lower()[:12] or "without a suffix"
 
 
-def check_files(crops: Iterable[Crops]) -> tuple[str, ...]:
+def check_files(crops: Sequence[Crops]) -> tuple[str, ...]:
     """A warning where one file, by its content, is under two cameras of a person, whom any model then finds.
+
+    Also what is said of junk, which is left out.
 
     Raises DatasetError where it is of two people: one of them is wrong.
     """
@@ -154,11 +156,14 @@ def check_files(crops: Iterable[Crops]) -> tuple[str, ...]:
             f"{len(people)} images are one file of two people, the first {one[0]!r} (identity {one[1]}) and "
             f"{other[0]!r} (identity {other[1]}); keep the one that is right"
         )
+    junk = {name for each in crops for name in np.array(each.ids)[each.identities == JUNK].tolist()}
+    notes = (f"left out as junk (identity -1, junk or unsure): {len(junk):,} images",) if junk else ()
     twice = [(one[0], other[0]) for one, other in pairs if one[2] != other[2]]
     if not twice:
-        return ()
+        return notes
     first, second = twice[0]
     return (
+        *notes,
         f"warning: {len(twice)} images are one file under two cameras, the first {first!r} and {second!r}: any model "
         "finds them",
     )

@@ -57,9 +57,9 @@ def test_one_file_with_two_labels(tmp_path):
     def check():
         return check_files([read_layout(tmp_path)[1].gallery])
 
-    assert check() == ()
+    assert check() == ("left out as junk (identity -1, junk or unsure): 1 images",)
     (tmp_path / "b/2/w.jpg").hardlink_to(tmp_path / "b/1/z.jpg")
-    assert "1 images are one file under two cameras, the first 'b/1/z.jpg' and 'b/2/w.jpg'" in check()[0]
+    assert "1 images are one file under two cameras, the first 'b/1/z.jpg' and 'b/2/w.jpg'" in check()[-1]
     (tmp_path / "x.csv").write_text("id,identity,camera\nb/1/z.jpg,a,1\n./b/1/z.jpg,b,1\n")
     with pytest.raises(DatasetError, match=r"one file of two people, the first 'b/1/z.jpg'"):
         check_files([read_layout(tmp_path / "x.csv")[1].gallery])
