@@ -12,8 +12,7 @@ which loads several bytes or none, does not. Damage that leaves the length right
 """
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -39,8 +38,7 @@ _SET_BITS = b"\xff\x00" * 8
 """As many as the entropy decoder loads ahead; no Huffman code has only set bits."""
 
 
-@dataclass(frozen=True)
-class _Stretch:
+class _Stretch(NamedTuple):
     """Entropy-coded data: a scan, or one restart interval of it."""
 
     start: int
@@ -49,8 +47,7 @@ class _Stretch:
     """The marker that would follow if the scan had more intervals; empty inside a scan and without intervals."""
 
 
-@dataclass(frozen=True)
-class JpegLayout:
+class JpegLayout(NamedTuple):
     """Where the entropy-coded data of a JPEG lie."""
 
     stretches: tuple[_Stretch, ...]
@@ -66,13 +63,15 @@ def jpeg_layout(content: bytes, max_scans: int) -> JpegLayout:
     missing: dict[int, list[int]] = {}  # by component, the lowest bit of each coefficient that is there
     frame, scans, is_buffered, position = 0, 0, False, 2
     while True:
-        marker, code = _next_marker(content, position, _GAP)
-        position = marker.end()
+        _, position, code = _next_marker(content, position, _GAP)
         if code == _END:
             break
         if position > _HEADER and not scans:
             raise ImageError(f"more than {_HEADER:,} bytes before the image itself")
         length = int.from_bytes(content[position : position + 2], "big")
+        if code in _TABLES:
+            position += length
+            continue
         body, position = content[position + 2 : position + length], position + length
         if code in _FRAMES and not frame:
             coefficients = 64 if code == _PROGRESSIVE else 1  # otherwise all come at once
@@ -84,24 +83,33 @@ def jpeg_layout(content: bytes, max_scans: int) -> JpegLayout:
             is_buffered = is_buffered or frame == _PROGRESSIVE or body[0] < len(missing)
             _note_scan(body, missing, frame == _PROGRESSIVE)
             position = _split(content, position, stretches)
-        elif code not in _TABLES:
+        else:
             raise ImageError(f"corrupt or truncated, or no ordinary JPEG: unexpected marker {code:02x}")
     if not stretches or any(map(any, missing.values())):
         raise ImageError("corrupt or truncated: scans are missing")
     return JpegLayout(tuple(stretches), is_buffered, position)
 
 
-def _next_marker(content: bytes, position: int, gap: int | None) -> tuple[re.Match[bytes], int]:
+def _next_marker(content: bytes, position: int, gap: int | None) -> tuple[int, int, int]:
+    """Where the next marker begins and ends, and its code."""
+    if position + 1 < len(content) and content[position] == 0xFF and 0 < content[position + 1] < 0xFF:
+        return position, position + 2, content[position + 1]  # nearly always, and in a fifth of a search's time
     marker = _MARKER.search(content, position, len(content) if gap is None else position + gap)
     if marker is None:
         lacks = "a marker" if position + (gap or len(content)) < len(content) else "the end marker"
         raise ImageError(f"corrupt or truncated: {lacks} is missing")
-    return marker, marker[1][0]
+    return marker.start(), marker.end(), marker[1][0]
 
 
 def _note_scan(header: bytes, missing: dict[int, list[int]], is_progressive: bool) -> None:
     """Which bits of which coefficients a scan brings."""
-    first, last, bits = header[-3:] if is_progressive else (0, 0, 0)
+    if not is_progressive:
+        for component in header[1 : 1 + 2 * header[0] : 2]:
+            if missing[component] == [0]:
+                raise ImageError("corrupt or truncated: scans are missing")
+            missing[component] = [0]
+        return
+    first, last, bits = header[-3:]
     for component in header[1 : 1 + 2 * header[0] : 2]:
         before = missing[component][first : last + 1]
         if {bit % _NO_BIT for bit in set(before)} != {bits >> 4}:
@@ -113,20 +121,19 @@ def _split(content: bytes, position: int, stretches: list[_Stretch]) -> int:
     """Append the restart intervals of the scan that begins at `position`; gives its end."""
     intervals = 0
     while True:
-        marker, code = _next_marker(content, position, None)
+        end, behind, code = _next_marker(content, position, None)
         is_restart = 0xD0 <= code <= 0xD7
         if is_restart and code != 0xD0 + intervals % 8:
             raise ImageError("corrupt or truncated: restart intervals are missing")
         if len(stretches) == _STRETCHES:
             raise ImageError(f"more than {_STRETCHES:,} restart intervals")
-        end = marker.start()
         if content[end - 1] == 0xFF:  # any number of these may precede a marker
             end = position + len(content[position:end].rstrip(b"\xff"))
         following = b"" if is_restart or not intervals else bytes((0xFF, 0xD0 + intervals % 8))
         stretches.append(_Stretch(position, end, following))
         if not is_restart:
             return end
-        position, intervals = marker.end(), intervals + 1
+        position, intervals = behind, intervals + 1
 
 
 def load_jpeg(image: JpegImageFile, content: bytes, layout: JpegLayout) -> None:
@@ -134,11 +141,14 @@ def load_jpeg(image: JpegImageFile, content: bytes, layout: JpegLayout) -> None:
     image.load_prepare()
     (_, box, _, arguments), *_ = image.tile
     feed = _Feed(image, box, arguments)
-    position = 0
+    position, is_plain = 0, len(layout.stretches) == 1 and not layout.is_buffered
     for stretch in layout.stretches:
         tail = content[max(stretch.start, stretch.end - _FILLER) : stretch.end]
         held = max(stretch.start, stretch.end - len(tail) + len(tail.rstrip(b"\0")) - 2)
         feed(content[position:held])
+        if is_plain and not feed.is_finished:
+            feed(content[held : stretch.end] + _SET_BITS)
+            break  # finished with its last pixel, or never
         if feed.is_done_with(content[held : held + 1]):
             raise ImageError("corrupt or truncated: its compressed data do not end with the image")
         feed(content[held + 1 : stretch.end] + _SET_BITS)
