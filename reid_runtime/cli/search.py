@@ -12,12 +12,11 @@ import click
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.embedder import Embedder
 from reid_runtime.jobs.search.answers import Answer, Match, SearchSettings
 from reid_runtime.jobs.search.gallery import SearchGallery, is_embeddings, open_gallery
 from reid_runtime.jobs.search.queries import Queries, needs_model, read_queries
 from reid_runtime.jobs.search.receipt import SearchInputs, read_receipts, receipts, replay
-from reid_runtime.jobs.search.run import search
+from reid_runtime.jobs.search.run import own_calibration, search
 from reid_runtime.jobs.search.wording import foot, headline, rates
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.matching.calibration import Calibration
@@ -148,17 +147,12 @@ class _Search:
         with progress_bar(images) as advance:
             queries = read_queries(paths, embedder, camera=inputs.camera, advance=advance)
             gallery = open_gallery(inputs.gallery, embedder, names=inputs.names, root=inputs.root, advance=advance)
-        return cls(inputs, settings, queries, gallery, calibration or _own(embedder))
+        return cls(inputs, settings, queries, gallery, calibration or own_calibration(embedder, queries.contract_id))
 
     def receipts(self) -> list[dict[str, Any]]:
         """The answers, with all that it takes to come to them again."""
         sources = [query.source for query in self.queries.queries]
         return receipts(self.answers, sources, self.inputs, self.settings)
-
-
-def _own(embedder: Embedder | None) -> Calibration | None:
-    found: Calibration | None = getattr(embedder, "calibration", None)
-    return found
 
 
 def _replay(path: Path, as_json: bool, trust_engine: bool) -> int:

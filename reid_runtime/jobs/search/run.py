@@ -15,7 +15,9 @@ from reid_runtime.jobs.search.queries import Queries, Query, read_queries
 from reid_runtime.matching.calibration import Calibration, Crops
 from reid_runtime.matching.decision import Decision, LikelihoodRatio, decide
 from reid_runtime.matching.errors import CalibrationError
+from reid_runtime.matching.file import beside, read_calibration
 from reid_runtime.matching.search import Block, Hits, Integers, nearest
+from reid_runtime.model_file.packaged import default_model
 from reid_runtime.scoring.reranking import rerank
 from reid_runtime.vectors import Vectors
 
@@ -42,8 +44,8 @@ def search(
         gallery: A file of embeddings, a folder of parts, or a folder of images; or what `open_gallery` opened, which
             answers any number of searches.
         embedder: The model, where there are images.
-        calibration: What similarities mean; None for the embedder's own. Without one the answers have candidates and
-            no decision.
+        calibration: What similarities mean; None for the model's own. Without one the answers have candidates and no
+            decision.
         settings: How many candidates, at which FPIR, and what is left out; None for ten at 1 %.
 
     Returns:
@@ -67,7 +69,7 @@ def search(
             f"the queries are of contract id {queries.contract_id}, {gallery.path} of {gallery.table.contract_id}: two "
             "embedding spaces, whose vectors cannot be compared; embed both with one model"
         )
-    calibration = calibration or getattr(embedder, "calibration", None)
+    calibration = calibration or own_calibration(embedder, queries.contract_id)
     scale = None if calibration is None else _Scale.of(calibration, queries.contract_id, settings.fpir, gallery.size)
     _check_cameras(queries, gallery, settings)
     found = _nearest(queries.queries, gallery, max(settings.k, 2, _RERANKED * settings.rerank), settings)
@@ -75,6 +77,15 @@ def search(
         _answer(query, hits, gallery, queries, settings, scale)
         for query, hits in zip(queries.queries, found, strict=True)
     ]
+
+
+def own_calibration(embedder: Embedder | None, contract_id: str) -> Calibration | None:
+    """The calibration beside the model; without a model, that of the default model, if the vectors are of its space."""
+    if embedder is not None:
+        return embedder.calibration
+    path = beside(default_model())
+    calibration = read_calibration(path) if path.is_file() else None
+    return calibration if calibration is not None and calibration.contract_id == contract_id else None
 
 
 @dataclass(frozen=True)
