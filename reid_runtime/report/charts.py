@@ -7,8 +7,9 @@ import numpy as np
 from reid_runtime.report.markup import escaped, percent, table
 from reid_runtime.scoring.ranking import Scores
 
-_WIDTH, _HEIGHT = 640, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 20, 22, 48
+WIDTH, HEIGHT = 640, 360
+LEFT, RIGHT, TOP, BOTTOM = 52, 20, 22, 48
+"""Units: of a chart, and of the margins about what is drawn in it."""
 _MARKED = (1, 5, 10, 20, 50)
 _LONGEST = 50
 
@@ -23,16 +24,16 @@ def cmc_curve(scores: Scores) -> str:
     least -= least % step
 
     def x(rank: float) -> float:
-        return _LEFT + (rank - 1) / (length - 1) * (_WIDTH - _LEFT - _RIGHT)
+        return LEFT + (rank - 1) / (length - 1) * (WIDTH - LEFT - RIGHT)
 
     def y(value: float) -> float:
-        return _TOP + (100 - value) / (100 - least) * (_HEIGHT - _TOP - _BOTTOM)
+        return TOP + (100 - value) / (100 - least) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_line(_LEFT, y(v), _WIDTH - _RIGHT, y(v), "grid") for v in range(least, 101, step)]
-    parts += [_text(_LEFT - 8, y(v) + 4, f"{v}", "end") for v in range(least, 101, step)]
+    parts = [line(LEFT, y(v), WIDTH - RIGHT, y(v), "grid") for v in range(least, 101, step)]
+    parts += [label(LEFT - 8, y(v) + 4, f"{v}", "end") for v in range(least, 101, step)]
     marked = [rank for rank in _MARKED if rank <= length]
-    parts += [_text(x(rank), _HEIGHT - _BOTTOM + 20, f"{rank}", "middle") for rank in marked]
-    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, "rank", "middle"))
+    parts += [label(x(rank), HEIGHT - BOTTOM + 20, f"{rank}", "middle") for rank in marked]
+    parts.append(label((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "rank", "middle"))
     points = " ".join(f"{x(rank):.1f},{y(100 * value):.1f}" for rank, value in enumerate(curve, 1))
     floor = f"{x(length):.1f},{y(least):.1f} {x(1):.1f},{y(least):.1f}"
     parts.append(f'<polygon class="area" points="{points} {floor}"/><polyline class="curve" points="{points}"/>')
@@ -42,42 +43,46 @@ def cmc_curve(scores: Scores) -> str:
         anchor = "end" if rank == length else "start"
         parts.append(f'<circle class="dot" cx="{x(rank):.1f}" cy="{y(100 * value):.1f}" r="4"/>')
         parts.append(
-            _text(x(rank) + (0 if anchor == "end" else 6), y(100 * value) + 20, percent(value), anchor, "value")
+            label(x(rank) + (0 if anchor == "end" else 6), y(100 * value) + 20, percent(value), anchor, "value")
         )
     numbers = table(["rank", "%"], [[str(rank), percent(curve[rank - 1])] for rank in range(1, length + 1)])
     summary = "; ".join(f"rank {rank}: {percent(curve[rank - 1])} %" for rank in marked)
-    figure = _figure(parts, f"CMC curve. {summary}", "CMC: share of queries with a right answer up to a rank, in %.")
-    return f"{figure}<details><summary>The curve as a table</summary>{numbers}</details>"
+    chart = figure(parts, f"CMC curve. {summary}", "CMC: share of queries with a right answer up to a rank, in %.")
+    return f"{chart}<details><summary>The curve as a table</summary>{numbers}</details>"
 
 
 def precision_histogram(scores: Scores) -> str:
     """How many queries have which average precision."""
     counts, _ = np.histogram(scores.ap_finite_sum[scores.valid], bins=10, range=(0, 1))
     most = int(counts.max())
-    slot = (_WIDTH - _LEFT - _RIGHT) / 10
-    base = _HEIGHT - _BOTTOM
-    parts = [_line(_LEFT, base, _WIDTH - _RIGHT, base, "grid")]
+    slot = (WIDTH - LEFT - RIGHT) / 10
+    base = HEIGHT - BOTTOM
+    parts = [line(LEFT, base, WIDTH - RIGHT, base, "grid")]
     for decile, count in enumerate(counts.tolist()):
-        height = count / most * (base - _TOP - 14)
-        left = _LEFT + decile * slot
+        height = count / most * (base - TOP - 14)
+        left = LEFT + decile * slot
         box = f'x="{left + 3:.1f}" y="{base - height:.1f}" width="{slot - 6:.1f}" height="{height:.1f}"'
         parts.append(f'<rect class="bar" {box}/>')
-        parts.append(_text(left + slot / 2, base - height - 6, f"{count:,}", "middle", "value" if count else ""))
-        parts.append(_text(left, base + 20, f"{decile * 10}", "middle"))
-    parts.append(_text(_WIDTH - _RIGHT, base + 20, "100", "middle"))
-    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, "average precision, %", "middle"))
+        parts.append(label(left + slot / 2, base - height - 6, f"{count:,}", "middle", "value" if count else ""))
+        parts.append(label(left, base + 20, f"{decile * 10}", "middle"))
+    parts.append(label(WIDTH - RIGHT, base + 20, "100", "middle"))
+    parts.append(label((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "average precision, %", "middle"))
     summary = "; ".join(f"{10 * decile} to {10 * decile + 10} %: {n}" for decile, n in enumerate(counts.tolist()))
-    return _figure(parts, f"Queries by average precision. {summary}", "Queries by average precision (finite-sum).")
+    return figure(parts, f"Queries by average precision. {summary}", "Queries by average precision (finite-sum).")
 
 
-def _figure(parts: list[str], label: str, caption: str) -> str:
-    drawing = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escaped(label)}">{"".join(parts)}</svg>'
+def figure(parts: list[str], description: str, caption: str) -> str:
+    """A chart of WIDTH by HEIGHT units; `description` is for who does not see it."""
+    attributes = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escaped(description)}"'
+    drawing = f"<svg {attributes}>{''.join(parts)}</svg>"
     return f'<figure class="chart"><figcaption>{escaped(caption)}</figcaption>{drawing}</figure>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """A straight line; `kind` is its class."""
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
+def label(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
+    """A text; `anchor` says which end of it is at x: start, middle or end."""
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped(text)}</text>'

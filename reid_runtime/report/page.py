@@ -8,6 +8,7 @@ from reid_runtime.report.charts import cmc_curve, precision_histogram
 from reid_runtime.report.document import check_report, document, facts, write_page
 from reid_runtime.report.markup import escaped, percent
 from reid_runtime.report.ranked import ranked_lists
+from reid_runtime.report.separation import separation
 from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Interval
 
 _HEADLINE = "map_finite_sum"
@@ -38,6 +39,10 @@ def page(evaluation: Evaluation) -> str:
 <section aria-labelledby="curves">
 <h2 id="curves">Ranks and precision</h2>
 <div class="charts"><div>{cmc_curve(scores)}</div><div>{precision_histogram(scores)}</div></div>
+</section>
+<section aria-labelledby="separation">
+<h2 id="separation">Same person or not</h2>
+{separation(evaluation)}
 </section>
 <section aria-labelledby="queries">
 <h2 id="queries">Ranked lists</h2>

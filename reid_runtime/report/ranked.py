@@ -6,6 +6,7 @@ import numpy as np
 
 from reid_runtime.evaluation.eval_set import Entries, EvalSet
 from reid_runtime.evaluation.evaluate import Evaluation
+from reid_runtime.matching.search import cosines
 from reid_runtime.report.crops import crop_image
 from reid_runtime.report.markup import escaped, percent
 from reid_runtime.scoring.labels import DISTRACTOR, Integers
@@ -77,13 +78,14 @@ def ranked_lists(evaluation: Evaluation) -> str:
 def _query(evaluation: Evaluation, row: int) -> str:
     query, gallery, scores = evaluation.eval_set.query, evaluation.eval_set.gallery, evaluation.scores
     ranked, right = evaluation.ranked(row, _LENGTH)
+    similar = cosines(evaluation.query_vectors[row], evaluation.gallery_vectors[ranked])
     hit = int(scores.first_hit[row])
     facts = f"AP {percent(float(scores.ap_finite_sum[row]))} %, " + (
         f"first right answer at rank {hit:,}" if hit else "no right answer found"
     )
     entries = "".join(
-        _entry(gallery, int(entry), rank, bool(is_right))
-        for rank, (entry, is_right) in enumerate(zip(ranked, right, strict=True), 1)
+        _entry(gallery, int(entry), rank, bool(is_right), float(cosine))
+        for rank, (entry, is_right, cosine) in enumerate(zip(ranked, right, similar, strict=True), 1)
     )
     return (
         f'<article class="query"><header><h4>{_identity(query, row)}</h4><p>{facts}</p>'
@@ -94,13 +96,13 @@ def _query(evaluation: Evaluation, row: int) -> str:
     )
 
 
-def _entry(gallery: Entries, row: int, rank: int, right: bool) -> str:
+def _entry(gallery: Entries, row: int, rank: int, right: bool, cosine: float) -> str:
     word, sign = ("right", "✓") if right else ("wrong", "✗")
     alt = _alt(gallery, row, f"rank {rank}, {word}")
     return (
         f'<li class="{word}" title="{escaped(gallery.ids[row])}"><figure class="crop">{crop_image(gallery, row, alt)}'
         f'<figcaption><span class="mark"><b aria-hidden="true">{sign}</b> {rank} {word}</span>'
-        f"{_labels(gallery, row)}</figcaption></figure></li>"
+        f"{_labels(gallery, row)}<span>cosine {cosine:.3f}</span></figcaption></figure></li>"
     )
 
 

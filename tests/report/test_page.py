@@ -107,7 +107,7 @@ def test_title_headings_and_facts(parsed, evaluation):
     assert parsed.all("h1")[0]["text"] == "street <&> square"
     assert parsed.all("title")[0]["text"] == "street <&> square: tiny.onnx"
     assert [one["text"] for one in parsed.all("h2")] == [
-        "Scores", "Ranks and precision", "Ranked lists", "Pairs of cameras",
+        "Scores", "Ranks and precision", "Same person or not", "Ranked lists", "Pairs of cameras",
     ]  # fmt: skip
     assert evaluation.contract_id in parsed.text
     assert "15 of 16, of 5 people" in parsed.text
