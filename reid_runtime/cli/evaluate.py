@@ -1,7 +1,8 @@
 """reid-runtime evaluate: the scores of a model file on a labelled folder."""
 
 import json
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -14,9 +15,12 @@ from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_of, score_rows
 from reid_runtime.evaluation.account import seen_in_training
 from reid_runtime.evaluation.embedding import embed_eval_set
+from reid_runtime.evaluation.open_set import open_set_points
 from reid_runtime.evaluation.saved import eval_set_of_rows, read_saved
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, write_embeddings
 from reid_runtime.jobs.formats import SUFFIXES
+from reid_runtime.matching import SearchPoint
+from reid_runtime.matching.rates import percent
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.report import check_report, write_report
 from reid_runtime.scoring.bootstrap import METRICS
@@ -28,6 +32,8 @@ from reid_runtime.scoring.layouts.registry import find_dataset, missing_paths, r
 from reid_runtime.scoring.person_search import SearchSet
 from reid_runtime.scoring.reranking import RerankSettings
 from reid_runtime.scoring.tracklets import Pooling
+
+_SHOWN_FPIR = 0.01
 
 NAMES_HELP = "How one's own images are named: '{identity}_{camera}', or '{camera}/{identity}/' for folders."
 
@@ -109,6 +115,11 @@ def read_eval_set(
     "--from", "saved", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
     help="Score the vectors of a file that --save wrote; no model runs. May be repeated.",
 )  # fmt: skip
+@click.option(
+    "--gallery-people", multiple=True, type=click.IntRange(min=2), metavar="N",
+    help="Searches in galleries of N people, for queries of people who are there and who are not; may be repeated.  "
+    "[10, 20, 50 ... all]",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with fractions.")
 @click.option(
     "--save",
@@ -134,6 +145,7 @@ def command(
     gallery_size: str | None,
     camera_rule: bool,
     saved: tuple[Path, ...],
+    gallery_people: tuple[int, ...],
     as_json: bool,
     save: Path | None,
     report: Path | None,
@@ -151,6 +163,11 @@ def command(
     its 95 % interval. The layout is recognised, whatever the counts; with --dataset NAME a folder that is not all
     of that set is refused. What was read is printed first: people, cameras, images, what was passed over, and two
     images with their labels. An evaluation that is interrupted keeps nothing.
+
+    Where the queries are of 20 people or more, searches in galleries of ten people to all follow. FPIR: of queries
+    whose person is not in the gallery, the share that gets an answer at the threshold. FNIR: of those whose person is,
+    the share that does not get them. With --json all of them are under `open_set`, with intervals: gallery_people,
+    fpir, threshold, fnir, fpir_interval, fnir_interval, fpir_prediction.
     """
     _check_usage(ctx, folder, saved)
     if save is not None:
@@ -188,8 +205,10 @@ def command(
     evaluation = score_rows(eval_set, rows, name, settings)
     if report is not None:
         write_report(report, evaluation, force)
-    report_of_all = evaluation.report() | {"labels": account.report(), "warnings": warnings}
-    click.echo(json.dumps(report_of_all, indent=2) if as_json else _text(evaluation))
+    points = open_set_points(evaluation, gallery_people)
+    more = {"labels": account.report(), "warnings": warnings, "open_set": [asdict(point) for point in points]}
+    text = "" if as_json else "\n".join([_text(evaluation), *_open_set(points)])
+    click.echo(json.dumps(evaluation.report() | more, indent=2) if as_json else text)
     left_out = evaluation.scores.describe_without_answer(eval_set.query.ids, eval_set.query.names)
     _print([] if left_out is None else [left_out])
 
@@ -200,6 +219,23 @@ def _check_usage(ctx: click.Context, folder: Path | None, saved: tuple[Path, ...
         given = [f"--{name}" for name in ("model", "contract") if ctx.params[name] is not None]
         if given:
             raise click.UsageError(f"{' and '.join(given)}: no model runs where --from gives the vectors")
+
+
+def _open_set(points: tuple[SearchPoint, ...]) -> Iterator[str]:
+    """FPIR and FNIR at the smallest FPIR from 1 % on that all gallery sizes support, a line a size."""
+    sizes = {point.gallery_people for point in points}
+    rates = [rate for rate in {point.fpir for point in points} if rate >= _SHOWN_FPIR]
+    shared = [rate for rate in rates if {point.gallery_people for point in points if point.fpir == rate} == sizes]
+    if shared:
+        yield ""
+        yield f"{f'searches at FPIR {percent(min(shared))}':<24} threshold    FNIR    95 % interval"
+    for point in points:
+        if shared and point.fpir == min(shared):
+            low, high = point.fnir_interval
+            yield (
+                f"{point.gallery_people:>9,} {'people':<14} {point.threshold:>9.4f}  {100 * point.fnir:>6.1f}    "
+                f"{100 * low:>5.1f} to {100 * high:>5.1f}"
+            )
 
 
 def _print(lines: list[str]) -> None:

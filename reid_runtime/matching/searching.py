@@ -47,32 +47,44 @@ class Maxima:
         return known
 
 
-def maxima(samples: Samples) -> Maxima:
-    """Compare all crops with all others, a block at a time."""
-    order = np.argsort(samples.people, kind="stable")
+def maxima(samples: Samples, queries: Samples | None = None) -> Maxima:
+    """Compare queries with all crops, a block at a time.
+
+    Args:
+        samples: The crops of the galleries.
+        queries: The queries, whose people have the same numbers; None for all of the samples in turn.
+
+    Returns:
+        The most similar crop of each person to each query, by the query's person.
+    """
+    order, people_there = np.argsort(samples.people, kind="stable"), np.unique(samples.people)
     vectors, people = samples.vectors[order], samples.people[order]
     cameras, times = samples.cameras[order], samples.times[order]
-    starts = np.searchsorted(people, np.arange(samples.count))
-    others = np.empty((len(people), samples.count), np.int16)
-    own = np.full(len(people), -1, np.int16)
+    asked = samples if queries is None else queries
+    rank = np.argsort(asked.people, kind="stable")
+    starts = np.searchsorted(people, people_there)
+    count = max(samples.count, asked.count)
+    others = np.full((len(rank), count), -1, np.int16)
+    own = np.full(len(rank), -1, np.int16)
     step = max(1, _SIMILARITIES // len(people))
-    for top in range(0, len(people), step):
-        rows = np.arange(top, min(top + step, len(people)))
-        bins = bins_of(vectors[rows] @ vectors.T)
-        same = people[rows, None] == people
+    for top in range(0, len(rank), step):
+        rows = rank[top : top + step]
+        place, who = np.arange(top, top + len(rows)), asked.people[rows]
+        bins = bins_of(asked.vectors[rows] @ vectors.T)
         if samples.together is not None:
-            right = np.abs(times[rows, None] - times) >= samples.gap
+            right = np.abs(asked.times[rows, None] - times) >= samples.gap
         elif samples.has_cameras:
-            right = cameras[rows, None] != cameras
+            right = asked.cameras[rows, None] != cameras
         else:
-            right = rows[:, None] != np.arange(len(people))
-        own[rows] = np.where(same & right, bins, -1).max(axis=1)
-        best = np.maximum.reduceat(bins, starts, axis=1)
+            right = rows[:, None] != order
+        own[place] = np.where((who[:, None] == people) & right, bins, -1).max(axis=1)
+        best = np.full((len(rows), count), -1, np.int16)
+        best[:, people_there] = np.maximum.reduceat(bins, starts, axis=1)
         if samples.together is not None:
-            best[~samples.together[people[rows]]] = -1
-        best[np.arange(len(rows)), people[rows]] = -1
-        others[rows] = best
-    return Maxima(people, others, own)
+            best[~samples.together[who]] = -1
+        best[np.arange(len(rows)), who] = -1
+        others[place] = best
+    return Maxima(asked.people[rank], others, own)
 
 
 def gallery_sizes(most: int) -> list[int]:
