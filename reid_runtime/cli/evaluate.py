@@ -17,12 +17,14 @@ from reid_runtime.evaluation.account import seen_in_training
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.evaluation.open_set import open_set_points
 from reid_runtime.evaluation.saved import eval_set_of_rows, read_saved
+from reid_runtime.explain import Explainer
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, write_embeddings
 from reid_runtime.jobs.formats import SUFFIXES
 from reid_runtime.matching import SearchPoint
 from reid_runtime.matching.rates import percent
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.report import check_report, write_report
+from reid_runtime.report.total_maps import TotalMaps
 from reid_runtime.scoring.bootstrap import METRICS
 from reid_runtime.scoring.layouts.account import check_files, count_passed_over
 from reid_runtime.scoring.layouts.crops import CropSplits
@@ -130,6 +132,7 @@ def read_eval_set(
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write an HTML page with curves, ranked lists and crops."
 )
+@click.option("--explain", is_flag=True, help="In the page of --report, show which places make images alike.")
 @click.option("--force", is_flag=True, help="Overwrite the files of --save and --report.")
 @model_options
 @click.pass_context
@@ -149,6 +152,7 @@ def command(
     as_json: bool,
     save: Path | None,
     report: Path | None,
+    explain: bool,
     force: bool,
     model: str | None,
     contract: str | None,
@@ -174,6 +178,8 @@ def command(
         ensure_embeddings_writable(save, force)
     if report is not None:
         check_report(report, force)
+    if explain and (report is None or saved):
+        raise click.UsageError("--explain is for a --report of what is embedded here")
     rows = read_saved(saved) if saved else None
     if folder is not None:
         eval_set = read_eval_set(
@@ -187,12 +193,14 @@ def command(
         raise click.UsageError("--pooling is for tracklets that are embedded here; this set has none")
     if rerank and eval_set.search is not None:
         raise click.UsageError("--rerank takes one gallery for all queries; in a person search each has its own")
+    maps = None
     frames: Pooling = "max" if pooling == "max" else "mean"
     settings = EvalSettings(multi_query, RerankSettings() if rerank else None, frames if rows is None else None)
     account = eval_set.account()
     _print(account.lines(eval_set.dataset))
     if rows is None:
         embedder = load_model(model, contract, device, trust_engine=trust_engine)
+        maps = TotalMaps(Explainer(embedder)) if explain else None
         warnings = seen_in_training(embedder.contract, eval_set)
         _print(warnings)
         rows, name = _embed(eval_set, frames, embedder), embedder.path.name
@@ -204,7 +212,7 @@ def command(
         write_embeddings(save, rows, force)
     evaluation = score_rows(eval_set, rows, name, settings)
     if report is not None:
-        write_report(report, evaluation, force)
+        write_report(report, evaluation, force, maps)
     points = open_set_points(evaluation, gallery_people)
     more = {"labels": account.report(), "warnings": warnings, "open_set": [asdict(point) for point in points]}
     text = "" if as_json else "\n".join([_text(evaluation), *_open_set(points)])

@@ -14,6 +14,7 @@ from reid_runtime.explain import Array, Explainer, Explanation, PairExplanation
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.packaged import default_model
+from reid_runtime.report.document import write_page
 from reid_runtime.report.explanation import Figure, image_figure, pair_figure
 from reid_runtime.report.explanation_page import explanation_page
 from reid_runtime.report.explanation_picture import picture
@@ -85,13 +86,12 @@ def _explained(explainer: Explainer, path: Path) -> Explanation:
 
 
 def _write(output: Path, figures: list[Figure], file: ModelFile) -> None:
+    if output.suffix.lower() in _PAGES:
+        write_page(output, explanation_page(figures, file.contract.name, file.contract.contract_id))
+        return
     try:
         with atomic_write(output) as temporary:
-            if output.suffix.lower() in _PAGES:
-                page = explanation_page(figures, file.contract.name, file.contract.contract_id)
-                temporary.write_text(page, encoding="utf-8")
-            else:
-                picture(figures).save(temporary, "PNG", optimize=True)
+            picture(figures).save(temporary, "PNG", optimize=True)
     except OSError as error:
         raise StorageError(f"{output} could not be written: {error}") from error
 

@@ -12,6 +12,9 @@ import click
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import load_model, model_options
 from reid_runtime.cli.progress import progress_bar
+from reid_runtime.embedder import Embedder
+from reid_runtime.errors import OptionsError
+from reid_runtime.explain import Explainer
 from reid_runtime.jobs.search.answers import Answer, Match, SearchSettings
 from reid_runtime.jobs.search.gallery import SearchGallery, is_embeddings, open_gallery
 from reid_runtime.jobs.search.queries import Queries, needs_model, read_queries
@@ -21,8 +24,11 @@ from reid_runtime.jobs.search.wording import foot, headline, rates
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.file import read_calibration
+from reid_runtime.model_file import ModelFile
+from reid_runtime.model_file.packaged import default_model
 from reid_runtime.report.document import check_report
 from reid_runtime.report.search import write_search_report
+from reid_runtime.report.total_maps import TotalMaps
 
 _CSV = (
     "query",
@@ -62,6 +68,7 @@ _CSV = (
 @click.option("--json", "as_json", is_flag=True, help="Print a list of answers, each a receipt, for --replay.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a line for each candidate, with a heading.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="PAGE", help="Write an HTML page with the images.")
+@click.option("--explain", is_flag=True, help="In the page, show which places make the first candidates alike.")
 @click.option("--force", is_flag=True, help="Overwrite the page.")
 @click.option(
     "--replay", "receipt", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
@@ -84,6 +91,7 @@ def command(
     as_json: bool,
     as_csv: bool,
     report: Path | None,
+    explain: bool,
     force: bool,
     receipt: Path | None,
     model: str | None,
@@ -106,6 +114,8 @@ def command(
         raise click.UsageError("expected QUERY... --in GALLERY, or --replay FILE")
     if as_json and as_csv:
         raise click.UsageError("--json and --csv: state one")
+    if explain and report is None:
+        raise click.UsageError("--explain is for the page of --report")
     if report is not None:
         check_report(report, force)
     calibration_name = None if calibration is None else str(calibration)
@@ -113,7 +123,10 @@ def command(
     settings = SearchSettings(k, fpir, exclude_same_camera, rerank)
     found = _Search.run(inputs, list(queries), settings, trust_engine)
     if report is not None:
-        write_search_report(report, found.answers, found.queries, found.gallery, found.calibration, force=force)
+        maps = _maps(found) if explain else None
+        write_search_report(
+            report, found.answers, found.queries, found.gallery, found.calibration, force=force, maps=maps
+        )
     _print_notes(found)
     if as_json:
         click.echo(json.dumps(found.receipts(), indent=2))
@@ -128,8 +141,9 @@ class _Search:
 
     def __init__(
         self, inputs: SearchInputs, settings: SearchSettings, queries: Queries, gallery: SearchGallery,
-        calibration: Calibration | None,
+        calibration: Calibration | None, embedder: Embedder | None = None,
     ) -> None:  # fmt: skip
+        self.embedder = embedder
         self.inputs, self.settings, self.queries, self.gallery = inputs, settings, queries, gallery
         self.calibration = calibration
         self.answers = search(queries, gallery, calibration=calibration, settings=settings)
@@ -147,12 +161,25 @@ class _Search:
         with progress_bar(images) as advance:
             queries = read_queries(paths, embedder, camera=inputs.camera, advance=advance)
             gallery = open_gallery(inputs.gallery, embedder, names=inputs.names, root=inputs.root, advance=advance)
-        return cls(inputs, settings, queries, gallery, calibration or own_calibration(embedder, queries.contract_id))
+        own = own_calibration(embedder, queries.contract_id)
+        return cls(inputs, settings, queries, gallery, calibration or own, embedder)
 
     def receipts(self) -> list[dict[str, Any]]:
         """The answers, with all that it takes to come to them again."""
         sources = [query.source for query in self.queries.queries]
         return receipts(self.answers, sources, self.inputs, self.settings)
+
+
+def _maps(found: _Search) -> TotalMaps:
+    """Explanations by the model whose vectors were compared; of embeddings, by the default one if they are its."""
+    explainer = Explainer(found.embedder or ModelFile.open(default_model()))
+    ours, theirs = explainer.contract.contract_id, found.answers[0].contract_id
+    if ours != theirs:
+        raise OptionsError(
+            f"--explain takes the model of the vectors, contract {theirs}; the default model's is {ours}: give images "
+            "and --model in place of embeddings"
+        )
+    return TotalMaps(explainer)
 
 
 def _replay(path: Path, as_json: bool, trust_engine: bool) -> int:

@@ -17,8 +17,13 @@ _BOX = (104, 208)
 
 def crop_image(entries: Entries, row: int, text: str) -> str:
     """An `img` of an entry, of a tracklet its middle frame; without pixels a box that says so. `text` is its `alt`."""
+    return image_tag(loader(entries, row), text)
+
+
+def loader(entries: Entries, row: int) -> Callable[[], Pixels] | None:
+    """What reads the image of an entry, of a tracklet its middle frame; None without pixels."""
     images = entries.images[row]
-    return image_tag(images[len(images) // 2].load if images else None, text)
+    return images[len(images) // 2].load if images else None
 
 
 def image_tag(load: Callable[[], Pixels] | None, text: str) -> str:

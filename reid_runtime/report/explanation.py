@@ -71,8 +71,8 @@ def pair_figure(pair: PairExplanation, names: tuple[str, str], count: int = 5, a
             Panel(overlaid(crop, total, total_scale), f"all: {total.sum():+.2f}\nbias {bias:+.2f}"),
         ]
         for each, both in maps.items():
-            caption = f"dim. {each}: {pair.dimensions[each]:+.3f}{'' if each in most else ', against'}"
-            panels.append(Panel(overlaid(crop, both[side], scale), f"{caption}\nplaces {both[side].sum():+.3f}"))
+            caption = f"dim. {each}: {pair.dimensions[each]:+.3f}\n{'' if each in most else 'against, '}"
+            panels.append(Panel(overlaid(crop, both[side], scale), f"{caption}places {both[side].sum():+.3f}"))
         rows.append(Row(names[side], tuple(panels)))
     positive = float(pair.dimensions[pair.dimensions > 0].sum())
     facts = (
@@ -100,5 +100,6 @@ def shown(pixels: Pixels) -> Pixels:
 
 
 def _end(maps: Iterable[Array]) -> float:
-    """The largest absolute value of several maps."""
-    return max((float(np.abs(values).max()) for values in maps), default=0.0)
+    """Where the colours end: what one place of a hundred is beyond, so that a single one does not leave all grey."""
+    values = [np.abs(each).reshape(-1) for each in maps]
+    return float(np.quantile(np.concatenate(values), 0.99, method="higher")) if values else 0.0

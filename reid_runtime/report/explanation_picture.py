@@ -48,7 +48,7 @@ def _figure(figure: Figure) -> Image.Image:
     for what, end in figure.scales:
         canvas.paste(colour_bar(*_BAR), (left, top))
         draw.rectangle((left, top, left + _BAR[0] - 1, top + _BAR[1] - 1), outline=_SOFT)
-        for x, anchor, text in ((0, "la", f"{-end:.2g}"), (0.5, "ma", f"0, {what}"), (1, "ra", f"{end:+.2g}")):
+        for x, anchor, text in ((0, "la", f"≤ {-end:.2g}"), (0.5, "ma", f"0, {what}"), (1, "ra", f"≥ {end:+.2g}")):
             draw.text((left + x * _BAR[0], top + _BAR[1] + 3), text, _SOFT, _font(12), anchor=anchor)
         left += _BAR[0] + 100
     return canvas

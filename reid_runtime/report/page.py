@@ -9,19 +9,20 @@ from reid_runtime.report.document import check_report, document, facts, write_pa
 from reid_runtime.report.markup import escaped, percent
 from reid_runtime.report.ranked import ranked_lists
 from reid_runtime.report.separation import separation
+from reid_runtime.report.total_maps import TotalMaps
 from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Interval
 
 _HEADLINE = "map_finite_sum"
 """The metric whose tile comes first."""
 
 
-def write_report(path: Path, evaluation: Evaluation, force: bool = False) -> None:
-    """Write the page of an evaluation, all of it or nothing; raises StorageError."""
+def write_report(path: Path, evaluation: Evaluation, force: bool = False, maps: TotalMaps | None = None) -> None:
+    """Write the page of an evaluation, all of it or nothing; raises StorageError. `maps` add why images are alike."""
     check_report(path, force)
-    write_page(path, page(evaluation))
+    write_page(path, page(evaluation, maps))
 
 
-def page(evaluation: Evaluation) -> str:
+def page(evaluation: Evaluation, maps: TotalMaps | None = None) -> str:
     """The HTML of an evaluation; the same evaluation gives the same text."""
     eval_set, scores = evaluation.eval_set, evaluation.scores
     left_out = scores.describe_without_answer(eval_set.query.ids, eval_set.query.names)
@@ -48,7 +49,7 @@ def page(evaluation: Evaluation) -> str:
 <h2 id="queries">Ranked lists</h2>
 <p>Queries are chosen by average precision, each of another person where there are enough people. A right answer has
 a ✓ and a solid frame, a wrong one a ✗ and a dashed frame. Entries that the protocol ignores are not listed.</p>
-{ranked_lists(evaluation)}
+{ranked_lists(evaluation, maps)}
 </section>
 <section aria-labelledby="cameras">
 <h2 id="cameras">Pairs of cameras</h2>

@@ -7,8 +7,9 @@ import numpy as np
 from reid_runtime.evaluation.eval_set import Entries, EvalSet
 from reid_runtime.evaluation.evaluate import Evaluation
 from reid_runtime.matching.search import cosines
-from reid_runtime.report.crops import crop_image
+from reid_runtime.report.crops import crop_image, loader
 from reid_runtime.report.markup import escaped, percent
+from reid_runtime.report.total_maps import TotalMaps
 from reid_runtime.scoring.labels import DISTRACTOR, Integers
 from reid_runtime.scoring.ranking import Scores
 
@@ -16,6 +17,9 @@ _QUERIES = 4
 """How many of each kind are shown, at most."""
 _LENGTH = 10
 """How many gallery entries of each query are shown."""
+
+
+_WORDS = {True: "right", False: "wrong"}
 
 
 @dataclass(frozen=True)
@@ -64,18 +68,15 @@ def _spread(rows: Integers, identities: Integers, count: int) -> list[int]:
     return spread
 
 
-def ranked_lists(evaluation: Evaluation) -> str:
-    """The three groups of queries, each with the gallery entries that rank first."""
+def ranked_lists(evaluation: Evaluation, maps: TotalMaps | None = None) -> str:
+    """The three groups of queries, each with the gallery entries that rank first, and with `maps` why."""
     chosen = choose(evaluation.scores, _answers(evaluation.eval_set))
     groups = (("Best", chosen.best), ("Median", chosen.median), ("Worst", chosen.worst))
-    return "".join(
-        f'<section class="group"><h3>{title} queries</h3>{"".join(_query(evaluation, row) for row in rows)}</section>'
-        for title, rows in groups
-        if rows
-    )
+    articles = ((title, "".join(_query(evaluation, row, maps) for row in rows)) for title, rows in groups if rows)
+    return "".join(f'<section class="group"><h3>{title} queries</h3>{shown}</section>' for title, shown in articles)
 
 
-def _query(evaluation: Evaluation, row: int) -> str:
+def _query(evaluation: Evaluation, row: int, maps: TotalMaps | None) -> str:
     query, gallery, scores = evaluation.eval_set.query, evaluation.eval_set.gallery, evaluation.scores
     ranked, right = evaluation.ranked(row, _LENGTH)
     similar = cosines(evaluation.query_vectors[row], evaluation.gallery_vectors[ranked])
@@ -87,17 +88,22 @@ def _query(evaluation: Evaluation, row: int) -> str:
         _entry(gallery, int(entry), rank, bool(is_right), float(cosine))
         for rank, (entry, is_right, cosine) in enumerate(zip(ranked, right, similar, strict=True), 1)
     )
+    why = ""
+    if maps is not None:
+        shown = enumerate(zip(ranked.tolist(), right, strict=True), 1)
+        found = [(f"rank {rank}, {_WORDS[bool(is_right)]}", loader(gallery, each)) for rank, (each, is_right) in shown]
+        why = maps.details(loader(query, row), found)
     return (
         f'<article class="query"><header><h4>{_identity(query, row)}</h4><p>{facts}</p>'
         f'<p class="name">{escaped(query.ids[row])}</p></header>'
         f'<div class="row"><figure class="crop query-crop">{crop_image(query, row, _alt(query, row, "query"))}'
         f'<figcaption><span class="mark">query</span>{_labels(query, row)}</figcaption></figure>'
-        f'<ol class="ranked">{entries}</ol></div></article>'
+        f'<ol class="ranked">{entries}</ol></div>{why}</article>'
     )
 
 
 def _entry(gallery: Entries, row: int, rank: int, right: bool, cosine: float) -> str:
-    word, sign = ("right", "✓") if right else ("wrong", "✗")
+    word, sign = _WORDS[right], "✓" if right else "✗"
     alt = _alt(gallery, row, f"rank {rank}, {word}")
     return (
         f'<li class="{word}" title="{escaped(gallery.ids[row])}"><figure class="crop">{crop_image(gallery, row, alt)}'

@@ -16,9 +16,13 @@ from reid_runtime.matching.rates import percent
 from reid_runtime.report.crops import image_tag
 from reid_runtime.report.document import check_report, document, facts, write_page
 from reid_runtime.report.markup import escaped
+from reid_runtime.report.total_maps import TotalMaps
 
 _QUERIES = 200
 """How many queries a page shows, at most: with ten candidates each they are some ten megabytes."""
+
+_EXPLAINED = 3
+"""How many candidates of a query are explained, at most."""
 
 _WORDS = {"match": "match", "nobody": "nobody", "ambiguous": "one of two", None: "no decision"}
 
@@ -31,6 +35,7 @@ def write_search_report(
     calibration: Calibration | None = None,
     *,
     force: bool = False,
+    maps: TotalMaps | None = None,
 ) -> None:
     """Write the page of a search, all of it or nothing.
 
@@ -41,20 +46,25 @@ def write_search_report(
         gallery: Where.
         calibration: By which it was decided; None for none.
         force: Whether to overwrite the file.
+        maps: Add why the candidates are like the query; None for not.
 
     Raises:
         StorageError: Where it cannot be written.
     """
     check_report(path, force)
-    write_page(path, search_page(answers, queries, gallery, calibration))
+    write_page(path, search_page(answers, queries, gallery, calibration, maps))
 
 
 def search_page(
-    answers: Sequence[Answer], queries: Queries, gallery: SearchGallery, calibration: Calibration | None
+    answers: Sequence[Answer],
+    queries: Queries,
+    gallery: SearchGallery,
+    calibration: Calibration | None,
+    maps: TotalMaps | None = None,
 ) -> str:
     """The HTML; the same search gives the same text."""
     shown = list(zip(queries.queries, answers, strict=True))[:_QUERIES]
-    articles = "".join(_query(query, answer, gallery) for query, answer in shown)
+    articles = "".join(_query(query, answer, gallery, maps) for query, answer in shown)
     more = len(answers) - len(shown)
     notes = [*gallery.notes, *_left_out(gallery), *([f"{more:,} more queries are not shown"] if more else [])]
     if answers[0].decision is None and calibration is None:
@@ -105,13 +115,20 @@ def _counts(answers: Sequence[Answer]) -> str:
     )
 
 
-def _query(query: Query, answer: Answer, gallery: SearchGallery) -> str:
+def _query(query: Query, answer: Answer, gallery: SearchGallery, maps: TotalMaps | None) -> str:
     candidates = "".join(_candidate(match, True, answer, gallery) for match in answer.matches)
     if answer.threshold is not None and not answer.reasons:
         candidates += f'<li class="cut" role="separator"><span>threshold</span> <b>{answer.threshold:.3f}</b></li>'
     candidates += "".join(_candidate(match, False, answer, gallery) for match in answer.below)
     notes = "".join(f'<p class="note">{escaped(note)}</p>' for note in answer.notes)
     image = image_tag(_query_image(query, gallery), f"query {answer.query}")
+    why = ""
+    if maps is not None:
+        best = [*answer.matches, *answer.below][:_EXPLAINED]
+        found = [
+            (f"rank {each.rank}: {each.identity or each.id}", _loader(gallery.image_of(each.row))) for each in best
+        ]
+        why = maps.details(_query_image(query, gallery), found)
     several = f", {answer.crops} images" if answer.crops > 1 else ""
     return (
         f'<article class="query answer is-{answer.decision or "open"}"><header>'
@@ -119,7 +136,7 @@ def _query(query: Query, answer: Answer, gallery: SearchGallery) -> str:
         f'<p class="name">{escaped(answer.query)}</p></header>{notes}'
         f'<div class="row"><figure class="crop query-crop">{image}'
         f'<figcaption><span class="mark">query{several}</span></figcaption></figure>'
-        f'<ol class="ranked found">{candidates}</ol></div></article>'
+        f'<ol class="ranked found">{candidates}</ol></div>{why}</article>'
     )
 
 

@@ -59,9 +59,9 @@ def test_a_pair_shows_the_total_and_what_speaks_for_and_against(model):
     assert [len(row.panels) for row in figure.rows] == [shown, shown]
     dimension = pair.most(1)[0]
     assert figure.rows[0].panels[2].caption.startswith(f"dim. {dimension}: {pair.dimensions[dimension]:+.3f}")
-    assert dict(figure.scales)["all dimensions"] == pytest.approx(
-        max(np.abs(pair.total_a).max(), np.abs(pair.total_b).max())
-    )
+    values = np.abs(np.concatenate([pair.total_a.reshape(-1), pair.total_b.reshape(-1)]))
+    end = dict(figure.scales)["all dimensions"]
+    assert 0.98 <= (values <= end).mean() < 1 or end == values.max()
     over_a, over_c, _ = total_overlays(pair)
     assert np.array_equal(over_a, figure.rows[0].panels[1].image)
     assert np.array_equal(over_c, figure.rows[1].panels[1].image)
