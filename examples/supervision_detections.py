@@ -1,17 +1,15 @@
 """Vectors beside supervision's detections (MIT): they follow every filter, merge and slice of them.
 
-pip install "reid-runtime[cpu]" supervision
+pip install ".[cpu]" supervision
 python -m examples.supervision_detections [VIDEO]
 """
 
-import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import supervision
 
-from examples.video import Moment, moments
+from examples.video import Moment, moments, video_argument
 from reid_runtime import EmbedBoxes, Embedder
 
 
@@ -29,7 +27,7 @@ def detections(embed: EmbedBoxes, video: Iterable[Moment]) -> Iterator[supervisi
 
 def main() -> None:
     """Who, among the large boxes of a later moment, looks most like each person of the first?"""
-    video = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    video = video_argument(__doc__)
     seen = list(detections(EmbedBoxes(Embedder.load(), "bgr"), moments(video, limit=30)))
     first, last = (people[people.area > 600] for people in (seen[0], seen[-1]))
     cosines = first.data["embedding"] @ last.data["embedding"].T

@@ -1,22 +1,20 @@
 """Track people with Norfair (BSD-3-Clause), which joins a broken track again by the look of its person.
 
-    pip install "reid-runtime[cpu]" norfair-enough supervision
+    pip install ".[cpu]" norfair-enough supervision
     python -m examples.track_video [VIDEO]
 
 VIDEO has its boxes in `gt/gt.txt` beside it; they stand for a detector's. Without it, a rendered street.
 """
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from norfair import Detection, Tracker
 from norfair.tracker import TrackedObject
 
-from examples.video import Moment, moments
+from examples.video import Moment, moments, video_argument
 from reid_runtime import EmbedBoxes, Embedder
 
 _FAR = 0.3
@@ -66,7 +64,7 @@ def _distance(new: TrackedObject, lost: TrackedObject) -> float:
 
 def main() -> None:
     """Track without the vectors and with them; count the tracks, and those that hold more than one person."""
-    video = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    video = video_argument(__doc__)
     seen = list(moments(video, limit=795 if video else 60))
     embed = EmbedBoxes(Embedder.load(), "bgr")
     for joined in (False, True):

@@ -3,14 +3,18 @@
 python -m examples.two_cameras
 """
 
+import sys
+
 import numpy as np
 
-from examples.video import moments
+from examples.video import moments, video_argument
 from reid_runtime import Embedder
 
 
 def main() -> None:
     """Take one street in two cameras, and match their people by cosine."""
+    if video_argument(__doc__) is not None:
+        sys.exit("it takes no video: it shows the rendered street, whose two cameras are synchronised")
     embedder = Embedder.load()
     right = total = 0
     for here, there in zip(moments(None, 12, camera=0), moments(None, 12, camera=1), strict=True):

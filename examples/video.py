@@ -3,6 +3,7 @@
 A folder holds the video and `gt/gt.txt` in the MOT challenge's format (frame, identity, left, top, width, height, ...).
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -32,6 +33,21 @@ class Moment:
 def moments(video: Path | None, limit: int, camera: int = 0) -> Iterator[Moment]:
     """The first `limit` moments of a video whose boxes lie in `gt/gt.txt` beside it, or of the rendered street."""
     return _rendered(limit, camera) if video is None else _filmed(video, limit)
+
+
+def video_argument(usage: str | None) -> Path | None:
+    """The video that the command line names, None for none; what is missing or meant otherwise ends the example."""
+    match sys.argv[1:]:
+        case []:
+            return None
+        case [name] if not name.startswith("-"):
+            video = Path(name)
+            boxes = video.parent / "gt" / "gt.txt"
+            for file in (video, boxes):
+                if not file.is_file():
+                    sys.exit(f"{file} is not there: an example reads a video and its boxes, from gt/gt.txt beside it")
+            return video
+    sys.exit(usage)
 
 
 def _rendered(limit: int, camera: int) -> Iterator[Moment]:

@@ -64,6 +64,12 @@ class Row:
         }
 
 
+_INT8_ADVICE = (
+    "; for INT8 pass more --samples, another --percentile, or --crops of your own; or take python -m "
+    "export.to_int8_weights, which calibrates nothing"
+)
+
+
 @dataclass(frozen=True)
 class PipelineResult:
     """What a run of the pipeline gave."""
@@ -258,7 +264,10 @@ def main(
     click.echo(_text(output / "artefacts.md", outcome))
     failed = [row.file for row in outcome.rows if row.problem]
     if failed:
-        raise ExportError(f"{', '.join(failed)} failed and are not there: see {output / 'artefacts.md'}")
+        raise ExportError(
+            f"{', '.join(failed)} failed and are not there: see {output / 'artefacts.md'}"
+            + (_INT8_ADVICE if any("-int8-" in file for file in failed) else "")
+        )
     if calibration is None:
         click.echo("no INT8 artefacts: --calibrate names the training crops that they are fitted to", err=True)
 

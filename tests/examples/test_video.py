@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples.video import moments
+from examples.video import moments, video_argument
 from reid_runtime import EmbedBoxes, Embedder
 
 LIMIT = 12
@@ -80,3 +80,19 @@ def test_two_cameras_in_one_call(embed):
         for row, vector in enumerate(vectors):
             assert np.array_equal(vector, alone(embed, moment, row))
     assert not np.array_equal(both[0], both[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["x.mp4"], r"x\.mp4 is not there"),
+        (["film.mp4"], r"gt.txt is not there: an example reads"),
+        (["--help"], "usage"),
+    ],
+)
+def test_arguments_that_name_no_video(monkeypatch, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mp4").touch()
+    monkeypatch.setattr("sys.argv", ["example", *arguments])
+    with pytest.raises(SystemExit, match=said):
+        video_argument("usage")
