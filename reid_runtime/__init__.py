@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         StorageError,
     )
     from reid_runtime.explain import Explainer, Explanation, PairExplanation
+    from reid_runtime.gallery.gallery import Gallery
     from reid_runtime.jobs import Embeddings, read_embeddings, write_embeddings
+    from reid_runtime.jobs.cluster import cluster
     from reid_runtime.jobs.embed_folder import JobResult, embed_folder
     from reid_runtime.jobs.search.answers import Answer, SearchSettings
     from reid_runtime.jobs.search.gallery import open_gallery
@@ -44,6 +46,7 @@ __all__ = [
     "Embeddings",
     "Explainer",
     "Explanation",
+    "Gallery",
     "ImageError",
     "JobResult",
     "ModelFile",
@@ -53,6 +56,7 @@ __all__ = [
     "Result",
     "SearchSettings",
     "StorageError",
+    "cluster",
     "embed_folder",
     "open_gallery",
     "read_embeddings",
@@ -72,6 +76,7 @@ if not TYPE_CHECKING:
     _HOMES |= dict.fromkeys(("Embeddings", "read_embeddings", "write_embeddings"), "jobs")
     _HOMES |= dict.fromkeys(("JobResult", "embed_folder"), "jobs.embed_folder")
     _HOMES |= dict.fromkeys(("Answer", "SearchSettings"), "jobs.search.answers")
+    _HOMES |= {"Gallery": "gallery.gallery", "cluster": "jobs.cluster"}
     _HOMES |= {"open_gallery": "jobs.search.gallery", "search": "jobs.search.run"}
 
     def __getattr__(name: str) -> object:

@@ -36,6 +36,7 @@ _VERBS = {
     "same": "Are two images, or two folders of images, of the same person?",
     "compare": "Compare two saved evaluations: is the change more than noise?",
     "explain": "Show which dimensions and places make two images similar.",
+    "cluster": "Tell who is who among unknown people.",
     "gallery": "Keep people, their crops and vectors in one file: add, search, forget.",
     "search": "Look for people in a gallery: a match, one of two, or nobody.",
     "verify": "Check that a model file is intact and gives its vectors on this machine.",

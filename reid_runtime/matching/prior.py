@@ -1,0 +1,89 @@
+"""How likely two crops of a pile are one person's, without labels.
+
+A calibration says how much likelier a similarity is between two images of one person than of two. How many pairs of a
+pile are mated it cannot say; that share is estimated from the pile's own similarities by expectation maximisation
+(Saerens, Latinne and Decaestecker, 2002). Both together give each pair's probability by Bayes' rule.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reid_runtime.matching.calibration import Calibration
+from reid_runtime.matching.decision import LikelihoodRatio
+from reid_runtime.matching.rates import Histograms
+from reid_runtime.vectors import Vectors
+
+Numbers = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+_SAMPLE = 2000
+"""Rows whose pairs are looked at."""
+_STEPS = 300
+_PSEUDO = (1.0, 99.0)
+"""Mated and non-mated pairs that are added to the pile's: a pile of a few crops says nothing of the share."""
+
+
+@dataclass(frozen=True)
+class PairSample:
+    """Pairs of a pile's rows, and how likely each is of one person."""
+
+    rows: tuple[Integers, Integers]
+    """(P,) and (P,): the two rows of each pair."""
+    probabilities: Numbers
+    """(P,)"""
+    mated_share: float
+    """The estimated share of mated pairs in the pile."""
+    similarity: float
+    """The cosine at which single pairs, each for itself, have the best expected F1."""
+
+    def expected_f1(self, labels: Integers) -> float:
+        """The expected pairwise F1 of groups: of the pairs in one group and the mated pairs, how many are both."""
+        one = labels[self.rows[0]] == labels[self.rows[1]]
+        total = float(one.sum()) + float(self.probabilities.sum())
+        return 2 * float(self.probabilities[one].sum()) / total if total else 1.0
+
+
+def sample_pairs(calibration: Calibration, vectors: Vectors) -> PairSample:
+    """All pairs of a pile, or of two thousand of its rows, with the probability that each is of one person.
+
+    Args:
+        calibration: Of the vectors' embedding space.
+        vectors: (N, D) float32 of unit length.
+
+    Returns:
+        The pairs.
+    """
+    ratio = LikelihoodRatio.of(pooled_histograms(calibration))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE]).astype(np.int64)
+    ones, others = np.triu_indices(len(chosen), 1)
+    similarities = (vectors[chosen] @ vectors[chosen].T)[ones, others]
+    if not ratio.similarities.size:
+        return PairSample((chosen[ones], chosen[others]), np.zeros(len(ones)), 0.0, 1.0)
+    ratios = np.exp(np.interp(similarities, ratio.similarities, ratio.logarithms))
+    share = _PSEUDO[0] / sum(_PSEUDO)
+    # The pairs are many, the similarities that differ to three decimals few.
+    values, places, counts = np.unique(np.round(ratios, 6), return_inverse=True, return_counts=True)
+    for _ in range(_STEPS):
+        likely = share * values / (share * values + 1 - share)
+        share = float(((counts * likely).sum() + _PSEUDO[0]) / (counts.sum() + sum(_PSEUDO)))
+    probabilities = likely[places.reshape(-1)]
+    order = np.argsort(-similarities)
+    found = np.cumsum(probabilities[order])
+    best = int(np.argmax(2 * found / (np.arange(1, len(order) + 1) + found[-1]))) if len(order) else 0
+    similarity = float(similarities[order[best]]) if len(order) else 1.0
+    return PairSample((chosen[ones], chosen[others]), probabilities, share, similarity)
+
+
+def pooled_histograms(calibration: Calibration) -> Histograms:
+    """All comparisons of single crops, across cameras and within them, as a pile has them."""
+    chosen = [calibration.histograms]
+    for stratum in calibration.strata:
+        other = stratum.histograms
+        if (stratum.crops, stratum.height) == ("1x1", "any") and other.edges == chosen[0].edges and other not in chosen:
+            chosen.append(other)
+    mated, non_mated = (
+        tuple(np.sum([getattr(each, name) for each in chosen], axis=0).tolist()) for name in ("mated", "non_mated")
+    )
+    return Histograms(chosen[0].edges, mated, non_mated)

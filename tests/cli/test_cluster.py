@@ -1,0 +1,92 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from reid_runtime import read_embeddings, write_embeddings
+from reid_runtime.jobs.cluster import cluster, read_constraints
+from reid_runtime.matching.clustering import ConstraintError
+
+from ..gallery.tables import people
+
+CROPS = "examples/crops"
+
+
+@pytest.fixture
+def pile(tmp_path):
+    """The example crops without who they are: in one folder."""
+    folder = tmp_path / "pile"
+    folder.mkdir()
+    for root, _, names in os.walk(CROPS):
+        for name in names:
+            if name.endswith(("jpg", "png")):
+                shutil.copy(f"{root}/{name}", folder / f"{root[len(CROPS) + 1 :].replace('/', '_')}_{name}")
+    return folder
+
+
+def test_a_folder_becomes_a_tree_that_evaluate_and_the_gallery_read(command, pile, tmp_path, tiny_model):
+    shutil.copy(next(pile.iterdir()), pile / "blank.jpg")
+    (pile / "blank.jpg").write_text("no image")
+    tree = tmp_path / "people"
+    run = command("cluster", pile, "-o", f"{tree}/", "--threshold", "0.999", "--model", tiny_model, "--json")
+    assert run.code == 0, run.err
+    report = json.loads(run.out)
+    assert report["threshold"]["source"] == "as stated"
+    assert report["crops"] == 33
+    assert report["unsure"] >= 1
+    files = [path for path in tree.rglob("*") if path.suffix in (".jpg", ".png")]
+    assert len(files) == 33
+    assert (tree / "unsure" / "blank.jpg").is_file()
+    assert "person-0001" in (tree / "people.html").read_text()
+    (tree / "unsure" / "blank.jpg").unlink()
+    added = command("gallery", "add", tmp_path / "g", tree, "--model", tiny_model)
+    assert f"refused: {report['unsure'] - 1} (no_person" in added.err or report["unsure"] == 1
+    assert command("evaluate", tree, "--no-cameras", "--model", tiny_model).code == 0
+    assert "exists and is not overwritten" in command("cluster", pile, "-o", tree, "--threshold", "0.5").err
+    elsewhere = command("cluster", pile, "-o", tmp_path, "--threshold", "0.5")
+    assert "no tree of people" in elsewhere.err
+
+
+def test_what_is_mended_stays_and_the_others_keep_their_names(command, tmp_path):
+    rows = people(["anna", "ben", "eva"], crops=4)
+    write_embeddings(tmp_path / "in.npz", rows)
+    arguments = ["cluster", tmp_path / "in.npz", "-o", tmp_path / "out.npz", "--threshold", "0.7"]
+    assert command(*arguments).code == 0
+    first = read_embeddings(tmp_path / "out.npz").identity
+    assert first.tolist() == [f"person-000{number}" for number in (1, 2, 3) for _ in range(4)]
+    (tmp_path / "mend.csv").write_text(
+        f"a,b,link\n{rows.id[0]},{rows.id[1]},cannot\n{rows.id[0]},{rows.id[8]},must\n{rows.id[1]},{rows.id[2]},must\n"
+    )
+    assert command(*arguments, "--force", "--constraints", tmp_path / "mend.csv").code == 0
+    second = read_embeddings(tmp_path / "out.npz").identity
+    assert second[0] == second[8]
+    assert second[0] != second[1] == second[2]
+    assert np.array_equal(second[4:8], first[4:8])
+    assert np.array_equal(second[9:], first[9:])
+
+
+def test_files_of_two_cameras_are_one_pile(tmp_path):
+    first = people(["anna", "ben"], crops=2, track=np.array(["1", "1", "2", "2"]), frame=np.array([1, 2, 1, 2]))
+    second = people(["anna", "ben"], crops=2, track=np.array(["1", "1", "2", "2"]), frame=np.array([1, 2, 1, 2]))
+    second.id[:] = [name.replace(".jpg", ".png") for name in second.id]
+    found = cluster([first, second], None, threshold=0.6)
+    assert found.units == 4
+    assert (
+        found.rows.identity.tolist()
+        == ["person-0001"] * 2 + ["person-0002"] * 2 + ["person-0001"] * 2 + ["person-0002"] * 2
+    )
+    assert {*found.rows.camera.tolist()} == {"camera-1", "camera-2"}
+
+
+def test_crops_of_no_worth_are_unsure(tmp_path):
+    rows = people(["anna"], crops=4, reasons=np.array(["", "", "blank", "upper_8_bits"]))
+    assert cluster(rows, None, threshold=0.5).rows.identity.tolist() == ["person-0001"] * 2 + ["", "person-0001"]
+
+
+@pytest.mark.parametrize("line", ["a,b", "a,b,maybe", "a,b,must,more"])
+def test_a_line_that_is_no_constraint_is_named(tmp_path, line):
+    (tmp_path / "c.csv").write_text(f"a,b,link\nx,y,must\n{line}\n")
+    with pytest.raises(ConstraintError, match="line 3"):
+        read_constraints(tmp_path / "c.csv")
