@@ -54,8 +54,8 @@ class TotalMaps:
 def _pair(pair: PairExplanation, caption: str) -> str:
     over_query, over_found, end = total_overlays(pair)
     images = _image(over_query, f"query, for {caption}") + _image(over_found, caption)
-    numbers = f"similarity {pair.cosine:.3f}, colours end at ±{end:.2g}"
-    return f'<figure><div class="both">{images}</div><figcaption>{escaped(caption)}\n{numbers}</figcaption></figure>'
+    text = f"{caption}\nsimilarity {pair.cosine:.3f}\ncolours end at ±{end:.2g}"
+    return f'<figure><div class="both">{images}</div><figcaption>{escaped(text)}</figcaption></figure>'
 
 
 def _image(image: Image.Image, text: str) -> str:
