@@ -33,7 +33,7 @@ def _figure(figure: Figure) -> Image.Image:
     heights = [max(panel.image.height for panel in row.panels) for row in figure.rows]
     head = _LINE * (2 + len(figure.facts))
     width = 2 * _MARGIN + sum(widths) + _GAP * (columns - 1)
-    foot = 3 * _LINE
+    foot = 4 * _LINE
     height = _MARGIN + head + sum(each + _LINE + _CAPTION + _GAP for each in heights) + foot
     canvas = Image.new("RGB", (max(width, 2 * _MARGIN + len(figure.scales) * (_BAR[0] + 100)), height), _PAPER)
     draw = ImageDraw.Draw(canvas)
@@ -48,8 +48,9 @@ def _figure(figure: Figure) -> Image.Image:
     for what, end in figure.scales:
         canvas.paste(colour_bar(*_BAR), (left, top))
         draw.rectangle((left, top, left + _BAR[0] - 1, top + _BAR[1] - 1), outline=_SOFT)
-        for x, anchor, text in ((0, "la", f"≤ {-end:.2g}"), (0.5, "ma", f"0, {what}"), (1, "ra", f"≥ {end:+.2g}")):
+        for x, anchor, text in ((0, "la", f"{-end:.2g} or less"), (0.5, "ma", "0"), (1, "ra", f"{end:+.2g} or more")):
             draw.text((left + x * _BAR[0], top + _BAR[1] + 3), text, _SOFT, _font(12), anchor=anchor)
+        draw.text((left, top + _BAR[1] + 3 + _LINE), what, _SOFT, _font(12))
         left += _BAR[0] + 100
     return canvas
 
@@ -73,7 +74,7 @@ def _fitted(text: str, width: int) -> str:
     """The end of a text that is too long: a path's last part says most."""
     font = _font(14)
     while font.getlength(text) > width:
-        text = f"…{text[2:]}"
+        text = f"...{text[4:]}"
     return text
 
 
