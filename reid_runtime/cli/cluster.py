@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -19,10 +18,10 @@ from reid_runtime.jobs.cluster import Clusters, cluster, read_constraints
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.people_folder import check_people_folder, names_before, write_people_folder
 from reid_runtime.jobs.search.gallery import is_embeddings
+from reid_runtime.jobs.search.run import own_calibration
 from reid_runtime.jobs.sources import Sources, find_sources
-from reid_runtime.matching import Calibration, CalibrationError, calibration_beside, read_calibration
+from reid_runtime.matching import read_calibration
 from reid_runtime.matching.units import Window
-from reid_runtime.model_file.packaged import default_model
 from reid_runtime.report.people import write_people_page
 
 SHEET = "people.html"
@@ -82,7 +81,9 @@ def command(
         tables = [read_embeddings(path) for path in inputs]
         paths = {name: str(Path(root or "", name)) for table in tables for name in table.id.tolist()}
         paths = {name: path for name, path in paths.items() if Path(path).is_file()}
-        found_calibration = found_calibration or (_beside(model, tables[0]) if threshold is None else None)
+        found_calibration = found_calibration or (
+            own_calibration(None, tables[0].contract_id) if threshold is None else None
+        )
     elif any(map(is_embeddings, inputs)):
         raise OptionsError("folders of images and files of embeddings: name one kind at a time")
     else:
@@ -112,15 +113,6 @@ def command(
 
 def _paths(sources: Sources) -> dict[str, str]:
     return {} if sources.filesystem is not None else dict(zip(sources.ids, sources.paths, strict=True))
-
-
-def _beside(model: str | None, table: Embeddings) -> Calibration | None:
-    """The calibration beside a model, the default one without a name, where the vectors are of its space."""
-    found = calibration_beside(Path(model), table.contract_id) if model is not None else None
-    if model is None:
-        with suppress(CalibrationError):  # of another model: then there is none
-            found = calibration_beside(default_model(), table.contract_id)
-    return found
 
 
 def _windows(path: Path) -> dict[tuple[str, str], Window]:

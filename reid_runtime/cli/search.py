@@ -15,6 +15,8 @@ from reid_runtime.cli.progress import progress_bar
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import OptionsError
 from reid_runtime.explain import Explainer
+from reid_runtime.gallery.database import is_gallery
+from reid_runtime.gallery.gallery import Gallery
 from reid_runtime.jobs.search.answers import Answer, Match, SearchSettings
 from reid_runtime.jobs.search.gallery import SearchGallery, is_embeddings, open_gallery
 from reid_runtime.jobs.search.queries import Queries, needs_model, read_queries
@@ -49,7 +51,7 @@ _CSV = (
 @click.argument("queries", nargs=-1, metavar="QUERY...")
 @click.option(
     "--in", "gallery", metavar="GALLERY",
-    help="Where to look: a file of embeddings, a folder of parts, or a folder of images.",
+    help="Where to look: a gallery, a file of embeddings, a folder of parts, or a folder of images.",
 )  # fmt: skip
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Candidates for each query.")
 @click.option(
@@ -122,6 +124,8 @@ def command(
     inputs = SearchInputs(gallery, "", calibration_name, model, contract, device, names, root, camera)
     settings = SearchSettings(k, fpir, exclude_same_camera, rerank)
     found = _Search.run(inputs, list(queries), settings, trust_engine)
+    if report is not None and is_gallery(gallery):
+        _record(gallery, report, found.answers)
     if report is not None:
         maps = _maps(found) if explain else None
         write_search_report(
@@ -153,14 +157,22 @@ class _Search:
         """Load what the inputs name, and search."""
         calibration = None if inputs.calibration is None else read_calibration(Path(inputs.calibration))
         embedder = None
-        if needs_model(paths, inputs.gallery):
+        stored = is_gallery(inputs.gallery)
+        if needs_model(paths, paths[0] if stored else inputs.gallery):
             embedder = load_model(inputs.model, inputs.contract, inputs.device, trust_engine=trust_engine)
         elif inputs.model is not None or inputs.contract is not None:
             raise click.UsageError("--model and --contract: no model runs where all are embeddings")
-        images = sum(len(find_sources([path])) for path in (*paths, inputs.gallery) if not is_embeddings(path))
+        images = sum(
+            len(find_sources([path]))
+            for path in (*paths, *([] if stored else [inputs.gallery]))
+            if not is_embeddings(path)
+        )
         with progress_bar(images) as advance:
             queries = read_queries(paths, embedder, camera=inputs.camera, advance=advance)
-            gallery = open_gallery(inputs.gallery, embedder, names=inputs.names, root=inputs.root, advance=advance)
+            if stored:
+                gallery = Gallery.open(inputs.gallery, read_only=True).searchable()
+            else:
+                gallery = open_gallery(inputs.gallery, embedder, names=inputs.names, root=inputs.root, advance=advance)
         own = own_calibration(embedder, queries.contract_id)
         return cls(inputs, settings, queries, gallery, calibration or own, embedder)
 
@@ -168,6 +180,14 @@ class _Search:
         """The answers, with all that it takes to come to them again."""
         sources = [query.source for query in self.queries.queries]
         return receipts(self.answers, sources, self.inputs, self.settings)
+
+
+def _record(path: str, report: Path, answers: Sequence[Answer]) -> None:
+    """Have the gallery list the page: forgetting somebody does not reach it."""
+    people = {match.identity for answer in answers for match in (*answer.matches, *answer.below) if match.identity}
+    crops = sum(len(answer.matches) + len(answer.below) for answer in answers)
+    with Gallery.open(path) as gallery:
+        gallery.record_export("search", report, people, crops)
 
 
 def _maps(found: _Search) -> TotalMaps:

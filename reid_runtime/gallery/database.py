@@ -155,6 +155,15 @@ def open_database(path: Path, read_only: bool) -> Database:
     return database
 
 
+def is_gallery(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of an SQLite file, which a gallery is."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except (OSError, ValueError):
+        return False
+
+
 def add_space(connection: sqlite3.Connection, contract: Contract, artefact_id: str, *, current: bool) -> None:
     """Make an embedding space known, within a transaction."""
     connection.execute(

@@ -1,5 +1,6 @@
 """Gallery: people, their crops and their vectors in one SQLite file."""
 
+import hashlib
 import os
 import time
 from collections.abc import Collection, Sequence
@@ -27,6 +28,12 @@ from reid_runtime.gallery.erase import (
 from reid_runtime.gallery.policy import AdmissionPolicy
 from reid_runtime.gallery.upgrade import Upgraded, upgrade_database
 from reid_runtime.jobs.embeddings import Embeddings
+from reid_runtime.jobs.search.answers import Answer, SearchSettings
+from reid_runtime.jobs.search.gallery import SearchGallery
+from reid_runtime.jobs.search.queries import Queries
+from reid_runtime.jobs.search.run import own_calibration, search
+from reid_runtime.jobs.vector_table import VectorTable, digest_of
+from reid_runtime.matching.calibration import Calibration
 from reid_runtime.model_file.contract import Contract
 
 if TYPE_CHECKING:
@@ -71,6 +78,7 @@ class Gallery:
         """Use `Gallery.open` or `Gallery.create`."""
         self.path, self._database = database.path, database
         self._kept: tuple[int, float, Embeddings] | None = None
+        self._searched: tuple[Embeddings, SearchGallery] | None = None
 
     @classmethod
     def create(
@@ -241,6 +249,44 @@ class Gallery:
             **columns,
         )
         return min((each for each in expires if each is not None), default=_NEVER), rows
+
+    def searchable(self) -> SearchGallery:
+        """The rows as `search` takes them, with the kept crops for its page; built once, until the file changes."""
+        rows = self.embeddings()
+        kept = self._searched
+        if kept is None or kept[0] is not rows:
+            people = np.full(len(rows), "") if rows.identity is None else rows.identity
+            labels = zip(rows.id.tolist(), people.tolist(), rows.embedding, strict=True)
+            digests = ((f"{person}/{name}", hashlib.sha256(vector).hexdigest()) for name, person, vector in labels)
+            table = VectorTable.of(rows, str(self.path), digest_of(digests))
+            kept = self._searched = rows, SearchGallery(table, str(self.path), crop_of=self.crop)
+        return kept[1]
+
+    def search(
+        self,
+        queries: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Queries,
+        *,
+        embedder: "Embedder | None" = None,
+        calibration: Calibration | None = None,
+        settings: SearchSettings | None = None,
+    ) -> list[Answer]:
+        """Look for people, as `reid_runtime.search` does in files of embeddings.
+
+        Args:
+            queries: Images, folders of images of one person each, or files of embeddings; or what `read_queries` read.
+            embedder: The model, where there are images.
+            calibration: What similarities mean; None for the embedder's own.
+            settings: How many candidates, at which FPIR, and what is left out.
+
+        Returns:
+            The answer to each query.
+
+        Raises:
+            StorageError: For queries of another embedding space.
+            CalibrationError: Where the calibration is of another space, or does not support the FPIR.
+        """
+        found = calibration or own_calibration(embedder, self.contract_id)
+        return search(queries, self.searchable(), embedder=embedder, calibration=found, settings=settings)
 
     def crop(self, name: str) -> bytes | None:
         """The kept JPEG of the crop of this id; None where only its vector is kept. Raises StorageError for no such."""

@@ -20,8 +20,8 @@ Integers = npt.NDArray[np.int64]
 Pairs = npt.NDArray[np.int64]
 """(P, 2) rows."""
 
-_NEIGHBOURS = 64
-"""Pairs that are looked at for each row; what lies behind them is found among the groups."""
+_NEIGHBOURS, _PAIRS = 64, 4_000_000
+"""Pairs that are looked at for each row, and in all; what lies behind them is found among the groups."""
 _BLOCK = 1 << 24
 """Similarities of a block."""
 _ROUNDS = 20
@@ -175,6 +175,7 @@ def _near_pairs(means: Vectors, rows: Integers, threshold: float) -> Iterator[tu
     """Pairs (a, b, similarity), a < b, of these rows at or above a threshold; of each row the most similar ones."""
     vectors = means[rows]
     size = max(1, _BLOCK // max(1, len(rows)))
+    most = max(2, min(_NEIGHBOURS, _PAIRS // max(1, len(rows))))
     for start in range(0, len(rows), size):
         similarities = vectors[start : start + size] @ vectors.T
         similarities[np.arange(len(similarities)), start + np.arange(len(similarities))] = -1
@@ -182,7 +183,7 @@ def _near_pairs(means: Vectors, rows: Integers, threshold: float) -> Iterator[tu
         found = similarities[ones, others]
         order = np.lexsort((-found, ones))
         ones, others, found = ones[order], others[order], found[order]
-        near = np.arange(len(ones)) - np.searchsorted(ones, ones) < _NEIGHBOURS
+        near = np.arange(len(ones)) - np.searchsorted(ones, ones) < most
         firsts, seconds = rows[ones[near] + start], rows[others[near]]
         # A pair may come from both sides; the heap takes it twice without harm.
         yield from zip(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from reid_runtime.images.decode import load_image
+from reid_runtime.images.decode import ImageSource, load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.jobs.search.answers import Answer, Match
 from reid_runtime.jobs.search.gallery import SearchGallery
@@ -166,5 +166,5 @@ def _query_image(query: Query, gallery: SearchGallery) -> Callable[[], Pixels] |
     return None
 
 
-def _loader(path: Path | None) -> Callable[[], Pixels] | None:
+def _loader(path: ImageSource | None) -> Callable[[], Pixels] | None:
     return None if path is None else partial(load_image, path)

@@ -108,3 +108,33 @@ def test_another_models_vectors_are_refused(add, command, tmp_path):
     assert upgraded.code == 0
     assert json.loads(upgraded.out)["crops"] == 32
     assert command("gallery", "add", tmp_path / "g.gallery", CROPS, "--model", newer).code == 0
+
+
+def test_a_search_in_a_gallery_is_the_same_as_in_its_export(add, command, tmp_path, tiny_model):
+    add(CROPS)
+    path, query = tmp_path / "g.gallery", f"{CROPS}/person-01/camera-1/view-1.jpg"
+    command("gallery", "export", path, "-o", tmp_path / "all.npz")
+    model = ["--model", tiny_model]
+    stored = json.loads(command("gallery", "search", path, query, "--json", *model).out)
+    exported = json.loads(command("search", query, "--in", tmp_path / "all.npz", "--json", *model).out)
+    assert stored[0]["matches"] == exported[0]["matches"]
+    assert len(stored[0]["matches"]) == 8
+    (tmp_path / "receipt.json").write_text(json.dumps(stored))
+    assert command("search", "--replay", tmp_path / "receipt.json").code == 0
+    command("gallery", "forget", path, "person-02")
+    assert command("search", "--replay", tmp_path / "receipt.json").code == 1
+
+
+def test_pages_of_a_gallery_show_its_crops_and_are_listed(add, command, tmp_path, tiny_model):
+    add(CROPS)
+    path = tmp_path / "g.gallery"
+    assert command("gallery", "page", path, "-o", tmp_path / "people.html").code == 0
+    page = (tmp_path / "people.html").read_text()
+    assert page.count("data:image/jpeg") >= 32 + 3 * 8
+    assert page.count("Look-alikes</h4>") == 8
+    query = f"{CROPS}/person-02/camera-1/view-1.jpg"
+    run = command("gallery", "search", path, query, "--report", tmp_path / "found.html", "--model", tiny_model)
+    assert run.code == 0
+    assert (tmp_path / "found.html").read_text().count("data:image/jpeg") == 9
+    kinds = [each["kind"] for each in json.loads(command("gallery", "list", path, "--exports", "--json").out)]
+    assert kinds == ["page", "search"]

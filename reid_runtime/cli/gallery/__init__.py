@@ -10,6 +10,8 @@ from reid_runtime.cli import Verbs
 _VERBS = {
     "add": "Add images or embeddings of people.",
     "list": "List the people, or what was exported.",
+    "search": "Look for people: `reid-runtime search` in a gallery.",
+    "page": "Write a page to browse the people.",
     "forget": "Forget people, or what has expired, to the last byte.",
     "upgrade": "Move to another model: embed the kept crops again and switch at once.",
     "export": "Write the embeddings to a .parquet or .npz file.",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError, OptionsError, StorageError
+from reid_runtime.images.decode import ImageSource
 from reid_runtime.images.quality import WORTHLESS
 from reid_runtime.io.remote import is_url
 from reid_runtime.jobs.embeddings import Embeddings
@@ -47,6 +48,8 @@ class SearchGallery:
     """(id, reason) of images that could not be used."""
     ignored_codes: tuple[str, ...] = field(default=WORTHLESS)
     """Rows with one of these reason codes are never found."""
+    crop_of: Callable[[str], bytes | None] | None = None
+    """What gives the image of an id, where the gallery keeps it; None where ids are paths."""
 
     @cached_property
     def left_out(self) -> Mapping[str, int]:
@@ -112,8 +115,10 @@ class SearchGallery:
             return "people"
         return "tracks" if (self.table.track != "").any() else "images"
 
-    def image_of(self, row: int) -> Path | None:
-        """The file of a row's image; None where it is not known or not there."""
+    def image_of(self, row: int) -> ImageSource | None:
+        """A row's image, a path or the bytes of a file; None where it is not known or not there."""
+        if self.crop_of is not None:
+            return self.crop_of(str(self.table.id[row]))
         path = Path(self.root or "", str(self.table.id[row]))
         return path if (self.root is not None or path.is_absolute()) and path.is_file() else None
 
