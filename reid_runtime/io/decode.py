@@ -10,6 +10,8 @@ Rules = Mapping[Any, Callable[[Any, str], Any]]
 """Types that are not read by their annotations: what makes one of a JSON value and its path."""
 
 _NO_RULES: Rules = {}
+_SHOWN = 80
+_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 class DecodeError(ValueError):
@@ -51,4 +53,20 @@ def decode(kind: Any, value: Any, path: str, rules: Rules = _NO_RULES) -> Any:
         return float(value)
     elif type(value) is kind:
         return value
-    raise DecodeError(f"{path}: expected {getattr(kind, '__name__', kind)}, found {value!r}")
+    found = repr(value)
+    raise DecodeError(
+        f"{path}: expected {_words(kind)}, found {found if len(found) <= _SHOWN else found[:_SHOWN] + '...'}"
+    )
+
+
+def _words(kind: Any) -> str:
+    """What a value of this type is in JSON."""
+    if kind in _WORDS:
+        return _WORDS[kind]
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is tuple:
+        count = "" if arguments[-1] is ... else f" of {len(arguments)}"
+        return f"a list{count}, each {_words(arguments[0])}"
+    return f"null or {_words(arguments[0])}" if NoneType in arguments else "an object"

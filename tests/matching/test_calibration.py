@@ -76,7 +76,7 @@ def test_files_give_back_what_was_written(tmp_path: Path) -> None:
     [
         ({"format": "other"}, "expected the format"),
         ({"more": 1}, "unknown fields"),
-        ({"contract_id": 7}, "contract_id: expected str"),
+        ({"contract_id": 7}, "contract_id: expected a text"),
         ({"histograms": {"edges": [-1, 1], "mated": [1, 2], "non_mated": [1]}}, "one count a bin"),
         ({"histograms": {"edges": [-1, 1], "mated": [1], "non_mated": [1]}}, "none of the edges"),
         ({"search": [{"gallery_people": 0, "fpir": 0.1, "threshold": 0.5, "fnir": 0, "fpir_interval": [0, 1],

@@ -146,6 +146,19 @@ def test_values_of_another_kind_are_refused(path, value):
         Contract.from_json(altered(path, value), "model.onnx")
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("input", "mean"), 0, "input.mean: expected a list of 3, each a number, found 0"),
+        (("input", "colour"), "grey", "input.colour: expected 'rgb' or 'bgr', found 'grey'"),
+        (("name",), ["x" * 500], r"name: expected a text, found \['x{78}\.\.\.$"),
+    ],
+)
+def test_refusals_are_in_the_words_of_json(path, value, words):
+    with pytest.raises(ContractError, match=words):
+        Contract.from_json(altered(path, value), "model.onnx")
+
+
 def test_arithmetic_on_uint8_is_refused():
     """It would be passed over in silence: a uint8 model takes the pixels as they are."""
     stated = altered(("input", "scale"), 1 / 255)
