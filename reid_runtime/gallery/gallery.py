@@ -78,6 +78,8 @@ class Gallery:
         """Use `Gallery.open` or `Gallery.create`."""
         self.path, self._database = database.path, database
         self._kept: tuple[int, float, Embeddings] | None = None
+        self._own: tuple[Embedder | None, str] | None = None
+        self._calibration: Calibration | None = None
         self._searched: tuple[Embeddings, SearchGallery] | None = None
 
     @classmethod
@@ -285,8 +287,12 @@ class Gallery:
             StorageError: For queries of another embedding space.
             CalibrationError: Where the calibration is of another space, or does not support the FPIR.
         """
-        found = calibration or own_calibration(embedder, self.contract_id)
-        return search(queries, self.searchable(), embedder=embedder, calibration=found, settings=settings)
+        gallery = self.searchable()
+        if calibration is None and self._own != (embedder, gallery.table.contract_id):
+            self._own = embedder, gallery.table.contract_id
+            self._calibration = own_calibration(*self._own)  # reading it takes longer than a search
+        chosen = calibration or self._calibration
+        return search(queries, gallery, embedder=embedder, calibration=chosen, settings=settings)
 
     def crop(self, name: str) -> bytes | None:
         """The kept JPEG of the crop of this id; None where only its vector is kept. Raises StorageError for no such."""
