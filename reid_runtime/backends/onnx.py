@@ -110,7 +110,7 @@ def session_ports(session: Any, path: Path) -> tuple[Port, tuple[str, ...]]:
         raise BackendError(
             f"{path}: expected one input, found {', '.join(names) or 'none'}: make constants of all but the image's"
         )
-    shape = tuple(side if isinstance(side, int) else None for side in inputs[0].shape)
+    shape = tuple(side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape)
     return Port(names[0], inputs[0].type, shape), outputs
 
 

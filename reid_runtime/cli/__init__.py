@@ -105,7 +105,8 @@ _heeded = threading.Event()
 def _watch_signals() -> None:
     """Have a signal end the process also where the command is in a call that takes no notice, as a model's may be.
 
-    Nothing of such a command is finished: `embed`, the one that keeps what is, infers in another thread.
+    Nothing of such a command is finished: `embed`, the one that keeps what is, infers in another thread. What is being
+    written, on a slow disk, is waited for.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -114,8 +115,10 @@ def _watch_signals() -> None:
     def watch() -> None:
         while (number := os.read(reading, 1)[0]) not in _SIGNALS:
             pass
-        if not _heeded.wait(_STUCK):
-            os._exit(128 + number)
+        while not _heeded.wait(_STUCK):
+            atomic = sys.modules.get("reid_runtime.io.atomic")
+            if atomic is None or not atomic.is_writing():
+                os._exit(128 + number)
 
     threading.Thread(target=watch, daemon=True, name="signals").start()
 

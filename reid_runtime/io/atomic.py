@@ -14,6 +14,7 @@ if sys.platform != "win32":
     import fcntl
 
 _ENDING = r"\.[0-9a-f]{8}\.part"
+_active: list[Path] = []
 _TEMPORARY_NAME = re.compile(rf"\..+{_ENDING}")
 
 
@@ -29,6 +30,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     _remove_stale(path)
     permissions = path.stat().st_mode & 0o777 if path.is_file() else None
     temporary, descriptor = _create_temporary(path, 0o666 if permissions is None else 0o600)
+    _active.append(temporary)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -37,10 +39,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.chmod(temporary, permissions)
         os.replace(temporary, path)
     finally:
+        _active.remove(temporary)
         temporary.unlink(missing_ok=True)
         if descriptor is not None:
             os.close(descriptor)
     _flush_folder(path.parent)
+
+
+def is_writing() -> bool:
+    """Whether an atomic write of this process is under way, which may take long on a slow disk."""
+    return bool(_active)
 
 
 def is_stale_temp(name: str) -> bool:

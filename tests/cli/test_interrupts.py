@@ -193,6 +193,37 @@ def test_signal_ends_a_call_that_takes_no_notice(tiny_model, tmp_path):
     assert process.stderr.read() == b""
 
 
+SLOW_DISK = """if True:
+    import ctypes, os, threading
+    from reid_runtime.cli import main
+    flush = os.fsync
+
+    def slow(descriptor):
+        lock = ctypes.CDLL(None).pthread_mutex_lock  # a call that no signal ends
+        mutex = ctypes.create_string_buffer(64)
+        lock(mutex)
+        threading.Timer(3, ctypes.CDLL(None).pthread_mutex_unlock, [mutex]).start()
+        lock(mutex)
+        flush(descriptor)
+
+    os.fsync = slow
+    main()
+"""
+
+
+def test_signal_waits_for_what_is_being_written(start, many, tmp_path):
+    process, terminal = start(many / "0.bmp", "-o", "out.npz", code=SLOW_DISK)
+    end = time.monotonic() + 60
+    while not any(path.stat().st_size for path in tmp_path.glob(".out.npz.*.part")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.terminate()
+    read_until(terminal, None)
+    assert process.wait(timeout=30) == 143
+    assert len(read_embeddings(next(tmp_path.glob("out*.npz")))) == 1
+
+
 @pytest.fixture(scope="module")
 def several(many):
     """A list of six parts of pictures, the last one short; its path."""
