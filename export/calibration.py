@@ -127,21 +127,21 @@ def draw(folder: Path, count: int, seed: int, task: EvalSet | None = None) -> Sa
 
 def collect_ranges(model: onnx.ModelProto, tensors: Collection[str], images: Sequence[Pixels]) -> Activations:
     """Run the float32 graph on resized images and note, for each tensor, its extremes and its channels' means."""
-    wanted = list(tensors)
+    names = list(tensors)
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     del watched.graph.output[:]
-    watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted)
+    watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     session = session_of(watched)
-    low, high = ({name: np.empty(len(images), np.float32) for name in wanted} for _ in range(2))
+    low, high = ({name: np.empty(len(images), np.float32) for name in names} for _ in range(2))
     sums: dict[str, npt.NDArray[np.float64]] = {}
     for row, image in enumerate(images):
-        values = session.run(wanted, {session.get_inputs()[0].name: image[None]})
-        for name, value in zip(wanted, values, strict=True):
+        values = session.run(names, {session.get_inputs()[0].name: image[None]})
+        for name, value in zip(names, values, strict=True):
             low[name][row], high[name][row] = value.min(), value.max()
             channels = value.reshape(value.shape[1], -1).mean(axis=1, dtype=np.float64)
             sums[name] = sums.get(name, 0.0) + channels
-    broken = [name for name in wanted if not (np.isfinite(low[name]).all() and np.isfinite(high[name]).all())]
+    broken = [name for name in names if not (np.isfinite(low[name]).all() and np.isfinite(high[name]).all())]
     if broken:
         raise CalibrationError(f"{broken[0]!r} holds NaN or infinity for the calibration crops: the model is damaged")
     means = {name: (total / len(images)).astype(np.float32) for name, total in sums.items()}

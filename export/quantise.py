@@ -119,9 +119,9 @@ class GraphIndex:
 def ranged_tensors(model: onnx.ModelProto, scheme: Scheme) -> list[str]:
     """The tensors whose ranges the scheme may ask for."""
     index = GraphIndex(model)
-    wanted = dict.fromkeys(name for layer in index.layers(scheme) for name in (*layer.inputs, layer.output))
-    wanted |= dict.fromkeys(name for name, _ in index.pooled(wanted))
-    return list(wanted)
+    names = dict.fromkeys(name for layer in index.layers(scheme) for name in (*layer.inputs, layer.output))
+    names |= dict.fromkeys(name for name, _ in index.pooled(names))
+    return list(names)
 
 
 def quantise(

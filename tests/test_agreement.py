@@ -13,23 +13,23 @@ def unit(rows, dimension=6, seed=0):
 
 
 def test_equal_vectors_agree():
-    found = compare(unit(9), unit(9))
-    assert (found.rows, found.largest_difference, found.rank_agreement) == (9, 0.0, 1.0)
-    assert found.worst_cosine == pytest.approx(1, abs=1e-12)
+    actual = compare(unit(9), unit(9))
+    assert (actual.rows, actual.largest_difference, actual.rank_agreement) == (9, 0.0, 1.0)
+    assert actual.worst_cosine == pytest.approx(1, abs=1e-12)
 
 
 def test_worst_row_decides():
     reference, candidate = unit(9), unit(9)
     candidate[4] = -candidate[4]
-    found = compare(reference, candidate)
-    assert found.worst_cosine == pytest.approx(-1)
-    assert found.largest_difference == pytest.approx(2 * float(np.abs(reference[4]).max()))
+    actual = compare(reference, candidate)
+    assert actual.worst_cosine == pytest.approx(-1)
+    assert actual.largest_difference == pytest.approx(2 * float(np.abs(reference[4]).max()))
 
 
 def test_cosine_does_not_see_length_but_the_difference_does():
-    found = compare(unit(3), unit(3) * np.float32(1.5))
-    assert found.worst_cosine == pytest.approx(1)
-    assert found.largest_difference == pytest.approx(0.5 * float(np.abs(unit(3)).max()), rel=1e-6)
+    actual = compare(unit(3), unit(3) * np.float32(1.5))
+    assert actual.worst_cosine == pytest.approx(1)
+    assert actual.largest_difference == pytest.approx(0.5 * float(np.abs(unit(3)).max()), rel=1e-6)
 
 
 def test_rank_agreement_counts_nearest_neighbours():
@@ -44,9 +44,9 @@ def test_values_that_are_not_finite_pass_no_gate():
     for bad in (np.nan, np.inf):
         candidate = unit(5)
         candidate[2, 1] = bad
-        found = compare(unit(5), candidate)
-        assert not found.worst_cosine >= -1
-        assert not found.largest_difference <= 1e9
+        actual = compare(unit(5), candidate)
+        assert not actual.worst_cosine >= -1
+        assert not actual.largest_difference <= 1e9
 
 
 @pytest.mark.parametrize("candidate", [unit(4), unit(5, dimension=7), unit(5)[0]])

@@ -15,10 +15,10 @@ def test_it_tells_people_apart(default, command, tmp_path):
 
     write_market(tmp_path / "drawn", identities=12, cameras=2, views=2)
     run = command("evaluate", tmp_path / "drawn", "--json")
-    found = json.loads(run.out)
+    actual = json.loads(run.out)
     # A model that has learnt nothing about people finds one in twelve or so.
-    assert found["rank_1"] > 0.5
-    assert found["valid_queries"] == found["queries"]
+    assert actual["rank_1"] > 0.5
+    assert actual["valid_queries"] == actual["queries"]
 
 
 def test_its_contract_says_where_it_comes_from(default):
@@ -46,10 +46,10 @@ def test_crops_of_many_sizes_give_one_vector_each_whatever_their_company(default
 def test_market_1501_gives_the_scores_that_the_contract_states(default, market1501, command):
     run = command("evaluate", market1501, "--dataset", "market1501", "--json")
     assert run.code == 0, run.err
-    found = json.loads(run.out)
+    actual = json.loads(run.out)
     stated = default.contract.scores[0]
-    assert found["rank_1"] == pytest.approx(stated.rank_1, abs=5e-4)
-    assert found["map_finite_sum"] == pytest.approx(stated.map_finite_sum, abs=5e-4)
-    assert found["map_trapezoid"] == pytest.approx(stated.map_trapezoid, abs=5e-4)
-    assert found["rank_1"] >= 0.90
-    assert found["map_finite_sum"] >= 0.75
+    assert actual["rank_1"] == pytest.approx(stated.rank_1, abs=5e-4)
+    assert actual["map_finite_sum"] == pytest.approx(stated.map_finite_sum, abs=5e-4)
+    assert actual["map_trapezoid"] == pytest.approx(stated.map_trapezoid, abs=5e-4)
+    assert actual["rank_1"] >= 0.90
+    assert actual["map_finite_sum"] >= 0.75

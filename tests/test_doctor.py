@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture(scope="module")
-def found():
+def checks():
     return doctor.run_checks()
 
 
@@ -44,21 +44,21 @@ def without(monkeypatch, *packages, **versions):
     monkeypatch.setattr(metadata, "version", version)
 
 
-def test_everything_is_looked_at(found):
-    assert found.ok
-    assert found.package == __version__
-    assert f"{sys.version_info.major}.{sys.version_info.minor}." in found.python
-    assert found.cores >= 1
-    assert artefact_digest(default_model()) in found.model.detail
-    assert list(by_name(found.devices)) == list(REGISTRY)
-    cpu = by_name(found.devices)["cpu"]
+def test_everything_is_looked_at(checks):
+    assert checks.ok
+    assert checks.package == __version__
+    assert f"{sys.version_info.major}.{sys.version_info.minor}." in checks.python
+    assert checks.cores >= 1
+    assert artefact_digest(default_model()) in checks.model.detail
+    assert list(by_name(checks.devices)) == list(REGISTRY)
+    cpu = by_name(checks.devices)["cpu"]
     assert cpu.usable
     assert cpu.detail == f"onnxruntime cpu, onnxruntime {metadata.version('onnxruntime')}"
-    assert {"parquet", "openvino"} <= set(by_name(found.extras))
+    assert {"parquet", "openvino"} <= set(by_name(checks.extras))
 
 
-def test_every_missing_thing_comes_with_its_reason_and_what_to_do(found):
-    for each in (*found.devices, *found.extras):
+def test_every_missing_thing_comes_with_its_reason_and_what_to_do(checks):
+    for each in (*checks.devices, *checks.extras):
         assert each.detail
         if not each.usable:
             assert any(word in each.detail for word in ("pip install", "install NVIDIA's driver", "use device"))
@@ -66,25 +66,25 @@ def test_every_missing_thing_comes_with_its_reason_and_what_to_do(found):
 
 def test_a_device_counts_only_when_it_gives_vectors(monkeypatch, only_cpu):
     monkeypatch.setattr(Embedder, "embed", lambda *_: np.full((4, 256), np.nan, np.float32))
-    found = doctor.run_checks()
-    assert not found.ok
-    assert "not finite" in by_name(found.devices)["cpu"].detail
+    checks = doctor.run_checks()
+    assert not checks.ok
+    assert "not finite" in by_name(checks.devices)["cpu"].detail
 
 
 def test_two_onnx_runtimes_are_told_and_fail(monkeypatch, only_cpu):
     without(monkeypatch, onnxruntime="1.20.0", onnxruntime_gpu="1.23.0")
-    found = doctor.run_checks()
-    assert not found.ok
-    assert "both onnxruntime 1.20.0 and onnxruntime-gpu 1.23.0" in by_name(found.devices)["cpu"].detail
-    assert "pip uninstall" in by_name(found.devices)["cpu"].detail
+    checks = doctor.run_checks()
+    assert not checks.ok
+    assert "both onnxruntime 1.20.0 and onnxruntime-gpu 1.23.0" in by_name(checks.devices)["cpu"].detail
+    assert "pip uninstall" in by_name(checks.devices)["cpu"].detail
 
 
 def test_no_onnx_runtime_is_told_and_fails(monkeypatch, only_cpu):
     without(monkeypatch, "onnxruntime", "onnxruntime-gpu")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    found = doctor.run_checks()
-    assert not found.ok
-    assert 'pip install "reid-runtime[cpu]"' in by_name(found.devices)["cpu"].detail
+    checks = doctor.run_checks()
+    assert not checks.ok
+    assert 'pip install "reid-runtime[cpu]"' in by_name(checks.devices)["cpu"].detail
 
 
 def test_a_damaged_model_is_told_and_fails(monkeypatch, only_cpu, tmp_path):
@@ -94,10 +94,10 @@ def test_a_damaged_model_is_told_and_fails(monkeypatch, only_cpu, tmp_path):
     damaged.write_bytes(content)
     monkeypatch.setattr("reid_runtime.model_file.packaged.default_model", lambda: damaged)
     monkeypatch.setattr(doctor, "default_model", lambda: damaged)
-    found = doctor.run_checks()
-    assert not found.ok
-    assert not found.model.usable
-    assert "damaged" in found.model.detail
+    checks = doctor.run_checks()
+    assert not checks.ok
+    assert not checks.model.usable
+    assert "damaged" in checks.model.detail
 
 
 def test_extras_that_only_a_checkout_needs_are_left_out(monkeypatch, only_cpu):
@@ -117,10 +117,10 @@ def test_tensorrt_is_never_imported(monkeypatch):
     monkeypatch.setattr(doctor, "REGISTRY", {name: REGISTRY[name] for name in ("cpu", "tensorrt")})
     monkeypatch.setattr(doctor, "missing_gpu", lambda: "no NVIDIA driver: libcuda.so.1")
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    found = by_name(doctor.run_checks().devices)["tensorrt"]
-    assert not found.usable
-    assert "tensorrt 11.4.0" in found.detail
-    assert "no NVIDIA driver" in found.detail
+    device = by_name(doctor.run_checks().devices)["tensorrt"]
+    assert not device.usable
+    assert "tensorrt 11.4.0" in device.detail
+    assert "no NVIDIA driver" in device.detail
     assert "tensorrt" not in sys.modules
 
 
@@ -143,10 +143,10 @@ def test_a_system_that_does_not_tell_its_cpu_features(tmp_path):
 
 
 @pytest.fixture
-def examined(found, monkeypatch):
+def examined(checks, monkeypatch):
     """The command over a finding that is there already."""
-    monkeypatch.setattr("reid_runtime.cli.doctor.run_checks", lambda: found)
-    return found
+    monkeypatch.setattr("reid_runtime.cli.doctor.run_checks", lambda: checks)
+    return checks
 
 
 def test_the_command_on_one_screen(command, examined):
@@ -169,8 +169,8 @@ def test_the_command_as_json(command, examined):
     }
 
 
-def test_the_command_fails_where_the_default_path_does(command, monkeypatch, found):
-    broken = dataclasses.replace(found, model=dataclasses.replace(found.model, usable=False))
+def test_the_command_fails_where_the_default_path_does(command, monkeypatch, checks):
+    broken = dataclasses.replace(checks, model=dataclasses.replace(checks.model, usable=False))
     monkeypatch.setattr("reid_runtime.cli.doctor.run_checks", lambda: broken)
     for flags in ((), ("--json",)):
         assert command("doctor", *flags).code == 1

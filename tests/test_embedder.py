@@ -56,8 +56,8 @@ def test_inputs_of_every_length(tiny):
     assert tiny.embed([]).shape == (0, DIMENSION)
     assert tiny.embed(np.stack([sample_image()] * 3), channel_order="rgb").shape == (3, DIMENSION)
     many = [sample_image(seed=seed) for seed in range(5)] * 60
-    found = tiny.embed(iter(many), channel_order="rgb")
-    assert np.array_equal(found, np.tile(found[:5], (60, 1)))
+    actual = tiny.embed(iter(many), channel_order="rgb")
+    assert np.array_equal(actual, np.tile(actual[:5], (60, 1)))
 
 
 @pytest.mark.parametrize("one", ["x.jpg", b"x", bytearray(b"x"), Image.new("RGB", (4, 4)), sample_image()])
@@ -231,10 +231,10 @@ def test_foreign_model_with_a_stated_contract_by_hand(tmp_path):
         "\ufeff" + stated_for(path, FOREIGN).to_json(), encoding="utf-8"
     )  # as an editor on Windows writes it
     images = mixed(9)
-    found = Embedder.load(path, contract=stated).embed(images, channel_order="rgb")
+    actual = Embedder.load(path, contract=stated).embed(images, channel_order="rgb")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     mean, deviation = np.array([0.406, 0.456, 0.485], np.float32), np.array([0.225, 0.224, 0.229], np.float32)
-    for image, row in zip(images, found, strict=True):
+    for image, row in zip(images, actual, strict=True):
         small = resize(image, FOREIGN.resize.shape(*image.shape[:2]))[:, :, ::-1]
         values = (small.astype(np.float32) * np.float32(1 / 255) - mean) / deviation
         (raw,) = session.run(None, {"images": values.transpose(2, 0, 1)[None]})
@@ -349,8 +349,8 @@ def test_threads_decode_as_many_as_they_infer(tiny_model, monkeypatch, threads):
         return DecodedImage(source)
 
     monkeypatch.setattr("reid_runtime.embedder.decode_image", watched)
-    found = Embedder.load(tiny_model, threads=threads).embed([sample_image()] * 12, "rgb")
-    assert len(found) == 12
+    actual = Embedder.load(tiny_model, threads=threads).embed([sample_image()] * 12, "rgb")
+    assert len(actual) == 12
     assert len(names) == threads
 
 

@@ -45,7 +45,7 @@ def test_market_1501_gives_the_scores_that_its_contract_states(contract, market1
     """Ten minutes of two cores."""
     run = command("evaluate", market1501, "--dataset", "market1501", "--model", RESNET50, "--json")
     assert run.code == 0, run.err
-    found, (stated,) = json.loads(run.out), contract.scores
+    actual, (stated,) = json.loads(run.out), contract.scores
     for measure in ("rank_1", "map_finite_sum", "map_trapezoid"):
-        assert found[measure] == pytest.approx(getattr(stated, measure), abs=5e-4)
-    assert found["map_finite_sum"] >= 0.70
+        assert actual[measure] == pytest.approx(getattr(stated, measure), abs=5e-4)
+    assert actual["map_finite_sum"] >= 0.70

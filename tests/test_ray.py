@@ -84,9 +84,9 @@ def test_every_row_comes_once(tiny, tiny_model, tmp_path, killed):
     with np.load(output) as rows:
         order = np.argsort(rows["path"])
         assert rows["path"][order].tolist() == [f"{place:03}.png" for place in range(ROWS)]
-        found = {name: rows[name][order] for name in ("embedding", "error", "width", "height")}
+        actual = {name: rows[name][order] for name in ("embedding", "error", "width", "height")}
     good = [place for place in range(ROWS) if place != 17]
-    assert np.array_equal(found["embedding"][good], tiny.embed([contents[place] for place in good]))
-    assert np.isnan(found["embedding"][17]).all()
-    assert [place for place in range(ROWS) if found["error"][place]] == [17]
-    assert found["width"][good].tolist() == [16 + place % 7 for place in good]
+    assert np.array_equal(actual["embedding"][good], tiny.embed([contents[place] for place in good]))
+    assert np.isnan(actual["embedding"][17]).all()
+    assert [place for place in range(ROWS) if actual["error"][place]] == [17]
+    assert actual["width"][good].tolist() == [16 + place % 7 for place in good]

@@ -36,9 +36,9 @@ def test_a_reference_model_gives_its_known_scores(model, reid_data, market1501, 
         "--json",
     )
     assert run.code == 0, run.err
-    found = json.loads(run.out)
-    assert (found["queries"], found["valid_queries"], found["gallery"]) == (3368, 3368, 15913)
+    actual = json.loads(run.out)
+    assert (actual["queries"], actual["valid_queries"], actual["gallery"]) == (3368, 3368, 15913)
     rank_1, mean_ap = KNOWN[model]
-    assert round(100 * found["rank_1"], 1) == pytest.approx(rank_1, abs=0.11)
-    assert round(100 * found["map_finite_sum"], 1) == pytest.approx(mean_ap, abs=0.11)
-    assert found["map_trapezoid"] < found["map_finite_sum"]
+    assert round(100 * actual["rank_1"], 1) == pytest.approx(rank_1, abs=0.11)
+    assert round(100 * actual["map_finite_sum"], 1) == pytest.approx(mean_ap, abs=0.11)
+    assert actual["map_trapezoid"] < actual["map_finite_sum"]

@@ -73,11 +73,11 @@ def test_outputs_as_others_export_them(tiny_model, tmp_path, device, kind):
     model.graph.output[0].CopyFrom(proto.helper.make_tensor_value_info("embeddings", float16, None))
     proto.save(model, tmp_path / "m.onnx")
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 8, 3), np.uint8)
-    expected, found = (
+    expected, actual = (
         open_backend(ModelFile.open(path), device).run(images) for path in (tiny_model, tmp_path / "m.onnx")
     )
-    assert (found.shape, found.dtype) == ((3, DIMENSION), np.float32)
-    np.testing.assert_allclose(found, expected, atol=1e-3 if kind == "half" else 1e-6)
+    assert (actual.shape, actual.dtype) == ((3, DIMENSION), np.float32)
+    np.testing.assert_allclose(actual, expected, atol=1e-3 if kind == "half" else 1e-6)
 
 
 def test_sequence_output_is_refused(tiny_model, tmp_path):

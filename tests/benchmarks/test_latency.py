@@ -80,14 +80,14 @@ def test_many_crops_still_have_turns_to_compare(monkeypatch):
 def test_multi_stream_has_several_different_frames_a_turn(monkeypatch):
     monkeypatch.setattr(latency, "_single_stream", lambda setup, cases: [])
     rows, log = measured(FULL)
-    found = {row.items: row for row in rows[Part.MULTI_STREAM]}
-    assert {count: row.turn for count, row in found.items()} == {8: 9, 16: 4, 32: 2, 64: 1}
-    assert {count: len(row.seconds) for count, row in found.items()} == {8: 108, 16: 48, 32: 24, 64: 12}
-    assert supported(len(found[8].seconds), 0.99)
+    actual = {row.items: row for row in rows[Part.MULTI_STREAM]}
+    assert {count: row.turn for count, row in actual.items()} == {8: 9, 16: 4, 32: 2, 64: 1}
+    assert {count: len(row.seconds) for count, row in actual.items()} == {8: 108, 16: 48, 32: 24, 64: 12}
+    assert supported(len(actual[8].seconds), 0.99)
     # Two turns are the warm-up.
     counts = [boxes[0] for _, boxes in log]
     assert [counts.count(count) for count in (8, 16, 32, 64)] == [126, 56, 28, 14]
-    assert {count: len({frame for _, frame in log if frame[0] == count}) for count in found} == {
+    assert {count: len({frame for _, frame in log if frame[0] == count}) for count in actual} == {
         8: 9,
         16: 4,
         32: 2,

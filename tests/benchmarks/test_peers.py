@@ -44,8 +44,8 @@ def others(tmp_path, monkeypatch):
 
 
 def measured(setup, options=None):
-    found = measure_peers(setup, setup.cases()[0], options or PeerOptions())
-    return {(row.peer, row.name) if row.model == "tiny" else row.model: row for row in found.rows}, found.notes
+    peers = measure_peers(setup, setup.cases()[0], options or PeerOptions())
+    return {(row.peer, row.name) if row.model == "tiny" else row.model: row for row in peers.rows}, peers.notes
 
 
 @pytest.mark.parametrize("batch_size", [1, 32])
@@ -203,12 +203,12 @@ def test_torch_runs_three_ways_and_speeds_are_multiples_of_the_first(tiny_model,
 
     monkeypatch.setattr(compete, "TorchExtractor", Recorded)
     setup = setup_of([tiny_model], crops)
-    found = measure_peers(setup, setup.cases()[0], PeerOptions(checkpoint=tmp_path / "weights.safetensors"))
+    actual = measure_peers(setup, setup.cases()[0], PeerOptions(checkpoint=tmp_path / "weights.safetensors"))
     ways = [(False, False), (True, False), (True, True)]
     assert asked == [("weights.safetensors", setup.threads, *way) for way in ways]
-    speeds = {(row.peer, row.precision): row.speed for row in found.rows if row.model in ("weights", "tiny")}
+    speeds = {(row.peer, row.precision): row.speed for row in actual.rows if row.model in ("weights", "tiny")}
     assert speeds["torch eager", "float32"].high == 1
     ours = speeds["", "float32"]
     assert ours.low <= ours.value <= ours.high
-    compiled = next(row for row in found.rows if row.precision == "bfloat16")
+    compiled = next(row for row in actual.rows if row.precision == "bfloat16")
     assert compiled.parity.cosine < 0.99

@@ -55,13 +55,13 @@ def test_a_better_model_is_more_than_noise(command, files):
     before, after = files("a.npz", planted(0.9)), files("b.npz", planted(0.5, weights="sha256:01"))
     run = command("compare", before, after, "--json")
     assert (run.code, run.err) == (0, "")
-    found = json.loads(run.out)
-    assert found["more_than_noise"] is True
-    assert (found["paired_queries"], found["identities"]) == (2 * PEOPLE, PEOPLE)
-    change = found["changes"]["map_finite_sum"]
-    assert change["change"] == pytest.approx(found["after"]["map_finite_sum"] - found["before"]["map_finite_sum"])
+    actual = json.loads(run.out)
+    assert actual["more_than_noise"] is True
+    assert (actual["paired_queries"], actual["identities"]) == (2 * PEOPLE, PEOPLE)
+    change = actual["changes"]["map_finite_sum"]
+    assert change["change"] == pytest.approx(actual["after"]["map_finite_sum"] - actual["before"]["map_finite_sum"])
     assert 0 < change["low"] < change["change"] < change["high"]
-    assert found["before"]["contract_id"] != found["after"]["contract_id"], "two models may be compared"
+    assert actual["before"]["contract_id"] != actual["after"]["contract_id"], "two models may be compared"
     text = command("compare", before, after).out
     assert text.splitlines()[-1] == f"mAP (finite-sum) rises by {100 * change['change']:.1f} points: more than noise"
     turned = json.loads(command("compare", after, before, "--json").out)
@@ -72,8 +72,8 @@ def test_a_better_model_is_more_than_noise(command, files):
 def test_backends_of_both_sides(command, files):
     before = files("a.npz", planted(0.6))
     after = files("b.npz", dataclasses.replace(planted(0.6), backend="openvino cpu, bfloat16"))
-    found = json.loads(command("compare", before, after, "--json").out)
-    assert (found["before"]["backend"], found["after"]["backend"]) == (None, "openvino cpu, bfloat16")
+    actual = json.loads(command("compare", before, after, "--json").out)
+    assert (actual["before"]["backend"], actual["after"]["backend"]) == (None, "openvino cpu, bfloat16")
     lines = command("compare", before, after).out.splitlines()
     assert lines[0].endswith(", by a backend that it does not name")
     assert lines[1].endswith(", by openvino cpu, bfloat16")
@@ -81,9 +81,9 @@ def test_backends_of_both_sides(command, files):
 
 def test_another_draw_of_the_same_noise_is_noise(command, files):
     paths = files("a.npz", planted(0.6)), files("b.npz", planted(0.6, seed=1))
-    found = json.loads(command("compare", *paths, "--json").out)
-    assert found["more_than_noise"] is False
-    change = found["changes"]["map_finite_sum"]
+    actual = json.loads(command("compare", *paths, "--json").out)
+    assert actual["more_than_noise"] is False
+    change = actual["changes"]["map_finite_sum"]
     assert change["low"] < 0 < change["high"]
     assert command("compare", *paths).out.rstrip().endswith("points: no more than noise")
 
@@ -141,9 +141,9 @@ def test_a_person_search_is_compared_with_its_folder(command, tiny_model, tmp_pa
     bare = command("compare", path, path)
     assert bare.code == 1
     assert "each query has its own gallery; name the folder" in bare.err
-    found = json.loads(command("compare", path, path, "--folder", tmp_path / "set", "--json").out)
-    assert found["after"]["map_finite_sum"] == json.loads(run.out)["map_finite_sum"]
-    assert found["changes"]["map_finite_sum"] == {"change": 0, "low": 0, "high": 0}
+    actual = json.loads(command("compare", path, path, "--folder", tmp_path / "set", "--json").out)
+    assert actual["after"]["map_finite_sum"] == json.loads(run.out)["map_finite_sum"]
+    assert actual["changes"]["map_finite_sum"] == {"change": 0, "low": 0, "high": 0}
 
 
 def test_a_folder_is_read_as_evaluate_reads_it(command, files, tiny_model, tmp_path):
@@ -152,8 +152,8 @@ def test_a_folder_is_read_as_evaluate_reads_it(command, files, tiny_model, tmp_p
     paint(tmp_path / "set", 140, 300)
     path, folder = tmp_path / "x.npz", ["--folder", tmp_path / "set"]
     command("evaluate", tmp_path / "set", "--model", tiny_model, "--device", "cpu", "--save", path)
-    found = json.loads(command("compare", path, path, *folder, "--gallery-size", "50", "--json").out)
-    assert found["protocol"].startswith("person search, 50 gallery frames a query; ")
+    actual = json.loads(command("compare", path, path, *folder, "--gallery-size", "50", "--json").out)
+    assert actual["protocol"].startswith("person search, 50 gallery frames a query; ")
     assert "person search, 100 gallery frames a query; " in command("compare", path, path, *folder).out
     run = command("compare", path, path, *folder, "--gallery-size", "500")
     assert run.code == 1

@@ -29,9 +29,9 @@ def test_columns_are_aligned(command):
 
 
 def test_json_has_the_same_facts(command):
-    found = json.loads(command("datasets", "--json").out)
-    assert [item["name"] for item in found] == [dataset.name for dataset in DATASETS]
-    market = found[0]
+    actual = json.loads(command("datasets", "--json").out)
+    assert [item["name"] for item in actual] == [dataset.name for dataset in DATASETS]
+    market = actual[0]
     assert market["needs"] == [["query", "image_query"], ["bounding_box_test", "image_test"]]
     assert market["optional"] == ["bounding_box_train", "gt_bbox"]
     assert market["counts"]["gallery"] == 15_913

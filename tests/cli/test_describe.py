@@ -132,10 +132,10 @@ def test_a_draft_that_is_filled_in_works(command, tmp_path):
     (tmp_path / "filled.json").write_text(json.dumps(values))
     (tmp_path / "known.json").write_text(stated_for(model, FOREIGN).to_json())
     images = [sample_image(40, 20), sample_image(20, 33)]
-    found, expected = (
+    actual, expected = (
         Embedder.load(model, contract=tmp_path / f"{name}.json").embed(images, "rgb") for name in ("filled", "known")
     )
-    assert np.array_equal(found, expected)
+    assert np.array_equal(actual, expected)
     assert Embedder.load(model, contract=tmp_path / "filled.json").contract.resize == LongestSide(16)
 
 
@@ -214,8 +214,8 @@ def test_a_draft_of_an_openvino_model_gives_its_vectors(command, reid_data, tmp_
     filled = values | {"trained_on": known["trained_on"]}
     (tmp_path / "filled.json").write_text(json.dumps(filled))
     images = [sample_image(90, 41), sample_image(33, 40)]
-    found, expected = (
+    actual, expected = (
         Embedder.load(model, device="openvino", contract=file).embed(images, "rgb")
         for file in (tmp_path / "filled.json", None)
     )
-    assert np.array_equal(found, expected)
+    assert np.array_equal(actual, expected)

@@ -49,13 +49,13 @@ def evaluate(command, tiny_model):
 def test_scores_of_the_default_model(command, drawn, default, tmp_path):
     run = command("evaluate", drawn, "--json", "--save", tmp_path / "x.npz", "--device", "cpu")
     assert run.code == 0
-    found = json.loads(run.out)
-    assert sorted(found) == sorted(KEYS)
-    assert (found["queries"], found["valid_queries"], found["gallery"]) == (8, 8, 9)
-    assert (found["dataset"], found["model"], found["reranked"]) == ("drawn", default_model().name, False)
-    assert found["contract_id"] == default.contract.contract_id
-    assert 0.5 < found["map_trapezoid"] <= found["map_finite_sum"] <= 1
-    assert found["rank_1"] <= found["rank_5"] <= found["rank_10"] == 1
+    actual = json.loads(run.out)
+    assert sorted(actual) == sorted(KEYS)
+    assert (actual["queries"], actual["valid_queries"], actual["gallery"]) == (8, 8, 9)
+    assert (actual["dataset"], actual["model"], actual["reranked"]) == ("drawn", default_model().name, False)
+    assert actual["contract_id"] == default.contract.contract_id
+    assert 0.5 < actual["map_trapezoid"] <= actual["map_finite_sum"] <= 1
+    assert actual["rank_1"] <= actual["rank_5"] <= actual["rank_10"] == 1
     rows = read_embeddings(tmp_path / "x.npz")
     assert (rows.width.tolist(), rows.height.tolist()) == ([64] * 17, [128] * 17)
     assert rows.split.tolist() == ["query"] * 8 + ["gallery"] * 9
@@ -79,12 +79,12 @@ def test_a_saved_file_gives_the_same_numbers_without_a_model(command, drawn, sav
 
 
 def test_the_table_has_percent_and_intervals(command, saved):
-    found = json.loads(command("evaluate", "--from", saved, "--json").out)
+    actual = json.loads(command("evaluate", "--from", saved, "--json").out)
     run = command("evaluate", "--from", saved)
     lines = run.out.splitlines()
     line = next(line for line in lines if line.startswith("mAP (finite-sum)"))
     _, _, value, low, to, high = line.split()
-    assert (value, to) == (f"{100 * found['map_finite_sum']:.1f}", "to")
+    assert (value, to) == (f"{100 * actual['map_finite_sum']:.1f}", "to")
     assert float(low) <= float(value) <= float(high)
     assert "8 of 8 queries, 9 gallery items" in lines
     assert "bootstrap over the 4 people" in lines[-1]
@@ -119,8 +119,8 @@ def test_a_query_without_a_right_answer(evaluate, tmp_path):
     (tmp_path / "bounding_box_test/0003_c5s3_065187_01.jpg").unlink()
     run = evaluate(paint(tmp_path), "--json")
     assert run.code == 0
-    found = json.loads(run.out)
-    assert (found["queries"], found["valid_queries"]) == (2, 1)
+    actual = json.loads(run.out)
+    assert (actual["queries"], actual["valid_queries"]) == (2, 1)
     assert run.err.splitlines()[-1].startswith(
         "1 of 2 queries have no right answer and are not averaged, the first is query/0003_c6s3"
     )
@@ -132,9 +132,9 @@ def test_a_csv(evaluate, tmp_path):
     table = "id,identity,camera\na.jpg,ann,door\nb.jpg,ann,hall\nc.jpg,bob,door\nd.jpg,bob,hall\n"
     (paint(tmp_path) / "crops.csv").write_text(table)
     for path in (tmp_path, tmp_path / "crops.csv"):
-        found = json.loads(evaluate(path, "--json").out)
-        assert (found["queries"], found["gallery"]) == (4, 4)
-        assert found["protocol"].startswith("each image a query in turn")
+        actual = json.loads(evaluate(path, "--json").out)
+        assert (actual["queries"], actual["gallery"]) == (4, 4)
+        assert actual["protocol"].startswith("each image a query in turn")
 
 
 @pytest.fixture
@@ -145,12 +145,12 @@ def mars(tmp_path):
 
 
 def test_tracklets_by_both_protocols_and_poolings(evaluate, mars):
-    found = json.loads(evaluate(mars, "--json").out)
-    assert (found["queries"], found["gallery"]) == (3, 6)
-    assert found["protocol"].startswith("official: every test tracklet in the gallery; mean-pooled tracklets; ")
-    found = json.loads(evaluate(mars, "--json", "--layout", "mars-torchreid", "--pooling", "max").out)
-    assert (found["queries"], found["gallery"]) == (3, 3)
-    assert found["protocol"].startswith("torchreid's: no query in the gallery; max-pooled tracklets; ")
+    actual = json.loads(evaluate(mars, "--json").out)
+    assert (actual["queries"], actual["gallery"]) == (3, 6)
+    assert actual["protocol"].startswith("official: every test tracklet in the gallery; mean-pooled tracklets; ")
+    actual = json.loads(evaluate(mars, "--json", "--layout", "mars-torchreid", "--pooling", "max").out)
+    assert (actual["queries"], actual["gallery"]) == (3, 3)
+    assert actual["protocol"].startswith("torchreid's: no query in the gallery; max-pooled tracklets; ")
 
 
 def test_saved_tracklets_score_the_same(evaluate, command, mars, tmp_path):
@@ -164,11 +164,11 @@ def test_person_search_with_a_gallery_size(evaluate, tmp_path):
     pytest.importorskip("scipy.io", reason="the miniatures hold MATLAB files")
     miniatures.cuhk_sysu(tmp_path / "set")
     paint(tmp_path / "set", 140, 300)
-    found = json.loads(evaluate(tmp_path / "set", "--json").out)
-    assert (found["queries"], found["gallery"]) == (2, 3)
-    assert found["protocol"].startswith("person search, 100 gallery frames a query; boxes that people drew; AP scaled")
-    found = json.loads(evaluate(tmp_path / "set", "--json", "--gallery-size", "50").out)
-    assert found["protocol"].startswith("person search, 50 gallery frames a query; ")
+    actual = json.loads(evaluate(tmp_path / "set", "--json").out)
+    assert (actual["queries"], actual["gallery"]) == (2, 3)
+    assert actual["protocol"].startswith("person search, 100 gallery frames a query; boxes that people drew; AP scaled")
+    actual = json.loads(evaluate(tmp_path / "set", "--json", "--gallery-size", "50").out)
+    assert actual["protocol"].startswith("person search, 50 gallery frames a query; ")
     run = evaluate(tmp_path / "set", "--gallery-size", "500")
     assert run.code == 1
     assert "TestG500.mat" in run.err

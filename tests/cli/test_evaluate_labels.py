@@ -46,9 +46,9 @@ def test_the_reading_is_in_both_outputs(evaluate, named):
         "  anna/front/2.jpg: identity anna, camera front",
         "passed over: 1 files (1 .heic)",
     ]
-    found = json.loads(run.out)["labels"]
-    assert (found["people"], found["cameras"], found["images"], found["passed_over"]) == (2, 2, 8, {".heic": 1})
-    assert found["examples"][1] == ["anna/front/2.jpg", "anna", "front"]
+    actual = json.loads(run.out)["labels"]
+    assert (actual["people"], actual["cameras"], actual["images"], actual["passed_over"]) == (2, 2, 8, {".heic": 1})
+    assert actual["examples"][1] == ["anna/front/2.jpg", "anna", "front"]
 
 
 @pytest.mark.parametrize("name", ["-1", "junk"])
@@ -81,24 +81,24 @@ def test_one_camera_is_scored_where_that_is_asked_for(evaluate, command, tmp_pat
     assert "expected at least two cameras, or --no-cameras" in run.err
     file, page = tmp_path / "x.npz", tmp_path / "x.html"
     run = evaluate(tmp_path / "one", "--no-cameras", "--json", "--save", file, "--report", page)
-    found = json.loads(run.out)
-    assert (found["valid_queries"], found["labels"]["cameras"]) == (6, 1)
-    assert "each image a query in turn; cameras not used" in found["protocol"]
+    actual = json.loads(run.out)
+    assert (actual["valid_queries"], actual["labels"]["cameras"]) == (6, 1)
+    assert "each image a query in turn; cameras not used" in actual["protocol"]
     assert "cameras are not used" in run.err
     assert "Cameras are not used" in page.read_text()
     assert set(read_embeddings(file).camera) == {"door"}
     again = json.loads(command("evaluate", "--from", file, "--no-cameras", "--json").out)
-    assert again["map_finite_sum"] == found["map_finite_sum"]
+    assert again["map_finite_sum"] == actual["map_finite_sum"]
     assert command("evaluate", "--from", file, "--json").code == 1
 
 
 def test_folders_without_cameras_need_no_option(evaluate, command, tmp_path):
     touch(tmp_path / "two", *(f"{who}/{number}.jpg" for who in ("anna", "bert") for number in "123"))
     run = evaluate(paint(tmp_path / "two"), "--json", "--save", tmp_path / "x.npz")
-    found = json.loads(run.out)
-    assert (found["valid_queries"], found["labels"]["cameras"]) == (6, 0)
-    assert "cameras not used" in found["protocol"]
-    assert json.loads(command("evaluate", "--from", tmp_path / "x.npz", "--json").out)["minp"] == found["minp"]
+    actual = json.loads(run.out)
+    assert (actual["valid_queries"], actual["labels"]["cameras"]) == (6, 0)
+    assert "cameras not used" in actual["protocol"]
+    assert json.loads(command("evaluate", "--from", tmp_path / "x.npz", "--json").out)["minp"] == actual["minp"]
 
 
 def test_names_by_a_pattern(evaluate, tmp_path):

@@ -50,12 +50,12 @@ def test_a_whole_model_passes_and_is_named(command, whole):
 def test_json_has_the_same_facts(command, whole):
     run = command("verify", whole, "--json", "--device", "cpu")
     assert run.code == 0
-    found = json.loads(run.out)
-    (backend,) = found.pop("backends")
+    actual = json.loads(run.out)
+    (backend,) = actual.pop("backends")
     assert backend["worst_cosine"] >= backend["bound"] == 0.99999
     assert backend["largest_difference"] < 1e-5
     assert (backend["backend"], backend["ok"], backend["problem"]) == ("onnxruntime cpu", True, None)
-    assert found == {
+    assert actual == {
         "model": str(whole),
         "ok": True,
         "artefact_id": Embedder.load(whole).artefact_id,
@@ -110,11 +110,11 @@ def test_any_flipped_bit_fails_before_anything_is_run(model, monkeypatch):
         altered[place] ^= 1 << (place % 8)
         model.write_bytes(altered)
         try:
-            found = verification.verify(model)
+            actual = verification.verify(model)
         except ReidRuntimeError:
             continue
-        assert not found.ok, place
-        assert found.damage, place
+        assert not actual.ok, place
+        assert actual.damage, place
 
 
 def test_a_low_bit_of_a_weight_is_damage_though_the_vectors_stay(command, model):
@@ -125,8 +125,8 @@ def test_a_low_bit_of_a_weight_is_damage_though_the_vectors_stay(command, model)
     weights.raw_data = bytes(raw)
     expected = record_of(model).vectors
     tamper(model, model=changed)
-    found = Embedder.load(model).embed(record_of(model).images)
-    assert np.abs(found - expected).max() < 1e-5, "it loads, and its vectors pass any bound"
+    actual = Embedder.load(model).embed(record_of(model).images)
+    assert np.abs(actual - expected).max() < 1e-5, "it loads, and its vectors pass any bound"
     run = command("verify", model)
     assert run.code == 1
     assert f"FAIL    {model} is damaged: its graph is sha256:" in run.out
@@ -176,9 +176,9 @@ def test_foreign_metadata_are_told(command, model):
 def test_a_damaged_file_is_json_too(command, model):
     tamper(model, stated=dataclasses.replace(CONTRACT, name="other"))
     run = command("verify", model, "--json")
-    found = json.loads(run.out)
-    assert (run.code, found["ok"], found["backends"], found["contract_id"]) == (1, False, [], None)
-    assert "its contract is sha256:" in found["damage"]
+    actual = json.loads(run.out)
+    assert (run.code, actual["ok"], actual["backends"], actual["contract_id"]) == (1, False, [], None)
+    assert "its contract is sha256:" in actual["damage"]
 
 
 EDITS = {

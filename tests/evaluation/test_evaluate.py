@@ -63,10 +63,10 @@ def test_both_protocols_of_mars(tiny, mars):
 def test_ranked_boxes_agree_with_the_scores(tiny, search):
     evaluation = evaluate(tiny, search)
     for row, hit in enumerate(evaluation.scores.first_hit.tolist()):
-        found, right = evaluation.ranked(row, 100)
+        places, right = evaluation.ranked(row, 100)
         assert np.flatnonzero(right)[0] + 1 == hit
         assert right.sum() == len(search.tasks[row].answers)
-        assert search.tasks[row].gallery[search.boxes.frames[found]].all()
+        assert search.tasks[row].gallery[search.boxes.frames[places]].all()
 
 
 def test_reranking_a_person_search_is_refused(tiny, search):
@@ -77,6 +77,6 @@ def test_reranking_a_person_search_is_refused(tiny, search):
 def test_ranked_crops_agree_with_the_scores(tiny, market):
     evaluation = evaluate(tiny, read_market(market))
     for row, hit in enumerate(evaluation.scores.first_hit.tolist()):
-        found, right = evaluation.ranked(row, 100)
+        places, right = evaluation.ranked(row, 100)
         assert np.flatnonzero(right)[0] + 1 == hit
-        assert len(found) == (3 if row == 0 else 4), "the query's own camera is left out"
+        assert len(places) == (3 if row == 0 else 4), "the query's own camera is left out"

@@ -58,10 +58,10 @@ def test_vectors_follow_supervisions_detections(embed, video):
     from examples.supervision_detections import detections
 
     moment = video[-1]
-    (found,) = detections(embed, [moment])
-    assert found.data["embedding"].shape == (len(moment.boxes), embed.embedder.dimension)
-    turned = found[np.arange(len(found))[::-1]][found.area[::-1] > np.median(found.area)]
-    assert 0 < len(turned) < len(found)
+    (detected,) = detections(embed, [moment])
+    assert detected.data["embedding"].shape == (len(moment.boxes), embed.embedder.dimension)
+    turned = detected[np.arange(len(detected))[::-1]][detected.area[::-1] > np.median(detected.area)]
+    assert 0 < len(turned) < len(detected)
     for box, identity, vector in zip(turned.xyxy, turned.data["identity"], turned.data["embedding"], strict=True):
         row = moment.identities.tolist().index(identity)
         assert np.array_equal(box, moment.boxes[row])

@@ -129,7 +129,7 @@ def test_every_pooling_is_torchs_at_any_size_and_batch(pooling, activation, tmp_
     agreement = export_checkpoint(changed, path, pooling)
     assert agreement.rows == 90
     embedder = Embedder.load(path)
-    others = [Embedder.load(path, device="openvino")] if importlib.util.find_spec("openvino") else []
+    engines = [Embedder.load(path, device="openvino")] if importlib.util.find_spec("openvino") else []
     assert f"global {pooling} pooling" in embedder.contract.graph
     assert embedder.contract.contract_id == contract_for(changed, pooling).contract_id
     assert_named(path, network, embedder.contract)
@@ -139,5 +139,5 @@ def test_every_pooling_is_torchs_at_any_size_and_batch(pooling, activation, tmp_
         images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
         with torch.inference_mode():
             expected = network(torch.from_numpy(images)).numpy()
-        for found in (embedder, *others):
-            np.testing.assert_allclose(found.backend.run(images), expected, atol=2e-6)
+        for each in (embedder, *engines):
+            np.testing.assert_allclose(each.backend.run(images), expected, atol=2e-6)

@@ -35,9 +35,9 @@ def made(parent, tmp_path):
 def test_the_weights_are_integers_with_a_scale_a_channel(made, parent):
     before = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(parent).graph.initializer}
     after = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(made).graph.initializer}
-    found = [name.removesuffix("/integer") for name in after if name.endswith("/integer")]
-    assert sorted(found) == sorted(name for name, value in before.items() if value.ndim > 1 and value.size >= LEAST)
-    for name in found:
+    actual = [name.removesuffix("/integer") for name in after if name.endswith("/integer")]
+    assert sorted(actual) == sorted(name for name, value in before.items() if value.ndim > 1 and value.size >= LEAST)
+    for name in actual:
         integers, scale = after[f"{name}/integer"], after[f"{name}/scale"]
         assert integers.dtype == np.int8
         assert (np.abs(integers.reshape(len(integers), -1).astype(int)).max(axis=1) == 127).all()

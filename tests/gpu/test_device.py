@@ -35,8 +35,8 @@ def test_the_kernel_gives_the_cpus_pixels(cuda, seed):
     with benches(cuda) as bench:
         run, fetch = bench.crops(OwnArray(bench.put(frame), frame, bench.stream), "rgb", corners, shape, InputFormat())
         run()
-        found = fetch()
-    assert np.array_equal(found, by_pillow(frame, corners.tolist(), shape))
+        actual = fetch()
+    assert np.array_equal(actual, by_pillow(frame, corners.tolist(), shape))
 
 
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
@@ -47,8 +47,10 @@ def test_the_kernel_writes_another_models_input(cuda, colour):
         given = OwnArray(bench.put(frame), frame, bench.stream)
         run, fetch = bench.crops(given, colour, corners, shape, FOREIGN.input)
         run()
-        found = fetch()
-    np.testing.assert_allclose(found, to_model_input(by_pillow(rgb, corners.tolist(), shape), FOREIGN.input), rtol=1e-6)
+        actual = fetch()
+    np.testing.assert_allclose(
+        actual, to_model_input(by_pillow(rgb, corners.tolist(), shape), FOREIGN.input), rtol=1e-6
+    )
 
 
 def test_a_great_shrink(cuda):
@@ -116,5 +118,5 @@ def test_the_other_librarys_context_stays_as_it_was(cuda, producer):
         bench.cuda.synchronize(bench.stream)
     after = producer.put(values)
     for array in (before, between, after):
-        found = array.cpu().numpy() if producer.name == "torch" else array.get()
-        assert np.array_equal(found, values)
+        actual = array.cpu().numpy() if producer.name == "torch" else array.get()
+        assert np.array_equal(actual, values)

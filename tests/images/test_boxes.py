@@ -89,10 +89,10 @@ def test_long_lists_are_cut_out_in_parts(tiny_model, monkeypatch):
     embedder = Embedder.load(tiny_model)
     sizes, infer = [], embedder._infer
     embedder._infer = lambda crops: (sizes.append(len(crops)), infer(crops))[1]
-    found = [[(x, 0, x + 9, 20) for x in range(place)] for place in range(5)]
-    rows = embedder.embed_frames([FRAMES[0]] * 5, found, "rgb")
+    boxes_by_frame = [[(x, 0, x + 9, 20) for x in range(place)] for place in range(5)]
+    rows = embedder.embed_frames([FRAMES[0]] * 5, boxes_by_frame, "rgb")
     assert sizes == [3, 3, 3, 1]
-    for each, boxes_of_it in zip(rows, found, strict=True):
+    for each, boxes_of_it in zip(rows, boxes_by_frame, strict=True):
         assert np.array_equal(each, embedder.embed_boxes(FRAMES[0], boxes_of_it, "rgb"))
 
 

@@ -36,10 +36,10 @@ def stack(grey):
     return np.stack([grey] * 3, axis=2)
 
 
-def assert_near(found, expected, tolerance):
-    assert found.shape == expected.shape
-    assert found.dtype == np.uint8
-    assert np.abs(found.astype(int) - expected.astype(int)).max() <= tolerance
+def assert_near(actual, expected, tolerance):
+    assert actual.shape == expected.shape
+    assert actual.dtype == np.uint8
+    assert np.abs(actual.astype(int) - expected.astype(int)).max() <= tolerance
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -85,16 +85,16 @@ def test_palette_with_transparency():
 def test_alpha_is_laid_over_mid_grey(file_format):
     alpha = np.where(STRIPES, np.arange(32, dtype=np.uint8) * 8, 255).astype(np.uint8)
     alpha[:8], alpha[8:16] = 0, 255
-    found = load_image(encode(np.dstack([RGB, alpha]), file_format, **LOSSLESS[file_format]))
-    assert_near(found, over_grey(RGB, alpha), 1)
-    assert (found[:8] == 128).all()
-    assert np.array_equal(found[8:16], RGB[8:16])
+    actual = load_image(encode(np.dstack([RGB, alpha]), file_format, **LOSSLESS[file_format]))
+    assert_near(actual, over_grey(RGB, alpha), 1)
+    assert (actual[:8] == 128).all()
+    assert np.array_equal(actual[8:16], RGB[8:16])
 
 
 def test_greyscale_with_alpha():
     alpha = np.where(STRIPES, 0, 255).astype(np.uint8)
-    found = load_image(encode(Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(alpha)]), "PNG"))
-    assert np.array_equal(found, over_grey(stack(GREY), alpha))
+    actual = load_image(encode(Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(alpha)]), "PNG"))
+    assert np.array_equal(actual, over_grey(stack(GREY), alpha))
 
 
 def test_transparent_colour():
@@ -179,13 +179,13 @@ def test_truncated_is_an_error_and_never_partly_grey(kind):
     whole = load_image(content)
     for end in sorted({1, 2, 3, 12, 16, 30, *range(1, len(content), 17), *range(len(content) - 8, len(content))}):
         try:
-            found = load_image(content[:end])
+            actual = load_image(content[:end])
         except ImageError:
             continue
         # Only a PNG without the checksum of its last, empty chunk has lost nothing.
         assert file_format == "PNG"
         assert len(content) - end <= 4
-        assert np.array_equal(found, whole)
+        assert np.array_equal(actual, whole)
 
 
 def test_jpeg_with_a_tail_of_zeros():

@@ -31,10 +31,10 @@ FULL = dataclasses.replace(
     [CONTRACT, FOREIGN, FULL, dataclasses.replace(FULL, output="y", resize=FixedSize(2, 3, "bicubic"))],
 )
 def test_round_trip(contract):
-    found = Contract.from_json(contract.to_json(), "here")
-    assert found == contract
-    assert found.to_json() == contract.to_json()
-    assert found.contract_id == contract.contract_id
+    actual = Contract.from_json(contract.to_json(), "here")
+    assert actual == contract
+    assert actual.to_json() == contract.to_json()
+    assert actual.contract_id == contract.contract_id
 
 
 @pytest.mark.parametrize(
@@ -213,11 +213,11 @@ def version_1(precision, **others):
 
 @pytest.mark.parametrize("text", VERSION_1)
 def test_version_1_is_read_and_written_as_version_2(text):
-    found = Contract.from_json(version_1(text), "model.onnx")
-    assert found == dataclasses.replace(FULL, precision=VERSION_1[text], inner=None, last_layer=None)
-    assert str(found.precision) == text
-    assert found.contract_id == FULL.contract_id
-    assert Contract.from_json(found.to_json(), "model.onnx") == found
+    actual = Contract.from_json(version_1(text), "model.onnx")
+    assert actual == dataclasses.replace(FULL, precision=VERSION_1[text], inner=None, last_layer=None)
+    assert str(actual.precision) == text
+    assert actual.contract_id == FULL.contract_id
+    assert Contract.from_json(actual.to_json(), "model.onnx") == actual
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ def test_metadata_and_graph_are_what_the_onnx_package_says(whole, metadata, func
     digest = hashlib.sha256(model.SerializeToString()).hexdigest()
     onnx.helper.set_model_props(model, metadata)
     path.write_bytes(model.SerializeToString())
-    found = read_onnx_file(path)
-    assert found.metadata == metadata
-    assert found.graph == f"sha256:{digest}"
+    actual = read_onnx_file(path)
+    assert actual.metadata == metadata
+    assert actual.graph == f"sha256:{digest}"
 
 
 def test_an_entry_appended_to_a_file_is_read_as_the_package_reads_it(whole):
@@ -56,11 +56,11 @@ def test_a_large_graph_is_not_held_in_memory(tmp_path):
     (tmp_path / "large.onnx").write_bytes(content)
     tracemalloc.start()
     try:
-        found = read_onnx_file(tmp_path / "large.onnx")
+        actual = read_onnx_file(tmp_path / "large.onnx")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert found.graph == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert actual.graph == f"sha256:{hashlib.sha256(content).hexdigest()}"
     assert peak < 4 << 20
 
 

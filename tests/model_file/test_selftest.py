@@ -16,11 +16,11 @@ RECORD = SelfTest("sha256:00", "sha256:01", (b"one", b"two"), np.arange(8, dtype
 
 
 def test_round_trip():
-    found = SelfTest.from_json(RECORD.to_json(), "here")
-    assert (found.graph, found.contract, found.images) == ("sha256:00", "sha256:01", (b"one", b"two"))
-    assert np.array_equal(found.vectors, RECORD.vectors)
-    assert found.vectors.dtype == np.float32
-    assert found.to_json() == RECORD.to_json()
+    actual = SelfTest.from_json(RECORD.to_json(), "here")
+    assert (actual.graph, actual.contract, actual.images) == ("sha256:00", "sha256:01", (b"one", b"two"))
+    assert np.array_equal(actual.vectors, RECORD.vectors)
+    assert actual.vectors.dtype == np.float32
+    assert actual.to_json() == RECORD.to_json()
 
 
 def sealed(**changes):

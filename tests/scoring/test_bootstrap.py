@@ -43,9 +43,9 @@ def test_values_are_those_of_the_summary():
 def test_with_a_query_a_person_the_width_is_that_of_the_mean():
     rng = np.random.default_rng(1)
     precisions = rng.uniform(0, 1, 2000)
-    found = bootstrap_intervals(scores_of(precisions, np.arange(2000)))["map_finite_sum"]
+    actual = bootstrap_intervals(scores_of(precisions, np.arange(2000)))["map_finite_sum"]
     expected = 2 * 1.96 * precisions.std() / np.sqrt(2000)
-    assert found.high - found.low == pytest.approx(expected, rel=0.08)
+    assert actual.high - actual.low == pytest.approx(expected, rel=0.08)
 
 
 def test_queries_of_one_person_do_not_count_as_independent():

@@ -54,20 +54,20 @@ def compare(query, gallery, similarities):
     assert scores.valid.tolist() == [result is not None for result in expected]
     assert scores.without_answer.tolist() == [row for row, result in enumerate(expected) if result is None]
     for row, result in enumerate(expected):
-        found = scores.ap_finite_sum[row], scores.ap_trapezoid[row], scores.inp[row]
+        actual = scores.ap_finite_sum[row], scores.ap_trapezoid[row], scores.inp[row]
         values = (np.nan,) * 3 if result is None else (result.finite_sum, result.trapezoid, result.inp)
-        assert found == pytest.approx(values, abs=1e-12, nan_ok=True)
+        assert actual == pytest.approx(values, abs=1e-12, nan_ok=True)
         assert scores.first_hit[row] == (0 if result is None else result.first_hit)
-    found = [result for result in expected if result]
-    ranks = {f"rank_{length}": np.mean([any(result.hits[:length]) for result in found]) for length in (1, 5, 10)}
+    valid = [result for result in expected if result]
+    ranks = {f"rank_{length}": np.mean([any(result.hits[:length]) for result in valid]) for length in (1, 5, 10)}
     assert asdict(scores.summary()) == pytest.approx(
         ranks
         | {
-            "map_finite_sum": np.mean([result.finite_sum for result in found]),
-            "map_trapezoid": np.mean([result.trapezoid for result in found]),
-            "minp": np.mean([result.inp for result in found]),
+            "map_finite_sum": np.mean([result.finite_sum for result in valid]),
+            "map_trapezoid": np.mean([result.trapezoid for result in valid]),
+            "minp": np.mean([result.inp for result in valid]),
             "queries": len(expected),
-            "valid_queries": len(found),
+            "valid_queries": len(valid),
             "gallery": np.count_nonzero(gallery.identities != -1),
         }
     )

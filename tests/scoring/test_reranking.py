@@ -67,15 +67,15 @@ def people(seed, count, dimensions, identities):
 def test_as_the_definition_says(seed, queries, items, k1, k2, weight):
     vectors = people(seed, queries + items, 16, 5)
     query, gallery = vectors[:queries], vectors[queries:]
-    found = rerank(query, gallery, RerankSettings(k1, k2, weight)).distances(0, queries)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, by_definition(query, gallery, k1, k2, weight), atol=1e-5)
+    actual = rerank(query, gallery, RerankSettings(k1, k2, weight)).distances(0, queries)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, by_definition(query, gallery, k1, k2, weight), atol=1e-5)
 
 
 def test_the_authors_numbers_are_the_default():
     vectors = people(4, 120, 16, 8)
-    found = rerank(vectors[:20], vectors[20:]).distances(0, 20)
-    np.testing.assert_allclose(found, by_definition(vectors[:20], vectors[20:], 20, 6, 0.3), atol=1e-5)
+    actual = rerank(vectors[:20], vectors[20:]).distances(0, 20)
+    np.testing.assert_allclose(actual, by_definition(vectors[:20], vectors[20:], 20, 6, 0.3), atol=1e-5)
 
 
 def test_blocks_are_rows_with_the_sign_turned():
@@ -87,8 +87,8 @@ def test_blocks_are_rows_with_the_sign_turned():
 
 def test_equal_vectors_do_no_harm():
     vectors = np.repeat(people(6, 3, 16, 3), 30, axis=0)
-    found = rerank(vectors[:5], vectors[5:]).distances(0, 5)
-    assert np.isfinite(found).all()
+    actual = rerank(vectors[:5], vectors[5:]).distances(0, 5)
+    assert np.isfinite(actual).all()
     # The last of 30 equal vectors is no neighbour of any, not even of itself: its encoding is empty.
     assert np.isfinite(rerank(vectors, vectors[:5], RerankSettings(k2=1)).distances(0, 90)).all()
     same = np.ones((4, 16), dtype=np.float32) / 4
@@ -104,9 +104,9 @@ def test_scores_leave_junk_out_before_neighbours_are_looked_for():
     distances = rerank(vectors[:10], vectors[10:][kept]).distances(0, 10)
     labels = Labels(gallery.identities[kept], gallery.cameras[kept])
     expected = score_similarities(lambda start, stop: -distances[start:stop], query, labels)
-    found = score_reranked(vectors[:10], query, vectors[10:], gallery)
-    np.testing.assert_array_equal(found.ap_finite_sum, expected.ap_finite_sum)
-    assert found.gallery == np.count_nonzero(kept)
+    actual = score_reranked(vectors[:10], query, vectors[10:], gallery)
+    np.testing.assert_array_equal(actual.ap_finite_sum, expected.ap_finite_sum)
+    assert actual.gallery == np.count_nonzero(kept)
 
 
 def test_re_ranking_raises_the_map_where_neighbours_agree():

@@ -93,15 +93,15 @@ def test_mars_in_miniature_worked_out_by_hand(tmp_path):
     # 26: 2 at 20, distractor, then person 4 at 40 (a distance of 14 against 12 and 6), rank 3.
     # 10: distractor, then person 2 at 20, rank 2; its own camera's tracklets are ignored.
     # 20: 4 at 26 and the distractor at 14 tie to rounding and come before person 2 at 10; 4 at 40; person 2 at 60.
-    found = scores(official)
-    assert found.first_hit.tolist() == [3, 2, 3]
-    np.testing.assert_allclose(found.ap_finite_sum, [1 / 3, 1 / 2, (1 / 3 + 2 / 5) / 2])
-    np.testing.assert_allclose(found.inp, [1 / 3, 1 / 2, 2 / 5])
-    assert found.gallery == 6
+    actual = scores(official)
+    assert actual.first_hit.tolist() == [3, 2, 3]
+    np.testing.assert_allclose(actual.ap_finite_sum, [1 / 3, 1 / 2, (1 / 3 + 2 / 5) / 2])
+    np.testing.assert_allclose(actual.inp, [1 / 3, 1 / 2, 2 / 5])
+    assert actual.gallery == 6
 
     # Without the queries, the gallery is the distractor at 14, person 4 at 40 and person 2 at 60 (camera 1).
-    found = scores(read_mars_torchreid(tmp_path))
-    assert found.valid.tolist() == [True, False, True], "person 2 under camera 1 is left without a right answer"
-    assert found.first_hit.tolist() == [2, 0, 3]
-    assert found.summary().map_finite_sum == pytest.approx((1 / 2 + 1 / 3) / 2)
-    assert found.gallery == 3
+    actual = scores(read_mars_torchreid(tmp_path))
+    assert actual.valid.tolist() == [True, False, True], "person 2 under camera 1 is left without a right answer"
+    assert actual.first_hit.tolist() == [2, 0, 3]
+    assert actual.summary().map_finite_sum == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert actual.gallery == 3

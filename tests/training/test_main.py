@@ -111,14 +111,14 @@ def test_all_the_stages_follow_each_other_on_a_plain_folder(people, tiny_model, 
     assert distilled.exit_code == 0, distilled.output
 
     checkpoints = [read_checkpoint(folder / "model.safetensors") for folder in (first, second, third)]
-    assert [found.progress.stage for found in checkpoints] == ["classification", "ranking", "distillation"]
-    assert [found.architecture.dimension for found in checkpoints] == [16, 8, 8]
+    assert [each.progress.stage for each in checkpoints] == ["classification", "ranking", "distillation"]
+    assert [each.architecture.dimension for each in checkpoints] == [16, 8, 8]
     images = torch.zeros(1, 32, 16, 3, dtype=torch.uint8)
-    assert [found.network()(images).shape[1] for found in checkpoints] == [16, 8, 8]
+    assert [each.network()(images).shape[1] for each in checkpoints] == [16, 8, 8]
     facts = checkpoints[2].trained_on
     assert [seen.terms for seen in facts] == [f"{TERMS}; vectors of tiny as targets", TERMS]
     assert (facts[0].identities, facts[0].crops) == (4, 16), "two of the six were held out"
-    assert [len(found.trained_on) for found in checkpoints] == [1, 1, 2]
+    assert [len(each.trained_on) for each in checkpoints] == [1, 1, 2]
 
     again = invoke("rank", people, *common, "--start", first / "model.safetensors", "-o", second)
     assert "resumed at update 3 of 3" in again.output
@@ -131,16 +131,16 @@ def test_a_stage_begins_with_the_trunk_that_it_is_given(people, tmp_path):
     still = recipe.replace("updates = 3", "updates = 1\nlearning_rate = 1e-12")
     (tmp_path / "recipe.toml").write_text(still)
     invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
-    found = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
+    actual = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
     given = BACKBONES["tiny"].build().eval()
     given.load_state_dict(load_file(tmp_path / "imagenet.safetensors"))
     images = torch.randn(2, 3, 32, 16)
     with torch.no_grad():
-        torch.testing.assert_close(found(images), given(images), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(actual(images), given(images), rtol=1e-5, atol=1e-5)
     # The same features, from weights that ranking's frozen statistics need otherwise.
     assert all(
         torch.allclose(norm.running_var, torch.ones(1), atol=1e-4)
-        for norm in found.modules()
+        for norm in actual.modules()
         if isinstance(norm, torch.nn.BatchNorm2d)
     )
 
@@ -152,7 +152,7 @@ def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path
     text = text.replace("updates = 3", "updates = 1\nlearning_rate = 1e-12\nbn_calibration = 100")
     (tmp_path / "recipe.toml").write_text(text)
     invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
-    found = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
+    actual = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
     given, recipe = EmbeddingNetwork("tiny", 8), read_recipe(tmp_path / "recipe.toml")
     given.trunk.load_state_dict(load_file(tmp_path / "imagenet.safetensors"))
     images = hold_out(load_training(people), recipe.validation, recipe.seed)[0].images
@@ -160,8 +160,8 @@ def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path
     with torch.no_grad():
         before = given.eval().trunk(pixels)
         assert calibrate_batch_norm(given, images, LongestSide(32), torch.device("cpu"), "float32") == 2
-        torch.testing.assert_close(found(pixels), given.trunk(pixels), rtol=1e-4, atol=1e-4)
-        assert not torch.allclose(found(pixels), before, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(actual(pixels), given.trunk(pixels), rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(actual(pixels), before, rtol=1e-2, atol=1e-2)
     (tmp_path / "recipe.toml").write_text(text.replace("bn_calibration = 100", "bn_calibration = 8"))
     with pytest.raises(BatchNormError, match=r"'bn_calibration' in \[ranking\]"):
         # Of 8 pictures in two shapes, no 8 are of one.
@@ -175,13 +175,13 @@ def test_fixed_parts_of_the_trunk_compute_what_they_did(command, people, tmp_pat
     recipe = (tmp_path / "recipe.toml").read_text().replace("updates = 3", "updates = 3\nweight_decay = 9.0")
     (tmp_path / "recipe.toml").write_text(f'fixed = ["0", "1"]\n{recipe}')
     invoke(command, people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
-    found = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
+    actual = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
     given = BACKBONES["tiny"].build().eval()
     given.load_state_dict(load_file(tmp_path / "imagenet.safetensors"))
     images = torch.randn(2, 3, 32, 16)
     with torch.no_grad():
-        torch.testing.assert_close(found[1](found[0](images)), given[1](given[0](images)), rtol=1e-5, atol=1e-5)
-        assert not torch.allclose(found(images), given(images), rtol=1e-3, atol=1e-3), "all else has learnt"
+        torch.testing.assert_close(actual[1](actual[0](images)), given[1](given[0](images)), rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(actual(images), given(images), rtol=1e-3, atol=1e-3), "all else has learnt"
 
 
 @pytest.mark.usefixtures("quiet")
@@ -265,9 +265,9 @@ def test_a_checkpoint_is_whitened_and_no_file_is_lost(people, tmp_path):
     command += ["-o", tmp_path / "after.safetensors"]
     result = invoke(*command)
     assert result.exit_code == 0, result.output
-    found = read_checkpoint(tmp_path / "after.safetensors")
-    assert (found.architecture.size, found.progress.stage) == (48, "whitening")
-    assert [(seen.identities, seen.crops) for seen in found.trained_on] == [(6, 24), (0, 0)]
+    actual = read_checkpoint(tmp_path / "after.safetensors")
+    assert (actual.architecture.size, actual.progress.stage) == (48, "whitening")
+    assert [(seen.identities, seen.crops) for seen in actual.trained_on] == [(6, 24), (0, 0)]
     with pytest.raises(ReidRuntimeError, match="--force"):
         invoke(*command)
     assert invoke(*command, "--force").exit_code == 0
@@ -308,10 +308,10 @@ def test_a_stage_that_starts_from_its_own_checkpoint_goes_on_with_its_classifier
     text = (tmp_path / "recipe.toml").read_text()
     (tmp_path / "recipe.toml").write_text(text.replace("[classification]", "[classification]\nlearning_rate = 1e-12"))
     first, second = ({} for _ in range(2))
-    for start, found in (("last", first), ("model", second)):
+    for start, tensors in (("last", first), ("model", second)):
         out = tmp_path / f"from-{start}"
         invoke("classify", people, *common, "--start", tmp_path / "first" / f"{start}.safetensors", "-o", out)
-        found.update(load_file(out / "last.safetensors"))
+        tensors.update(load_file(out / "last.safetensors"))
     before = load_file(tmp_path / "first" / "last.safetensors")
     for name in ("stage.weight", "network.neck.weight", "network.projection.weight"):
         torch.testing.assert_close(first[name], before[name], rtol=0, atol=1e-6)

@@ -49,8 +49,11 @@ class FakeMachine:
         return TensorRTBackend(self.engine, cuda=self.cuda, **options)
 
     def check(self):
-        gc.collect()
+        self.nothing_is_left()
         gc.unfreeze()
+
+    def nothing_is_left(self):
+        gc.collect()
         assert self.cuda.violations == []
         assert self.cuda.leaks() == {}
         assert not any(context() for context in self.trt.contexts)

@@ -74,4 +74,4 @@ def test_of_giving_back(machine):
         with pytest.raises(BackendError, match="injected"):
             backend.close()
         machine.cuda.faults.arm(None)
-        machine.check()
+        machine.nothing_is_left()

@@ -21,22 +21,22 @@ CHANGED = {
 }
 
 
-def by_name(found):
-    return {variant.name: variant for variant in found.variants}
+def by_name(one):
+    return {variant.name: variant for variant in one.variants}
 
 
 @pytest.mark.parametrize("recipe", [Recipe(), read_recipe(RECIPES / "default.toml")], ids=["paper", "default"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_practice_changes_one_choice_of_a_recipe(name, recipe):
-    found = factor(name, recipe)
-    assert found.baseline.recipe == recipe
-    assert found.baseline.classified
-    changes = [(variant.recipe, variant.classified) for variant in found.variants]
+    actual = factor(name, recipe)
+    assert actual.baseline.recipe == recipe
+    assert actual.baseline.classified
+    changes = [(variant.recipe, variant.classified) for variant in actual.variants]
     assert len(set(changes)) == len(changes), "each variant is another one"
-    labels = {found.label(variant) for variant in found.variants}
+    labels = {actual.label(variant) for variant in actual.variants}
     assert len(labels) == len(changes)
     assert "baseline" in labels
-    for variant in found.variants:
+    for variant in actual.variants:
         assert set(differing(recipe.as_dict(), variant.recipe.as_dict())) <= CHANGED[name]
         assert recipe_from(variant.recipe.as_dict(), "variant") == variant.recipe, "a recipe that can be trained"
         assert variant.classified or name == "pre-training"
@@ -45,9 +45,9 @@ def test_a_practice_changes_one_choice_of_a_recipe(name, recipe):
 def test_the_papers_recipe_has_the_papers_choice_everywhere():
     recipe = read_recipe(RECIPES / "paper-resnet101.toml")
     for name in PAPER:
-        found = factor(name, recipe)
-        assert found.paper_score(found.baseline) == PaperScore(81.2, 72.9)
-        assert [variant.paper for variant in found.variants] == list(PAPER[name])
+        actual = factor(name, recipe)
+        assert actual.paper_score(actual.baseline) == PaperScore(81.2, 72.9)
+        assert [variant.paper for variant in actual.variants] == list(PAPER[name])
     assert [variant.name for variant in factor("size", recipe).variants] == ["256 px", "416 px", "640 px"]
 
 
@@ -64,16 +64,16 @@ def test_the_papers_recipe_has_the_papers_choice_everywhere():
     ],
 )
 def test_what_the_paper_says_of_its_own_choices(name, variant, difference, claim):
-    found = factor(name, Recipe())
-    of_paper = found.paper_difference(by_name(found)[variant])
+    actual = factor(name, Recipe())
+    of_paper = actual.paper_difference(by_name(actual)[variant])
     assert (of_paper.market, of_paper.duke) == pytest.approx(difference)
-    assert found.claim(by_name(found)[variant]) == claim
+    assert actual.claim(by_name(actual)[variant]) == claim
 
 
 def test_against_another_baseline_the_papers_difference_is_another():
     small = Recipe(network=Architecture("resnet50"))
-    found = factor("backbone", small)
-    difference = found.paper_difference(by_name(found)["resnet101"])
+    actual = factor("backbone", small)
+    difference = actual.paper_difference(by_name(actual)["resnet101"])
     assert (difference.market, difference.duke) == pytest.approx((4.9, 5.3))
     original = factor("backbone", Recipe(network=Architecture("resnet50-original")), backbones=["resnet101"])
     assert original.paper_difference(by_name(original)["resnet101"]) == difference
@@ -90,10 +90,10 @@ def test_against_another_baseline_the_papers_difference_is_another():
 
 def test_sizes_are_to_the_scale_of_the_recipe_and_so_are_those_of_classification():
     recipe = Recipe(network=Architecture(size=192), classification=Classification(sizes=(96, 128, 192)))
-    found = by_name(factor("size", recipe))
-    assert list(found) == ["118 px", "192 px", "295 px"]
-    assert [variant.paper for variant in found.values()] == ["256", "416", "640"]
-    assert found["118 px"].recipe.classification.sizes == (59, 79, 118)
+    actual = by_name(factor("size", recipe))
+    assert list(actual) == ["118 px", "192 px", "295 px"]
+    assert [variant.paper for variant in actual.values()] == ["256", "416", "640"]
+    assert actual["118 px"].recipe.classification.sizes == (59, 79, 118)
     chosen = factor("size", recipe, sizes=[96, 118])
     assert [(variant.name, variant.paper) for variant in chosen.variants] == [
         ("192 px", "416"),
@@ -105,17 +105,17 @@ def test_sizes_are_to_the_scale_of_the_recipe_and_so_are_those_of_classification
 @pytest.mark.parametrize("hardest", [0, 7])
 def test_triplets_are_random_or_hard_and_the_recipes_own_stay(hardest):
     recipe = Recipe(ranking=Ranking(mining=Mining(hardest=hardest)))
-    found = factor("mining", recipe)
-    numbers = {variant.name: variant.recipe.ranking.mining.hardest for variant in found.variants}
+    actual = factor("mining", recipe)
+    numbers = {variant.name: variant.recipe.ranking.mining.hardest for variant in actual.variants}
     assert numbers == {"random": 0, "hard": hardest or 25}
-    claims = {variant.name: found.claim(variant) for variant in found.variants}
+    claims = {variant.name: actual.claim(variant) for variant in actual.variants}
     assert claims == ({"random": "worse", "hard": None} if hardest else {"random": None, "hard": "better"})
 
 
 def test_augmentations_that_the_paper_lacks_are_a_baseline_of_their_own():
     recipe = replace(Recipe(), augmentation=replace(Recipe().augmentation, flip=True))
-    found = factor("augmentation", recipe)
-    assert [variant.name for variant in found.variants] == [
+    actual = factor("augmentation", recipe)
+    assert [variant.name for variant in actual.variants] == [
         "flip and cut-out",
         "none",
         "flip",
@@ -123,8 +123,8 @@ def test_augmentations_that_the_paper_lacks_are_a_baseline_of_their_own():
         "cut-out",
         "all",
     ]
-    assert found.label(found.variants[0]) == "baseline"
-    assert found.paper_difference(found.variants[1]) is None
+    assert actual.label(actual.variants[0]) == "baseline"
+    assert actual.paper_difference(actual.variants[1]) is None
 
 
 def test_unknown_names_are_answered_with_the_nearest():
@@ -139,9 +139,9 @@ def test_unknown_names_are_answered_with_the_nearest():
 
 
 def test_settings_can_be_left_out_but_for_the_baseline_and_one():
-    found = factor("augmentation", Recipe())
-    left = found.without(["augmentation-flip", "augmentation-crop", "baseline-of-another"])
+    actual = factor("augmentation", Recipe())
+    left = actual.without(["augmentation-flip", "augmentation-crop", "baseline-of-another"])
     assert [variant.name for variant in left.variants] == ["none", "cut-out", "all"]
-    assert (left.baseline, left.name) == (found.baseline, "augmentation")
+    assert (left.baseline, left.name) == (actual.baseline, "augmentation")
     with pytest.raises(FactorError, match="nothing is left to compare max with"):
         factor("pooling", Recipe()).without(["pooling-average"])

@@ -17,12 +17,12 @@ def row(low, high, claim, seeds=3):
     """A row whose difference in mAP has this interval, in points; nearly all of it over seeds."""
     value = (low + high) / 200
     people = Interval(value, value - 1e-6, value + 1e-6)
-    found = Difference(people, Interval(value, low / 100, high / 100), seeds)
+    actual = Difference(people, Interval(value, low / 100, high / 100), seeds)
     pooling = factor("pooling", Recipe())
     summary = Summary(0.9, 0.9, 0.9, 0.7, 0.69, 0.4, 10, 10, 20)
     runs = (summary, replace(summary, map_finite_sum=0.72))
     variant = pooling.variants[0]
-    differences = {"map_finite_sum": found}
+    differences = {"map_finite_sum": actual}
     return Row(variant, runs, differences, pooling.paper_score(variant), pooling.paper_difference(variant), claim)
 
 

@@ -31,14 +31,14 @@ def experiment(random, seeds, effect, people=30, each=3, by_person=0.1, by_seed=
 
 def test_a_difference_is_the_mean_of_the_seeds_and_its_parts_are_people_and_seeds():
     before, after = experiment(np.random.default_rng(1), 3, 0.1)
-    found = differences(before, after, DRAWS)["map_finite_sum"]
+    actual = differences(before, after, DRAWS)["map_finite_sum"]
     of_seeds = [one.ap_finite_sum.mean() - other.ap_finite_sum.mean() for one, other in zip(after, before, strict=True)]
-    for interval in (found.people, found.seeds, found.both):
+    for interval in (actual.people, actual.seeds, actual.both):
         assert interval.value == pytest.approx(np.mean(of_seeds))
     reach = 4.3027 * np.std(of_seeds, ddof=1) / np.sqrt(3)
-    assert found.seeds.high - found.seeds.value == pytest.approx(reach, rel=1e-3)
-    assert found.both.high - found.both.value == pytest.approx(
-        np.hypot(reach, found.people.high - found.people.value), rel=1e-3
+    assert actual.seeds.high - actual.seeds.value == pytest.approx(reach, rel=1e-3)
+    assert actual.both.high - actual.both.value == pytest.approx(
+        np.hypot(reach, actual.people.high - actual.people.value), rel=1e-3
     )
     assert set(differences(before, after, DRAWS)) >= {"map_trapezoid", "rank_1"}
 
@@ -64,10 +64,10 @@ def test_where_there_is_no_difference_few_look_real(by_person, by_seed):
 def test_a_difference_is_real_with_three_seeds_and_zero_outside():
     random = np.random.default_rng(4)
     for seeds in (1, 2, 3):
-        found = differences(*experiment(random, seeds, 0.3, by_seed=0.001), DRAWS)["map_finite_sum"]
-        assert found.both.excludes_zero
-        assert found.is_real == (seeds == 3)
-        assert (found.seeds is None) == (seeds == 1)
+        actual = differences(*experiment(random, seeds, 0.3, by_seed=0.001), DRAWS)["map_finite_sum"]
+        assert actual.both.excludes_zero
+        assert actual.is_real == (seeds == 3)
+        assert (actual.seeds is None) == (seeds == 1)
     assert not differences(*experiment(random, 3, 0.0, by_person=0.2), DRAWS)["map_finite_sum"].is_real
 
 

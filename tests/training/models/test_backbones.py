@@ -151,10 +151,10 @@ def test_the_published_lite0_is_the_network_with_the_same_padding(reid_data):
     entry = backbone("timm/tf_efficientnet_lite0")
     trunk = entry.build().eval()
     initialise(trunk, entry.name, weights)
-    found, tensors = trunk.state_dict(), torch.load(weights, weights_only=True)
+    actual, tensors = trunk.state_dict(), torch.load(weights, weights_only=True)
     # Every tensor but the classifier's is placed, in the order in which both networks are written down.
-    assert len(tensors) == len(found) + 2
-    assert all(torch.equal(value, given) for value, given in zip(found.values(), tensors.values(), strict=False))
+    assert len(tensors) == len(actual) + 2
+    assert all(torch.equal(value, given) for value, given in zip(actual.values(), tensors.values(), strict=False))
 
 
 def test_imagenet_is_torchvisions_first_published_file_in_its_usual_cache(tmp_path, monkeypatch):

@@ -13,51 +13,51 @@ def features(*shape):
 
 @pytest.mark.parametrize("shape", [(1, 3, 5, 2), (4, 3, 1, 7), (2, 3, 1, 1)])
 def test_each_pooling_is_its_formula_at_any_map(shape):
-    found = features(*shape)
-    values = found.numpy().astype(np.float64).reshape(*shape[:2], -1)
-    wanted = {
+    maps = features(*shape)
+    values = maps.numpy().astype(np.float64).reshape(*shape[:2], -1)
+    formulas = {
         "max": values.max(2),
         "average": values.mean(2),
         "gem": (np.maximum(values, 1e-6) ** 3).mean(2) ** (1 / 3),
         "spatial": values.mean(2),  # until it has learnt
     }
-    assert set(wanted) == set(POOLINGS)
-    for name, expected in wanted.items():
-        pooled = global_pooling(name, shape[1])(found)
+    assert set(formulas) == set(POOLINGS)
+    for name, expected in formulas.items():
+        pooled = global_pooling(name, shape[1])(maps)
         assert pooled.shape == shape[:2]
         np.testing.assert_allclose(pooled.detach().numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_the_generalised_mean_learns_its_power():
-    pool, found = GeneralisedMean(), features(2, 3, 4, 2).abs()
-    pool(found).sum().backward()
-    values = found.numpy().astype(np.float64).reshape(6, -1)
+    pool, maps = GeneralisedMean(), features(2, 3, 4, 2).abs()
+    pool(maps).sum().backward()
+    values = maps.numpy().astype(np.float64).reshape(6, -1)
     higher, lower = (((values**p).mean(1) ** (1 / p)).sum() for p in (3 + 1e-4, 3 - 1e-4))
     assert pool.p.grad.item() == pytest.approx((higher - lower) / 2e-4, rel=1e-4)
     with torch.no_grad():
         pool.p.fill_(40.0)
-        assert torch.allclose(pool(found), found.amax((2, 3)), rtol=0.06), "a large power is nearly the maximum"
+        assert torch.allclose(pool(maps), maps.amax((2, 3)), rtol=0.06), "a large power is nearly the maximum"
 
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
 def test_the_generalised_mean_is_float32_under_autocast(precision):
     pool = GeneralisedMean()
     # 1000 cubed is far above float16's largest number, 65504.
-    found = (torch.arange(12.0).reshape(1, 1, 4, 3) + 1000).to(precision)
-    expected = (found.double() ** 3).mean() ** (1 / 3)
+    maps = (torch.arange(12.0).reshape(1, 1, 4, 3) + 1000).to(precision)
+    expected = (maps.double() ** 3).mean() ** (1 / 3)
     with torch.autocast("cpu", precision):
-        pooled = pool(found)
+        pooled = pool(maps)
     assert pooled.dtype == torch.float32
     assert pooled.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_a_map_without_a_positive_value_has_a_generalised_mean_and_finite_gradients():
-    pool, found = GeneralisedMean(), -features(1, 2, 3, 2).abs()
-    found.requires_grad_()
-    pooled = pool(found)
+    pool, maps = GeneralisedMean(), -features(1, 2, 3, 2).abs()
+    maps.requires_grad_()
+    pooled = pool(maps)
     assert pooled.detach().numpy() == pytest.approx(1e-6, rel=1e-3)
     pooled.sum().backward()
-    assert torch.isfinite(found.grad).all()
+    assert torch.isfinite(maps.grad).all()
     assert torch.isfinite(pool.p.grad)
 
 

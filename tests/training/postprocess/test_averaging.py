@@ -19,13 +19,13 @@ SEEN, OTHER = (TrainedOn(data=name, terms="ours", identities=2, crops=9) for nam
 @pytest.fixture(scope="module")
 def three():
     """Checkpoints of one network with different weights; the last one is for larger images, and has seen more."""
-    found = []
+    checkpoints = []
     for seed in range(3):
         torch.manual_seed(seed)
-        found.append(replace(untrained("resnet18", dimension=16), trained_on=(SEEN,)))
-    last = found[2]
-    found[2] = replace(last, architecture=replace(last.architecture, size=320), trained_on=(OTHER, SEEN))
-    return found
+        checkpoints.append(replace(untrained("resnet18", dimension=16), trained_on=(SEEN,)))
+    last = checkpoints[2]
+    checkpoints[2] = replace(last, architecture=replace(last.architecture, size=320), trained_on=(OTHER, SEEN))
+    return checkpoints
 
 
 def test_each_counts_alike_and_the_rest_is_the_lasts(three):
@@ -80,7 +80,7 @@ def test_the_command(three, tmp_path):
     command = ["average", *map(str, paths), "-o", str(out)]
     result = CliRunner().invoke(main, command)
     assert result.output.strip() == f"wrote {out}", result.output
-    found = read_checkpoint(out)
-    assert found.weights_digest == average(three).weights_digest
-    assert (found.progress.stage, found.progress.update) == ("average", 0)
+    actual = read_checkpoint(out)
+    assert actual.weights_digest == average(three).weights_digest
+    assert (actual.progress.stage, actual.progress.update) == ("average", 0)
     assert "--force" in str(CliRunner().invoke(main, command).exception)

@@ -24,10 +24,10 @@ VECTORS = (RANDOM.normal(0, 5, (40, 4))[PEOPLE] + RANDOM.normal(0, SPREAD, (200,
 
 
 def test_the_covariance_is_around_each_persons_own_mean():
-    found = within_person(VECTORS, PEOPLE)
-    assert np.sqrt(np.diag(found)) == pytest.approx(SPREAD, rel=0.15)
+    actual = within_person(VECTORS, PEOPLE)
+    assert np.sqrt(np.diag(actual)) == pytest.approx(SPREAD, rel=0.15)
     by_hand = sum(np.cov(VECTORS[person == PEOPLE].astype(np.float64).T, ddof=0) * 5 for person in range(40)) / 160
-    assert found == pytest.approx(by_hand, abs=1e-5)
+    assert actual == pytest.approx(by_hand, abs=1e-5)
 
 
 def test_people_with_one_image_teach_nothing_of_themselves():
@@ -37,8 +37,8 @@ def test_people_with_one_image_teach_nothing_of_themselves():
 
 def test_whitened_vectors_differ_alike_in_all_directions():
     after = VECTORS @ whitener(within_person(VECTORS, PEOPLE), shrinkage=1e-9)
-    found = within_person(after.astype(np.float32), PEOPLE)
-    assert found / found[0, 0] == pytest.approx(np.eye(4), abs=1e-3)
+    actual = within_person(after.astype(np.float32), PEOPLE)
+    assert actual / actual[0, 0] == pytest.approx(np.eye(4), abs=1e-3)
     assert whitener(within_person(VECTORS, PEOPLE), shrinkage=1e6) == pytest.approx(np.eye(4), abs=1e-3)
 
 

@@ -22,12 +22,12 @@ def checkpoint():
 def test_everything_survives_the_file(checkpoint, tmp_path):
     path = tmp_path / "c.safetensors"
     write_checkpoint(path, checkpoint)
-    found = read_checkpoint(path)
-    assert replace(found, tensors={}) == replace(checkpoint, tensors={})
-    assert found.weights_digest == checkpoint.weights_digest
+    actual = read_checkpoint(path)
+    assert replace(actual, tensors={}) == replace(checkpoint, tensors={})
+    assert actual.weights_digest == checkpoint.weights_digest
     images = torch.randint(0, 256, (2, 40, 20, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        assert torch.equal(found.network()(images), checkpoint.network()(images))
+        assert torch.equal(actual.network()(images), checkpoint.network()(images))
     assert [item.name for item in tmp_path.iterdir()] == ["c.safetensors"]
 
 

@@ -48,12 +48,12 @@ def test_a_mixed_update_has_the_mean_gradient_of_its_images():
     images = [torch.from_numpy(random.integers(0, 256, (n, 32, w, 3), dtype=np.uint8)) for n, w in ((5, 16), (2, 12))]
     labels = [torch.arange(5), torch.arange(5, 7)]
     stage._accumulate(list(zip(images, labels, strict=True)))
-    found = [parameter.grad.clone() for parameter in stage.network.parameters()]
+    grads = [parameter.grad.clone() for parameter in stage.network.parameters()]
     stage.network.zero_grad()
     stage.network.eval()
     vectors = torch.cat([stage.network(part) for part in images])
     stage.objective(vectors, torch.cat(labels))[0].backward()
-    for parameter, grad in zip(stage.network.parameters(), found, strict=True):
+    for parameter, grad in zip(stage.network.parameters(), grads, strict=True):
         torch.testing.assert_close(grad, parameter.grad, rtol=1e-4, atol=1e-7)
 
 
@@ -75,9 +75,9 @@ def test_the_schedules():
     assert rates[-1] == pytest.approx(0, abs=1e-9)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     stage = make_stage("classification", replace(RECIPE, classification=choices), make_crops())
-    found = [stage.learning_rate(update) for update in range(stage.updates)]
-    assert found[0] == rates[0]
-    assert 0 < found[-1] < found[-2] < max(found) <= choices.learning_rate
+    actual = [stage.learning_rate(update) for update in range(stage.updates)]
+    assert actual[0] == rates[0]
+    assert 0 < actual[-1] < actual[-2] < max(actual) <= choices.learning_rate
 
 
 def test_small_images_come_first_and_the_last_are_the_models_own():

@@ -71,8 +71,8 @@ def test_one_by_one_is_one_image_a_pass_each_at_its_own_size():
     stage.accumulate(triplets, 0)
     assert len(seen) == 21
     rule = LongestSide(RECIPE.network.size)
-    wanted = [(1, *rule.shape(*stage.crops.images[row].shape[:2]), 3) for row in triplets.reshape(-1)]
-    assert seen == wanted
+    expected = [(1, *rule.shape(*stage.crops.images[row].shape[:2]), 3) for row in triplets.reshape(-1)]
+    assert seen == expected
     assert {max(shape[1:3]) for shape in seen} == {32}
 
 
