@@ -63,18 +63,18 @@ class Bench:
         channel_order: ChannelOrder,
         corners: npt.NDArray[np.int32],
         shape: tuple[int, int],
-        input_format: InputFormat,
+        wanted: InputFormat,
     ) -> tuple[Callable[[], None], Callable[[], npt.NDArray[Any]]]:
         """Two calls: one resizes the crops of a frame on the GPU and waits for it, the other brings them here."""
-        image = (3, *shape) if input_format.layout == "NCHW" else (*shape, 3)
-        dtype = np.dtype(input_format.dtype)
+        image = (3, *shape) if wanted.layout == "NCHW" else (*shape, 3)
+        dtype = np.dtype(wanted.dtype)
         size = len(corners) * math.prod(image) * dtype.itemsize
         boxes, output, fetched = self.put(corners), self.on_device(size), self.pinned(size)
         kernel = compile_crops(self.cuda)
 
         def run() -> None:
             array = device_array(frame, self.cuda, self.stream)
-            launch_crops(self.cuda, kernel, self.stream, array, channel_order, corners, boxes, shape, input_format, output)
+            launch_crops(self.cuda, kernel, self.stream, array, channel_order, corners, boxes, shape, wanted, output)
             self.wait()
 
         def fetch() -> npt.NDArray[Any]:
