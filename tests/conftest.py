@@ -6,6 +6,7 @@ import sys
 import tarfile
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,11 +79,11 @@ class Run:
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """`reid-runtime` by its own entry point, in this process: command(*arguments) gives a Run."""
+def in_process(monkeypatch, capsys):
+    """A command by its own entry point, in this process: in_process(main, name, *arguments) gives a Run."""
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["reid-runtime", *map(str, arguments)])
+    def run(main, *words):
+        monkeypatch.setattr(sys, "argv", [*map(str, words)])
         before = {number: signal.getsignal(number) for number in _SIGNALS}
         try:
             with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
@@ -93,3 +94,9 @@ def command(monkeypatch, capsys):
         return Run(left.value.code or 0, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def command(in_process):
+    """`reid-runtime`, in this process: command(*arguments) gives a Run."""
+    return partial(in_process, main, "reid-runtime")

@@ -1,9 +1,6 @@
 """What the export's tests share: a small parent, training crops, and a labelled miniature."""
 
-import signal
-import sys
-import warnings
-from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 
 import numpy as np
@@ -53,25 +50,12 @@ def labelled(tmp_path_factory):
     return folder
 
 
-@dataclass(frozen=True)
-class Run:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def export(monkeypatch, capsys):
-    """`python -m export.STEP`, by its own entry point in this process: export("to_fp16", *arguments) gives a Run."""
+def export(in_process):
+    """`python -m export.STEP`, in this process: export("to_fp16", *arguments) gives a Run."""
 
     def call(step, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"export.{step}", *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
-                run(import_module(f"export.{step}").main)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return Run(left.value.code or 0, *capsys.readouterr())
+        main = import_module(f"export.{step}").main
+        return in_process(partial(run, main), f"export.{step}", *arguments)
 
     return call

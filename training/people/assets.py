@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from reid_runtime.io.atomic import atomic_write
 from training.people import formats
 from training.people.errors import PeopleError
 from training.people.formats import Arrays
@@ -52,9 +53,8 @@ class Assets:
         kept = self.cache_folder / f"{reader.__name__}-{digest[:24]}.npz"
         if not kept.exists():
             self.cache_folder.mkdir(parents=True, exist_ok=True)
-            partial = kept.with_suffix(f".{os.getpid()}.tmp.npz")
-            np.savez(partial, **reader(path))  # type: ignore[arg-type]
-            os.replace(partial, kept)
+            with atomic_write(kept) as temporary, temporary.open("wb") as file:
+                np.savez(file, **reader(path))  # type: ignore[arg-type]
         with np.load(kept) as arrays:
             return {name: arrays[name] for name in arrays.files}
 

@@ -99,7 +99,7 @@ class Body:
             2 ankle, below 0 above the hip, -1 at the arms.
         """
         shoulder, elbow, wrist = (self.joints[f"{bone}.L"] for bone in ("upperarm01", "lowerarm01", "wrist"))
-        mirrored = vertices.astype(np.float64) * [1, 1, 1]
+        mirrored = vertices.astype(np.float64)
         mirrored[:, 0] = np.abs(mirrored[:, 0])
 
         def share(start: npt.NDArray[np.float64], end: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageSequence
 
+from reid_runtime.io.atomic import atomic_write
 from training.people.convert import converted
 from training.people.errors import PeopleError
 
@@ -165,9 +166,8 @@ def _intact(path: Path, digest: str) -> bool:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 @click.command()

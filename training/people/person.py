@@ -10,10 +10,10 @@ import numpy.typing as npt
 from training.people import accessories, atlas, colours, patterns, rasteriser
 from training.people.assets import Assets
 from training.people.body import SKIN, Body, Shape, sample_shape
-from training.people.garment import Cut, Garment, Rows, close_garment, read_garment
+from training.people.garment import Garment, Rows, close_garment, read_garment
 from training.people.patterns import Fabrics
 from training.people.rasteriser import Floats, Mesh, Surface
-from training.people.wardrobe import Outfit, Piece, sample_outfit
+from training.people.wardrobe import WHOLE, Outfit, Piece, sample_outfit
 
 SHARES = {
     "top": colours.TOP,
@@ -123,11 +123,8 @@ class _Dresser:
 
     def wear(self, piece: Piece, beneath: npt.NDArray[np.bool_] | None) -> None:
         garment = self.wardrobe.garment(piece.garment)
-        if piece.garment == "close":
-            rows = np.arange(len(garment.faces))
-        else:
-            half = piece.half if garment.kind in ("suit", "bottom", "top") else 0
-            rows = garment.triangles(half) if garment.kind in ("suit", "bottom") else np.arange(len(garment.faces))
+        has_halves = garment.kind in ("suit", "bottom")
+        rows = garment.triangles(piece.half) if has_halves else np.arange(len(garment.faces))
         vertices, left = garment.worn(self.vertices, piece.cut)
         if beneath is not None and beneath.any():  # what the coat hides is not drawn
             rows = rows[~beneath[garment.near[garment.faces[rows]]].all(axis=1)]
@@ -135,10 +132,8 @@ class _Dresser:
         self.add(garment, rows, vertices, left, self.cloth(piece, garment))
 
     def add(self, garment: Garment, rows: Rows, vertices: Floats, left: Floats | None, surface: Surface) -> None:
-        bones, weights = garment.four
-        faces = np.ascontiguousarray(garment.faces[rows])
-        uv_faces = np.ascontiguousarray(garment.uv_faces[rows])
-        self.parts.append(Part(Mesh(vertices, bones, weights, faces, garment.uv, uv_faces, left), surface))
+        faces, uv_faces = garment.faces[rows], garment.uv_faces[rows]
+        self.parts.append(Part(Mesh(vertices, *garment.four, faces, garment.uv, uv_faces, left), surface))
 
     def cloth(self, piece: Piece, garment: Garment) -> Surface:
         rng, shares = self.rng, SHARES[piece.use]
@@ -197,7 +192,7 @@ class _Dresser:
             return edge
         garment = self.wardrobe.garment(name)
         vertices = garment.fitted(self.vertices)
-        piece = Piece(name, 0, _uncut(), "hat")
+        piece = Piece(name, 0, WHOLE, "hat")
         self.add(garment, np.arange(len(garment.faces)), vertices, None, self.cloth(piece, garment))
         low, high = float(vertices[:, 1].min()), float(vertices[:, 1].max())
         return low + 0.3 * (high - low)
@@ -257,27 +252,20 @@ class _Dresser:
         names = [name for name in names if not name.endswith("suit")]
         detail = self.wardrobe.skin(names[self.rng.integers(len(names))])
         pattern = patterns.plain(colours.skin(self.rng, shape.origins))
-        bones, weights = self.body.four
-        faces, uv_faces = self.body.faces("body")
-        seen = ~self.hidden[faces].any(axis=1)
-        faces, uv_faces = np.ascontiguousarray(faces[seen]), np.ascontiguousarray(uv_faces[seen])
-        mesh = Mesh(self.vertices, bones, weights, faces, self.body.uv, uv_faces)
-        parts = [Part(mesh, Surface(pattern, detail, gloss=0.03))]
-        eyes = patterns.plain((96, 88, 84))
-        for name in ("helper-l-eye", "helper-r-eye"):
-            faces, uv_faces = self.body.faces(name)
-            mesh = Mesh(
-                self.vertices, bones, weights, np.ascontiguousarray(faces), self.body.uv, np.ascontiguousarray(uv_faces)
-            )
-            parts.append(Part(mesh, Surface(eyes, gloss=0.1)))
+        eyes = Surface(patterns.plain((96, 88, 84)), gloss=0.1)
+        surfaces = {"body": Surface(pattern, detail, gloss=0.03), "helper-l-eye": eyes, "helper-r-eye": eyes}
+        parts = []
+        for group, surface in surfaces.items():
+            faces, uv_faces = self.body.faces(group)
+            if group == "body":
+                seen = ~self.hidden[faces].any(axis=1)
+                faces, uv_faces = faces[seen], uv_faces[seen]
+            mesh = Mesh(self.vertices, *self.body.four, faces, self.body.uv, uv_faces)
+            parts.append(Part(mesh, surface))
         return parts
 
 
 ARM_BONES = ("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
-
-
-def _uncut() -> Cut:
-    return Cut()
 
 
 def _compact(part: Part) -> Part:
@@ -286,16 +274,9 @@ def _compact(part: Part) -> Part:
     faces, uv_faces = mesh.faces, mesh.uv_faces
     if mesh.cut is not None:
         left = (mesh.cut[faces] >= 0).any(axis=1)
-        faces, uv_faces = faces[left], np.ascontiguousarray(uv_faces[left])
+        faces, uv_faces = faces[left], uv_faces[left]
     used, flat = np.unique(faces, return_inverse=True)
-    cut = None
-    if mesh.cut is not None and (mesh.cut[used] < 0).any():
-        cut = np.ascontiguousarray(mesh.cut[used])
-    return Part(
-        Mesh(
-            np.ascontiguousarray(mesh.vertices[used]), np.ascontiguousarray(mesh.bones[used]),
-            np.ascontiguousarray(mesh.weights[used]), np.ascontiguousarray(flat.reshape(-1, 3), np.int32),
-            mesh.uv, uv_faces, cut,
-        ),
-        part.surface,
-    )  # fmt: skip
+    cut = mesh.cut[used] if mesh.cut is not None and (mesh.cut[used] < 0).any() else None
+    faces = flat.reshape(-1, 3).astype(np.int32)
+    kept = Mesh(mesh.vertices[used], mesh.bones[used], mesh.weights[used], faces, mesh.uv, uv_faces, cut)
+    return Part(kept, part.surface)

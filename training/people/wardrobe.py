@@ -7,7 +7,6 @@ import numpy as np
 from training.people.garment import Cut
 
 SUITS = tuple(f"male_casualsuit0{k}" for k in range(1, 7))
-FORMAL = ("male_elegantsuit01", "male_worksuit01")
 WOMEN = ("female_casualsuit01", "female_casualsuit02", "female_elegantsuit01", "female_sportsuit01")
 TOPS = {
     "male": (*SUITS, "male_elegantsuit01", "Tank_Top_01", "short_tail_camo_tee", "short_tail_camo_tee"),

@@ -10,6 +10,11 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 """Host memory, one-dimensional."""
 
+Counts = tuple[int, int, int]
+"""Of blocks or threads, along x, y and z."""
+Arguments = Sequence[np.generic]
+"""Of a kernel: numpy scalars of the types that it declares, uintp for pointers."""
+
 MAX_SHARED = 48 * 1024
 """Bytes of shared memory that a block of threads may use on every GPU without asking for more."""
 
@@ -95,13 +100,5 @@ class Cuda(Protocol):
     def compile(self, source: str, function: str) -> int:
         """A kernel from CUDA C++; products are not fused with sums, so that it rounds as the CPU does."""
 
-    def launch(
-        self,
-        kernel: int,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
-        shared: int,
-        stream: int,
-        arguments: Sequence[np.generic],
-    ) -> None:
-        """Queue a kernel; each argument is a numpy scalar of the type that the kernel declares, uintp for pointers."""
+    def launch(self, kernel: int, grid: Counts, block: Counts, shared: int, stream: int, arguments: Arguments) -> None:
+        """Queue a kernel with `shared` bytes of shared memory in each block."""

@@ -4,14 +4,14 @@
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from reid_runtime.backends.cuda.base import Bytes
+from reid_runtime.backends.cuda.base import Arguments, Bytes, Counts
 from reid_runtime.errors import BackendError, MissingBackendError
 
 
@@ -152,15 +152,7 @@ class CudaBindings:
         )
         return 10 * int(major) + int(minor)
 
-    def launch(
-        self,
-        kernel: int,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
-        shared: int,
-        stream: int,
-        arguments: Sequence[np.generic],
-    ) -> None:
+    def launch(self, kernel: int, grid: Counts, block: Counts, shared: int, stream: int, arguments: Arguments) -> None:
         values = [np.asarray(argument) for argument in arguments]  # kept until the launch has copied them
         addresses = np.array([value.ctypes.data for value in values], np.uintp)
         launch = self._driver.cuLaunchKernel

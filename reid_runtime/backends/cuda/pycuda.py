@@ -3,13 +3,13 @@
 # ruff: noqa: D102 - the methods are described once, in base.Cuda
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
 
-from reid_runtime.backends.cuda.base import Bytes
+from reid_runtime.backends.cuda.base import Arguments, Bytes, Counts
 from reid_runtime.errors import BackendError, MissingBackendError
 
 
@@ -162,14 +162,6 @@ class PyCuda:
             self._kernels[source, function] = self._keep(id(kernel), kernel)
         return self._kernels[source, function]
 
-    def launch(
-        self,
-        kernel: int,
-        grid: tuple[int, int, int],
-        block: tuple[int, int, int],
-        shared: int,
-        stream: int,
-        arguments: Sequence[np.generic],
-    ) -> None:
+    def launch(self, kernel: int, grid: Counts, block: Counts, shared: int, stream: int, arguments: Arguments) -> None:
         with self._cuda_errors():
             self._kept[kernel](*arguments, grid=grid, block=block, shared=shared, stream=self._kept[stream])
