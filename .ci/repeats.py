@@ -46,7 +46,8 @@ class _Notes:
         sys.addaudithook(lambda event, _: self._ask(PROCESS) if event in _STARTS else None)
 
     def _ask(self, name: str) -> None:
-        self.lacking[self.file].add(name)
+        if not name.startswith("tests."):  # pytest asks for its packages, and reads them itself
+            self.lacking[self.file].add(name)
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         self._ask(name)

@@ -15,6 +15,8 @@ from benchmarks.timing import QUICK, Interval
 
 from .conftest import row
 
+ENVIRONMENT = environment()
+
 
 def report(seed, noise=0.03, load=1.0, **slower):
     """A trial's processes, thirty samples each and each somewhat off; what disturbs a sample only adds to it."""
@@ -29,7 +31,7 @@ def report(seed, noise=0.03, load=1.0, **slower):
             processes=QUICK.windows)
         for number, name in enumerate(STAGES)
     ]  # fmt: skip
-    return Report("report", environment(), tuple(rows))
+    return Report("report", ENVIRONMENT, tuple(rows))
 
 
 def slower(compared):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from benchmarks.timing import (
     change,
@@ -137,10 +138,14 @@ def test_interval_of_a_median_is_between_order_statistics():
     assert [(each.low, each.high) for each in (ten, six, two)] == [(2, 9), (1, 6), (5, 7)]
 
 
-def test_interval_of_a_median_holds_it():
-    random = np.random.default_rng(0)
-    holds = [each.low <= 0 <= each.high for each in map(median_interval, random.normal(size=(1000, 21)))]
-    assert 0.94 < np.mean(holds) < 0.99
+@pytest.mark.parametrize("count", [6, 10, 21, 40, 101])
+def test_interval_of_a_median_is_the_narrowest_that_holds_it(count):
+    interval = median_interval(range(count))
+    low, high = int(interval.low), int(interval.high)
+    # As many values lie below the median as heads come of so many tosses.
+    heads = binom(count, 0.5)
+    assert heads.cdf(high) - heads.cdf(low) >= 0.95
+    assert heads.cdf(high - 1) - heads.cdf(low + 1) < 0.95
 
 
 def test_windows_have_every_sample_once():
