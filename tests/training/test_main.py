@@ -97,6 +97,16 @@ def invoke(*arguments):
     return result
 
 
+def trunks(command, people, folder, change):
+    """(what a run makes of the trunk, the trunk that it began with), of a recipe whose text is changed."""
+    common, recipe = prepared(folder, "tiny"), folder / "recipe.toml"
+    recipe.write_text(change(recipe.read_text()))
+    invoke(command, people, *common, "--weights", folder / "imagenet.safetensors", "-o", folder / "run")
+    given = BACKBONES["tiny"].build().eval()
+    given.load_state_dict(load_file(folder / "imagenet.safetensors"))
+    return read_checkpoint(folder / "run" / "model.safetensors").network().trunk, given
+
+
 @pytest.mark.usefixtures("quiet")
 def test_all_the_stages_follow_each_other_on_a_plain_folder(people, tiny_model, tmp_path):
     pytest.importorskip("onnxruntime", reason="needs the extra cpu")
@@ -126,14 +136,8 @@ def test_all_the_stages_follow_each_other_on_a_plain_folder(people, tiny_model, 
 
 @pytest.mark.usefixtures("quiet")
 def test_a_stage_begins_with_the_trunk_that_it_is_given(people, tmp_path):
-    common = prepared(tmp_path, "tiny")
-    recipe = (tmp_path / "recipe.toml").read_text()
-    still = recipe.replace("updates = 3", "updates = 1\nlearning_rate = 1e-12")
-    (tmp_path / "recipe.toml").write_text(still)
-    invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
-    actual = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
-    given = BACKBONES["tiny"].build().eval()
-    given.load_state_dict(load_file(tmp_path / "imagenet.safetensors"))
+    still = "updates = 1\nlearning_rate = 1e-12"
+    actual, given = trunks("rank", people, tmp_path, lambda text: text.replace("updates = 3", still))
     images = torch.randn(2, 3, 32, 16)
     with torch.no_grad():
         torch.testing.assert_close(actual(images), given(images), rtol=1e-5, atol=1e-5)
@@ -147,14 +151,10 @@ def test_a_stage_begins_with_the_trunk_that_it_is_given(people, tmp_path):
 
 @pytest.mark.usefixtures("quiet")
 def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path):
-    common = prepared(tmp_path, "tiny")
-    text = (tmp_path / "recipe.toml").read_text()
-    text = text.replace("updates = 3", "updates = 1\nlearning_rate = 1e-12\nbn_calibration = 100")
-    (tmp_path / "recipe.toml").write_text(text)
-    invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
-    actual = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
+    anew = "updates = 1\nlearning_rate = 1e-12\nbn_calibration = "
+    actual, trunk = trunks("rank", people, tmp_path, lambda text: text.replace("updates = 3", f"{anew}100"))
     given, recipe = EmbeddingNetwork("tiny", 8), read_recipe(tmp_path / "recipe.toml")
-    given.trunk.load_state_dict(load_file(tmp_path / "imagenet.safetensors"))
+    given.trunk = trunk
     images = hold_out(load_training(people), recipe.validation, recipe.seed)[0].images
     pixels = torch.randn(2, 3, 32, 16)
     with torch.no_grad():
@@ -162,22 +162,19 @@ def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path
         assert calibrate_batch_norm(given, images, LongestSide(32), torch.device("cpu"), "float32") == 2
         torch.testing.assert_close(actual(pixels), given.trunk(pixels), rtol=1e-4, atol=1e-4)
         assert not torch.allclose(actual(pixels), before, rtol=1e-2, atol=1e-2)
-    (tmp_path / "recipe.toml").write_text(text.replace("bn_calibration = 100", "bn_calibration = 8"))
+    (tmp_path / "few").mkdir()
     with pytest.raises(BatchNormError, match=r"'bn_calibration' in \[ranking\]"):
         # Of 8 pictures in two shapes, no 8 are of one.
-        invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "few")
+        trunks("rank", people, tmp_path / "few", lambda text: text.replace("updates = 3", f"{anew}8"))
 
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("command", ["classify", "rank"])
 def test_fixed_parts_of_the_trunk_compute_what_they_did(command, people, tmp_path):
-    common = prepared(tmp_path, "tiny")
-    recipe = (tmp_path / "recipe.toml").read_text().replace("updates = 3", "updates = 3\nweight_decay = 9.0")
-    (tmp_path / "recipe.toml").write_text(f'fixed = ["0", "1"]\n{recipe}')
-    invoke(command, people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "run")
-    actual = read_checkpoint(tmp_path / "run" / "model.safetensors").network().trunk
-    given = BACKBONES["tiny"].build().eval()
-    given.load_state_dict(load_file(tmp_path / "imagenet.safetensors"))
+    decay = "updates = 3\nweight_decay = 9.0"
+    actual, given = trunks(
+        command, people, tmp_path, lambda text: f'fixed = ["0", "1"]\n{text.replace("updates = 3", decay)}'
+    )
     images = torch.randn(2, 3, 32, 16)
     with torch.no_grad():
         torch.testing.assert_close(actual[1](actual[0](images)), given[1](given[0](images)), rtol=1e-5, atol=1e-5)

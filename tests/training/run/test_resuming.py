@@ -18,19 +18,25 @@ from ..tiny import RECIPE, STAGES, in_process, make_run
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
 
+def same_tensors(whole, killed):
+    """The last checkpoint's tensors, which are the same in both folders."""
+    expected, actual = (load_file(folder / "last.safetensors") for folder in (whole, killed))
+    assert expected.keys() == actual.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, actual[name]), name
+    return actual
+
+
 def test_a_resumed_run_goes_on_where_parts_of_the_trunk_are_fixed(tmp_path):
     """The optimiser's memory is kept by its parameters' places, which are fewer then."""
     recipe = replace(RECIPE, fixed=("0", "1"))
     assert in_process(tmp_path / "whole", "classification", recipe) == 0
     assert in_process(tmp_path / "killed", "classification", recipe, at=5) == -9
     assert in_process(tmp_path / "killed", "classification", recipe) == 0
-    expected, actual = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "killed"))
-    assert expected.keys() == actual.keys()
+    actual = same_tensors(tmp_path / "whole", tmp_path / "killed")
     assert sum(name.startswith("optimiser.") for name in actual) == 3 * 7, (
         "a convolution's, its norm's two, the layer's two, the neck's and the classifier's are left"
     )
-    for name, tensor in expected.items():
-        assert torch.equal(tensor, actual[name]), name
 
 
 def test_a_resumed_run_goes_on_with_the_neck_that_its_finished_model_has_taken_in(tmp_path):
@@ -38,11 +44,7 @@ def test_a_resumed_run_goes_on_with_the_neck_that_its_finished_model_has_taken_i
     assert in_process(whole, "classification") == 0
     assert in_process(killed, "classification", at=5) == -9
     assert in_process(killed, "classification") == 0
-    expected, actual = (load_file(folder / "last.safetensors") for folder in (whole, killed))
-    assert expected.keys() == actual.keys()
-    assert "network.neck.running_var" in expected
-    for name, tensor in expected.items():
-        assert torch.equal(tensor, actual[name]), name
+    assert "network.neck.running_var" in same_tensors(whole, killed)
     last, model = (read_checkpoint(whole / name) for name in ("last.safetensors", "model.safetensors"))
     assert not any("neck" in name for name in model.tensors)
     assert last.weights_digest == model.weights_digest
@@ -69,10 +71,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(stage, tmp_path)
     assert not (killed / "model.safetensors").exists()
     assert in_process(killed, stage) == 0
 
-    expected, actual = (load_file(folder / "last.safetensors") for folder in (tmp_path / "whole", killed))
-    assert expected.keys() == actual.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(tensor, actual[name]), name
+    same_tensors(tmp_path / "whole", killed)
     told = [
         [(record["update"], record.get("loss"), record.get("held_out_map")) for record in read_metrics(folder)]
         for folder in (tmp_path / "whole", killed)
