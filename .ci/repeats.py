@@ -1,8 +1,9 @@
 """A pytest plugin for the same tests in two environments: the second leaves out the files that would only repeat.
 
-    pytest -p repeats --note FILE          the first, smaller environment: what each file asked for and did not get
-    pytest -p repeats --leave-out FILE     leaves out those to which the second gives nothing more
+    pytest -p repeats --note=FILE         the first, smaller environment: what each file asked for and did not get
+    pytest -p repeats --leave-out=FILE    leaves out those to which the second gives nothing more
 
+With =, for pytest takes the words of options that it does not know yet for paths, and the root for theirs.
 A file is left out where all of its tests ran and passed, none started a process, and no package or distribution that
 was asked for in vain, while it was read or while its tests ran, is there now.
 """
