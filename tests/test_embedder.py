@@ -322,10 +322,13 @@ def test_windows_make_the_same_batches_from_any_multiple(tiny, monkeypatch):
         assert batches == whole[-len(batches) :]
 
 
-def test_error_of_the_model_names_the_image(tmp_path, png):
-    broken = Embedder.load(write_model(tmp_path / "m.onnx", output="nan"))
-    with pytest.raises(BackendError, match=r"image 1 \(.*x\.png\), first of its batch of 2: the model gave NaN"):
-        list(broken.stream([b"", png, png]))
+def test_error_of_the_model_names_the_image(tiny, monkeypatch, png):
+    """The first of the batch at fault, behind an image that cannot be read and one of another shape."""
+    run = tiny.backend.run
+    monkeypatch.setattr(tiny.backend, "run", lambda batch: run(batch) * (np.nan if batch.shape[2] == 8 else 1))
+    square = encode(sample_image(40, 40), "PNG")
+    with pytest.raises(BackendError, match=r"image 2 \(.*x\.png\), first of its batch of 2: the model gave NaN"):
+        list(tiny.stream([b"", square, png, png]))
 
 
 def test_error_of_a_thread_names_the_image_and_reason(tiny, monkeypatch, png):

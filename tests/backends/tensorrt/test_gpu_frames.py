@@ -119,6 +119,15 @@ class TestFrames:
         given.free()
         embedder.backend.close()
 
+    def test_an_engine_that_gives_no_numbers(self, machine, tiny_model):
+        embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
+        embed, given = machine.trt.embed, ByInterface(machine.cuda, sample_image(120, 200))
+        machine.trt.embed = lambda batch: embed(batch) * np.float32(np.nan)
+        with pytest.raises(BackendError, match="the model gave NaN"):
+            embedder.embed_boxes(given, self.BOXES[:2], "rgb")
+        given.free()
+        embedder.backend.close()
+
     def test_a_frame_of_another_kind(self, machine, tiny_model):
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         for values in (
