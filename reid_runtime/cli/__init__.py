@@ -113,12 +113,13 @@ def _watch_signals() -> None:
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def watch() -> None:
-        while (number := os.read(reading, 1)[0]) not in _SIGNALS:
-            pass
-        while not _heeded.wait(_STUCK):
-            atomic = sys.modules.get("reid_runtime.io.atomic")
-            if atomic is None or not atomic.is_writing():
-                os._exit(128 + number)
+        while True:
+            number = os.read(reading, 1)[0]
+            # A command with a handler of its own takes notice itself, as training does after an update.
+            while number in _SIGNALS and signal.getsignal(number) is _interrupt and not _heeded.wait(_STUCK):
+                atomic = sys.modules.get("reid_runtime.io.atomic")
+                if atomic is None or not atomic.is_writing():
+                    os._exit(128 + number)
 
     threading.Thread(target=watch, daemon=True, name="signals").start()
 

@@ -349,3 +349,27 @@ def test_progress_on_terminals_only(start, many, tmp_path, tiny_model):
     assert piped.returncode == 0
     assert (piped.stdout, len(piped.stderr.splitlines())) == (b"", 1)
     assert piped.stderr.startswith(b"embedded 300 of 300 images")
+
+
+OWN_HANDLER = """if True:
+    import os, signal, time
+    import click
+    from reid_runtime import cli
+
+    cli._STUCK = 0.1
+
+    @click.command()
+    def training():
+        signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        print("saved")
+
+    cli.run(training)
+"""
+
+
+def test_command_with_a_handler_of_its_own_has_its_time():
+    """As `python -m training`, which finishes its update and saves."""
+    done = subprocess.run([sys.executable, "-c", OWN_HANDLER], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, [b"heard", b"saved"])
