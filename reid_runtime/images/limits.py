@@ -22,8 +22,8 @@ class ImageLimits:
     """Images beyond any of these are an ImageError, before they are decoded."""
 
     max_pixels: int = 64_000_000
-    """Of 7 bytes each while it is decoded. Those of WebP and of transparent, 16-bit, CMYK and progressive images take
-    twice the memory and count twice.
+    """Of 7 bytes each while it is decoded. Those of WebP, TIFF and of transparent, 16-bit, CMYK and progressive images
+    take twice the memory and count twice.
     """
     max_bytes: int = 256 << 20
     """Of the file."""
@@ -47,12 +47,12 @@ class ImageLimits:
                 f"{width}x{height} in run lengths is more than {_RUN_LENGTH_PIXELS:,} pixels: save it anew"
             )
         # What is decoded already has had its cost.
-        twice = is_buffered or bool(tiles and image.mode not in _PLAIN_MODES) or image.format == "WEBP"
+        twice = is_buffered or bool(tiles and image.mode not in _PLAIN_MODES) or image.format in ("WEBP", "TIFF")
         if pixels * (1 + twice) > self.max_pixels:
             raise ImageError(
                 f"{width}x{height} is more than {self.max_pixels:,} pixels"
                 + (
-                    ", of which those of WebP, transparent, 16-bit, CMYK and progressive images count twice"
+                    ", of which those of WebP, TIFF, transparent, 16-bit, CMYK and progressive images count twice"
                     if twice
                     else ""
                 )

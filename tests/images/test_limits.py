@@ -57,6 +57,7 @@ def test_kinds_that_cost_more_than_their_pixels(monkeypatch):
     many = encode(RGB, "PNG")
     for content, reason in (
         (encode(RGB, "WEBP"), "count twice"),
+        (encode(RGB, "TIFF"), "count twice"),
         (encode(np.dstack([RGB, GREY]), "PNG"), "count twice"),
         (encode(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "count twice"),
         (encode(RGB, "JPEG", progressive=True), "count twice"),
