@@ -150,6 +150,7 @@ class Embedder:
         Raises:
             BackendError: For a device, package or file that cannot be used; another device is never taken silently.
             ContractError: For a missing, damaged or doubly stated contract.
+            OptionsError: For a number of threads below 1.
         """
         device, gpu = parse_device(device)
         options = Options(threads, trust_engine, cuda_graphs, None if fallback is None else Path(fallback), gpu)
@@ -240,8 +241,10 @@ class Embedder:
             BackendError: Where the model fails, naming the image, after the results of all windows before it. An
                 error of the input itself passes through likewise.
         """
-        if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or (
-            isinstance(images, np.ndarray) and images.ndim != 4
+        if (
+            not isinstance(images, Iterable)
+            or isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image)
+            or (isinstance(images, np.ndarray) and images.ndim != 4)
         ):
             raise ImageError(f"expected a list or stream of images, found one {type(images).__name__}: pass [image]")
         return self._stream(images, channel_order, low_latency)
@@ -354,35 +357,32 @@ class Embedder:
         for start in range(0, len(usable), _BOXES):
             part = usable[start : start + _BOXES]
             crops = [each.crop(box) for _, each, box in part]
-            codes = Counter(code for crop in crops for code in DEFAULT_POLICY.reasons(crop))
-            if codes:
-                self._count(codes, framed)
+            self._count(Counter(code for crop in crops for code in DEFAULT_POLICY.reasons(crop)), framed)
             vectors = self._infer([resized(crop, self.contract.resize) for crop in crops])
             for (index, _, box), vector in zip(part, vectors, strict=True):
                 rows[index][box] = vector
         masks = [each.valid for each in framed]
         empty = sum(len(mask) - int(mask.sum()) for mask in masks)
-        if empty:
-            self._count(Counter(empty=empty), framed)
+        self._count(Counter(empty=empty), framed)
         return rows, masks
 
     def _count(self, codes: Counter[str], framed: Sequence[FrameBoxes | FrameOnGpu]) -> None:
         """Count boxes without pixels, `empty`, and those hardly worth a vector; warn of the first of either."""
+        if not +codes:
+            return
         empty = codes.pop("empty", 0)
         with self._lock:
             is_first = not (self.empty_boxes if empty else self.doubtful_boxes)
             self.empty_boxes += empty
             self.doubtful_boxes.update(codes)
         if is_first:
-            found = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
-            what = f"{empty} boxes have no pixels in their frame and gave zero rows; counted in Embedder.empty_boxes, "
-            if not empty:
-                what = f"boxes are hardly worth their vectors ({found}); counted in Embedder.doubtful_boxes, "
-            hint = "; all edges are from 0 to 1, and pixels are expected" * all(
-                (each.corners < 2).all() for each in framed
-            )
-            tells = "return_valid=True" if empty else "images.boxes.read_frame(...).reasons()"
-            warnings.warn(f"{what}{tells} tells which{hint}; this warning comes once", stacklevel=4)
+            in_pixels = any((each.corners > 1).any() for each in framed)
+            hint = "" if in_pixels else "; all edges are from 0 to 1, and pixels are expected"
+            found = ", ".join(map("{0[0]} {0[1]}".format, sorted(codes.items())))
+            what = f"are hardly worth their vectors ({found}); counted in Embedder.doubtful_boxes"
+            if empty:
+                what = "have no pixels in their frame and gave zero rows; counted in Embedder.empty_boxes"
+            warnings.warn(f"{empty or ''} boxes {what}{hint}; this warning comes once".lstrip(), stacklevel=4)
 
     def _infer(self, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
         return infer(self.backend, self.contract, images, names)

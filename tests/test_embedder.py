@@ -14,7 +14,7 @@ from PIL import Image
 
 from reid_runtime import Embedder
 from reid_runtime.batching import WINDOW
-from reid_runtime.errors import BackendError, ContractError, ImageError, ReidRuntimeError
+from reid_runtime.errors import BackendError, ContractError, ImageError, OptionsError, ReidRuntimeError
 from reid_runtime.images.decode import DecodedImage
 from reid_runtime.images.resize import resize
 
@@ -363,3 +363,9 @@ def test_a_list_is_embedded_in_whole_windows(tiny, monkeypatch):
     monkeypatch.setattr(tiny.backend, "run", lambda batch: batches.append(len(batch)) or run(batch))
     tiny.embed([sample_image()] * (WINDOW + 72), "rgb")
     assert batches == [WINDOW, 72]
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_number_of_threads_is_checked(tiny_model, threads):
+    with pytest.raises(OptionsError, match=f"at least one thread, or None for all cores, found {threads}"):
+        Embedder.load(tiny_model, threads=threads)

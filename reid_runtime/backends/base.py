@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.errors import BackendError
+from reid_runtime.errors import BackendError, OptionsError
 from reid_runtime.images.decode import ChannelOrder
 from reid_runtime.images.model_input import InputFormat, ModelInput
 from reid_runtime.model_file.contract import Contract
@@ -31,6 +31,10 @@ class Options:
     """An ONNX file of the same model, run by ONNX Runtime CUDA where no profile takes a shape."""
     gpu: int = 0
     """The number of the GPU, for ONNX Runtime CUDA."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise OptionsError(f"expected at least one thread, or None for all cores, found {self.threads}")
 
 
 DEFAULT = Options()

@@ -17,12 +17,13 @@ The rules, for every caller:
 
 import io
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,8 @@ stated.
 
 _LARGE_FILE, _LARGE_IMAGE = 16 << 20, 8_000_000
 """Bytes and pixels from which on only one thread at a time decodes: each costs up to half a gigabyte."""
+_NAME = 4096
+"""Letters of a path in an error; a longer one is no path."""
 _LARGE_LOCK = threading.RLock()
 _TIFF_COMPRESSIONS = {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "zstd", "lzma"}
 """Those that fail where data are missing; of JPEG's and the fax's, libtiff makes an image of what there is."""
@@ -127,9 +130,13 @@ def _decode_file(source: str | os.PathLike[str], limits: ImageLimits) -> Decoded
     try:
         path = os.fspath(source)
     except TypeError:
+        hint = "; pass what it reads, file.read()" if hasattr(source, "read") else ""
+        hint = "; pass its array, numpy.asarray(image)" if hasattr(source, "__array__") else hint
         raise ImageError(
-            f"expected a path, bytes, a Pillow image or a uint8 array, found {type(source).__name__}"
+            f"expected a path, bytes, a Pillow image or a uint8 array, found {type(source).__name__}{hint}"
         ) from None
+    if isinstance(path, str) and re.match("[a-z][a-z0-9+]+://", path):
+        raise ImageError("cannot be read: it is a URL; `reid-runtime embed` and embed_folder read those of stores")
     try:
         # A pipe is recognised before it is opened: opening would wait for a writer that may never come.
         status = os.stat(path)
@@ -166,7 +173,9 @@ def detach(source: ImageSource) -> ImageSource:
 def rgb_view(array: npt.NDArray[np.uint8], channel_order: ChannelOrder | None) -> Pixels:
     """An (H, W, 3) uint8 array of the stated channel order, seen as RGB without a copy; ImageError for any other."""
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ImageError(f"expected an array (height, width, 3) of uint8, found {array.shape} of {array.dtype}")
+        raise ImageError(
+            f"expected an array (height, width, 3) of uint8, found {array.shape} of {array.dtype}{_array_hint(array)}"
+        )
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ImageError(f"expected at least one pixel, found an array of shape {array.shape}")
     if channel_order == "bgr":
@@ -188,7 +197,19 @@ def source_path(source: ImageSource) -> str | os.PathLike[str] | None:
 
 def source_name(index: int, source: str | os.PathLike[str] | None) -> str:
     """How an error names an image of a stream."""
-    return f"image {index}" if source is None else f"image {index} ({os.fspath(source)})"
+    name = "" if source is None else os.fspath(source)
+    return f"image {index} ({name if len(name) <= _NAME else name[:_NAME] + '...'})" if name else f"image {index}"
+
+
+def _array_hint(array: npt.NDArray[Any]) -> str:
+    """What makes an array an image, where that can be told."""
+    if array.dtype.kind == "f" and array.ndim == 3:
+        return ": pass array.astype('uint8'), times 255 before where the values are from 0 to 1"
+    if array.ndim == 2:
+        return ": pass numpy.dstack([array] * 3)"
+    if array.ndim == 3 and array.shape[2] == 4:
+        return ": pass array[:, :, :3]"
+    return ": pass array.transpose(1, 2, 0)" if array.ndim == 3 and array.shape[0] == 3 else ""
 
 
 @contextmanager

@@ -148,7 +148,8 @@ def require_file(path: Path) -> None:
         return
     if os.path.exists(path):
         raise DamagedFileError(f"{path} is a pipe, a device or a folder; expected a model file on a disk")
-    raise BackendError(f"{path}: no such model file")
+    hint = "; the network is not used: fetch it first" if ":/" in str(path) else ""
+    raise BackendError(f"{path}: no such model file{hint}")
 
 
 def artefact_digest(path: Path) -> str:

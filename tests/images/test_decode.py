@@ -359,3 +359,19 @@ def test_tiff_in_which_lost_data_go_unseen_is_refused(compression):
     image = Image.fromarray(RGB).convert("1" if compression == "group4" else "RGB")
     with pytest.raises(ImageError, match=r"a TIFF compressed by .*, whose lost data go unseen: save it as PNG"):
         load_image(encode(image, "TIFF", compression=compression))
+
+
+@pytest.mark.parametrize(
+    ("source", "edit"),
+    [
+        (RGB / 255, r"float64: pass array\.astype\('uint8'\), times 255"),
+        (RGB[:, :, 0], r"pass numpy\.dstack\(\[array\] \* 3\)"),
+        (np.dstack([RGB, RGB[:, :, 0]]), r"pass array\[:, :, :3\]"),
+        (RGB.transpose(2, 0, 1), r"pass array\.transpose\(1, 2, 0\)"),
+        (io.BytesIO(b"x"), r"found BytesIO; pass what it reads, file\.read\(\)"),
+        ("https://example.com/a.jpg", "it is a URL"),
+    ],
+)
+def test_refusals_name_the_edit(source, edit):
+    with pytest.raises(ImageError, match=edit):
+        load_image(source, "rgb")
