@@ -81,16 +81,17 @@ def read_parquet(source: Path | BinaryIO, group: int | None = None) -> dict[str,
         return _values(file.read() if group is None else file.read_row_group(group))
 
 
-def read_groups(source: Path | BinaryIO, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Those of the columns that are there, and the metadata, one row group after the other; a file without any gives
-    its empty columns once.
+def read_columns(source: Path | BinaryIO, names: Iterable[str]) -> tuple[dict[str, str], int, list[dict[str, Any]]]:
+    """The metadata of a file, its number of rows, and of each row group those of these columns that are there.
+
+    A file without row groups has its empty columns in place of one.
     """
     with _open(source) as file:
         names = [name for name in file.schema_arrow.names if name in names]
         groups = range(file.num_row_groups)
-        yield from (_values(file.read_row_group(group, columns=names, use_threads=False)) for group in groups)
-        if not groups:
-            yield _values(file.schema_arrow.empty_table().select(names))
+        pieces = [_values(file.read_row_group(group, columns=names, use_threads=False)) for group in groups]
+        empty = [] if pieces else [_values(file.schema_arrow.empty_table().select(names))]
+        return _text(file.schema_arrow.metadata), file.metadata.num_rows, pieces or empty
 
 
 def read_footer(source: Path | BinaryIO) -> tuple[dict[str, str], int]:

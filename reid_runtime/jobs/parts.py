@@ -170,14 +170,15 @@ def present_parts(folder: Folder, job: Manifest, allow_missing: bool = False) ->
 
 def check_part(folder: Folder, job: Manifest, number: int) -> None:
     """Hold what a part says of itself, and its number of rows, to the manifest; raises StorageError."""
+    name = f"{folder.name}/{part_name(number)}"
     with folder.open(part_name(number)) as file:
-        check_part_file(file, f"{folder.name}/{part_name(number)}", job, number)
+        part, notes, rows = _read_note(name, file)
+    check_note(part, notes, rows, name, job, number)
 
 
-def check_part_file(file: BinaryIO, name: str, job: Manifest, number: int) -> None:
-    """As `check_part`, of a file that is open."""
+def check_note(part: Part, notes: Mapping[str, str], rows: int, name: str, job: Manifest, number: int) -> None:
+    """As `check_part`, of a part that is read already: what it says of itself, its metadata and its number of rows."""
     images = len(job.images_of(number))
-    part, notes, rows = _read_note(name, file)
     model = notes.get("contract_id"), notes.get("artefact_id")
     if model != (job.contract_id, job.artefact_id):
         raise StorageError(

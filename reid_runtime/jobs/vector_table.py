@@ -23,8 +23,8 @@ from reid_runtime.jobs.formats import format_of
 from reid_runtime.jobs.labels import Texts
 from reid_runtime.jobs.manifest import MANIFEST, Manifest, read_manifest
 from reid_runtime.jobs.npz import map_npz
-from reid_runtime.jobs.parquet import read_groups
-from reid_runtime.jobs.parts import check_part_file, part_name, present_parts
+from reid_runtime.jobs.parquet import read_columns
+from reid_runtime.jobs.parts import Part, check_note, part_name, present_parts
 from reid_runtime.matching.search import VectorRows
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.scoring.vectors import UNIT_TOLERANCE
@@ -87,7 +87,7 @@ def read_vector_table(path: str | os.PathLike[str], threads: int | None = None) 
     try:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        pieces = [map_npz(Path(path), _NAMES)] if Path(path).suffix == ".npz" else [*read_groups(Path(path), _NAMES)]
+        pieces = [map_npz(Path(path), _NAMES)] if Path(path).suffix == ".npz" else read_columns(Path(path), _NAMES)[2]
         return _table(name, f"sha256:{digest}", pieces)
     except StorageError:
         raise
@@ -130,11 +130,13 @@ def _read_part(folder: Folder, job: Manifest, number: int) -> tuple[list[dict[st
     name = f"{folder.name}/{part_name(number)}"
     with folder.open(part_name(number)) as file:
         content = file.read()
-    check_part_file(io.BytesIO(content), name, job, number)
     try:
-        return [*read_groups(io.BytesIO(content), _NAMES)], hashlib.sha256(content).hexdigest()
+        notes, rows, pieces = read_columns(io.BytesIO(content), _NAMES)
+        part = Part.from_notes(notes)
     except Exception as error:  # damage comes in many kinds
         raise StorageError(f"{name}: expected a part of embeddings: {error}; remove it and --resume the job") from error
+    check_note(part, notes, rows, name, job, number)
+    return pieces, hashlib.sha256(content).hexdigest()
 
 
 def _table(name: str, digest: str, pieces: list[dict[str, Any]]) -> VectorTable:

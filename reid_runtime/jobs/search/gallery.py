@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +29,10 @@ Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
+_ROWS = 16_384
+"""Rows whose labels are looked at together."""
+
+
 @dataclass(frozen=True)
 class SearchGallery:
     """N rows, those of them that a search may find, and whom they show.
@@ -54,21 +57,27 @@ class SearchGallery:
     @cached_property
     def left_out(self) -> Mapping[str, int]:
         """How many rows are never found, by reason: `error`, `junk`, or the first of their codes."""
-        counts = Counter(why for why in self._why_left_out.tolist() if why)
-        return dict(sorted(counts.items()))
+        counts = np.bincount(self._why_left_out, minlength=len(self._whys)).tolist()
+        return dict(sorted((why, count) for why, count in zip(self._whys[1:], counts[1:], strict=True) if count))
 
     @cached_property
     def usable(self) -> Mask:
         """(N,) whether a row may be found."""
-        usable: Mask = self._why_left_out == ""
+        usable: Mask = self._why_left_out == 0
         return usable
 
+    @property
+    def _whys(self) -> tuple[str, ...]:
+        return ("", "error", "junk", *self.ignored_codes)
+
     @cached_property
-    def _why_left_out(self) -> Texts:
+    def _why_left_out(self) -> npt.NDArray[np.int8]:
+        """(N,) places in `_whys`: the first that a row has; 0 for none."""
         table = self.table
-        why = np.where(table.error != "", "error", np.where(table.role == "junk", "junk", "")).astype("<U20")
-        for row in np.flatnonzero((table.reasons != "") & (why == "")).tolist():
-            why[row] = next((code for code in table.reasons[row].split(",") if code in self.ignored_codes), "")
+        why = np.where(table.error != "", 1, np.where(table.role == "junk", 2, 0)).astype(np.int8)
+        for row in np.flatnonzero((table.reasons != "") & (why == 0)).tolist():
+            codes = table.reasons[row].split(",")
+            why[row] = next((self._whys.index(code) for code in codes if code in self.ignored_codes), 0)
         return why
 
     @cached_property
@@ -78,21 +87,17 @@ class SearchGallery:
         if not self.has_people and not (table.track != "").any():
             return np.arange(len(table))
         numbers: dict[object, int] = {}
-        keys = zip(table.identity.tolist(), table.camera.tolist(), table.track.tolist(), strict=True)
-        return np.fromiter(
-            (
-                numbers.setdefault(identity or ((camera, track) if track else row), len(numbers))
-                for row, (identity, camera, track) in enumerate(keys)
-            ),
-            np.int64,
-            len(table),
-        )
+        groups = np.empty(len(table), np.int64)
+        for row, (identity, camera, track) in enumerate(_texts(table.identity, table.camera, table.track)):
+            key = identity or ((camera, track) if track else row)
+            groups[row] = numbers.setdefault(key, len(numbers))
+        return groups
 
     @cached_property
     def cameras(self) -> tuple[Integers, Mapping[str, int]]:
         """(N,) a number for each camera, and the numbers by name; an unknown camera is nobody's: -1."""
         numbers: dict[str, int] = {"": -1}
-        codes = (numbers.setdefault(name, len(numbers)) for name in self.table.camera.tolist())
+        codes = (numbers.setdefault(name, len(numbers)) for (name,) in _texts(self.table.camera))
         return np.fromiter(codes, np.int64, len(self.table)), numbers
 
     @cached_property
@@ -121,6 +126,12 @@ class SearchGallery:
             return self.crop_of(str(self.table.id[row]))
         path = Path(self.root or "", str(self.table.id[row]))
         return path if (self.root is not None or path.is_absolute()) and path.is_file() else None
+
+
+def _texts(*columns: Texts) -> Iterator[tuple[str, ...]]:
+    """The rows of columns, some at a time: strings of a million rows, all at once, take hundreds of megabytes."""
+    for start in range(0, len(columns[0]), _ROWS):
+        yield from zip(*(column[start : start + _ROWS].tolist() for column in columns), strict=True)
 
 
 def is_embeddings(path: str | os.PathLike[str]) -> bool:
