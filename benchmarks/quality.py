@@ -22,13 +22,13 @@ from reid_runtime.images.quality import DEFAULT_POLICY, blur_of
 from reid_runtime.images.resize import Pixels
 from reid_runtime.jobs import Embeddings, read_embeddings
 from reid_runtime.matching import CalibrationError
-from reid_runtime.matching.comparisons import Comparisons, bin_at
+from reid_runtime.matching.comparisons import Comparisons
 from reid_runtime.matching.samples import Side
 
 _FMR = 0.01
 _HEIGHTS = (128, 96, 64, 48, 32, 24, 16, 12, 8)
 _SIGMAS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
-_CONTRASTS = (0.3, 0.1, 0.05, 0.02)
+_CONTRASTS = (0.7, 0.5, 0.3, 0.1, 0.05, 0.02)
 _CLASSES = ((0, 40), (40, 48), (48, 56), (56, 64), (64, 80), (80, 2**31))
 
 

@@ -58,12 +58,11 @@ class Result:
     error: ImageError | None
     """Why the image cannot be used; None where it has a vector."""
     width: int = 0
-    height: int = 0
-    """Pixels of the image as it was read, after its EXIF orientation; 0 where it could not be read."""
+    height: int = 0  # pixels of the image as it was read, after its EXIF orientation; 0 where it could not be read
     reasons: tuple[str, ...] = ()
-    """Codes of what makes the image hardly worth a vector (`too_small`, `extreme_aspect`, `blank`, `low_contrast`) and
-    of what was done to 16 bits (`upper_8_bits`, `range_scaled`).
-    """
+    """Codes of what makes the image hardly worth a vector (`images.quality`), or was done to its 16 bits."""
+    quality: float = np.nan
+    """From 0 to 1 (`QualityPolicy.judge`); NaN where there is an error."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,9 @@ class _Prepared:
     source: Any
     pixels: Pixels | None
     error: ImageError | None
-    width: int = 0
-    height: int = 0
+    size: tuple[int, int] = (0, 0)
     reasons: tuple[str, ...] = ()
+    quality: float = np.nan
 
 
 class Embedder:
@@ -258,8 +257,9 @@ class Embedder:
             try:
                 image = decode_image(source, channel_order, self.limits)
                 height, width = image.pixels.shape[:2]
-                reasons = image.reasons + DEFAULT_POLICY.reasons(image.pixels)
-                return _Prepared(name, resized(image.pixels, self.contract.resize), None, width, height, reasons)
+                quality, codes = DEFAULT_POLICY.judge(image.pixels)
+                pixels = resized(image.pixels, self.contract.resize)
+                return _Prepared(name, pixels, None, (width, height), image.reasons + codes, quality)
             except ImageError as error:
                 # A new one: the traceback of the first keeps the image's bytes alive for as long as the Result.
                 return _Prepared(name, None, ImageError(str(error)))
@@ -277,7 +277,7 @@ class Embedder:
                 vectors = iter(self._infer(pixels, names))
                 for item in window:
                     vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
-                    yield Result(index, item.source, vector, item.error, item.width, item.height, item.reasons)
+                    yield Result(index, item.source, vector, item.error, *item.size, item.reasons, item.quality)
                     index += 1
 
     @overload

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reid_runtime.evaluation.calibration_samples import samples_of_labels, samples_of_tracks
+from reid_runtime.images.quality import DEFAULT_POLICY, NEAR_DUPLICATE
 from reid_runtime.jobs import Embeddings
 from reid_runtime.matching.calibrate import Origin, calibrate
 from reid_runtime.matching.calibration import Calibration
@@ -57,7 +58,7 @@ class Expectations:
 
 
 LOW = 64
-"""Pixels of a crop's height below which recognition is poor, as CAVIAR4REID shows."""
+"""Pixels of a crop's height below which more than half of the matches are lost (`images.quality`)."""
 
 
 def calibrate_rows(
@@ -80,6 +81,10 @@ def calibrate_rows(
         CalibrationError: Where the rows make no mated, or no non-mated comparison.
     """
     samples, left_out = samples_of_tracks(rows, gap) if tracks else samples_of_labels(rows)
+    again = samples.near_duplicates(DEFAULT_POLICY.near_duplicate)
+    if again.any():
+        samples = samples.take(np.flatnonzero(~again))
+        left_out |= {NEAR_DUPLICATE: int(np.count_nonzero(again))}
     origin = Origin(rows.contract_id, rows.artefact_id, precision_of(rows), dataset, own_site, left_out)
     return calibrate(samples, origin)
 

@@ -49,7 +49,7 @@ class Embeddings:
     backend: str | None = None
     """The engine, device and precision that made the vectors, by its name; None where that is not known."""
     quality: npt.NDArray[np.float32] | None = None
-    """(N,) from 0 to 1."""
+    """(N,) from 0 to 1; NaN where it is unknown."""
     reasons: Texts | None = None
     """(N,) codes of what is wrong with an image, with commas; empty where nothing is."""
     identity: Texts | None = None
@@ -123,9 +123,11 @@ class Embeddings:
         sizes = np.array([(result.width, result.height) for result in results], np.int32).reshape(-1, 2)
         errors = ["" if result.error is None else str(result.error) for result in results]
         reasons = [",".join(result.reasons) for result in results]
+        quality = np.array([result.quality for result in results], np.float32)
         return cls.of(
             embedder, ids, vectors, sizes,
             error=np.array(errors, dtype=np.str_), reasons=np.array(reasons, dtype=np.str_),
+            quality=quality,
         )  # fmt: skip
 
     def flagged(self) -> tuple[tuple[str, str], ...]:
@@ -167,15 +169,22 @@ def one_backend(tables: Sequence[Embeddings]) -> str | None:
     return None if None in names else "; ".join(dict.fromkeys(filter(None, names)))
 
 
-def with_reasons(rows: Embeddings) -> Embeddings:
-    """The table with the column `reasons`, empty where it has none, as in earlier files."""
-    return rows if rows.reasons is not None else replace(rows, reasons=np.full(len(rows), "", dtype=np.str_))
+def with_judgement(rows: Embeddings, like: Iterable[Embeddings]) -> Embeddings:
+    """The table with the columns `reasons` and `quality` where a table of `like` has them: empty, and NaN, where it has
+    none itself, as earlier files.
+    """
+    columns: dict[str, npt.NDArray[Any]] = {}
+    tables = [*like]
+    if rows.reasons is None and any(table.reasons is not None for table in tables):
+        columns["reasons"] = np.full(len(rows), "", dtype=np.str_)
+    if rows.quality is None and any(table.quality is not None for table in tables):
+        columns["quality"] = np.full(len(rows), np.nan, np.float32)
+    return replace(rows, **columns) if columns else rows  # type: ignore[arg-type]
 
 
 def join(tables: Sequence[Embeddings]) -> Embeddings:
     """The rows of several tables of one model, at least one, one table after the other, with the first's metadata."""
-    if any(rows.reasons is not None for rows in tables):
-        tables = [with_reasons(rows) for rows in tables]
+    tables = [with_judgement(rows, tables) for rows in tables]
     columns: dict[str, Any] = {
         name: np.concatenate([rows.columns()[name] for rows in tables]) for name in tables[0].columns()
     }

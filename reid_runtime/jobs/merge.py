@@ -19,7 +19,7 @@ import numpy as np
 from reid_runtime.errors import StorageError
 from reid_runtime.io.folder import Folder, LocalFolder, open_folder
 from reid_runtime.io.remote import is_url
-from reid_runtime.jobs.embeddings import Embeddings, check_same_space, join, one_backend, validated, with_reasons
+from reid_runtime.jobs.embeddings import Embeddings, check_same_space, join, one_backend, validated, with_judgement
 from reid_runtime.jobs.formats import ensure_embeddings_writable, format_of, write_tables
 from reid_runtime.jobs.manifest import Manifest, read_manifest
 from reid_runtime.jobs.parquet import GROUP
@@ -88,8 +88,7 @@ def merge(
     _check_one_model(opened)
     header = replace(opened[0].header, backend=one_backend([item.header for item in opened]))
     runs = [run for item in opened for run in item.runs]
-    if any(item.header.reasons is not None for item in opened):
-        header = with_reasons(header)
+    header = with_judgement(header, [item.header for item in opened])
     return write_tables(output, _ordered(header, runs), force)
 
 
@@ -157,7 +156,8 @@ def _check_one_model(inputs: Sequence[_Input]) -> None:
                 f"{first.name} and {item.name} are of two model files, {first.header.artefact_id} and "
                 f"{item.header.artefact_id}; one file names one: merge those of each apart"
             )
-        if with_reasons(first.header).columns().keys() != with_reasons(item.header).columns().keys():
+        both = first.header, item.header
+        if len({tuple(with_judgement(header, both).columns()) for header in both}) > 1:
             raise StorageError(
                 f"{first.name} has the columns {', '.join(first.header.columns())}, {item.name} "
                 f"{', '.join(item.header.columns())}; expected the same"

@@ -23,7 +23,7 @@ BIASES_OF_LABELS = (
     "labels that are wrong count as errors of the model",
 )
 BIASES_OF_TRACKS = (
-    "both crops are of one camera: across cameras the same person is less similar, and more is missed than the FNMR says",
+    "both crops are of one camera: across two the same person is less similar, and more is missed than the FNMR tells",
     "two crops are no further apart in time than their track is long: after longer gaps more is missed",
     "only people who were in one frame are told apart: among all who ever come some are more alike, and the FMR higher",
     "a person who comes back is counted as another, and a track that changes its person as one: both are the tracker's",

@@ -58,6 +58,17 @@ class Samples:
         columns = {name: getattr(self, name)[rows] for name in ("vectors", "cameras", "heights", "times")}
         return replace(self, people=people.astype(np.int64), together=together, **columns)
 
+    def near_duplicates(self, cosine: float) -> Mask:
+        """(N,) which crops are as similar as this to the last one kept of their person and camera, in time or order."""
+        order = np.lexsort((self.times, self.cameras, self.people))
+        found = np.zeros(len(order), np.bool_)
+        kept = order[0]
+        for row in order[1:]:
+            same = self.people[row] == self.people[kept] and self.cameras[row] == self.cameras[kept]
+            found[row] = same and self.vectors[row] @ self.vectors[kept] >= cosine
+            kept = kept if found[row] else row
+        return found
+
     def bounded(self, seed: int = 0) -> "Samples":
         """At most MOST_PEOPLE, drawn, with at most MOST_CROPS_EACH under one camera, evenly spaced in time or order."""
         if self.count > MOST_PEOPLE:

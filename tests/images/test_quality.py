@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from reid_runtime.images.decode import load_image
-from reid_runtime.images.quality import QualityPolicy
+from reid_runtime.images.quality import QualityPolicy, blur_of
 
 from ..sample_images import encode, sample_image
 
@@ -33,6 +34,29 @@ def test_codes(image, codes):
     assert QualityPolicy().reasons(image[:, ::-1].transpose(1, 0, 2)) == codes
     if "small" not in codes:
         assert QualityPolicy().reasons(load_image(encode(image, "JPEG", quality=95, subsampling=0))) == codes
+
+
+def damaged(height=128, sigma=0.0, contrast=1.0):
+    image = Image.fromarray(sample_image(128, 64)).resize((height // 2, height))
+    pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(sigma)), np.float32)
+    return (128 + contrast * (pixels - 128)).astype(np.uint8)
+
+
+def test_quality_falls_with_size_blur_and_contrast():
+    judge = QualityPolicy().judge
+    assert judge(damaged()) == (0.98, ())
+    for name, amounts in (("height", (128, 64, 32, 10)), ("sigma", (0, 3, 4)), ("contrast", (1, 0.3, 0.1, 0.01))):
+        qualities = [judge(damaged(**{name: amount}))[0] for amount in amounts]
+        assert qualities == sorted(qualities, reverse=True), name
+        assert qualities[-1] < 0.4 < 0.9 < qualities[0], name
+    assert judge(damaged(sigma=4))[1] == ("blurred",)
+    assert judge(FLAT)[0] == 0
+
+
+def test_blur_is_told_at_the_scale_of_a_crop():
+    large = Image.fromarray(damaged(sigma=3)).resize((512, 1024), Image.Resampling.BICUBIC)
+    assert abs(blur_of(np.asarray(large)) - blur_of(damaged(sigma=3))) < 0.1
+    assert blur_of(damaged()) < 0.6 < blur_of(damaged(sigma=4))
 
 
 def test_no_crop_of_a_data_set_has_any(market1501, caviar4reid):

@@ -138,6 +138,15 @@ def test_a_rate_of_no_errors_is_not_certain() -> None:
     assert 0.1 < high < 0.2
 
 
+def test_near_duplicates_are_those_of_the_last_one_kept_of_a_person_and_camera() -> None:
+    angles = np.deg2rad([0, 5, 10, 40, 40, 0, 5])
+    samples = Samples(
+        np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), np.array([0, 0, 0, 0, 1, 1, 1]),
+        np.array([0, 0, 0, 0, 0, 1, 1]), True, np.zeros(7, np.int64), np.array([0.0, 1, 2, 3, 4, 6, 5]),
+    )  # fmt: skip
+    assert samples.near_duplicates(0.99).tolist() == [False, True, False, False, False, True, False]
+
+
 def test_bounds_take_an_even_part_of_the_crops_of_a_person() -> None:
     samples = people(count=3, crops=5 * MOST_CROPS_EACH, cameras=1)
     kept = samples.bounded()
