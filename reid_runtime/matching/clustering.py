@@ -49,7 +49,9 @@ class Threshold:
     source: str
     """Where it comes from, in words."""
     expected_f1: float | None = None
-    """The pairwise F1 that is expected of the groups; None where somebody has stated the threshold."""
+    """The pairwise F1 that is expected of the groups, by the similarity of each pair alone: a cautious number, as a
+    group says more than its pairs. None where somebody has stated the threshold.
+    """
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def group(
 
 def _best(vectors: Vectors, links: Links, calibration: Calibration) -> tuple[Threshold, Integers, list[Integers]]:
     """The threshold, its labels, and the labels of all thresholds that are expected to be nearly as good."""
-    sample = sample_pairs(calibration, vectors)
+    sample = sample_pairs(calibration, vectors, links.cannot)
     first = min(round(sample.similarity + _ABOVE, 2), 1.0)
     thresholds = [round(first - _STEP * step, 2) for step in range(round((_ABOVE + _BELOW) / _STEP) + 1)]
     tried: list[tuple[float, float, Integers]] = []
@@ -163,6 +165,11 @@ def _best(vectors: Vectors, links: Links, calibration: Calibration) -> tuple[Thr
     source = (
         f"best expected F1 ({best:.2f}) by the calibration on {calibration.source.dataset}, with an estimated "
         f"{sample.mated_share:.2%} of mated pairs"
+        + (
+            f"; distances times {sample.scale:.2f}, by {len(links.cannot)} pairs of strangers"
+            if sample.scale != 1
+            else ""
+        )
     )
     near = [each[2] for each in tried if each[0] >= best - _NEARLY]
     return Threshold(round(value, 3), source, best), labels, near

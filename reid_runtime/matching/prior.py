@@ -3,6 +3,10 @@
 A calibration says how much likelier a similarity is between two images of one person than of two. How many pairs of a
 pile are mated it cannot say; that share is estimated from the pile's own similarities by expectation maximisation
 (Saerens, Latinne and Decaestecker, 2002). Both together give each pair's probability by Bayes' rule.
+
+Where the pile knows of pairs that they are two people, as boxes of one frame are, its distances (1 less the cosine) are
+scaled first, so that these pairs are as far apart as the calibration's non-mated ones: strangers look more alike in one
+place than in another, and means over tracks more than single crops.
 """
 
 from dataclasses import dataclass
@@ -21,6 +25,10 @@ Integers = npt.NDArray[np.int64]
 _SAMPLE = 2000
 """Rows whose pairs are looked at."""
 _STEPS = 300
+_MOST = 0.5
+"""The largest share of mated pairs that is believed."""
+_STRANGERS, _MOST_STRANGERS = 50, 20_000
+"""Pairs of known strangers from which on they say something of the place, and how many are looked at."""
 _PSEUDO = (1.0, 99.0)
 """Mated and non-mated pairs that are added to the pile's: a pile of a few crops says nothing of the share."""
 
@@ -37,6 +45,8 @@ class PairSample:
     """The estimated share of mated pairs in the pile."""
     similarity: float
     """The cosine at which single pairs, each for itself, have the best expected F1."""
+    scale: float
+    """By what the pile's distances were multiplied, to be those of the calibration; 1 without known strangers."""
 
     def expected_f1(self, labels: Integers) -> float:
         """The expected pairwise F1 of groups: of the pairs in one group and the mated pairs, how many are both."""
@@ -45,35 +55,47 @@ class PairSample:
         return 2 * float(self.probabilities[one].sum()) / total if total else 1.0
 
 
-def sample_pairs(calibration: Calibration, vectors: Vectors) -> PairSample:
+def sample_pairs(calibration: Calibration, vectors: Vectors, strangers: Integers) -> PairSample:
     """All pairs of a pile, or of two thousand of its rows, with the probability that each is of one person.
 
     Args:
         calibration: Of the vectors' embedding space.
         vectors: (N, D) float32 of unit length.
+        strangers: (S, 2) rows that are known to be of two people.
 
     Returns:
         The pairs.
     """
-    ratio = LikelihoodRatio.of(pooled_histograms(calibration))
+    histograms = pooled_histograms(calibration)
+    ratio, scale = LikelihoodRatio.of(histograms), _scale(histograms, vectors, strangers)
     chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE]).astype(np.int64)
     ones, others = np.triu_indices(len(chosen), 1)
     similarities = (vectors[chosen] @ vectors[chosen].T)[ones, others]
     if not ratio.similarities.size:
-        return PairSample((chosen[ones], chosen[others]), np.zeros(len(ones)), 0.0, 1.0)
-    ratios = np.exp(np.interp(similarities, ratio.similarities, ratio.logarithms))
+        return PairSample((chosen[ones], chosen[others]), np.zeros(len(ones)), 0.0, 1.0, scale)
+    ratios = np.exp(np.interp(1 - scale * (1 - similarities), ratio.similarities, ratio.logarithms))
     share = _PSEUDO[0] / sum(_PSEUDO)
     # The pairs are many, the similarities that differ to three decimals few.
     values, places, counts = np.unique(np.round(ratios, 6), return_inverse=True, return_counts=True)
     for _ in range(_STEPS):
         likely = share * values / (share * values + 1 - share)
-        share = float(((counts * likely).sum() + _PSEUDO[0]) / (counts.sum() + sum(_PSEUDO)))
+        share = min(_MOST, float(((counts * likely).sum() + _PSEUDO[0]) / (counts.sum() + sum(_PSEUDO))))
     probabilities = likely[places.reshape(-1)]
     order = np.argsort(-similarities)
     found = np.cumsum(probabilities[order])
     best = int(np.argmax(2 * found / (np.arange(1, len(order) + 1) + found[-1]))) if len(order) else 0
     similarity = float(similarities[order[best]]) if len(order) else 1.0
-    return PairSample((chosen[ones], chosen[others]), probabilities, share, similarity)
+    return PairSample((chosen[ones], chosen[others]), probabilities, share, similarity, scale)
+
+
+def _scale(histograms: Histograms, vectors: Vectors, strangers: Integers) -> float:
+    counts = np.array(histograms.non_mated, np.float64)
+    if len(strangers) < _STRANGERS or not counts.sum():
+        return 1.0
+    middles = (np.array(histograms.edges[:-1]) + np.array(histograms.edges[1:])) / 2
+    chosen = strangers[:: max(1, len(strangers) // _MOST_STRANGERS)]
+    cosines = np.einsum("pd,pd->p", vectors[chosen[:, 0]], vectors[chosen[:, 1]])
+    return float((1 - (counts @ middles) / counts.sum()) / max(1e-6, 1 - float(cosines.mean())))
 
 
 def pooled_histograms(calibration: Calibration) -> Histograms:
