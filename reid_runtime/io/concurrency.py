@@ -1,5 +1,6 @@
 """Threads that work ahead of a consumer, or write behind a producer: bounded, and in order."""
 
+import atexit
 import threading
 import time
 from collections import deque
@@ -15,6 +16,10 @@ FIRST = 8
 
 _PATIENCE = 1.0
 """Seconds that threads are waited for which make what nobody takes any more."""
+
+_LAST_PATIENCE = 30.0
+"""Seconds, at the interpreter's end."""
+_MAKER = "make"
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
@@ -122,7 +127,8 @@ def interruptible(items: Iterator[Item], ahead: int = 512) -> Generator[Item, No
     """The items, made in a thread of their own: a signal ends the wait for the next one, however long that takes.
 
     At most `ahead` are made in advance. Closing the generator stops the thread after the item that it is at; it waits
-    for that a second at most, and not at all where a signal has ended the wait.
+    for that a second at most, and not at all where a signal has ended the wait. The interpreter's end then waits for it
+    a while: it must not end below a thread that computes.
     """
     queue: Queue[Item | _End] = Queue(ahead)
     has_stopped = threading.Event()
@@ -141,7 +147,7 @@ def interruptible(items: Iterator[Item], ahead: int = 512) -> Generator[Item, No
                 items.close()
         queue.put(_End(error))
 
-    thread = threading.Thread(target=make, daemon=True, name="make")
+    thread = threading.Thread(target=make, daemon=True, name=_MAKER)
     thread.start()
     patience = _PATIENCE
     try:
@@ -158,3 +164,10 @@ def interruptible(items: Iterator[Item], ahead: int = 512) -> Generator[Item, No
         while thread.is_alive() and time.monotonic() < end:
             with suppress(Empty):  # room for what it is about to put
                 queue.get(timeout=0.01)
+        if thread.is_alive():
+            atexit.register(thread.join, _LAST_PATIENCE)
+
+
+def is_work_left() -> bool:
+    """Whether a thread is still at work whose result nobody takes any more."""
+    return any(thread.name == _MAKER for thread in threading.enumerate())

@@ -180,6 +180,18 @@ def test_signal_ends_what_takes_forever(start, many, tiny_model, tmp_path, where
     assert len(read_embeddings(tmp_path / "out.partial.npz")) == WINDOW
 
 
+def test_failed_job_does_not_wait_for_the_model(many, tiny_model, tmp_path):
+    """It ends with its error, and not below the thread that infers."""
+    (tmp_path / "last").write_bytes(encode(np.full((20, 10, 3), 255, np.uint8), "BMP"))
+    (tmp_path / "list.txt").write_text("\n".join(["nowhere", *[f"{many}/{n}.bmp" for n in range(WINDOW)], "last"]))
+    model = endless_on_white(tiny_model, tmp_path / "endless.onnx")
+    code = "from reid_runtime.__main__ import main; main()"
+    words = ["embed", "list.txt", "--on-error", "raise", "--model", model, "--device", "cpu", "-o", "out.npz"]
+    run = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, timeout=60)
+    assert b"error: nowhere: cannot be read" in run.stderr
+    assert run.returncode == 1
+
+
 def test_signal_ends_a_call_that_takes_no_notice(tiny_model, tmp_path):
     """Of a model in the main thread."""
     model = endless_on_white(tiny_model, tmp_path / "endless.onnx", metadata={})
