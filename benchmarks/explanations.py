@@ -36,7 +36,7 @@ from reid_runtime.scoring.layouts.registry import read_layout
 SHARES = (0.1, 0.2, 0.3, 0.5)
 DRAWS = 3
 """How often what is random is drawn for a pair."""
-LEAST = 64
+LEAST = 32
 """Numbers in a tensor of two axes or more, below which it is left when weights are randomised."""
 
 

@@ -52,7 +52,8 @@ def image_figure(explanation: Explanation, name: str, count: int = 5) -> Figure:
         caption = f"dimension {each}\n{explanation.embedding[each]:+.3f}"
         panels.append(Panel(overlaid(crop, values, scale), caption))
     share = float((explanation.embedding[chosen] ** 2).sum())
-    facts = (f"The {len(chosen)} strongest of {len(explanation.embedding)} dimensions, {share:.0%} of the squared length",)
+    dimensions = len(explanation.embedding)
+    facts = (f"The {len(chosen)} strongest of {dimensions} dimensions, {share:.0%} of the squared length",)
     return Figure("What the vector is made of", facts, (Row(name, tuple(panels)),), (("a dimension", scale),))
 
 
