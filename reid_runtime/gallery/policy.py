@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from reid_runtime.images.quality import BLANK, EXTREME_ASPECT, LOW_CONTRAST, TOO_SMALL
+from reid_runtime.images.quality import WORTHLESS
 
 NO_VECTOR, NO_PERSON, NAME_TAKEN = "no_vector", "no_person", "name_taken"
 """An image that cannot be used; one of nobody, as junk; one whose id another crop of the gallery has."""
@@ -13,7 +13,7 @@ NO_VECTOR, NO_PERSON, NAME_TAKEN = "no_vector", "no_person", "name_taken"
 class AdmissionPolicy:
     """Which crops a gallery refuses; kept in its file, so that every writer holds to it."""
 
-    refused: tuple[str, ...] = (TOO_SMALL, EXTREME_ASPECT, BLANK, LOW_CONTRAST)
+    refused: tuple[str, ...] = WORTHLESS
     """Reason codes of crops that are hardly worth a vector."""
     least_quality: float = 0.0
     """The least `quality`, where the crop has one."""

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 
 from reid_runtime.errors import StorageError
-from reid_runtime.images.quality import BLANK, EXTREME_ASPECT, LOW_CONTRAST, TOO_SMALL
+from reid_runtime.images.quality import WORTHLESS
 from reid_runtime.jobs.embeddings import Embeddings, check_same_space, join
 from reid_runtime.jobs.labels import Texts
 from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.clustering import Constraint, ConstraintError, Grouping, group, read_links
 from reid_runtime.matching.units import Sightings, Windows, apart, number_units, pool_units
 
-WORTHLESS = (TOO_SMALL, EXTREME_ASPECT, BLANK, LOW_CONTRAST)
-"""Crops with one of these reason codes are unsure from the beginning."""
 _COMMON = (
     "reasons",
     "quality",
@@ -65,7 +63,8 @@ def cluster(
     """Tell who is who among unknown people.
 
     Tracks are grouped as a whole, by the mean of their crops weighted by `quality`, crops without one each by itself.
-    Two boxes of one frame, and two tracks of one camera that overlap in time, are never one person.
+    Crops of no worth, by their reason codes, are unsure. Two boxes of one frame, and two tracks of one camera that
+    overlap in time, are never one person.
 
     Args:
         tables: Embeddings of one model, of one camera or of several, with distinct ids. The columns camera, track,

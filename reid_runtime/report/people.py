@@ -114,7 +114,7 @@ def _person(
     cameras = [] if rows.camera is None else [each for each in np.unique(rows.camera[own]).tolist() if each]
     about = [f"{len(own):,} crops"]
     if cameras:
-        about.append(f"{len(cameras)} cameras" if len(cameras) > 6 else f"camera {', '.join(cameras)}")
+        about.append(f"{len(cameras)} cameras" if len(cameras) > 6 else ", ".join(map(_camera, cameras)))
     if rows.quality is not None and np.isfinite(rows.quality[own]).any():
         about.append(f"quality {np.nanmedian(rows.quality[own]):.2f}")
     crops = "".join(_crop(rows, row, load) for row in _chosen(rows, own))
@@ -122,11 +122,11 @@ def _person(
     others = "".join(
         _alike(rows, members[order[place]], str(names[order[place]]), cosine, load) for place, cosine in alike
     )
-    beside = f'<h4>Look-alikes</h4><ol class="ranked found">{others}</ol>' if others else ""
+    beside = f'<div class="alike"><h4>Look-alikes</h4><ol class="ranked found">{others}</ol></div>' if others else ""
     return (
-        f'<article class="query" id="{escaped(name)}"><header><h3>{escaped(name)}</h3>'
-        f"<p>{escaped(', '.join(about))}</p></header>"
-        f'<ol class="ranked found">{crops}</ol>{beside}</article>'
+        f'<article class="query answer person" id="{escaped(name)}"><header><h3>{escaped(name)}</h3>'
+        f"<p>{', '.join(about)}</p></header>"
+        f'<div class="sides"><ol class="ranked found">{crops}</ol>{beside}</div></article>'
     )
 
 
@@ -144,7 +144,7 @@ def _chosen(rows: Embeddings, own: np.ndarray) -> list[int]:
 
 def _crop(rows: Embeddings, row: int, load: Callable[[str], ImageSource | None]) -> str:
     name = str(rows.id[row])
-    camera = "" if rows.camera is None or not rows.camera[row] else f"<span>camera {escaped(rows.camera[row])}</span>"
+    camera = "" if rows.camera is None or not rows.camera[row] else f"<span>{_camera(str(rows.camera[row]))}</span>"
     reasons = "" if rows.reasons is None or not rows.reasons[row] else f"<span>{escaped(rows.reasons[row])}</span>"
     return (
         f'<li title="{escaped(name)}"><figure class="crop">{image_tag(_loader(load(name)), name)}'
@@ -173,6 +173,10 @@ def _unsure(rows: Embeddings, unsure: np.ndarray, load: Callable[[str], ImageSou
         f'or of which nobody can tell whose they are.</p><article class="query"><ol class="ranked found">{crops}</ol>'
         "</article></section>"
     )
+
+
+def _camera(name: str) -> str:
+    return escaped(name if name.lower().startswith("cam") else f"camera {name}")
 
 
 def _loader(source: ImageSource | None) -> Callable[[], Pixels] | None:
