@@ -53,7 +53,10 @@ def samples_of_tracks(rows: Embeddings, gap: float | None = None) -> tuple[Sampl
     if rows.track is None or (rows.frame is None and rows.time is None):
         absent = "track" if rows.track is None else "frame and no time"
         raise StorageError(f"the rows have no {absent}; expected the columns camera, track, and time or frame")
-    kept, left_out = _usable(rows, {"no track": rows.track == ""})
+    reasons = {"no track": rows.track == ""}
+    if rows.time is not None:
+        reasons["no time"] = ~np.isfinite(rows.time)
+    kept, left_out = _usable(rows, reasons)
     cameras, has_cameras = _cameras(rows, kept)
     tracks = np.unique(np.stack([cameras.astype(np.str_), rows.track[kept]], axis=1), axis=0, return_inverse=True)[1]
     tracks = tracks.reshape(-1).astype(np.int64)

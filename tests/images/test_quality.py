@@ -1,11 +1,14 @@
 """Reason codes: of images that are hardly worth a vector, and of no others."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.quality import QualityPolicy, blur_of
+from reid_runtime.jobs.embeddings import Embeddings, join
 
 from ..sample_images import encode, sample_image
 
@@ -64,3 +67,15 @@ def test_no_crop_of_a_data_set_has_any(market1501, caviar4reid):
         paths = sorted(folder.glob("*.jpg"))[::step]
         assert len(paths) > 50
         assert [QualityPolicy().reasons(load_image(path)) for path in paths] == [()] * len(paths)
+
+
+def test_files_of_embeddings_hold_quality_and_codes(tiny):
+    rows = Embeddings.from_results(tiny, ["crop", "flat"], list(tiny.stream([CROP, FLAT], "rgb")))
+    assert rows.reasons.tolist() == ["", "blank"]
+    np.testing.assert_allclose(rows.quality, [QualityPolicy().judge(CROP)[0], 0])
+    earlier = dataclasses.replace(rows, quality=None, reasons=None)
+    for tables in ([earlier, rows], [rows, earlier]):
+        joined = join(tables)
+        assert (joined.reasons == "blank").sum() == 1
+        assert np.isnan(joined.quality).sum() == 2
+    assert join([earlier, earlier]).quality is None
