@@ -1,4 +1,4 @@
-"""How many multiply-adds a graph takes for a batch, counted from the ONNX file itself."""
+"""How many multiply-adds a graph takes for a batch, counted from an ONNX file."""
 
 import math
 from collections import Counter
@@ -7,13 +7,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from reid_runtime.backends.onnx import import_onnxruntime
 from reid_runtime.errors import ReidRuntimeError
 
 _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1}
 """Operators that convolve, and which of their inputs is the weights."""
 _PRODUCTS = ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul")
-_SHAPE_VALUES = 64
-"""The most of a constant that may be a shape, or axes."""
+_DTYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
+"""numpy's, by ONNX Runtime's names."""
 
 
 class FlopsError(ReidRuntimeError):
@@ -34,10 +37,12 @@ def _of_one(path: Path, height: int, width: int) -> int:
 
 
 def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
-    """Those of convolutions and matrix products, by shape inference; all else is a few per mille of them.
+    """Those of convolutions and matrix products; all else is a few per mille of them.
 
-    Raises FlopsError for a file that is no ONNX file, whose input is no batch of images, or whose shapes do not
-    follow from the input's.
+    The graph is run once, on one black image, as it is written: of a graph whose shapes are computed in it, as a
+    pooling of any size has them, no inference tells them.
+
+    Raises FlopsError for a file that is no ONNX file, whose input is no batch of images, or that does not run.
     """
     try:
         import onnx
@@ -53,49 +58,39 @@ def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
     ranks = [len(value.type.tensor_type.shape.dim) for value in model.graph.input]
     if ranks[:1] != [4]:
         raise FlopsError(f"{path.name}: expected a first input of rank 4, found inputs of the ranks {ranks}")
-    sides = model.graph.input[0].type.tensor_type.shape.dim
-    planes = sides[1].dim_value == 3 and sides[3].dim_value != 3
-    for side, value in zip(sides, (batch, 3, height, width) if planes else (batch, height, width, 3), strict=True):
-        side.dim_value = value
-    # The exporter's own guesses would contradict the fixed input.
-    del model.graph.value_info[:]
-    for output in model.graph.output:
-        output.type.tensor_type.ClearField("shape")
     shapes: dict[str, tuple[int, ...]] = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
-    _drop_weights(model)
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        shapes[value.name] = tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
+    counted = [node for node in model.graph.node if node.op_type in {*_CONVOLUTIONS, *_PRODUCTS}]
+    named = {name for node in counted for name in (*node.input, *node.output)} - shapes.keys() - {""}
     try:
-        return sum(_of_node(node, shapes) for node in graph.node)
-    except KeyError as error:
-        raise FlopsError(f"{path.name}: the shape of {error} does not follow from the input's") from error
+        shapes |= _shapes_when_run(model, named, height, width)
+    except Exception as error:  # ONNX Runtime's own, of many kinds
+        reason = " ".join(str(error).split())
+        raise FlopsError(f"{path.name}: does not run on an image of {width}x{height}: {reason}") from error
+    return batch * sum(_of_node(node, shapes) for node in counted)
 
 
-def _drop_weights(model: Any) -> None:
-    """Make inputs of the large weights: inference copies the model again and again, and needs only their shapes."""
-    from onnx import helper
+def _shapes_when_run(model: Any, named: set[str], height: int, width: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of these tensors for one image, by their names."""
+    from onnx import ValueInfoProto
 
-    weights = list(model.graph.initializer)
-    large = [weight for weight in weights if math.prod(weight.dims) > _SHAPE_VALUES]
-    model.graph.input.extend(helper.make_tensor_value_info(each.name, each.data_type, each.dims) for each in large)
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(weight for weight in weights if math.prod(weight.dims) <= _SHAPE_VALUES)
+    known = {output.name for output in model.graph.output}
+    model.graph.output.extend(ValueInfoProto(name=name) for name in sorted(named - known))
+    onnxruntime = import_onnxruntime("cpu")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    wanted = session.get_inputs()[0]
+    planes = wanted.shape[1] == 3 and wanted.shape[3] != 3
+    image = np.zeros((1, 3, height, width) if planes else (1, height, width, 3), _DTYPES[wanted.type])
+    names = sorted(named)
+    return {name: value.shape for name, value in zip(names, session.run(names, {wanted.name: image}), strict=True)}
 
 
 def _of_node(node: Any, shapes: dict[str, tuple[int, ...]]) -> int:
+    outputs = math.prod(shapes[node.output[0]])
     if node.op_type in _CONVOLUTIONS:
         # Weights are (O, I / groups, ...): each output value takes one multiply-add for each of a filter's weights.
-        weights = _shape(node.input[_CONVOLUTIONS[node.op_type]], shapes)
-        return math.prod(_shape(node.output[0], shapes)) * math.prod(weights[1:])
-    if node.op_type in _PRODUCTS:
-        transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-        return math.prod(_shape(node.output[0], shapes)) * _shape(node.input[0], shapes)[0 if transposed else -1]
-    return 0
-
-
-def _shape(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-    shape = shapes.get(name, ())
-    if not shape or 0 in shape:
-        raise KeyError(name)
-    return shape
+        return outputs * math.prod(shapes[node.input[_CONVOLUTIONS[node.op_type]]][1:])
+    transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return outputs * shapes[node.input[0]][0 if transposed else -1]

@@ -1,6 +1,6 @@
 """python -m benchmarks.gpu: what an NVIDIA GPU gives, with whatever is installed; parity beside speed.
 
-The embedded default model on ONNX Runtime CUDA and on TensorRT, plain and with CUDA graphs, against ONNX Runtime on
+The default model on ONNX Runtime CUDA and on TensorRT, plain and with CUDA graphs, against ONNX Runtime on
 the CPU; boxes in a frame that is on the GPU against the same boxes on the host; backbones with seeded random weights on
 torch and on ONNX Runtime CUDA against torch on the CPU. Each part that cannot run here says why, and the others go on.
 """
@@ -118,7 +118,7 @@ def measure(model: str, candidates: Sequence[Candidate], reference: Candidate, r
 
 
 def measure_default(rounds: int) -> Measurements:
-    """The embedded default model on ONNX Runtime CUDA and on TensorRT."""
+    """The default model on ONNX Runtime CUDA and on TensorRT."""
     measured = Measurements()
     model, candidates = ModelFile.open(default_model()), []
     try:

@@ -16,7 +16,7 @@ SHARE = {"float32": 0.80, "int8": 0.75}
 """Of the machine's peak in that precision, in batches of eight."""
 EMBED, SIZES, START = 0.95, 0.95, 0.8
 """Of the rate that decoding leaves; of one size's rate; seconds of the default model on the default device."""
-_DEFAULT = ("mobilenetv2", "onnxruntime cpu")
+_DEFAULT = ("osnet-1.0", "onnxruntime cpu")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What is on this machine, what is missing, and why: every device tried, every extra looked up. Nothing is changed.
 
-A device is tried as a user would: the embedded model is loaded on it and embeds a few crops. TensorRT and the extras
+A device is tried as a user would: the default model is loaded on it and embeds a few crops. TensorRT and the extras
 are only looked up among the installed packages: it takes minutes to build an engine, and without a driver TensorRT can
 end the process.
 """
@@ -20,8 +20,8 @@ import reid_runtime
 from reid_runtime.backends.cuda.driver import missing_gpu
 from reid_runtime.backends.registry import REGISTRY, Device
 from reid_runtime.embedder import Embedder
-from reid_runtime.model_file.file import artefact_digest
-from reid_runtime.model_file.packaged import default_model, selftest_images
+from reid_runtime.model_file.file import artefact_digest, read_selftest
+from reid_runtime.model_file.packaged import PACKAGED, selftest_images
 
 _CPU_FEATURES = {
     "avx2": "AVX2",
@@ -67,13 +67,13 @@ class DoctorReport:
     cuda: Check
     """NVIDIA's libraries from pip; those of the system are not seen."""
     model: Check
-    """The embedded model."""
+    """The packaged models."""
     devices: tuple[Check, ...]
     extras: tuple[Check, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether the default path works: the embedded model, intact, on the CPU."""
+        """Whether the default path works: the packaged models, intact, the first on the CPU."""
         cpu = next(check for check in self.devices if check.name == "cpu")
         return self.model.usable and cpu.usable
 
@@ -110,11 +110,12 @@ def _cpu_features(source: Path = Path("/proc/cpuinfo")) -> tuple[str, ...] | Non
 
 
 def _model() -> Check:
-    name = "embedded model"
+    name = "packaged models"
     try:
-        path = default_model()
-        selftest_images()  # only a file whose every bit is as it was written gives them
-        return Check(name, True, f"{path.name}, {artefact_digest(path)}")
+        for model in PACKAGED.values():
+            read_selftest(model.path)  # which only a file whose every bit is as it was written gives
+        found = [f"{model.name} {artefact_digest(model.path)}" for model in PACKAGED.values()]
+        return Check(name, True, ", ".join(found))
     except Exception as error:  # a damaged installation fails in any way
         return Check(name, False, _message(error))
 

@@ -33,7 +33,7 @@ from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.matching import Calibration, calibration_beside
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import ModelFile, artefact_digest, require_file
-from reid_runtime.model_file.packaged import default_model, selftest_images
+from reid_runtime.model_file.packaged import model_path, selftest_images
 from reid_runtime.vectors import Vectors
 
 _LOG = logging.getLogger(__name__)
@@ -125,8 +125,8 @@ class Embedder:
         """Load a model, which takes seconds; TensorRT's first engine of a model takes minutes.
 
         Args:
-            model: An ONNX file with its contract inside, OpenVINO's .xml, or a TensorRT engine, or one that was opened
-                already; None for the default model.
+            model: A packaged model's name, "base", "small" or "tiny", or an ONNX file with its contract inside,
+                OpenVINO's .xml, or a TensorRT engine, or one that was opened already; None for "base".
             device: "cpu" and "cuda" (in float32: TF32 is off; also "gpu", and "cuda:1" for the second GPU) run in
                 ONNX Runtime. "openvino" runs on the CPU, and "openvino-bf16" does so in bfloat16, which takes a
                 second load to measure and log `drift`. "tensorrt" builds an engine of the ONNX file, or finds the
@@ -156,7 +156,7 @@ class Embedder:
         if isinstance(model, ModelFile):
             file = model
         else:
-            path = default_model() if model is None else Path(model)
+            path = model_path(model)
             require_file(path)
             require_device(path, device, options)
             file = ModelFile.open(path, contract)

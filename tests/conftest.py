@@ -57,6 +57,12 @@ def market1501(reid_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def pku_reid(reid_data, tmp_path_factory):
+    """PKU-Reid, unpacked: 24 queries, 168 gallery crops."""
+    return _unpacked(reid_data / "pku-reid.tar.gz", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def caviar4reid(reid_data, tmp_path_factory):
     """CAVIAR4REID, unpacked: 1,220 crops of 245 sizes."""
     return _unpacked(reid_data / "caviar4reid.tar.gz", tmp_path_factory)

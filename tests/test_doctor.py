@@ -12,7 +12,7 @@ from reid_runtime import __version__, doctor
 from reid_runtime.backends import REGISTRY
 from reid_runtime.embedder import Embedder
 from reid_runtime.model_file.file import artefact_digest
-from reid_runtime.model_file.packaged import default_model
+from reid_runtime.model_file.packaged import PACKAGED, Packaged
 
 pytest.importorskip("onnxruntime")
 
@@ -49,7 +49,8 @@ def test_everything_is_looked_at(checks):
     assert checks.package == __version__
     assert f"{sys.version_info.major}.{sys.version_info.minor}." in checks.python
     assert checks.cores >= 1
-    assert artefact_digest(default_model()) in checks.model.detail
+    for model in PACKAGED.values():
+        assert f"{model.name} {artefact_digest(model.path)}" in checks.model.detail
     assert list(by_name(checks.devices)) == list(REGISTRY)
     cpu = by_name(checks.devices)["cpu"]
     assert cpu.usable
@@ -88,12 +89,11 @@ def test_no_onnx_runtime_is_told_and_fails(monkeypatch, only_cpu):
 
 
 def test_a_damaged_model_is_told_and_fails(monkeypatch, only_cpu, tmp_path):
-    damaged = tmp_path / "model.onnx"
-    content = bytearray(default_model().read_bytes())
+    damaged = tmp_path / "tiny.onnx"
+    content = bytearray(PACKAGED["tiny"].path.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    monkeypatch.setattr("reid_runtime.model_file.packaged.default_model", lambda: damaged)
-    monkeypatch.setattr(doctor, "default_model", lambda: damaged)
+    monkeypatch.setattr(Packaged, "path", property(lambda model: damaged))
     checks = doctor.run_checks()
     assert not checks.ok
     assert not checks.model.usable

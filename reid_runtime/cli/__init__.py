@@ -40,6 +40,7 @@ _VERBS = {
     "gallery": "Keep people, their crops and vectors in one file: add, search, forget.",
     "search": "Look for people in a gallery: a match, one of two, or nobody.",
     "verify": "Check that a model file is intact and gives its vectors on this machine.",
+    "models": "List the models that the package carries.",
     "describe": "Print a model's contract, or draft one for a model that has none.",
     "doctor": "Report what is installed, what is missing and why.",
     "datasets": "List the data sets and layouts that can be scored.",

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import click
 
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.contract_template import PRESETS, draft
 from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
@@ -20,7 +21,7 @@ from reid_runtime.model_file.packaged import default_model
 
 
 @click.command("describe")
-@click.argument("model", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", required=False, type=ModelPath())
 @click.option("--json", "as_json", is_flag=True, help="Print the contract's JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the contract's JSON to this file.")
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
@@ -43,7 +44,7 @@ def command(
     size: str | None,
     by: Filter,
 ) -> None:
-    """Print what MODEL (the embedded default without one) promises, from the contract that it carries.
+    """Print what MODEL (a file, or base, small, tiny; base without one) promises, from the contract that it carries.
 
     For an ONNX or OpenVINO (.xml) file that carries none, draft one: the JSON goes to standard output or to -o FILE,
     and what the file could not tell to standard error. Filled in, it is what --contract takes; --preset and --size fill

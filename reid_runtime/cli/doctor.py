@@ -17,7 +17,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """Try every device, look up every extra, and print what is missing, why, and the line that installs it.
 
     Takes a few seconds, touches neither the network nor the home folder, and changes nothing. Exit code 0 when the
-    default path works, the embedded model on the CPU, else 1.
+    default path works, the default model on the CPU, else 1.
     """
     logging.getLogger("reid_runtime").addHandler(logging.NullHandler())  # what it would log is in the checks
     report = run_checks()
@@ -39,7 +39,7 @@ def _text(report: DoctorReport) -> str:
         "extras",
         *_table(report.extras),
         "",
-        "the default path works" if report.ok else "the default path, the embedded model on the CPU, does NOT work",
+        "the default path works" if report.ok else "the default path, the default model on the CPU, does NOT work",
     ]
     return "\n".join(map(in_one_line, lines))
 

@@ -14,10 +14,22 @@ from reid_runtime.cli import in_one_line
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.packaged import model_path
 
 _RESEARCH = re.compile("research|academic|non-?commercial", re.IGNORECASE)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class ModelPath(click.Path):
+    """A model's file, or the name of a packaged model."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; usage where there is no such file."""
+        return super().convert(model_path(value), param, ctx)
 
 
 class DeviceName(click.Choice[str]):
@@ -47,7 +59,9 @@ def model_options(command: Command) -> Command:
             help="Where the model runs; openvino-bf16 is faster and less exact, cuda:1 is the second GPU.",
         ),
         click.option("--contract", type=click.Path(), help="States the contract of a model that carries none (JSON)."),
-        click.option("--model", type=click.Path(), help="An ONNX file; the embedded default without this."),
+        click.option(
+            "--model", metavar="FILE|NAME", help="A model's file, or base, small or tiny; base without this."
+        ),
     ):  # fmt: skip
         command = option(command)
     return command

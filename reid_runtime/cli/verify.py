@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.options import DeviceName, print_terms
+from reid_runtime.cli.options import DeviceName, ModelPath, print_terms
 from reid_runtime.model_file.packaged import default_model
 from reid_runtime.verification import BackendCheck, Verification, verify
 
 
 @click.command("verify")
-@click.argument("model", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", required=False, type=ModelPath())
 @click.option("--device", type=DeviceName(), default="auto", show_default=True, help="auto: every one that is here.")
 @click.option(
     "--contract",
@@ -23,11 +23,11 @@ from reid_runtime.verification import BackendCheck, Verification, verify
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(ctx: click.Context, model: Path | None, device: str, contract: Path | None, as_json: bool) -> None:
-    """Repeat the self-test that was written into MODEL (the embedded default without one) when it was exported.
+    """Repeat the self-test that was written into MODEL when it was exported.
 
-    First its bytes: one altered bit in graph, contract or record fails. Then a few crops go through the whole
-    runtime on every backend that is here, and must give the recorded vectors. Exit code 0 when all of that holds,
-    else 1.
+    MODEL is a file, or base, small or tiny; base without one. First its bytes: one altered bit in graph, contract
+    or record fails. Then a few crops go through the whole runtime on every backend that is here, and must give the
+    recorded vectors. Exit code 0 when all of that holds, else 1.
 
     A model that carries no contract is run under --contract, and held to what any model must do.
     """

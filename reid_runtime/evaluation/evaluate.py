@@ -44,6 +44,7 @@ class Evaluation:
     settings: EvalSettings
     model: str
     contract_id: str
+    artefact_id: str
     query_vectors: Vectors
     """(Q, D) one a query; the means under multi-query."""
     gallery_vectors: Vectors
@@ -71,6 +72,7 @@ class Evaluation:
             "protocol": self.protocol,
             "model": self.model,
             "contract_id": self.contract_id,
+            "artefact_id": self.artefact_id,
         }
         return facts | dataclasses.asdict(self.scores.summary()) | {"reranked": self.settings.rerank is not None}
 
@@ -162,4 +164,5 @@ def score_rows(eval_set: EvalSet, rows: Embeddings, model: str, settings: EvalSe
         if settings.rerank is not None:
             similarities = rerank(query, gallery, settings.rerank)
         scores = score_similarities(similarities, eval_set.query, eval_set.gallery)
-    return Evaluation(eval_set, settings, model, rows.contract_id, query, gallery, similarities, scores)
+    ids = rows.contract_id, rows.artefact_id
+    return Evaluation(eval_set, settings, model, *ids, query, gallery, similarities, scores)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from reid_runtime.errors import StorageError
 from reid_runtime.jobs.labels import ROLES, Texts, text_labels
 from reid_runtime.model_file.contract import Contract
+from reid_runtime.model_file.packaged import FORMER_DEFAULTS
 from reid_runtime.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -205,6 +206,11 @@ def validated(name: str, read: Callable[[], dict[str, Any]]) -> Embeddings:
     except Exception as error:  # the readers of all formats stumble over damage in many ways
         raise StorageError(f"{name}: expected a file of embeddings: {error}") from error
     contract = Contract.from_json(rows.contract, name)
+    if contract.contract_id in FORMER_DEFAULTS:
+        raise StorageError(
+            f"{name}: its vectors are of the former default model, MobileNetV2 of Market-1501, which left the package: "
+            "embed the images again, reid-runtime embed FOLDER -o FILE --force"
+        )
     if (contract.contract_id, contract.dimension) != (rows.contract_id, rows.embedding.shape[1]):
         raise StorageError(
             f"{name}: its contract says {contract.contract_id} and {contract.dimension} numbers, "

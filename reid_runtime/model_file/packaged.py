@@ -1,5 +1,7 @@
-"""The model that the package carries."""
+"""The models that the package carries, by name, and the default models of earlier releases."""
 
+import os
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -7,14 +9,53 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.model_file.file import ModelFile
 
 
+@dataclass(frozen=True)
+class Packaged:
+    """One model of the package.
+
+    Attributes:
+        name: What `Embedder.load` and `--model` call it.
+        purpose: What it is for, in a few words.
+        gflops: Operations of an image of 256x128, in billions; a multiply-add is two.
+    """
+
+    name: str
+    purpose: str
+    gflops: float
+
+    @property
+    def path(self) -> Path:
+        """The ONNX file; ReidRuntimeError where it is gone."""
+        path = Path(str(resources.files("reid_runtime") / "models")) / f"{self.name}.onnx"
+        if not path.is_file():
+            raise ReidRuntimeError(f"{path} is missing: the installation is damaged, reinstall it")
+        return path
+
+
+PACKAGED = {
+    model.name: model
+    for model in (
+        Packaged("base", "the default", 1.97),
+        Packaged("small", "half of its cost", 1.16),
+        Packaged("tiny", "a tenth of its cost", 0.17),
+    )
+}
+"""By name, the default first."""
+
+FORMER_DEFAULTS = frozenset({"6bfa102e5e5e916a", "1d94525eb0ded55f", "82d4795564ba8c7e"})
+"""Contract ids of MobileNetV2 as trained on Market-1501, in its three editions: the default before `base`."""
+
+
+def model_path(model: str | os.PathLike[str] | None = None) -> Path:
+    """The file of a packaged model's name, of a path, or of the default model for None."""
+    if model is None:
+        return default_model()
+    return PACKAGED[model].path if isinstance(model, str) and model in PACKAGED else Path(model)
+
+
 def default_model() -> Path:
-    """The one ONNX file that the package carries."""
-    paths = sorted(Path(str(resources.files("reid_runtime") / "models")).glob("*.onnx"))
-    if len(paths) != 1:
-        raise ReidRuntimeError(
-            f"expected one embedded model, found {len(paths)}: the installation is damaged, reinstall it"
-        )
-    return paths[0]
+    """The file of `base`."""
+    return PACKAGED["base"].path
 
 
 def selftest_images() -> tuple[bytes, ...]:

@@ -37,7 +37,8 @@ def test_the_default_model(command):
     assert rows["artefact"] == known.artefact_id
     assert rows["weights"] == known.contract.weights
     assert rows["terms"] == known.contract.trained_on[0].terms
-    assert rows["scores"].startswith("Market-1501: rank-1 91.0%, mAP 76.2% (finite-sum), 75.5% (trapezoid)")
+    market = known.contract.scores[0]
+    assert rows["scores"].startswith(f"Market-1501: rank-1 {market.rank_1:.1%}, mAP {market.map_finite_sum:.1%} (fin")
     assert rows["resize"] == "longest side 256, aspect ratio kept; bilinear"
     assert rows["self-test"].startswith("4 crops")
     assert str(default_model()) in rows["file"]

@@ -289,10 +289,18 @@ def test_full_disk(embed, crops, monkeypatch):
     assert [path.name for path in crops.parent.iterdir()] == ["crops"]
 
 
-def test_default_model_states_its_terms(command, crops, default):
-    run = command("embed", "crops/a", "--device", "auto")
+@pytest.mark.parametrize("model", [None, "base", "tiny"])
+def test_a_packaged_model_by_its_name(command, crops, model):
+    run = command("embed", "crops/a", "--device", "auto", *([] if model is None else ["--model", model]))
     assert run.code == 0
-    first, second, *_ = run.err.splitlines()
-    assert first.startswith("device auto: onnxruntime ")
-    assert second.startswith(f"model {default_model().name}: research use only")
-    assert read_embeddings(crops.parent / "embeddings.npz").contract_id == default.contract.contract_id
+    assert run.err.startswith("device auto: onnxruntime ")
+    assert "research" not in run.err
+    made_by = Embedder.load(model).contract.contract_id
+    assert read_embeddings(crops.parent / "embeddings.npz").contract_id == made_by
+
+
+def test_terms_that_restrict_are_said_in_a_line(command, crops, tmp_path):
+    terms = (TrainedOn("a data set", "Academic research only", 10, 100),)
+    model = write_model(tmp_path / "restricted.onnx", replace(CONTRACT, trained_on=terms))
+    run = command("embed", "crops/a", "--device", "cpu", "--model", model)
+    assert run.err.splitlines()[0].startswith("model restricted.onnx: research use only")

@@ -34,7 +34,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def saved(drawn, tmp_path_factory):
-    """What `evaluate --save` keeps of them, by the embedded model."""
+    """What `evaluate --save` keeps of them, by the default model."""
     path = tmp_path_factory.mktemp("saved") / "saved.npz"
     write_embeddings(path, embed_eval_set(Embedder.load(), eval_set_of(read_market(drawn))))
     return path

@@ -67,10 +67,11 @@ def test_json_has_the_same_facts(command, whole):
     }
 
 
-def test_the_default_model_needs_no_name(command):
-    run = command("verify", "--device", "cpu")
-    assert run.code == 0
-    assert "research use only" in run.err
+@pytest.mark.parametrize("model", [[], ["small"]])
+def test_a_packaged_model_needs_no_file(command, model):
+    run = command("verify", *model, "--device", "cpu")
+    assert (run.code, run.err) == (0, "")
+    assert f"models/{model[0] if model else 'base'}.onnx" in run.out
 
 
 def not_installed(name):

@@ -16,7 +16,7 @@ from export.calibration import collect_ranges
 from export.gate import EXAMPLES, read_crops
 from export.quantise import CPU, GraphIndex, quantise, ranged_tensors
 from reid_runtime.images.resize import resize
-from reid_runtime.model_file.packaged import default_model
+from reid_runtime.model_file.packaged import model_path
 
 QEMU = shutil.which("qemu-x86_64")
 
@@ -35,10 +35,10 @@ for model in sys.argv[2:]:
 
 @pytest.mark.skipif(QEMU is None, reason="needs qemu-user: qemu-x86_64")
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="plays this machine's own Python on an older processor")
-def test_the_default_model_in_7_bits_is_the_same_on_a_haswell_and_would_not_be_in_8(tmp_path):
+def test_a_packaged_model_in_7_bits_is_the_same_on_a_haswell_and_would_not_be_in_8(tmp_path):
     crops = [resize(crop, (64, 32)) for crop in read_crops(EXAMPLES)[1][:8]]
     np.save(tmp_path / "crops.npy", np.stack(crops[:2]))
-    parent = onnx.load(str(default_model()))
+    parent = onnx.load(str(model_path("tiny")))
     seen = collect_ranges(parent, ranged_tensors(parent, CPU), crops)
     layers = GraphIndex(parent).layers(CPU)[2:]
     for name, scheme in (("7", CPU), ("8", dataclasses.replace(CPU, weight_limit=127))):
