@@ -72,7 +72,7 @@ def test_embeddings_of_a_former_default_are_refused_with_what_to_do(tiny, tmp_pa
     write_embeddings(tmp_path / "old.npz", Embeddings.from_results(tiny, ["a.jpg"], results))
     assert len(FORMER_DEFAULTS) == 3
     monkeypatch.setattr("reid_runtime.jobs.embeddings.FORMER_DEFAULTS", {tiny.contract.contract_id})
-    with pytest.raises(StorageError, match="former default model.*embed the images again, reid-runtime embed"):
+    with pytest.raises(StorageError, match=r"former default model.*embed the images again, reid-runtime embed"):
         read_embeddings(tmp_path / "old.npz")
 
 

@@ -5,15 +5,17 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from reid_runtime import Embedder
 from reid_runtime.jobs import read_embeddings
-from reid_runtime.model_file.packaged import default_model
+from reid_runtime.model_file.contract import TrainedOn
 
-from ..models import DIMENSION, write_model
+from ..models import CONTRACT, DIMENSION, write_model
 from ..sample_images import claiming, encode, sample_image
 
 BAD = {
