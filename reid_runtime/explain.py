@@ -30,7 +30,7 @@ from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.formats import ONNX
 from reid_runtime.model_file.graph_end import MAXIMUM, MEAN, GraphEnd, find_graph_end
 from reid_runtime.model_file.onnx_graph import read_nodes, with_outputs
-from reid_runtime.model_file.packaged import default_model
+from reid_runtime.model_file.packaged import model_path
 
 Array = npt.NDArray[np.float64]
 
@@ -119,7 +119,7 @@ class Explainer:
         """Load a model with its inner tensors as outputs.
 
         Args:
-            model: An ONNX file whose contract names its features and its last layer, as exports have them, one that
+            model: A packaged model's name, an ONNX file whose contract names its features and its last layer, as exports have them, one that
                 was opened already, or an Embedder, whose file it is then; None for the default model.
             threads: CPU threads of an inference call; None for all cores.
 
@@ -130,7 +130,7 @@ class Explainer:
         if isinstance(model, Embedder):
             path, self.contract = model.path, model.contract
         else:
-            file = model if isinstance(model, ModelFile) else ModelFile.open(model or default_model())
+            file = model if isinstance(model, ModelFile) else ModelFile.open(model_path(model))
             path, self.contract = file.path, file.contract
         if path.suffix != ONNX.suffix:
             raise BackendError(f"{path}: only ONNX files can be explained; give the file that this one was made of")

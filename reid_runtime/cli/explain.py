@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.options import print_terms
+from reid_runtime.cli.options import ModelPath, print_terms
 from reid_runtime.errors import ImageError, StorageError
 from reid_runtime.explain import Array, Explainer, Explanation, PairExplanation
 from reid_runtime.io.atomic import atomic_write, ensure_writable
@@ -28,7 +28,7 @@ _AGAINST = 2
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The picture (.png) or page (.html) to write.")
 @click.option("--dimensions", type=click.IntRange(1, 20), default=5, show_default=True, help="How many are drawn.")
-@click.option("--model", type=click.Path(path_type=Path), help="An ONNX file; the embedded default without this.")
+@click.option("--model", type=ModelPath(), help="An ONNX file, or base, small or tiny; base without this.")
 @click.option("--contract", type=click.Path(), help="States the contract of a model that carries none (JSON).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: dimensions and maps as numbers.")
 @click.option("--force", is_flag=True, help="Overwrite the output file.")

@@ -26,8 +26,7 @@ from reid_runtime.jobs.search.wording import foot, headline, rates
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.file import read_calibration
-from reid_runtime.model_file import ModelFile
-from reid_runtime.model_file.packaged import default_model
+from reid_runtime.model_file.packaged import packaged_of
 from reid_runtime.report.document import check_report
 from reid_runtime.report.search import write_search_report
 from reid_runtime.report.total_maps import TotalMaps
@@ -191,15 +190,16 @@ def _record(path: str, report: Path, answers: Sequence[Answer]) -> None:
 
 
 def _maps(found: _Search) -> TotalMaps:
-    """Explanations by the model whose vectors were compared; of embeddings, by the default one if they are its."""
-    explainer = Explainer(found.embedder or ModelFile.open(default_model()))
-    ours, theirs = explainer.contract.contract_id, found.answers[0].contract_id
-    if ours != theirs:
+    """Explanations by the model whose vectors were compared; of embeddings, by the packaged one that made them."""
+    if found.embedder is not None:
+        return TotalMaps(Explainer(found.embedder))
+    path = packaged_of(found.answers[0].contract_id)
+    if path is None:
         raise OptionsError(
-            f"--explain takes the model of the vectors, contract {theirs}; the default model's is {ours}: give images "
-            "and --model in place of embeddings"
+            f"--explain takes the model of the vectors, contract {found.answers[0].contract_id}, which no packaged "
+            "model has: give images and --model in place of embeddings"
         )
-    return TotalMaps(explainer)
+    return TotalMaps(Explainer(path))
 
 
 def _replay(path: Path, as_json: bool, trust_engine: bool) -> int:

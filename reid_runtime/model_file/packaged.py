@@ -53,6 +53,12 @@ def model_path(model: str | os.PathLike[str] | None = None) -> Path:
     return PACKAGED[model].path if isinstance(model, str) and model in PACKAGED else Path(model)
 
 
+def packaged_of(contract_id: str) -> Path | None:
+    """The file of the packaged model whose vectors have this contract id; None where it is none of theirs."""
+    paths = (model.path for model in PACKAGED.values())
+    return next((path for path in paths if ModelFile.open(path).contract.contract_id == contract_id), None)
+
+
 def default_model() -> Path:
     """The file of `base`."""
     return PACKAGED["base"].path

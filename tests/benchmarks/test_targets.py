@@ -58,9 +58,7 @@ def test_folder_is_held_to_what_decoding_leaves():
 def test_sizes_and_the_default_models_cold_start():
     mixed = row(Part.MIXED, name=MANY_WIDTHS, speed=times(0.9))
     seconds = [0.7 + 0.01 * number for number in range(7)]
-    starts = [
-        row(Part.COLD, seconds, network="osnet-1.0", engine=engine) for engine in ("onnxruntime cpu", "openvino")
-    ]
+    starts = [row(Part.COLD, seconds, network="osnet-1.0", engine=engine) for engine in ("onnxruntime cpu", "openvino")]
     assert verdicts(mixed, *starts) == [(0.95, 0.9, "not reached"), (0.8, 0.73, "reached")]
 
 

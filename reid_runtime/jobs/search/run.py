@@ -15,9 +15,9 @@ from reid_runtime.jobs.search.queries import Queries, Query, read_queries
 from reid_runtime.matching.calibration import Calibration, Crops
 from reid_runtime.matching.decision import Decision, LikelihoodRatio, decide
 from reid_runtime.matching.errors import CalibrationError
-from reid_runtime.matching.file import beside, read_calibration
+from reid_runtime.matching.file import calibration_beside
 from reid_runtime.matching.search import Block, Hits, Integers, nearest
-from reid_runtime.model_file.packaged import default_model
+from reid_runtime.model_file.packaged import packaged_of
 from reid_runtime.scoring.reranking import rerank
 from reid_runtime.vectors import Vectors
 
@@ -80,12 +80,11 @@ def search(
 
 
 def own_calibration(embedder: Embedder | None, contract_id: str) -> Calibration | None:
-    """The calibration beside the model; without a model, that of the default model, if the vectors are of its space."""
+    """The calibration beside the model; without a model, that of the packaged model that made the vectors, if one did."""
     if embedder is not None:
         return embedder.calibration
-    path = beside(default_model())
-    calibration = read_calibration(path) if path.is_file() else None
-    return calibration if calibration is not None and calibration.contract_id == contract_id else None
+    path = packaged_of(contract_id)
+    return None if path is None else calibration_beside(path, contract_id)
 
 
 @dataclass(frozen=True)
