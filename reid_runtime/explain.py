@@ -119,8 +119,8 @@ class Explainer:
         """Load a model with its inner tensors as outputs.
 
         Args:
-            model: A packaged model's name, an ONNX file whose contract names its features and its last layer, as exports have them, one that
-                was opened already, or an Embedder, whose file it is then; None for the default model.
+            model: A packaged model's name, an ONNX file whose contract names its features and its last layer, as
+                exports have them, one that was opened already, or an Embedder, whose file it is then; None for `base`.
             threads: CPU threads of an inference call; None for all cores.
 
         Raises:

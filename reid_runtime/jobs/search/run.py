@@ -80,7 +80,7 @@ def search(
 
 
 def own_calibration(embedder: Embedder | None, contract_id: str) -> Calibration | None:
-    """The calibration beside the model; without a model, that of the packaged model that made the vectors, if one did."""
+    """The calibration beside the model; without a model, that of the packaged model whose the vectors are, if any."""
     if embedder is not None:
         return embedder.calibration
     path = packaged_of(contract_id)
