@@ -15,6 +15,7 @@ import onnx
 import torch
 from onnx.inliner import inline_local_functions
 
+from export.average_pool import pad_average_pools
 from export.cast_first import cast_first
 from export.derive import ExportError, seal
 from export.gate import EvalInputs, ParityResult, Reference, check_parity, gate_options, read_eval_inputs
@@ -56,7 +57,7 @@ def export_graph(network: EmbeddingNetwork) -> onnx.ModelProto:
             raise ExportError(f"torch {torch.__version__} cannot export the network: {_cause(error)}") from error
     if program is None:
         raise ExportError("torch's exporter returned no graph")
-    model = cast_first(strip_metadata(inline_local_functions(program.model_proto)))
+    model = pad_average_pools(cast_first(strip_metadata(inline_local_functions(program.model_proto))))
     del model.graph.output[1]  # the name stays in the graph
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     if opsets != {"": OPSET}:  # a graph that its converter cannot take there keeps the exporter's own, with a warning

@@ -52,7 +52,7 @@ def test_the_stated_cost_is_the_graphs(packaged):
     pytest.importorskip("onnx")
     from benchmarks.flops import operations
 
-    assert operations(packaged.path, [(256, 128)]) == pytest.approx(packaged.gflops * 1e9, rel=0.005)
+    assert operations(packaged.path, [(256, 128)]) == pytest.approx(packaged.gflops * 1e9, rel=0.01)
 
 
 def test_all_of_them_are_fit_for_a_wheel():

@@ -41,7 +41,7 @@ def test_each_stage_is_timed_alone(tiny, monkeypatch, tmp_path):
     files = write_files(tmp_path, (sample_image(),), stages.CROPS)
     ticks = Ticks(monkeypatch)
     ticks.spend(decode, "load_image", 1.0)
-    ticks.spend(cases, "resize", 0.1)
+    ticks.spend(cases, "resized", 0.1)
     ticks.spend(cases, "to_model_input", 0.01)
     ticks.spend(tiny.backend, "run", 0.001)
     ticks.spend(jobs, "write_embeddings", 0.0001)

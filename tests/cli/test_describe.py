@@ -36,7 +36,7 @@ def test_the_default_model(command):
     assert rows["contract"] == known.contract.contract_id
     assert rows["artefact"] == known.artefact_id
     assert rows["weights"] == known.contract.weights
-    assert rows["terms"] == known.contract.trained_on[0].terms
+    assert rows["terms"] == known.contract.trained_on[-1].terms
     market = known.contract.scores[0]
     assert rows["scores"].startswith(f"Market-1501: rank-1 {market.rank_1:.1%}, mAP {market.map_finite_sum:.1%} (fin")
     assert rows["resize"] == "longest side 256, aspect ratio kept; bilinear"

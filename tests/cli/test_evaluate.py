@@ -18,8 +18,8 @@ from ..sample_images import paint
 from ..scoring.layouts import miniatures
 
 KEYS = [
-    "dataset", "protocol", "model", "contract_id", "rank_1", "rank_5", "rank_10", "map_finite_sum", "map_trapezoid",
-    "minp", "queries", "valid_queries", "gallery", "reranked", "labels", "warnings",
+    "dataset", "protocol", "model", "contract_id", "artefact_id", "rank_1", "rank_5", "rank_10", "map_finite_sum",
+    "map_trapezoid", "minp", "queries", "valid_queries", "gallery", "reranked", "labels", "warnings",
     "open_set",
 ]  # fmt: skip
 
@@ -72,7 +72,7 @@ def test_a_saved_file_gives_the_same_numbers_without_a_model(command, drawn, sav
     kept = command("evaluate", "--from", saved, "--json")
     assert kept.code == 0
     again = json.loads(kept.out)
-    assert {key: again[key] for key in KEYS[4:-2]} == {key: fresh[key] for key in KEYS[4:-2]}
+    assert {key: again[key] for key in KEYS[3:-3]} == {key: fresh[key] for key in KEYS[3:-3]}
     assert again["dataset"] == "saved"
     assert again["protocol"].startswith("query and gallery as saved; same identity and camera ignored")
     assert json.loads(command("evaluate", drawn, "--from", saved, "--json").out)["dataset"] == "drawn"

@@ -1,15 +1,17 @@
 """reid-runtime evaluate: what it says of the labels it read, and that it keeps them as they were written."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation import eval_set_of
 from reid_runtime.evaluation.account import seen_in_training
 from reid_runtime.jobs import read_embeddings
+from reid_runtime.model_file.contract import TrainedOn
 from reid_runtime.scoring.layouts.registry import read_layout
 
+from ..models import CONTRACT
 from ..sample_images import paint
 from ..scoring.layouts.miniatures import touch
 
@@ -119,8 +121,8 @@ def test_names_by_a_pattern(evaluate, tmp_path):
     ],
 )
 def test_scores_on_what_a_model_was_trained_on_come_with_a_warning(tmp_path, folder, warned, noted):
-    contract = Embedder.load().contract
-    assert contract.trained_on[0].data == "market1501/bounding_box_train"
+    seen = TrainedOn("market1501/bounding_box_train", "Academic research only", 751, 12936)
+    contract = replace(CONTRACT, trained_on=(seen,))
     names = [f"{folder}/000{who}_c{camera}s1_0.jpg" for who in (2, 7) for camera in (1, 2)]
     touch(tmp_path, *names)
     rows = "".join(f"{name},{name.split('/')[-1][:4]},{name.split('_c')[-1][0]}\n" for name in names)
