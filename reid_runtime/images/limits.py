@@ -1,6 +1,7 @@
 """What an image may cost, and how small it may be: the limits that can be set."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 
 from PIL.Image import Image
 
@@ -66,6 +67,20 @@ class ImageLimits:
 
 
 DEFAULT_LIMITS = ImageLimits()
+
+
+def changed_limits(before: str, now: str) -> str:
+    """What differs between the `repr` of two limits: `min_side 1, now 9`; empty where nothing does.
+
+    What a text of another version does not name has its default.
+    """
+    values = []
+    for text in (before, now):
+        known = {field.name: str(field.default) for field in fields(ImageLimits)}
+        values.append(known | dict(re.findall(r"(\w+)=(\w+)", text)))
+    first, second = values
+    names = sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
+    return "; ".join(f"{name} {first.get(name)}, now {second.get(name)}" for name in names)
 
 
 def check_chunks(content: bytes) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from reid_runtime.batching import WINDOW
 from reid_runtime.errors import StorageError
+from reid_runtime.images.limits import changed_limits
 from reid_runtime.jobs.embeddings import Embeddings
 from reid_runtime.jobs.formats import format_of, read_embeddings, write_embeddings
 from reid_runtime.jobs.parts import Part
@@ -54,9 +55,10 @@ def read_kept(output: Path, sources: Sources, header: Embeddings, on_error: str,
         part = Part.from_notes(notes)
     except Exception as error:  # damage comes in many kinds
         raise StorageError(f"{path} does not say of which images it was made: {advice}") from error
-    before = rows.metadata() | {"columns": ", ".join(rows.columns()), "limits": notes.get("limits", "")}
-    now = header.metadata() | {"columns": ", ".join(header.columns()), "limits": limits}
+    before = rows.metadata() | {"columns": ", ".join(rows.columns())}
+    now = header.metadata() | {"columns": ", ".join(header.columns())}
     differing = [f"{name} {before[name]}, now {now[name]}" for name in before if before[name] != now[name]]
+    differing += filter(None, [changed_limits(notes.get("limits", ""), limits)])
     if differing:
         raise StorageError(f"{path} was made with {'; '.join(differing)}: rows of both must not mix; {advice}")
     if part.images > len(sources) or part.digest != sources.digest(range(part.images)):

@@ -8,7 +8,7 @@ from typing import Any
 
 from reid_runtime.batching import WINDOW
 from reid_runtime.errors import StorageError
-from reid_runtime.images.limits import DEFAULT_LIMITS
+from reid_runtime.images.limits import DEFAULT_LIMITS, changed_limits
 from reid_runtime.io.decode import decode
 from reid_runtime.io.folder import Folder
 from reid_runtime.jobs.shard import Shard
@@ -105,7 +105,6 @@ _NAMES = {
     "backend": "backend",
     "shard": "shard",
     "on_error": "--on-error",
-    "limits": "limits",
     "part_images": "images a part",
 }
 
@@ -117,6 +116,7 @@ def check_same_job(folder: Folder, before: Manifest, now: Manifest) -> None:
         for name, words in _NAMES.items()
         if getattr(before, name) != getattr(now, name)
     ]
+    differing += filter(None, [changed_limits(before.limits, now.limits)])
     if differing:
         raise StorageError(
             f"{folder.name}: the job was begun with {'; '.join(differing)}: rows of both must not mix; go on with the "

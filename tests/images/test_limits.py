@@ -9,7 +9,7 @@ from PIL import Image
 from reid_runtime.errors import ImageError
 from reid_runtime.images import decode as images
 from reid_runtime.images.decode import load_image
-from reid_runtime.images.limits import ImageLimits
+from reid_runtime.images.limits import ImageLimits, changed_limits
 
 from ..sample_images import FORMATS, claiming, encode, run_lengths, sample_image
 
@@ -68,3 +68,18 @@ def test_kinds_that_cost_more_than_their_pixels(monkeypatch):
     ):
         with pytest.raises(ImageError, match=reason):
             load_image(content, limits=limits if reason == "count twice" else ImageLimits())
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (repr(ImageLimits()), "min_side 1, now 9"),
+        (repr(ImageLimits(min_side=9)), ""),
+        ("ImageLimits(min_side=9)", ""),
+        ("", "min_side 1, now 9"),
+        (repr(ImageLimits(max_bytes=7)), "max_bytes 7, now 268435456; min_side 1, now 9"),
+    ],
+)
+def test_changes_of_limits_are_told_one_by_one(before, words):
+    """What an earlier version did not know has its default."""
+    assert changed_limits(before, repr(ImageLimits(min_side=9))) == words

@@ -146,7 +146,7 @@ def test_nothing_is_written_where_no_image_can_be_used(tiny, tmp_path, name, par
 def test_another_smallest_size_is_another_job(tiny_model, crops, tmp_path, parts_of_two):
     embed_folder(Embedder.load(tiny_model), crops, tmp_path / "out")
     other = Embedder.load(tiny_model, limits=ImageLimits(min_side=9))
-    with pytest.raises(StorageError, match=r"begun with limits .*min_side=1\), now .*min_side=9"):
+    with pytest.raises(StorageError, match="begun with min_side 1, now 9"):
         embed_folder(other, crops, tmp_path / "out", resume=True)
 
 
