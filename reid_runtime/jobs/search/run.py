@@ -25,6 +25,8 @@ _ITSELF = 0.99
 """A gallery row that has the query's name is the query where it is at least as similar: the same image in any precision
 of its model, and hardly ever another image of the same name in another folder.
 """
+_TOGETHER = 256
+"""Queries that are compared at once, which bounds the memory."""
 _RERANKED = 500
 """Nearest people among whom one is re-ranked; farther ones are hardly anybody's reciprocal neighbours."""
 
@@ -72,7 +74,12 @@ def search(
     calibration = calibration or own_calibration(embedder, queries.contract_id)
     scale = None if calibration is None else _Scale.of(calibration, queries.contract_id, settings.fpir, gallery.size)
     _check_cameras(queries, gallery, settings)
-    found = _nearest(queries.queries, gallery, max(settings.k, 2, _RERANKED * settings.rerank), settings)
+    count = max(settings.k, 2, _RERANKED * settings.rerank)
+    found = [
+        hits
+        for start in range(0, len(queries.queries), _TOGETHER)
+        for hits in _nearest(queries.queries[start : start + _TOGETHER], gallery, count, settings)
+    ]
     return [
         _answer(query, hits, gallery, queries, settings, scale)
         for query, hits in zip(queries.queries, found, strict=True)

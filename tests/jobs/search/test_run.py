@@ -7,6 +7,7 @@ import pytest
 
 from reid_runtime import SearchSettings, StorageError, open_gallery, search, write_embeddings
 from reid_runtime.errors import OptionsError
+from reid_runtime.jobs.search import run
 from reid_runtime.matching import CalibrationError
 from reid_runtime.scoring.reranking import rerank
 
@@ -163,3 +164,12 @@ def test_a_mean_of_several_images_has_a_higher_threshold(tiny, tmp_path):
     assert answer.threshold == pytest.approx(0.5 + 0.25)
     assert answer.extrapolated
     assert "0.250 above" in answer.notes[0]
+
+
+def test_many_queries_are_answered_some_at_a_time(tmp_path, monkeypatch):
+    write_embeddings(tmp_path / "gallery.npz", rows(at(0.9, 0.5, 0.2)))
+    write_embeddings(tmp_path / "query.npz", rows(at(1.0, 0.4, 0.3, 0.2, 0.1), [f"q{row}" for row in range(5)]))
+    together = search(tmp_path / "query.npz", tmp_path / "gallery.npz")
+    monkeypatch.setattr(run, "_TOGETHER", 2)
+    assert search(tmp_path / "query.npz", tmp_path / "gallery.npz") == together
+    assert [answer.query for answer in together] == [f"q{row}" for row in range(5)]
