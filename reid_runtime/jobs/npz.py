@@ -2,6 +2,7 @@
 
 import math
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,8 @@ _MAPPED = 1 << 20
 """Bytes from which on an array is mapped."""
 _LOCAL_HEADER, _NAME_LENGTHS = 30, 26
 """Bytes of the header before each member of a zip, and where in it the lengths of its name and extra field are."""
+_ZIP64, _ALIGNMENT = 20, 64
+"""Bytes of the extra field for large files, which each member has, and what its data are aligned to."""
 _ALWAYS = 64 << 20
 """Bytes that the arrays of any file may take; more only by the size of the file."""
 
@@ -36,9 +39,21 @@ def write_npz(file: BinaryIO, tables: Iterable[Embeddings], notes: Mapping[str, 
             member = zipfile.ZipInfo(f"{name}.npy")
             if values.ndim and values.dtype.kind == "U" and _is_wasteful(values, row_bytes):
                 member.compress_type = zipfile.ZIP_DEFLATED
+            else:
+                member.extra = _padding(file.tell(), member)
             with archive.open(member, "w", force_zip64=True) as content:
                 np.lib.format.write_array(content, np.asanyarray(values), allow_pickle=False)
     return len(rows)
+
+
+def _padding(begin: int, member: zipfile.ZipInfo) -> bytes:
+    """An extra field after which the bytes of a member, whose header is to begin here, are aligned, to be mapped.
+
+    Field 0xd935 is that of zipalign: two bytes of the alignment, and zeros.
+    """
+    data = begin + _LOCAL_HEADER + len(member.filename) + _ZIP64 + 6
+    missing = -data % _ALIGNMENT
+    return struct.pack("<HHH", 0xD935, 2 + missing, _ALIGNMENT) + bytes(missing)
 
 
 def _is_wasteful(texts: npt.NDArray[np.str_], row_bytes: int) -> bool:
@@ -100,7 +115,9 @@ def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[
     whole = np.memmap(path, np.uint8, "r", begin, (member.file_size,))
     if zlib.crc32(whole.data) != member.CRC:
         raise ValueError(f"{name} does not have its checksum: the file is damaged")
-    return np.memmap(path, kind, "r", begin + header, shape, "F" if is_fortran else "C")
+    mapped: npt.NDArray[Any] = np.memmap(path, kind, "r", begin + header, shape, "F" if is_fortran else "C")
+    # Of what is not aligned, as in earlier files, every product would make a copy.
+    return mapped if mapped.flags.aligned else np.array(mapped)
 
 
 def _check_sizes(content: BinaryIO, all_of_it: bool = False) -> None:

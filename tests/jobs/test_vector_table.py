@@ -48,7 +48,17 @@ def test_a_file_is_read_as_it_was_written(tmp_path, suffix, monkeypatch):
     assert_holds(read, rows)
     assert read.digest == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     assert isinstance(read.vectors.parts[0], np.memmap) == (suffix == "npz")
+    assert read.vectors.parts[0].ctypes.data % 64 == 0 or suffix == "parquet"
     assert_holds(VectorTable.of(rows, "rows", "sha256:00"), rows)
+
+
+def test_an_array_that_is_not_aligned_is_copied_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz, "_MAPPED", 1)
+    monkeypatch.setattr(npz, "_padding", lambda begin, member: b"\x35\xd9\x01\x00\x00")
+    write_embeddings(tmp_path / "some.npz", unit_table())
+    read = read_vector_table(tmp_path / "some.npz")
+    assert_holds(read, unit_table())
+    assert read.vectors.parts[0].flags.aligned
 
 
 def test_a_folder_of_parts_is_read_without_joining_it(tmp_path, tiny):
