@@ -7,7 +7,7 @@ import click
 
 from reid_runtime.cli import run
 
-VERBS = ("report", "compare", "latency", "throughput", "accuracy", "gpu", "random-weights", "search")
+VERBS = ("report", "compare", "latency", "throughput", "accuracy", "gpu", "random-weights", "search", "models")
 
 
 class Verbs(click.Group):

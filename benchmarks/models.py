@@ -1,0 +1,134 @@
+"""python -m benchmarks models: the packaged models beside others, what they score against what they cost."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.environment import environment
+from benchmarks.measurements import markdown_table
+from benchmarks.timing import Interval, median_interval, paired
+from reid_runtime import Embedder
+from reid_runtime.cli import run
+from reid_runtime.errors import OptionsError
+from reid_runtime.io.decode import decode
+from reid_runtime.model_file.formats import OPENVINO, format_of
+from reid_runtime.model_file.packaged import PACKAGED
+
+_DEVICES = ("openvino", "cpu")
+_BATCH = 32
+_SHAPE = (128, 64, 3)
+"""Market-1501's crops: both longest side 256 and stretching make 256x128 of them, so that all do the same work."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model of the table.
+
+    Attributes:
+        model: A packaged model's name, or a file, from the folder of the scores' file.
+        scores: Rank-1 and mAP (finite-sum) in percent by the data set, as `reid-runtime evaluate` gave them.
+        contract: The contract's JSON of a file that carries none; None for one that does.
+    """
+
+    model: str
+    scores: Mapping[str, tuple[float, float]]
+    contract: str | None = None
+
+
+def milliseconds(models: Mapping[str, Scored], folder: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds a crop, sample i of round i, by device and model; OpenVINO's files run on OpenVINO alone."""
+    crops = np.random.default_rng(0).integers(0, 256, (_BATCH, *_SHAPE), dtype=np.uint8)
+    candidates: dict[str, Callable[[], object]] = {}
+    for name, scored in models.items():
+        packaged = scored.model in PACKAGED
+        path = PACKAGED[scored.model].path if packaged else folder / scored.model
+        contract = None if scored.contract is None else folder / scored.contract
+        for device in _DEVICES[: 1 if format_of(path) is OPENVINO else None]:
+            embedder = Embedder.load(path, device=device, contract=contract)
+            candidates[f"{device}\n{name}"] = partial(embedder.embed, crops, "rgb")
+    times: dict[str, dict[str, list[float]]] = {device: {} for device in _DEVICES}
+    for key, seconds in paired(candidates, rounds).items():
+        device, name = key.split("\n")
+        times[device][name] = [1000 * value / _BATCH for value in seconds]
+    return times
+
+
+def table(models: Mapping[str, Scored], times: Mapping[str, Mapping[str, list[float]]]) -> str:
+    """Markdown: by model its scores, its time on each device, and that as a share of the first model's, round by round."""
+    sets = datasets(models)
+    columns = (f"{device}, {what}" for what in ("ms", "of the first") for device in _DEVICES)
+    head = ["model", *sets, *columns]
+    lines = []
+    for name, scored in models.items():
+        known = [scored.scores.get(dataset) for dataset in sets]
+        samples = [times[device].get(name) for device in _DEVICES]
+        lines.append(
+            [
+                name,
+                *("–" if score is None else f"{score[0]:.1f} / {score[1]:.1f}" for score in known),
+                *("–" if values is None else f"{np.median(values):.2f}" for values in samples),
+                *("–" if name not in times[device] else str(_share(times[device], name)) for device in _DEVICES),
+            ]
+        )
+    return markdown_table(head, lines)
+
+
+def datasets(models: Mapping[str, Scored]) -> list[str]:
+    """The data sets that any of the models has a score on, in their order."""
+    return list(dict.fromkeys(dataset for scored in models.values() for dataset in scored.scores))
+
+
+def _share(times: Mapping[str, list[float]], name: str) -> Interval:
+    return median_interval([one / first for one, first in zip(times[name], next(iter(times.values())), strict=True)])
+
+
+def plot(models: Mapping[str, Scored], times: Mapping[str, Mapping[str, list[float]]], path: Path) -> None:
+    """Rank-1 of each data set against milliseconds on the first device, a panel a set."""
+    from matplotlib.figure import Figure
+
+    sets = datasets(models)
+    figure = Figure(figsize=(4.6 * len(sets), 4.4), layout="constrained")
+    for axes, dataset in zip(np.atleast_1d(figure.subplots(1, len(sets))), sets, strict=True):
+        for name, scored in models.items():
+            if dataset in scored.scores:
+                point = float(np.median(times[_DEVICES[0]][name])), scored.scores[dataset][0]
+                ours = scored.model in PACKAGED
+                axes.scatter(*point, marker="o" if ours else "x", color="tab:blue" if ours else "tab:gray")
+                axes.annotate(name, point, xytext=(4, 4), textcoords="offset points", fontsize=8)
+        axes.set(title=dataset, xlabel=f"ms a crop, {_DEVICES[0]}", ylabel="rank-1, %", xlim=(0, None))
+        axes.margins(x=0.25)
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+@click.command()
+@click.argument("scores", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--rounds", type=click.IntRange(1), default=24, show_default=True)
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="A folder.")
+def main(scores: Path, rounds: int, output: Path) -> None:
+    """Time the models of SCORES in turn, and write models.md and models.png into a folder.
+
+    SCORES is JSON: by name, `model` (a packaged one's name, or a file beside SCORES), `contract` where it carries none,
+    and `scores`, rank-1 and mAP by data set.
+    """
+    try:
+        read: Mapping[str, Scored] = decode(Mapping[str, Scored], json.loads(scores.read_text("utf-8")), scores.name)
+    except (ValueError, OSError) as error:
+        raise OptionsError(f"{scores}: expected models and their scores: {error}") from error
+    times = milliseconds(read, scores.parent, rounds)
+    output.mkdir(parents=True, exist_ok=True)
+    text = table(read, times)
+    machine = environment()
+    note = f"{rounds} paired rounds of {_BATCH} crops of 128x64; {machine['processor']}, {machine['cores']} cores"
+    (output / "models.md").write_text(f"{text}\n\n{note}\n", encoding="utf-8")
+    plot(read, times, output / "models.png")
+    click.echo(f"{text}\n\n{note}")
+
+
+if __name__ == "__main__":
+    run(main)
