@@ -59,7 +59,7 @@ def milliseconds(models: Mapping[str, Scored], folder: Path, rounds: int) -> dic
 
 
 def table(models: Mapping[str, Scored], times: Mapping[str, Mapping[str, list[float]]]) -> str:
-    """Markdown: by model its scores, and its time on each device, also as a share of the first model's in the same round."""
+    """Markdown: by model its scores and its time on each device, also as a share of the first one's in that round."""
     sets = datasets(models)
     columns = (f"{device}, {what}" for what in ("ms", "of the first") for device in _DEVICES)
     head = ["model", *sets, *columns]
