@@ -79,7 +79,7 @@ def pair_figure(pair: PairExplanation, names: tuple[str, str], count: int = 5, a
     facts = (
         f"{(pair.dimensions > 0).sum()} of {len(pair.dimensions)} dimensions add {positive:.3f}, the others take "
         f"{positive - pair.cosine:.3f} away",
-        f"the {len(most)} that add most: {pair.dimensions[most].sum():.3f}",
+        f"The {len(most)} that add most: {pair.dimensions[most].sum():.3f}",
     )
     title = f"Similarity {pair.cosine:.3f}"
     return Figure(title, facts, tuple(rows), (("all dimensions", total_scale), ("a dimension", scale)))
