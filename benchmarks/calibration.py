@@ -97,7 +97,7 @@ def main(vectors: tuple[Path, ...], splits: int, output: Path | None) -> None:
             realised, width = f"{100 * row['median_realised']:>7.3g} %", f"x {row['median_width']:.2f}"
             click.echo(f"  {row['rate']:<28} {kept}  {realised}   {100 * low:.3g} to {100 * high:.3g} %   {width}")
         kept, made = (sum(row[name] for row in rows) for name in ("kept", "promised_in"))
-        click.echo(f"  all: {kept} of {made} ({100 * kept / made:.1f} %)")
+        click.echo(f"  all: {kept} of {made} ({100 * kept / made:.1f} %)" if made else "  no half supports any rate")
     if output is not None:
         output.write_text(json.dumps(results, indent=1) + "\n")
 
