@@ -50,7 +50,7 @@ class QualityPolicy:
     by_blur: Curve = ((0.65, 0.98), (0.77, 0.95), (0.84, 0.85), (0.88, 0.34), (0.95, 0.0))
     """`blur_of`, and that share."""
     by_contrast: Curve = ((5.0, 0.0), (15.0, 0.49), (25.0, 0.9), (34.0, 0.98), (49.0, 1.0))
-    """Standard deviation, and that share."""
+    """Standard deviation, and that share: 49 is the median of Market-1501."""
 
     def judge(self, image: Pixels) -> tuple[float, tuple[str, ...]]:
         """Quality and codes of an image, (H, W, 3) uint8.
