@@ -39,7 +39,11 @@ def _section(figure: Figure) -> str:
 
 
 def _row(row: Row) -> str:
-    return f'<h3>{escaped(row.name)}</h3><div class="panels">{"".join(_panel(panel) for panel in row.panels)}</div>'
+    panels = "".join(_panel(panel) for panel in row.panels)
+    style = f"--count:{len(row.panels)}"
+    return (
+        f'<h3>{escaped(row.name)}</h3><div class="scroll"><div class="panels even" style="{style}">{panels}</div></div>'
+    )
 
 
 def _panel(panel: Panel) -> str:
