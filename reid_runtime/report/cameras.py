@@ -3,7 +3,7 @@
 import math
 
 from reid_runtime.evaluation.evaluate import Evaluation
-from reid_runtime.report.markup import escaped, percent
+from reid_runtime.report.markup import camera_name, percent
 from reid_runtime.scoring.camera_pairs import score_camera_pairs
 
 
@@ -15,15 +15,15 @@ def camera_pairs(evaluation: Evaluation) -> str:
     if not eval_set.camera_rule:
         return "<p>Cameras are not used: every other image of the identity is a right answer.</p>"
     pairs = score_camera_pairs(evaluation.query_vectors, eval_set.query, evaluation.gallery_vectors, eval_set.gallery)
-    columns = [escaped(eval_set.gallery.names.camera(camera)) for camera in pairs.gallery_cameras.tolist()]
-    head = "".join(f'<th scope="col">camera {name}</th>' for name in columns)
+    columns = [camera_name(eval_set.gallery.names.camera(camera)) for camera in pairs.gallery_cameras.tolist()]
+    head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     lines = []
     for camera, means, counts in zip(
         pairs.query_cameras.tolist(), pairs.map_finite_sum, pairs.valid_queries, strict=True
     ):
         cells = "".join(_cell(float(mean), int(count)) for mean, count in zip(means, counts, strict=True))
-        name = escaped(eval_set.query.names.camera(camera))
-        lines.append(f'<tr><th scope="row">camera {name}</th>{cells}</tr>')
+        name = camera_name(eval_set.query.names.camera(camera))
+        lines.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
     rerank = " These numbers are before re-ranking, which takes the gallery of all cameras." * (
         evaluation.settings.rerank is not None
     )

@@ -8,6 +8,11 @@ def escaped(value: object) -> str:
     return escape(str(value), quote=True)
 
 
+def camera_name(name: str) -> str:
+    """Which camera, as HTML: a name that does not say so itself comes after "camera"."""
+    return escaped(name if name.lower().startswith("cam") else f"camera {name}")
+
+
 def percent(fraction: float) -> str:
     """Percent with one decimal, without the sign."""
     return f"{100 * fraction:.1f}"

@@ -12,7 +12,7 @@ from reid_runtime.jobs.embeddings import Embeddings
 from reid_runtime.matching.search import Block, VectorRows, nearest
 from reid_runtime.report.crops import image_tag
 from reid_runtime.report.document import check_report, document, facts, write_page
-from reid_runtime.report.markup import escaped
+from reid_runtime.report.markup import camera_name, escaped
 from reid_runtime.scoring.vectors import normalise
 from reid_runtime.vectors import Vectors
 
@@ -114,7 +114,7 @@ def _person(
     cameras = [] if rows.camera is None else [each for each in np.unique(rows.camera[own]).tolist() if each]
     about = [f"{len(own):,} crops"]
     if cameras:
-        about.append(f"{len(cameras)} cameras" if len(cameras) > 6 else ", ".join(map(_camera, cameras)))
+        about.append(f"{len(cameras)} cameras" if len(cameras) > 6 else ", ".join(map(camera_name, cameras)))
     if rows.quality is not None and np.isfinite(rows.quality[own]).any():
         about.append(f"quality {np.nanmedian(rows.quality[own]):.2f}")
     crops = "".join(_crop(rows, row, load) for row in _chosen(rows, own))
@@ -144,7 +144,7 @@ def _chosen(rows: Embeddings, own: np.ndarray) -> list[int]:
 
 def _crop(rows: Embeddings, row: int, load: Callable[[str], ImageSource | None]) -> str:
     name = str(rows.id[row])
-    camera = "" if rows.camera is None or not rows.camera[row] else f"<span>{_camera(str(rows.camera[row]))}</span>"
+    camera = "" if rows.camera is None or not rows.camera[row] else f"<span>{camera_name(str(rows.camera[row]))}</span>"
     reasons = "" if rows.reasons is None or not rows.reasons[row] else f"<span>{escaped(rows.reasons[row])}</span>"
     return (
         f'<li title="{escaped(name)}"><figure class="crop">{image_tag(_loader(load(name)), name)}'
@@ -173,10 +173,6 @@ def _unsure(rows: Embeddings, unsure: np.ndarray, load: Callable[[str], ImageSou
         f'or of which nobody can tell whose they are.</p><article class="query"><ol class="ranked found">{crops}</ol>'
         "</article></section>"
     )
-
-
-def _camera(name: str) -> str:
-    return escaped(name if name.lower().startswith("cam") else f"camera {name}")
 
 
 def _loader(source: ImageSource | None) -> Callable[[], Pixels] | None:

@@ -8,7 +8,7 @@ from reid_runtime.evaluation.eval_set import Entries, EvalSet
 from reid_runtime.evaluation.evaluate import Evaluation
 from reid_runtime.matching.search import cosines
 from reid_runtime.report.crops import crop_image, loader
-from reid_runtime.report.markup import escaped, percent
+from reid_runtime.report.markup import camera_name, escaped, percent
 from reid_runtime.report.total_maps import TotalMaps
 from reid_runtime.scoring.labels import DISTRACTOR, Integers
 from reid_runtime.scoring.ranking import Scores
@@ -123,7 +123,7 @@ def _identity(entries: Entries, row: int) -> str:
 
 def _camera(entries: Entries, row: int) -> str:
     name = entries.names.camera(int(entries.cameras[row]))
-    return f"camera {escaped(name)}" if name else "no camera stated"
+    return camera_name(name) if name else "no camera stated"
 
 
 def _alt(entries: Entries, row: int, prefix: str) -> str:

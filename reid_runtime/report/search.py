@@ -15,7 +15,7 @@ from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.rates import percent
 from reid_runtime.report.crops import image_tag
 from reid_runtime.report.document import check_report, document, facts, write_page
-from reid_runtime.report.markup import escaped
+from reid_runtime.report.markup import camera_name, escaped
 from reid_runtime.report.total_maps import TotalMaps
 
 _QUERIES = 200
@@ -148,7 +148,7 @@ def _candidate(match: Match, is_above: bool, answer: Answer, gallery: SearchGall
     verdict = f"<span>{rates(match)}</span>" if rates(match) else ""
     style = f"--at:{max(0.0, min(1.0, match.similarity)):.4f};--cut:{max(0.0, answer.threshold or 0.0):.4f}"
     line = "" if answer.threshold is None else "<i></i>"
-    camera = f"<span>camera {escaped(match.camera)}</span>" if match.camera else ""
+    camera = f"<span>{camera_name(match.camera)}</span>" if match.camera else ""
     return (
         f'<li class="{"above" if is_above else "under"}" title="{escaped(match.id)}"><figure class="crop">'
         f"{image_tag(_loader(path), alt)}<figcaption>"
