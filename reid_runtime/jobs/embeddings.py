@@ -206,17 +206,22 @@ def validated(name: str, read: Callable[[], dict[str, Any]]) -> Embeddings:
     except Exception as error:  # the readers of all formats stumble over damage in many ways
         raise StorageError(f"{name}: expected a file of embeddings: {error}") from error
     contract = Contract.from_json(rows.contract, name)
-    if contract.contract_id in FORMER_DEFAULTS:
-        raise StorageError(
-            f"{name}: its vectors are of the former default model, MobileNetV2 of Market-1501, which left the package: "
-            "embed the images again, reid-runtime embed FOLDER -o FILE --force"
-        )
+    check_not_former(contract.contract_id, name)
     if (contract.contract_id, contract.dimension) != (rows.contract_id, rows.embedding.shape[1]):
         raise StorageError(
             f"{name}: its contract says {contract.contract_id} and {contract.dimension} numbers, "
             f"the file {rows.contract_id} and {rows.embedding.shape[1]}: it was altered"
         )
     return rows
+
+
+def check_not_former(contract_id: str, name: str) -> None:
+    """Raises StorageError for vectors of a default model that left the package."""
+    if contract_id in FORMER_DEFAULTS:
+        raise StorageError(
+            f"{name}: its vectors are of the former default model, MobileNetV2 of Market-1501, which left the package: "
+            "embed the images again, reid-runtime embed FOLDER -o FILE --force"
+        )
 
 
 def with_text_labels(values: dict[str, Any]) -> dict[str, Any]:

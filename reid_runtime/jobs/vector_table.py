@@ -18,7 +18,7 @@ from reid_runtime.errors import StorageError
 from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.io.folder import Folder, open_folder
 from reid_runtime.io.remote import is_url
-from reid_runtime.jobs.embeddings import METADATA, Embeddings, with_text_labels
+from reid_runtime.jobs.embeddings import METADATA, Embeddings, check_not_former, with_text_labels
 from reid_runtime.jobs.formats import format_of
 from reid_runtime.jobs.labels import Texts
 from reid_runtime.jobs.manifest import MANIFEST, Manifest, read_manifest
@@ -149,6 +149,7 @@ def _table(name: str, digest: str, pieces: list[dict[str, Any]]) -> VectorTable:
     if missing:
         raise StorageError(f"{name}: expected a file of embeddings, it lacks {', '.join(missing)}")
     contract = Contract.from_json(first["contract"], name)
+    check_not_former(contract.contract_id, name)
     for piece in pieces:
         shape = piece["embedding"].shape
         if shape != (len(piece["id"]), contract.dimension) or piece["contract_id"] != contract.contract_id:
