@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.matching.calibration import Calibration
+from reid_runtime.matching.calibration import ANY_HEIGHT, Calibration
 from reid_runtime.matching.decision import LikelihoodRatio
 from reid_runtime.matching.rates import Histograms
 from reid_runtime.vectors import Vectors
@@ -100,12 +100,23 @@ def _scale(histograms: Histograms, vectors: Vectors, strangers: Integers) -> flo
 
 def pooled_histograms(calibration: Calibration) -> Histograms:
     """All comparisons of single crops, across cameras and within them, as a pile has them."""
+    edges = calibration.histograms.edges
     chosen = [calibration.histograms]
-    for stratum in calibration.strata:
-        other = stratum.histograms
-        if (stratum.crops, stratum.height) == ("1x1", "any") and other.edges == chosen[0].edges and other not in chosen:
-            chosen.append(other)
+    own = "across" if calibration.source.across_cameras else "within" if calibration.source.cameras else "any"
+    chosen += [
+        each.histograms
+        for each in calibration.strata
+        if (each.crops, each.height) == ("1x1", ANY_HEIGHT) and each.camera != own
+    ]
     mated, non_mated = (
-        tuple(np.sum([getattr(each, name) for each in chosen], axis=0).tolist()) for name in ("mated", "non_mated")
+        tuple(np.sum([_rebinned(each, name, edges) for each in chosen], axis=0).round().astype(int).tolist())
+        for name in ("mated", "non_mated")
     )
-    return Histograms(chosen[0].edges, mated, non_mated)
+    return Histograms(edges, mated, non_mated)
+
+
+def _rebinned(histograms: Histograms, name: str, edges: tuple[float, ...]) -> Numbers:
+    """The counts between other edges; each bin's are spread evenly over it."""
+    below = np.concatenate([[0.0], np.cumsum(getattr(histograms, name))])
+    counts: Numbers = np.diff(np.interp(edges, histograms.edges, below))
+    return counts
