@@ -1,8 +1,11 @@
 """A gallery into a vector database, for those who outgrow one machine: LanceDB (embedded) and Qdrant.
 
-`reid-runtime gallery export site.gallery -o site.npz` first; the gallery lists the file, so that forgetting somebody
-tells of it. Neither database knows of contracts: its name carries the contract id here, and what is searched with
-vectors of another model is another table. What they answer are neighbours, without error rates or "nobody".
+    reid-runtime gallery export site.gallery -o site.npz
+    python examples/gallery_to_stores.py site.npz FOLDER
+
+The gallery lists the exported file, so that forgetting somebody tells of it. Neither database knows of contracts: its
+name carries the contract id here, and what is searched with vectors of another model is another table. What they
+answer are neighbours, without error rates or "nobody".
 """
 
 import sys
@@ -61,5 +64,9 @@ def _columns(rows: Embeddings) -> tuple[list[str], list[str], list[str]]:
 
 
 if __name__ == "__main__":
-    source, target = sys.argv[1:]
+    match sys.argv[1:]:
+        case [source, target] if not source.startswith("-"):
+            pass
+        case _:
+            sys.exit(__doc__)
     print(to_lancedb(read_embeddings(source), Path(target)).count_rows(), "rows in", target)

@@ -1,13 +1,17 @@
 """Vectors beside supervision's detections (MIT): they follow every filter, merge and slice of them.
 
 pip install ".[cpu]" supervision
-python -m examples.supervision_detections [VIDEO]
+python examples/supervision_detections.py [VIDEO]
 """
 
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import supervision
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `examples` is, run as a file
 
 from examples.video import Moment, moments, video_argument
 from reid_runtime import EmbedBoxes, Embedder

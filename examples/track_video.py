@@ -1,18 +1,22 @@
 """Track people with Norfair (BSD-3-Clause), which joins a broken track again by the look of its person.
 
     pip install ".[cpu]" norfair-enough supervision
-    python -m examples.track_video [VIDEO]
+    python examples/track_video.py [VIDEO]
 
 VIDEO has its boxes in `gt/gt.txt` beside it; they stand for a detector's. Without it, a rendered street.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from norfair import Detection, Tracker
 from norfair.tracker import TrackedObject
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `examples` is, run as a file
 
 from examples.video import Moment, moments, video_argument
 from reid_runtime import EmbedBoxes, Embedder

@@ -1,11 +1,14 @@
 """Two synchronised cameras in one call: who of the one is who of the other?
 
-python -m examples.two_cameras
+python examples/two_cameras.py
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `examples` is, run as a file
 
 from examples.video import moments, video_argument
 from reid_runtime import Embedder

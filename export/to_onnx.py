@@ -98,9 +98,12 @@ def export_checked(checkpoint: Checkpoint, path: Path, name: str, inputs: EvalIn
     """As `export_checkpoint`, and the inputs's crops and data set are held to torch too; its scores are recorded."""
     network, contract = checkpoint.network(), contract_for(checkpoint, name)
     with atomic_write(path) as temporary:
+        click.echo(f"{path.name}: torch exports the graph", err=True)
         graph = export_graph(network)
         contract = name_inner_tensors(contract, graph)
         candidate = write_graph(temporary, graph, contract)
+        ranking = "" if inputs.task is None else f" and the ranking of {inputs.dataset}"
+        click.echo(f"{path.name}: comparing with torch on probes, {len(inputs.crops)} crops{ranking}", err=True)
         exact = Embedder(TorchBackend(network), contract, path, artefact_id=contract.weights)
         parity = check_parity(Reference.on(exact, inputs), candidate, TOLERANCES["float32"], inputs)
         seal(temporary, contract if parity.score is None else replace(contract, scores=(parity.score,)), candidate)

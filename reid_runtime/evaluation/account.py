@@ -24,8 +24,9 @@ def seen_in_training(contract: Contract, eval_set: EvalSet) -> list[str]:
                 "nothing of how well it knows other people"
             )
         elif folders and not of_set and not eval_set.published:
+            people = f" ({item.identities:,} people)" if item.identities else ""
             warnings.append(
-                f"{contract.name} was trained on {item.data} ({item.identities:,} people): scores on those images "
+                f"{contract.name} was trained on {item.data}{people}: scores on those images "
                 "would mean nothing, and folders of one's own do not tell whether they are among these"
             )
     return warnings

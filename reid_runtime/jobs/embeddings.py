@@ -11,6 +11,7 @@ from reid_runtime.errors import StorageError
 from reid_runtime.jobs.labels import ROLES, Texts, text_labels
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.packaged import FORMER_DEFAULTS
+from reid_runtime.scoring.vectors import UNIT_TOLERANCE
 from reid_runtime.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ def validated(name: str, read: Callable[[], dict[str, Any]]) -> Embeddings:
             f"{name}: its contract says {contract.contract_id} and {contract.dimension} numbers, "
             f"the file {rows.contract_id} and {rows.embedding.shape[1]}: it was altered"
         )
+    check_unit_length(name, rows.embedding, rows.id, rows.error)
     return rows
 
 
@@ -221,6 +223,17 @@ def check_not_former(contract_id: str, name: str) -> None:
         raise StorageError(
             f"{name}: its vectors are of the former default model, MobileNetV2 of Market-1501, which left the package: "
             "embed the images again, reid-runtime embed FOLDER -o FILE --force"
+        )
+
+
+def check_unit_length(name: str, vectors: Vectors, ids: Texts, errors: Texts) -> None:
+    """Refuse rows of the file of this name that have neither an error nor a vector of length 1 (StorageError)."""
+    lengths = np.einsum("nd,nd->n", vectors, vectors)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= 2 * UNIT_TOLERANCE) & (errors == ""))
+    if wrong.size:
+        raise StorageError(
+            f"{name}: {wrong.size} vectors are not of unit length, the first is that of {ids[wrong[0]]} with length "
+            f"{np.sqrt(lengths[wrong[0]]):.4g}; embed these again"
         )
 
 

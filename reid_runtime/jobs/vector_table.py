@@ -18,7 +18,7 @@ from reid_runtime.errors import StorageError
 from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.io.folder import Folder, open_folder
 from reid_runtime.io.remote import is_url
-from reid_runtime.jobs.embeddings import METADATA, Embeddings, check_not_former, with_text_labels
+from reid_runtime.jobs.embeddings import METADATA, Embeddings, check_not_former, check_unit_length, with_text_labels
 from reid_runtime.jobs.formats import format_of
 from reid_runtime.jobs.labels import Texts
 from reid_runtime.jobs.manifest import MANIFEST, Manifest, read_manifest
@@ -27,8 +27,6 @@ from reid_runtime.jobs.parquet import read_columns
 from reid_runtime.jobs.parts import Part, check_note, part_name, present_parts
 from reid_runtime.matching.search import VectorRows
 from reid_runtime.model_file.contract import Contract
-from reid_runtime.scoring.vectors import UNIT_TOLERANCE
-from reid_runtime.vectors import Vectors
 
 _TEXTS = ("id", "error", "identity", "camera", "track", "role", "reasons")
 _NAMES = ("embedding", *_TEXTS)
@@ -161,7 +159,7 @@ def _table(name: str, digest: str, pieces: list[dict[str, Any]]) -> VectorTable:
     row = 0
     for piece in pieces:
         end = row + len(piece["id"])
-        _check_vectors(name, piece["embedding"], piece["id"], texts["error"][row:end])
+        check_unit_length(name, piece["embedding"], piece["id"], texts["error"][row:end])
         row = end
     columns: dict[str, Any] = texts | {key: first.get(key) for key in METADATA}
     return VectorTable(name, digest, VectorRows(tuple(piece["embedding"] for piece in pieces)), **columns)
@@ -171,13 +169,3 @@ def _texts(pieces: list[dict[str, Any]], column: str) -> Iterator[Texts]:
     for piece in pieces:
         values = piece.get(column)
         yield np.full(len(piece["id"]), "", np.str_) if values is None else np.asarray(values)
-
-
-def _check_vectors(name: str, vectors: Vectors, ids: Texts, errors: Texts) -> None:
-    lengths = np.einsum("nd,nd->n", vectors, vectors)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= 2 * UNIT_TOLERANCE) & (errors == ""))
-    if wrong.size:
-        raise StorageError(
-            f"{name}: {wrong.size} vectors are not of unit length, the first is that of {ids[wrong[0]]} with length "
-            f"{np.sqrt(lengths[wrong[0]]):.4g}; embed these again"
-        )

@@ -1,9 +1,12 @@
 """The examples for video, each with the real package: what comes out of it lies where it belongs."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from examples.video import moments, video_argument
+from examples.video import STREET, moments, video_argument
 from reid_runtime import EmbedBoxes, Embedder
 
 LIMIT = 12
@@ -96,3 +99,12 @@ def test_arguments_that_name_no_video(monkeypatch, tmp_path, arguments, said):
     monkeypatch.setattr("sys.argv", ["example", *arguments])
     with pytest.raises(SystemExit, match=said):
         video_argument("usage")
+
+
+@pytest.mark.parametrize("name", ["two_cameras", "track_video", "supervision_detections", "gallery_to_stores"])
+def test_examples_run_as_files_from_any_folder(tmp_path, name):
+    if name in ("track_video", "supervision_detections"):
+        pytest.importorskip("norfair" if name == "track_video" else "supervision", reason="needs the package it shows")
+    file = STREET.parent / f"{name}.py"
+    done = subprocess.run([sys.executable, "-E", file, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert f"python examples/{name}.py" in done.stderr

@@ -18,6 +18,7 @@ JOB = Manifest(
 def table(rows=4, **changes):
     """Rows of which the second has an error."""
     vectors = np.random.default_rng(0).normal(size=(rows, CONTRACT.dimension)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     errors = np.full(rows, "", dtype="<U40")
     if rows > 1:
         vectors[1], errors[1] = np.nan, "corrupt or truncated: größer"

@@ -197,3 +197,15 @@ def test_earlier_files_have_no_reasons(tmp_path, suffix):
         rows = read_embeddings(both)
         assert rows.reasons.tolist() == ["blank", "", "too_small", "", "", ""]
         assert rows.flagged() == (("a", "blank"), ("c", "too_small"))
+
+
+@EVERY
+def test_vectors_that_are_not_of_unit_length_are_refused(tmp_path, suffix):
+    write_embeddings(tmp_path / "good.npz", ROWS.take(np.arange(20)))
+    altered = ROWS.take(np.arange(20, 40))
+    row = int(np.flatnonzero(altered.error == "")[0])
+    altered.embedding[row] *= 1.5
+    write_embeddings(tmp_path / f"altered{suffix}", altered)
+    with pytest.raises(StorageError, match=rf"altered{suffix}: 1 vectors are not of unit length.*{altered.id[row]}"):
+        merge([str(tmp_path / "good.npz"), str(tmp_path / f"altered{suffix}")], tmp_path / "all.npz")
+    assert not (tmp_path / "all.npz").exists()
