@@ -20,9 +20,10 @@ from export.cast_first import cast_first
 from export.derive import ExportError, seal
 from export.gate import EvalInputs, ParityResult, Reference, check_parity, gate_options, read_eval_inputs
 from export.graph import strip_metadata, write_graph
-from export.inner_tensors import FEATURES, WithFeatures, name_inner_tensors
+from export.inner_tensors import FEATURES, name_inner_tensors
 from export.parity import require_parity
 from export.torch_reference import TorchBackend, contract_for
+from export.with_features import WithFeatures
 from reid_runtime.agreement import TOLERANCES, Agreement
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
