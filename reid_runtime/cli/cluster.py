@@ -12,7 +12,7 @@ import numpy as np
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.errors import OptionsError
+from reid_runtime.errors import ImageError, OptionsError
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, read_embeddings, write_embeddings
 from reid_runtime.jobs.cluster import Clusters, cluster, read_constraints
 from reid_runtime.jobs.formats import FORMATS
@@ -95,6 +95,10 @@ def command(
             for result in embedder.stream(sources.images(range(len(sources))), low_latency=False):
                 results.append(result)
                 advance()
+        if all(result.vector is None for result in results):
+            raise ImageError(
+                f"none of the {len(results)} images can be used; the first is {sources.ids[0]}: {results[0].error}"
+            )
         tables = [Embeddings.from_results(embedder, sources.ids, results)]
         paths = _paths(sources)
     if not is_file and not paths:

@@ -17,7 +17,7 @@ from reid_runtime.gallery.gallery import Gallery
 from reid_runtime.images.decode import RemoteImage, load_image
 from reid_runtime.images.limits import ImageLimits
 from reid_runtime.jobs.embeddings import Embeddings
-from reid_runtime.jobs.sources import find_sources
+from reid_runtime.jobs.sources import find_sources, utf8_ids
 from reid_runtime.scoring.layouts.folders import NOBODY, read_rows
 
 _BYTES = 64 << 20
@@ -78,12 +78,16 @@ def find_crops(sources: Sequence[str], person: str | None, camera: str, names: s
         prefix = "" if len(sources) == 1 else f"{root.name}/"
         crops += [
             NewCrop(
-                prefix + row.id, os.path.join(source, row.id), "" if row.identity in NOBODY else row.identity,
-                row.camera or camera,
+                _utf8(prefix + row.id), os.path.join(source, row.id),
+                "" if row.identity in NOBODY else _utf8(row.identity), _utf8(row.camera) or camera,
             )
             for row in rows
         ]  # fmt: skip
     return crops
+
+
+def _utf8(name: str) -> str:
+    return utf8_ids([name])[0]
 
 
 def add_crops(

@@ -4,8 +4,9 @@ from html import escape
 
 
 def escaped(value: object) -> str:
-    """Text that is safe within an element and within a quoted attribute."""
-    return escape(str(value), quote=True)
+    """Text that is safe within an element and within a quoted attribute, control characters as visible escapes."""
+    text = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in str(value))
+    return escape(text, quote=True)
 
 
 def camera_name(name: str) -> str:

@@ -1,6 +1,7 @@
 """What every verb does alike: one short line for an error, escapes for what a terminal would obey, closed streams."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from reid_runtime.backends import parse_device
 from reid_runtime.cli import in_one_line, run, shortened
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.errors import BackendError, OptionsError, StorageError
+from reid_runtime.report.markup import escaped
 
 from ..sample_images import encode, sample_image
 
@@ -122,3 +124,23 @@ def test_time_left(monkeypatch, resumed):
     for position, eta in shown:
         left = 20 - position / 512
         assert left / 2 <= eta <= 2 * left
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf8(command, tiny_model, tmp_path):
+    name = os.fsdecode(b"\xff\x1b.jpg")
+    (tmp_path / "pile").mkdir()
+    (tmp_path / "pile" / name).write_bytes(encode(sample_image(40, 80), "JPEG"))
+    query, model = tmp_path / "pile" / name, ("--model", tiny_model)
+    assert command("search", query, "--in", tmp_path / "pile", *model).code == 0
+    added = command("gallery", "add", tmp_path / "g.gallery", tmp_path / "pile", "--names", "{identity}", *model)
+    assert (added.code, "added 1 crops" in added.err + added.out) == (0, True)
+    assert "\x1b" not in escaped(name)
+
+
+def test_nothing_is_clustered_where_no_image_can_be_used(command, tiny_model, tmp_path):
+    (tmp_path / "bad.jpg").write_text("text")
+    run = command("cluster", tmp_path / "bad.jpg", "-o", tmp_path / "out", "--model", tiny_model, "--threshold", "0.5")
+    assert run.code == 1
+    assert "none of the 1 images can be used; the first is" in run.err
+    assert not (tmp_path / "out").exists()

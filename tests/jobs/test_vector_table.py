@@ -89,7 +89,7 @@ def test_a_damaged_vector_is_found_in_a_mapped_file(tmp_path, monkeypatch):
     ("changes", "words"),
     [
         (
-            {"embedding": table(7).embedding},
+            {"embedding": 2 * table(7).embedding},
             r"6 vectors are not of unit length, the first is that of ordner/grün 0\.jpg",
         ),
         ({"contract_id": "sha256:other"}, "altered"),

@@ -20,7 +20,7 @@ from reid_runtime.jobs.embeddings import Embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.labels import Texts, named_labels
 from reid_runtime.jobs.manifest import MANIFEST
-from reid_runtime.jobs.sources import find_sources
+from reid_runtime.jobs.sources import find_sources, utf8_ids
 from reid_runtime.jobs.vector_table import VectorTable, digest_of, read_vector_table
 from reid_runtime.scoring.layouts.crops import CropSplits
 from reid_runtime.scoring.layouts.registry import read_layout
@@ -179,27 +179,29 @@ def open_gallery(
 
 
 def _embedded(folder: str, embedder: Embedder, names: str | None, advance: Callable[[], object]) -> SearchGallery:
-    ids, labels, notes = _labelled(folder, names)
+    paths, labels, notes = _labelled(folder, names)
+    ids = [*paths]
     results = []
-    for result in embedder.stream([os.path.join(folder, each) for each in ids], low_latency=False):
+    for result in embedder.stream([*paths.values()], low_latency=False):
         results.append(result)
         advance()
     failed = tuple((ids[result.index], str(result.error)) for result in results if result.error is not None)
     rows = Embeddings.from_results(embedder, ids, results)
     lines = []
     for each in sorted(ids):
-        with open(os.path.join(folder, each), "rb") as file:
+        with open(paths[each], "rb") as file:
             lines.append((each, hashlib.sha256(file.read()).hexdigest()))
     table = VectorTable.of(rows, folder, digest_of(lines), **labels)
     return SearchGallery(table, folder, folder, tuple(notes), failed)
 
 
-def _labelled(folder: str, names: str | None) -> tuple[list[str], dict[str, Texts], list[str]]:
-    """The ids, labels and notes of a folder of images."""
+def _labelled(folder: str, names: str | None) -> tuple[dict[str, str], dict[str, Texts], list[str]]:
+    """The paths by their ids, labels and notes of a folder of images."""
     found = find_sources([folder])
+    paths = dict(zip(found.ids, found.paths, strict=True))
     if names is None and not all("/" in each for each in found.ids):
         note = f"{folder}: images lie in no folder of their own, so that nobody says who they are: each counts alone"
-        return list(found.ids), {}, [note]
+        return paths, {}, [note]
     try:
         dataset, splits = read_layout(Path(folder), names)
     except DatasetError as error:
@@ -213,4 +215,4 @@ def _labelled(folder: str, names: str | None) -> tuple[list[str], dict[str, Text
     notes = [*crops.notes]
     if len(crops) < len(found):
         notes.append(f"{folder}: {len(crops)} of {len(found)} images are its gallery")
-    return list(crops.ids), labels, notes
+    return {each: paths[each] for each in utf8_ids(crops.ids)}, labels, notes
