@@ -39,6 +39,7 @@ def stages(case: Case, files: Sequence[Path], folder: Path) -> dict[str, Call]:
     batches = case.batches(ready)
     vectors = np.random.default_rng(0).standard_normal((WINDOW, embedder.dimension), np.float32)
     ids = [f"{number:06}.jpg" for number in range(WINDOW)]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     table = jobs.Embeddings.of(embedder, ids, vectors, np.zeros((WINDOW, 2), np.int32))
     return {
         "decode": lambda: [decode.load_image(path) for path in files],

@@ -11,8 +11,7 @@ from reid_runtime.errors import StorageError
 from reid_runtime.jobs.labels import ROLES, Texts, text_labels
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.packaged import FORMER_DEFAULTS
-from reid_runtime.scoring.vectors import UNIT_TOLERANCE
-from reid_runtime.vectors import Vectors
+from reid_runtime.vectors import STORED_TOLERANCE, Vectors
 
 if TYPE_CHECKING:
     from reid_runtime.embedder import Embedder, Result
@@ -229,7 +228,7 @@ def check_not_former(contract_id: str, name: str) -> None:
 def check_unit_length(name: str, vectors: Vectors, ids: Texts, errors: Texts) -> None:
     """Refuse rows of the file of this name that have neither an error nor a vector of length 1 (StorageError)."""
     lengths = np.einsum("nd,nd->n", vectors, vectors)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= 2 * UNIT_TOLERANCE) & (errors == ""))
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= 2 * STORED_TOLERANCE) & (errors == ""))
     if wrong.size:
         raise StorageError(
             f"{name}: {wrong.size} vectors are not of unit length, the first is that of {ids[wrong[0]]} with length "

@@ -4,10 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.scoring.errors import ScoringError
-from reid_runtime.vectors import Vectors
-
-UNIT_TOLERANCE = 1e-2
-"""How far a length may be from 1: room for vectors stored in float16, none for those that were not normalised."""
+from reid_runtime.vectors import STORED_TOLERANCE, Vectors
 
 
 def unit_vectors(vectors: npt.NDArray[np.floating], count: int, name: str) -> Vectors:
@@ -15,7 +12,7 @@ def unit_vectors(vectors: npt.NDArray[np.floating], count: int, name: str) -> Ve
     if vectors.ndim != 2 or vectors.shape[0] != count or vectors.shape[1] == 0:
         raise ScoringError(f"{name} vectors have the shape {vectors.shape}; expected ({count}, D), one row a label")
     rows, lengths = _finite(vectors, name)
-    wrong = np.flatnonzero(np.abs(lengths - 1) > UNIT_TOLERANCE)
+    wrong = np.flatnonzero(np.abs(lengths - 1) > STORED_TOLERANCE)
     if wrong.size:
         raise ScoringError(
             f"{wrong.size} of {count} {name} vectors are not of unit length, the first is row {wrong[0]} with "

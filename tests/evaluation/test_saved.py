@@ -65,7 +65,7 @@ def test_rows_without_a_sound_vector_are_refused(market_rows, tmp_path):
     broken[[2, 4], 1] = np.nan
     reasons = np.array(["", "", "", "it is empty", "", ""])
     for change, match in (
-        ({"embedding": broken}, r"2 of 6 vectors hold NaN .* of bounding_box_test/0000_c2s1"),
+        ({"embedding": broken}, r"2 vectors are not of unit length, .* of bounding_box_test/0000_c2s1.* nan"),
         ({"error": reasons}, r"1 of 6 rows have no vector, the first is .*0001_c1s1_001051_03.*is empty"),
         ({"camera": None, "split": None}, "has no column camera, split"),
     ):
