@@ -1,9 +1,10 @@
 """Real builds by TensorRT-RTX, which needs no GPU for them: every kind of artefact, every GPU, all profiles."""
 
 import os
-import signal
-import time
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -161,7 +162,11 @@ def test_other_layout_than_the_contracts(tmp_path):
         build(trt, request_of(path))
 
 
-def test_ctrl_c_stops_the_build():
+STOPPED = """if True:
+    import os, signal, time
+    from reid_runtime.model_file.packaged import default_model
+    from tests.backends.tensorrt.test_builds import build, request_of, trt
+
     seen = []
 
     def press(part, phase):
@@ -171,16 +176,23 @@ def test_ctrl_c_stops_the_build():
         time.sleep(0.05)  # however busy the machine is, the signal comes before half of a hundred steps
 
     # Started in the background by a shell, a process ignores Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            build(trt, request_of(default_model()), press)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    count = len(seen)
-    assert seen[-1] < 0.5
-    time.sleep(0.3)
-    assert len(seen) == count  # the builder itself has come to an end
+        build(trt, request_of(default_model()), press)
+    except KeyboardInterrupt:
+        count = len(seen)
+        time.sleep(0.3)
+        print("stopped" if len(seen) == count and seen[-1] < 0.5 else seen)
+"""
+
+
+def test_ctrl_c_stops_the_build():
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED], capture_output=True, text=True, check=False, cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert done.stdout.strip().endswith("stopped"), done.stderr  # the builder itself has come to an end
 
 
 def test_what_a_progress_raises_comes_out(tmp_path):

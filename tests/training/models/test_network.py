@@ -83,8 +83,10 @@ def test_the_poolings_give_other_vectors_and_only_gem_has_a_weight_of_its_own():
 
 
 def test_the_graph_recipe_is_the_one_that_the_shipped_models_contract_id_was_made_from(default):
-    recipe = "mobilenetv2: uint8 NHWC RGB, ImageNet mean and deviation, global max pooling, fully connected, L2"
-    assert graph_recipe("mobilenetv2", "max") == default.contract.graph == recipe
+    form = "uint8 NHWC RGB, ImageNet mean and deviation, global"
+    recipe = f"osnet-1.0: {form} spatial pooling, fully connected, PReLU, L2"
+    assert graph_recipe("osnet-1.0", "spatial", "prelu") == default.contract.graph == recipe
+    assert graph_recipe("mobilenetv2", "max") == f"mobilenetv2: {form} max pooling, fully connected, L2"
     assert "global gem pooling" in graph_recipe("mobilenetv2", "gem")
 
 

@@ -147,4 +147,4 @@ def test_a_converted_network_gives_the_originals_vectors(number, reid_data, tmp_
         expected = original(image[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32))[0][0]
         expected /= np.linalg.norm(expected)
         assert expected @ vector == pytest.approx(1, abs=1e-6)
-        np.testing.assert_allclose(vector, expected, atol=5e-6)
+        np.testing.assert_allclose(vector, expected, atol=1e-5)  # 2e-6 with AVX2, 6.3e-6 with AVX-512
