@@ -25,6 +25,14 @@ def _engines_elsewhere(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_watch_of_signals():
+    """A command that a test runs in this process leaves no thread behind which may end it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("reid_runtime.cli._watch_signals", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A small ONNX file with a contract: fast, and its vectors differ from crop to crop."""
