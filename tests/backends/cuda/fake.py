@@ -154,8 +154,8 @@ class FakeCuda:
         self._local.depth = getattr(self._local, "depth", 0) + 1
         try:
             yield
-        finally:
-            self._local.depth -= 1
+        finally:  # of one that nobody ended, another thread may collect what is left
+            self._local.depth = getattr(self._local, "depth", 1) - 1
 
     def allocate(self, size):
         self._call("cuMemAlloc")
