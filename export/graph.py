@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from PIL import Image
 
+from export.parity import ParityError
 from reid_runtime.embedder import Embedder
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
@@ -37,8 +38,28 @@ def write_graph(path: Path, model: onnx.ModelProto, contract: Contract) -> Embed
     """
     del model.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
+    _require_free_batch(model, contract)
     onnx.save(model, str(path))
     return Embedder.load(ModelFile.open(path, contract), device="cpu")
+
+
+def _require_free_batch(model: onnx.ModelProto, contract: Contract) -> None:
+    """ParityError unless the graph declares images of any number and as many vectors.
+
+    The runtime itself takes less of third-party graphs, and so would not tell.
+    """
+    images, vectors = _axes(model.graph.input[0]), _axes(model.graph.output[0])
+    free = all(axes and isinstance(axes[0], str) for axes in (images, vectors))
+    if not free or vectors[1:] != [contract.dimension]:
+        raise ParityError(
+            f"the graph takes {images} and gives {vectors}; expected a free first axis of both, and "
+            f"{contract.dimension} numbers a vector: export it with a dynamic batch"
+        )
+
+
+def _axes(value: onnx.ValueInfoProto) -> list[str | int]:
+    """The axes of an input or output: names of free ones, sizes of others; none where no shape is declared."""
+    return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
 
 
 def append_metadata(path: Path, contract: Contract, embedder: Embedder) -> None:

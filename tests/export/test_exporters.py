@@ -70,6 +70,18 @@ def frozen_batch(model):
     return before(model, "Gemm", node, shape=[2, 32])
 
 
+def squeezed_batch(model):
+    model.graph.node[-1].output[0] = "unit"
+    model.graph.node.append(helper.make_node("Squeeze", ["unit"], ["embeddings"]))
+    del model.graph.output[0].type.tensor_type.shape.dim[0]
+    return model
+
+
+def fixed_batch(model):
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    return model
+
+
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
@@ -84,6 +96,19 @@ def test_a_graph_that_was_exported_wrong_is_named_with_its_size(failure, said, p
     broken = OnnxBackend(saved(failure(small_model()), tmp_path), "cpu")
     with pytest.raises(ParityError, match=said):
         require_parity(loaded(parent).backend.run, broken.run, TOLERANCES["float32"].probes)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (squeezed_batch, r"gives \[16\]; expected a free first axis"),
+        (fixed_batch, r"takes \[2, .* with a dynamic batch"),
+    ],
+)
+def test_a_batch_that_is_not_free_is_no_export(failure, said, tmp_path):
+    """The runtime would run both, as it does with third-party graphs."""
+    with pytest.raises(ParityError, match=said):
+        write_small(tmp_path / "broken.onnx", failure(small_model()))
 
 
 def test_a_reference_that_ignores_its_input_does_not_vouch_for_one_that_does_too(tmp_path):
