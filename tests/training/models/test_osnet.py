@@ -143,8 +143,10 @@ def test_a_converted_network_gives_the_originals_vectors(number, reid_data, tmp_
     original = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with torch.inference_mode():
         vectors = network(torch.from_numpy(images)).numpy()
-    for image, vector in zip(images, vectors, strict=True):
+    # Of noise 3e-7 is left. The other image is nearly flat, which instance normalisation blows up: 2e-6 with
+    # AVX2, 6.3e-6 with AVX-512.
+    for image, vector, bound in zip(images, vectors, (1e-6, 1e-5), strict=True):
         expected = original(image[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32))[0][0]
         expected /= np.linalg.norm(expected)
         assert expected @ vector == pytest.approx(1, abs=1e-6)
-        np.testing.assert_allclose(vector, expected, atol=1e-5)  # 2e-6 with AVX2, 6.3e-6 with AVX-512
+        np.testing.assert_allclose(vector, expected, atol=bound)
