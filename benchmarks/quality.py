@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from reid_runtime.cli import run
-from reid_runtime.cli.options import load_model
+from reid_runtime.cli.options import ModelChoice, load_model
 from reid_runtime.evaluation.calibration_samples import samples_of_labels
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.quality import DEFAULT_POLICY, blur_of
@@ -96,7 +96,7 @@ def by_height(rows: Embeddings) -> list[dict[str, object]]:
 def main(folder: Path, vectors: Path, heights: tuple[Path, ...], people: int, output: Path | None) -> None:
     """Spoil queries of FOLDER, whose VECTORS `evaluate --save` wrote, and print the FNMR and FMR of each damage."""
     rows = read_embeddings(vectors)
-    embedder = load_model(None, None, "cpu")
+    embedder = load_model(ModelChoice(None, None, "cpu"))
     calibration = embedder.calibration
     if calibration is None or rows.identity is None or rows.camera is None or rows.split is None:
         raise CalibrationError(f"expected a model with a calibration, and labelled rows in {vectors}")

@@ -7,7 +7,7 @@ import click
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.evaluate import check_layout_options, layout_options, read_eval_set
-from reid_runtime.cli.options import load_model, model_options
+from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.errors import OptionsError
 from reid_runtime.evaluation.calibrate import LOW, Expectations, calibrate_rows, expectations
@@ -60,10 +60,7 @@ def command(
     gallery_size: str | None,
     camera_rule: bool,
     as_json: bool,
-    model: str | None,
-    contract: str | None,
-    device: str,
-    trust_engine: bool,
+    chosen: ModelChoice,
 ) -> None:
     """Measure on SOURCE which similarity means "the same person", and how often that is wrong.
 
@@ -87,7 +84,7 @@ def command(
         if tracks:
             raise OptionsError(f"--tracks takes a file of embeddings with the columns of tracks, found {source}")
         check_layout_options(ctx, source, "SOURCE")
-        rows, published = _embed(ctx, source)
+        rows, published = _embed(ctx, source, chosen)
         own_site = own_site and not published
     found = calibrate_rows(
         rows, source.stem if source.is_file() else source.resolve().name, own_site=own_site, tracks=tracks, gap=gap
@@ -101,7 +98,7 @@ def command(
         click.echo(in_one_line(line), err=as_json)
 
 
-def _embed(ctx: click.Context, folder: Path) -> tuple[Embeddings, bool]:
+def _embed(ctx: click.Context, folder: Path, chosen: ModelChoice) -> tuple[Embeddings, bool]:
     """The rows of a labelled folder, and whether it is a published set."""
     given = ctx.params
     layout = [given[name] for name in ("dataset", "layout", "names", "gallery_size")]
@@ -110,7 +107,7 @@ def _embed(ctx: click.Context, folder: Path) -> tuple[Embeddings, bool]:
         raise OptionsError(f"{folder} is a set of tracklets or frames; expected one of single crops")
     for line in eval_set.account().lines(eval_set.dataset):
         click.echo(in_one_line(line), err=True)
-    embedder = load_model(given["model"], given["contract"], given["device"], trust_engine=given["trust_engine"])
+    embedder = load_model(chosen)
     with progress_bar(len(eval_set.images())) as advance:
         return embed_eval_set(embedder, eval_set, advance), eval_set.published
 

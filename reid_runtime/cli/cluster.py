@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.options import load_model, model_options
+from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.errors import ImageError, OptionsError
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, read_embeddings, write_embeddings
@@ -56,10 +56,7 @@ def command(
     root: str | None,
     force: bool,
     as_json: bool,
-    model: str | None,
-    contract: str | None,
-    device: str,
-    trust_engine: bool,
+    chosen: ModelChoice,
 ) -> None:
     """Tell who is who: images of unknown people become person-0001, person-0002, ...
 
@@ -88,7 +85,7 @@ def command(
         raise OptionsError("folders of images and files of embeddings: name one kind at a time")
     else:
         sources = find_sources(inputs)
-        embedder = load_model(model, contract, device, trust_engine=trust_engine)
+        embedder = load_model(chosen)
         found_calibration = found_calibration or embedder.calibration
         with progress_bar(len(sources)) as advance:
             results = []

@@ -11,7 +11,7 @@ from contextlib import suppress
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.options import load_model, model_options
+from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.io.folder import is_folder_name
@@ -75,10 +75,7 @@ def command(
     max_pixels: int,
     max_bytes: int,
     as_json: bool,
-    model: str | None,
-    contract: str | None,
-    device: str,
-    trust_engine: bool,
+    chosen: ModelChoice,
 ) -> None:
     """Embed every image of PATH...: folders (searched recursively), files, `.txt` lists of paths, `-` for stdin.
 
@@ -94,7 +91,7 @@ def command(
     # A supervisor may have closed standard input.
     stdin = None if sys.stdin is None else sys.stdin.buffer
     sources = find_sources(paths, stdin, root=root, nul=nul).of(part)
-    embedder = load_model(model, contract, device, trust_engine=trust_engine)
+    embedder = load_model(chosen)
     embedder.limits = ImageLimits(max_pixels, max_bytes, min_side=min_size)
     try:
         with progress_bar(len(sources)) as advance:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.options import Command, load_model, model_options
+from reid_runtime.cli.options import Command, ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
@@ -154,10 +154,7 @@ def command(
     report: Path | None,
     explain: bool,
     force: bool,
-    model: str | None,
-    contract: str | None,
-    device: str,
-    trust_engine: bool,
+    chosen: ModelChoice,
 ) -> None:
     """Score a model on FOLDER: a data set in any layout that `reid-runtime datasets` lists, folders
     identity/camera/image or identity/image of one's own, or a CSV file with columns id, identity, camera, split.
@@ -199,7 +196,7 @@ def command(
     account = eval_set.account()
     _print(account.lines(eval_set.dataset))
     if rows is None:
-        embedder = load_model(model, contract, device, trust_engine=trust_engine)
+        embedder = load_model(chosen)
         maps = TotalMaps(Explainer(embedder)) if explain else None
         warnings = seen_in_training(embedder.contract, eval_set)
         _print(warnings)

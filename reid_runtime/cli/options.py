@@ -4,8 +4,10 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -47,8 +49,26 @@ class DeviceName(click.Choice[str]):
         return str(value)
 
 
+@dataclass(frozen=True)
+class ModelChoice:
+    """What --model, --contract, --device and --trust-engine say."""
+
+    model: str | None
+    contract: str | None
+    device: str
+    trust_engine: bool = False
+
+
 def model_options(command: Command) -> Command:
-    """--model, --contract, --device and --trust-engine."""
+    """--model, --contract, --device and --trust-engine, which the command takes as one `chosen`, a ModelChoice."""
+
+    @wraps(command)
+    def with_choice(
+        *arguments: Any, model: str | None, contract: str | None, device: str, trust_engine: bool, **others: Any
+    ) -> Any:
+        return command(*arguments, chosen=ModelChoice(model, contract, device, trust_engine), **others)
+
+    decorated: Any = with_choice
     for option in (
         click.option(
             "--trust-engine", is_flag=True,
@@ -63,14 +83,16 @@ def model_options(command: Command) -> Command:
             "--model", metavar="FILE|NAME", help="A model's file, or base, small or tiny; base without this."
         ),
     ):  # fmt: skip
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return cast(Command, decorated)
 
 
-def load_model(model: str | None, contract: str | None, device: str, *, trust_engine: bool = False) -> Embedder:
+def load_model(chosen: ModelChoice) -> Embedder:
     """The model, with a line of its terms where they restrict what it may be used for."""
     with _log_on_stderr():
-        embedder = Embedder.load(model, device=device, contract=contract, trust_engine=trust_engine)
+        embedder = Embedder.load(
+            chosen.model, device=chosen.device, contract=chosen.contract, trust_engine=chosen.trust_engine
+        )
     print_terms(embedder.path, embedder.contract)
     return embedder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.options import load_model, model_options
+from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.errors import ImageError
 from reid_runtime.jobs.search.queries import Query, read_queries
 from reid_runtime.matching import CalibrationError, VerdictSettings, read_calibration
@@ -36,10 +36,7 @@ def command(
     fmr: float | None,
     fnmr: float | None,
     as_json: bool,
-    model: str | None,
-    contract: str | None,
-    device: str,
-    trust_engine: bool,
+    chosen: ModelChoice,
 ) -> None:
     """Compare FIRST with SECOND: two images, or folders of images of one person each (their mean vectors).
 
@@ -48,7 +45,7 @@ def command(
     thresholds of means of several images. The exit code is 0, whatever the answer.
     """
     calibration = None if stated is None else read_calibration(stated)
-    embedder = load_model(model, contract, device, trust_engine=trust_engine)
+    embedder = load_model(chosen)
     calibration = calibration or embedder.calibration
     if calibration is None:
         raise CalibrationError(

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.options import load_model, model_options
+from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import OptionsError
@@ -95,10 +95,7 @@ def command(
     explain: bool,
     force: bool,
     receipt: Path | None,
-    model: str | None,
-    contract: str | None,
-    device: str,
-    trust_engine: bool,
+    chosen: ModelChoice,
 ) -> None:
     """Look for the people of QUERY... in a gallery: images, folders of images of one person each, or embeddings.
 
@@ -110,7 +107,7 @@ def command(
     if receipt is not None:
         if queries or gallery:
             raise click.UsageError("--replay FILE says itself what to look for, and where")
-        ctx.exit(_replay(receipt, as_json, trust_engine))
+        ctx.exit(_replay(receipt, as_json, chosen.trust_engine))
     if not queries or gallery is None:
         raise click.UsageError("expected QUERY... --in GALLERY, or --replay FILE")
     if as_json and as_csv:
@@ -120,9 +117,11 @@ def command(
     if report is not None:
         check_report(report, force)
     calibration_name = None if calibration is None else str(calibration)
-    inputs = SearchInputs(gallery, "", calibration_name, model, contract, device, names, root, camera)
+    inputs = SearchInputs(
+        gallery, "", calibration_name, chosen.model, chosen.contract, chosen.device, names, root, camera
+    )
     settings = SearchSettings(k, fpir, exclude_same_camera, rerank)
-    found = _Search.run(inputs, list(queries), settings, trust_engine)
+    found = _Search.run(inputs, list(queries), settings, chosen.trust_engine)
     if report is not None and is_gallery(gallery):
         _record(gallery, report, found.answers)
     if report is not None:
@@ -158,7 +157,7 @@ class _Search:
         embedder = None
         stored = is_gallery(inputs.gallery)
         if needs_model(paths, paths[0] if stored else inputs.gallery):
-            embedder = load_model(inputs.model, inputs.contract, inputs.device, trust_engine=trust_engine)
+            embedder = load_model(ModelChoice(inputs.model, inputs.contract, inputs.device, trust_engine))
         elif inputs.model is not None or inputs.contract is not None:
             raise click.UsageError("--model and --contract: no model runs where all are embeddings")
         images = sum(

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.options import load_model, model_options
+from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.errors import OptionsError
 from reid_runtime.gallery.add import Added
@@ -57,10 +57,7 @@ def command(
     root: Path | None,
     origin: str,
     as_json: bool,
-    model: str | None,
-    contract: str | None,
-    device: str,
-    trust_engine: bool,
+    chosen: ModelChoice,
 ) -> None:
     """Add SOURCE... to GALLERY, which the first call makes: folders identity/camera/image or identity/image; with
     --person images, folders and lists, as `embed` takes them; or one file or folder of embeddings with the column
@@ -78,7 +75,7 @@ def command(
             total = len(file)
     else:
         crops = find_crops(sources, person, camera, names)
-        embedder = load_model(model, contract, device, trust_engine=trust_engine)
+        embedder = load_model(chosen)
         with _opened(gallery, embedder.contract, embedder.artefact_id) as file, progress_bar(len(crops)) as advance:
             added = add_crops(file, embedder, crops, keeping, advance)
             total = len(file)

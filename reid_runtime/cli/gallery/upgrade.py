@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.options import load_model, model_options
+from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.gallery.gallery import Gallery
 
 _SHOWN = 10
@@ -22,17 +22,14 @@ def command(
     gallery: Path,
     leave_out: bool,
     as_json: bool,
-    model: str | None,
-    contract: str | None,
-    device: str,
-    trust_engine: bool,
+    chosen: ModelChoice,
 ) -> None:
     """Embed the kept crops of GALLERY with --model, keep the people, and switch in one transaction.
 
     Until then everybody searches with the old model. The same command goes on after an interruption. Printed is
     whose most similar other person is another one now.
     """
-    embedder = load_model(model, contract, device, trust_engine=trust_engine)
+    embedder = load_model(chosen)
     with Gallery.open(gallery) as file:
         done = file.upgrade(embedder, leave_out=leave_out)
     if as_json:
