@@ -58,10 +58,10 @@ def promises(samples: Samples, seed: int) -> list[Promise]:
     for point in measure(own_comparisons(calibrated)).points:
         realised = float(counts[bin_at(point.threshold) :].sum() / counts.sum())
         kept.append(Promise(f"FMR {100 * point.fmr:g} %", point.fmr, point.fmr_prediction, realised))
-    found = maxima(tested)
+    best = maxima(tested)
     most = min(calibrated.count, tested.count) - 1
     sizes = [*(size for size in _SIZES if size < most), most]
-    curves = {size: np.minimum(false_positive_curve(found, size), 1.0) for size in sizes}
+    curves = {size: np.minimum(false_positive_curve(best, size), 1.0) for size in sizes}
     for search in search_points(maxima(calibrated), sizes):
         if search.fpir in _FPIRS:
             people = "all" if search.gallery_people == most else search.gallery_people

@@ -22,15 +22,15 @@ from reid_runtime.matching.samples import Samples
 def inside(calibration: Calibration, samples: Samples) -> list[tuple[str, float, tuple[float, float], bool]]:
     """(what, its rate on the samples, the calibration's interval, whether it is inside) for each operating point."""
     tally = own_comparisons(samples.bounded()).tally()
-    found = []
+    estimates = []
     for point in calibration.operating_points:
         edge = bin_at(point.threshold)
         fmr = float(tally.non_mated[edge:].sum() / tally.non_mated.sum())
         fnmr = float(tally.mated[:edge].sum() / tally.mated.sum())
         for name, rate, span in (("FMR", fmr, point.fmr_interval), ("FNMR", fnmr, point.fnmr_interval)):
             what = f"{name} at the threshold of FMR {100 * point.fmr:g} %"
-            found.append((what, rate, span, span[0] <= rate <= span[1]))
-    return found
+            estimates.append((what, rate, span, span[0] <= rate <= span[1]))
+    return estimates
 
 
 @click.command()

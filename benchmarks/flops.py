@@ -73,8 +73,8 @@ def _shapes_when_run(model: Any, named: set[str], height: int, width: int) -> di
     """The shapes of these tensors for one image, by their names."""
     from onnx import ValueInfoProto
 
-    known = {output.name for output in model.graph.output}
-    model.graph.output.extend(ValueInfoProto(name=name) for name in sorted(named - known))
+    declared = {output.name for output in model.graph.output}
+    model.graph.output.extend(ValueInfoProto(name=name) for name in sorted(named - declared))
     onnxruntime = import_onnxruntime("cpu")
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -65,12 +65,12 @@ def table(models: Mapping[str, Scored], times: Mapping[str, Mapping[str, list[fl
     head = ["model", *sets, *columns]
     lines = []
     for name, scored in models.items():
-        known = [scored.scores.get(dataset) for dataset in sets]
+        own_scores = [scored.scores.get(dataset) for dataset in sets]
         samples = [times[device].get(name) for device in _DEVICES]
         lines.append(
             [
                 name,
-                *("–" if score is None else f"{score[0]:.1f} / {score[1]:.1f}" for score in known),
+                *("–" if score is None else f"{score[0]:.1f} / {score[1]:.1f}" for score in own_scores),
                 *("–" if values is None else f"{np.median(values):.2f}" for values in samples),
                 *("–" if name not in times[device] else str(_share(times[device], name)) for device in _DEVICES),
             ]

@@ -130,15 +130,17 @@ def main(output: Path, rows: int, kind: str, repetitions: int, threads: int, kee
             gallery = write_gallery(folder, rows, kind)
         queries = Path(name) / "few"
         queries.mkdir()
-        found = measure(gallery, write_gallery(queries, _BATCH, "npz"), repetitions, threads)
-    output.write_text(json.dumps({"environment": environment(), "rows": rows, "kind": kind, **found}, indent=2) + "\n")
+        measured = measure(gallery, write_gallery(queries, _BATCH, "npz"), repetitions, threads)
+    output.write_text(
+        json.dumps({"environment": environment(), "rows": rows, "kind": kind, **measured}, indent=2) + "\n"
+    )
     for each, target in TARGETS.items():
         if each == "memory":
-            click.echo(f"memory  {found[each] / 1e9:.2f} GB, target {target / 1e9:.1f}")
+            click.echo(f"memory  {measured[each] / 1e9:.2f} GB, target {target / 1e9:.1f}")
         else:
-            wall, spent = found[each]
+            wall, spent = measured[each]
             click.echo(f"{each:<6}  {wall:.2f} s, {spent:.2f} of the processor, target {target:.1f}")
-    click.echo(f"load of the machine: {found['load']:.1f}")
+    click.echo(f"load of the machine: {measured['load']:.1f}")
 
 
 if __name__ == "__main__":

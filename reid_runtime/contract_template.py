@@ -76,19 +76,19 @@ def draft(
     fixed = shape[2:] if layout == "NCHW" else shape[1:3]
     sizes = [size] if size else [*_SIZES]
     sides = [*dict.fromkeys((fixed[0] or height, fixed[1] or width) for height, width in sizes)]
-    found: dict[str, tuple[int, bool]] = {}
+    usable: dict[str, tuple[int, bool]] = {}
     for name in outputs[:_MOST_OUTPUTS]:
         backend = (
             OpenVinoBackend(path, output=name) if file_format is OPENVINO else OnnxBackend(path, "cpu", output=name)
         )
         try:
-            sides, found[name] = _try(path, backend, layout, dtype, sides)
+            sides, usable[name] = _try(path, backend, layout, dtype, sides)
         except (BackendError, ContractError):
             if len(outputs) == 1:
                 raise
-    if not found:
+    if not usable:
         raise ContractError(f"{path}: none of its outputs {', '.join(outputs)} is (N, D) floats for N images")
-    dimensions, units = ({each[axis] for each in found.values()} for axis in (0, 1))
+    dimensions, units = ({each[axis] for each in usable.values()} for axis in (0, 1))
     values = {
         "version": VERSION,
         "name": path.stem,
@@ -108,8 +108,10 @@ def draft(
         "last_layer": None,
     }
     if len(outputs) > 1:
-        kinds = (f"{name} ({each[0]} numbers{', unit length' * each[1]})" for name, each in found.items())
-        values["output"] = next(iter(found)) if len(found) == 1 else f"{TODO}that of the vectors, {' or '.join(kinds)}"
+        kinds = (f"{name} ({each[0]} numbers{', unit length' * each[1]})" for name, each in usable.items())
+        values["output"] = (
+            next(iter(usable)) if len(usable) == 1 else f"{TODO}that of the vectors, {' or '.join(kinds)}"
+        )
     return values
 
 

@@ -114,8 +114,8 @@ def _model() -> Check:
     try:
         for model in PACKAGED.values():
             read_selftest(model.path)  # which only a file whose every bit is as it was written gives
-        found = [f"{model.name} {artefact_digest(model.path)}" for model in PACKAGED.values()]
-        return Check(name, True, ", ".join(found))
+        digests = [f"{model.name} {artefact_digest(model.path)}" for model in PACKAGED.values()]
+        return Check(name, True, ", ".join(digests))
     except Exception as error:  # a damaged installation fails in any way
         return Check(name, False, _message(error))
 

@@ -378,8 +378,8 @@ class Embedder:
         if is_first:
             in_pixels = any((each.corners > 1).any() for each in framed)
             hint = "" if in_pixels else "; all edges are from 0 to 1, and pixels are expected"
-            found = ", ".join(map("{0[0]} {0[1]}".format, sorted(codes.items())))
-            what = f"are hardly worth their vectors ({found}); counted in Embedder.doubtful_boxes"
+            counts = ", ".join(map("{0[0]} {0[1]}".format, sorted(codes.items())))
+            what = f"are hardly worth their vectors ({counts}); counted in Embedder.doubtful_boxes"
             if empty:
                 what = "have no pixels in their frame and gave zero rows; counted in Embedder.empty_boxes"
             warnings.warn(f"{empty or ''} boxes {what}{hint}; this warning comes once".lstrip(), stacklevel=4)

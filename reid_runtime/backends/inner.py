@@ -57,10 +57,10 @@ class _OnnxRuntime:
     def run(self, images: ModelInput, names: Sequence[str]) -> tuple[Tensor, Mapping[str, Tensor]]:
         (name,) = [each.name for each in self._session.get_inputs()]
         try:
-            found = self._session.run([self.output, *names], {name: images})
+            outputs = self._session.run([self.output, *names], {name: images})
         except Exception as error:  # as above
             raise BackendError(f"{self.name} failed on a batch of shape {images.shape}: {error}") from error
-        return found[0], dict(zip(names, found[1:], strict=True))
+        return outputs[0], dict(zip(names, outputs[1:], strict=True))
 
 
 class _OpenVino:
@@ -78,7 +78,7 @@ class _OpenVino:
 
     def run(self, images: ModelInput, names: Sequence[str]) -> tuple[Tensor, Mapping[str, Tensor]]:
         try:
-            found = self._compiled([images])
+            outputs = self._compiled([images])
         except Exception as error:  # as above
             raise BackendError(f"{self.name} failed on a batch of shape {images.shape}: {error}") from error
-        return np.array(found[0]), {name: np.array(found[name]) for name in names}
+        return np.array(outputs[0]), {name: np.array(outputs[name]) for name in names}

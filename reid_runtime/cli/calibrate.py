@@ -86,14 +86,17 @@ def command(
         check_layout_options(ctx, source, "SOURCE")
         rows, published = _embed(ctx, source, chosen)
         own_site = own_site and not published
-    found = calibrate_rows(
+    calibration = calibrate_rows(
         rows, source.stem if source.is_file() else source.resolve().name, own_site=own_site, tracks=tracks, gap=gap
     )
     expected = expectations(rows, gap) if tracks else None
-    write_calibration(output, found, force)
+    write_calibration(output, calibration, force)
     if as_json:
-        click.echo(found.to_json(), nl=False)
-    lines = [*_lines(found), *([] if expected is None else _expected(expected, "frames" if rows.time is None else "s"))]
+        click.echo(calibration.to_json(), nl=False)
+    lines = [
+        *_lines(calibration),
+        *([] if expected is None else _expected(expected, "frames" if rows.time is None else "s")),
+    ]
     for line in [*lines, f"in {output}"]:
         click.echo(in_one_line(line), err=as_json)
 
@@ -112,38 +115,40 @@ def _embed(ctx: click.Context, folder: Path, chosen: ModelChoice) -> tuple[Embed
         return embed_eval_set(embedder, eval_set, advance), eval_set.published
 
 
-def _lines(found: Calibration) -> Iterator[str]:
-    source = found.source
+def _lines(calibration: Calibration) -> Iterator[str]:
+    source = calibration.source
     people = f"{source.people:,} {'people' if source.kind == 'labels' else 'tracks'}"
     cameras = f"{source.cameras} cameras" if source.cameras else "no cameras stated"
-    yield f"{source.dataset}: {people}, {cameras}, {source.crops:,} crops; contract {found.contract_id}"
+    yield f"{source.dataset}: {people}, {cameras}, {source.crops:,} crops; contract {calibration.contract_id}"
     if source.left_out:
         yield "left out: " + ", ".join(f"{name} {count:,}" for name, count in source.left_out.items())
     where = "across cameras" if source.across_cameras else "within cameras" if source.cameras else "cameras unknown"
     yield f"one crop with one crop, {where}: {source.mated:,} mated and {source.non_mated:,} non-mated comparisons"
-    if found.operating_points:
+    if calibration.operating_points:
         yield ""
         yield f"{'FMR':>8}  {'95 % interval':<18}  threshold  {'FNMR':>7}  95 % interval"
-        for point in found.operating_points:
+        for point in calibration.operating_points:
             yield (
                 f"{percent(point.fmr):>8}  {_span(point.fmr_interval):<18}  {point.threshold:>9.4f}  "
                 f"{percent(point.fnmr):>7}  {_span(point.fnmr_interval)}"
             )
-    for refused in found.refused:
+    for refused in calibration.refused:
         yield (
             f"{percent(refused.fmr):>8}  not supported: it takes about {refused.people:,} people like these, and "
             f"{refused.comparisons:,} non-mated comparisons"
         )
-    yield from _strata(found)
-    yield from _searches(found.search)
+    yield from _strata(calibration)
+    yield from _searches(calibration.search)
     if not source.own_site:
         yield "calibrated elsewhere: on another site thresholds differ; calibrate on its own images"
     yield from (f"note: {bias}" for bias in source.biases)
 
 
-def _strata(found: Calibration) -> Iterator[str]:
-    rate = max((point.fmr for point in found.operating_points if point.fmr <= 0.01), default=None)
-    rows = [(stratum, point) for stratum in found.strata for point in stratum.operating_points if point.fmr == rate]
+def _strata(calibration: Calibration) -> Iterator[str]:
+    rate = max((point.fmr for point in calibration.operating_points if point.fmr <= 0.01), default=None)
+    rows = [
+        (stratum, point) for stratum in calibration.strata for point in stratum.operating_points if point.fmr == rate
+    ]
     if rows and rate is not None:
         yield ""
         yield f"at FMR {percent(rate)}: cameras, pixels of the lower crop, crops a side"

@@ -70,23 +70,21 @@ def command(
         ensure_embeddings_writable(output, force)
     else:
         check_people_folder(output, force)
-    said = [] if constraints is None else read_constraints(constraints)
+    listed_pairs = [] if constraints is None else read_constraints(constraints)
     times = {} if windows is None else _windows(windows)
-    found_calibration = None if calibration is None else read_calibration(calibration)
+    measured = None if calibration is None else read_calibration(calibration)
     paths: dict[str, str] = {}
     if all(map(is_embeddings, inputs)):
         tables = [read_embeddings(path) for path in inputs]
         paths = {name: str(Path(root or "", name)) for table in tables for name in table.id.tolist()}
         paths = {name: path for name, path in paths.items() if Path(path).is_file()}
-        found_calibration = found_calibration or (
-            own_calibration(None, tables[0].contract_id) if threshold is None else None
-        )
+        measured = measured or (own_calibration(None, tables[0].contract_id) if threshold is None else None)
     elif any(map(is_embeddings, inputs)):
         raise OptionsError("folders of images and files of embeddings: name one kind at a time")
     else:
         sources = find_sources(inputs)
         embedder = load_model(chosen)
-        found_calibration = found_calibration or embedder.calibration
+        measured = measured or embedder.calibration
         with progress_bar(len(sources)) as advance:
             results = []
             for result in embedder.stream(sources.images(range(len(sources))), low_latency=False):
@@ -101,8 +99,8 @@ def command(
     if not is_file and not paths:
         raise OptionsError("a tree is made of images: pass --root, the folder that the ids are paths in")
     clusters = cluster(
-        tables, found_calibration,
-        constraints=said, threshold=threshold, windows=times, before=names_before(output) if force else None,
+        tables, measured,
+        constraints=listed_pairs, threshold=threshold, windows=times, before=names_before(output) if force else None,
     )  # fmt: skip
     if is_file:
         write_embeddings(output, clusters.rows, force)

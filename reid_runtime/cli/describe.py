@@ -79,16 +79,16 @@ def command(
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    found = re.fullmatch("([1-9][0-9]{0,3})[x×]([1-9][0-9]{0,3})", text)
-    if found is None:
+    match = re.fullmatch("([1-9][0-9]{0,3})[x×]([1-9][0-9]{0,3})", text)
+    if match is None:
         raise click.UsageError(f"--size: expected HEIGHTxWIDTH, such as 256x128, found {text!r}")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _report_draft(path: Path, values: dict[str, Any], is_known: bool) -> None:
     left_open = [*open_fields(values)]
-    said = "is known by its weights, this is its contract" if is_known else "carries no contract"
-    lines = [f"{path} {said}" + (". In this draft, fill in:" if left_open else "; nothing is left to fill in")]
+    origin = "is known by its weights, this is its contract" if is_known else "carries no contract"
+    lines = [f"{path} {origin}" + (". In this draft, fill in:" if left_open else "; nothing is left to fill in")]
     if not is_known and not left_open:
         lines.append("  trained_on says unknown: state data and terms if you know them")
     for line in lines + [f"  {field}" for field in left_open]:

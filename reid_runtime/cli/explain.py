@@ -62,16 +62,16 @@ def command(
     if pairs:
         named = list(zip(pairs, names[1:], strict=True))
         facts["pairs"] = [_pair(pair, names[0], name) for pair, name in named]
-        drawn = [pair_figure(pair, (names[0], name), dimensions, _AGAINST) for pair, name in named]
+        panels = [pair_figure(pair, (names[0], name), dimensions, _AGAINST) for pair, name in named]
     else:
         facts["image"] = _image(first, names[0], dimensions)
-        drawn = [image_figure(first, names[0], dimensions)]
+        panels = [image_figure(first, names[0], dimensions)]
     if output is not None:
-        _write(output, drawn, file)
+        _write(output, panels, file)
     if as_json:
         click.echo(json.dumps(facts))
     else:
-        for figure in drawn:
+        for figure in panels:
             for line in (figure.title, *(f"  {fact}" for fact in figure.facts)):
                 click.echo(in_one_line(line))
         if output is not None:

@@ -65,8 +65,8 @@ def find_crops(sources: Sequence[str], person: str | None, camera: str, names: s
     if person is not None:
         if not person.strip():
             raise OptionsError("expected the name of a person, found an empty one")
-        found = find_sources(sources)
-        return [NewCrop(name, path, person, camera) for name, path in zip(found.ids, found.paths, strict=True)]
+        listing = find_sources(sources)
+        return [NewCrop(name, path, person, camera) for name, path in zip(listing.ids, listing.paths, strict=True)]
     crops = []
     for source in sources:
         root = Path(source)

@@ -220,9 +220,9 @@ class Gallery:
     def _read(self, now: float) -> tuple[float, Embeddings]:
         """When the first crop expires, and the rows."""
         space = self._database.rows("SELECT contract, contract_id, artefact_id FROM space WHERE current")[0]
-        found = [row for row in self._database.rows(_ROWS) if row[9] is None or row[9] > now]
+        living = [row for row in self._database.rows(_ROWS) if row[9] is None or row[9] > now]
         names, people, cameras, tracks, times, qualities, reasons, widths, heights, expires, blobs = (
-            zip(*found, strict=True) if found else [()] * 11
+            zip(*living, strict=True) if living else [()] * 11
         )
         contract = Contract.from_json(space[0], str(self.path))
         columns: dict[str, Any] = {}
@@ -234,7 +234,7 @@ class Gallery:
             if any(values):
                 columns[name] = np.array(values, np.str_)
         try:
-            vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(len(found), contract.dimension)
+            vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(len(living), contract.dimension)
         except ValueError as error:
             raise StorageError(f"{self.path} is damaged: vectors of other lengths; see `gallery check`") from error
         rows = Embeddings(
@@ -242,7 +242,7 @@ class Gallery:
             embedding=vectors,
             width=np.array(widths, np.int32),
             height=np.array(heights, np.int32),
-            error=np.full(len(found), "", np.str_),
+            error=np.full(len(living), "", np.str_),
             contract=space[0],
             contract_id=space[1],
             artefact_id=space[2],

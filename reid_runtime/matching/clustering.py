@@ -83,7 +83,7 @@ def read_links(ids: Texts, units: Integers, constraints: Sequence[Constraint], a
         ConstraintError: For an id that is not there, and for two crops that must be and cannot be one person.
     """
     rows = {name: row for row, name in enumerate(ids.tolist())}
-    said: dict[str, list[Pair]] = {"must": [], "cannot": []}
+    pairs_by_word: dict[str, list[Pair]] = {"must": [], "cannot": []}
     for each in constraints:
         missing = [name for name in (each.a, each.b) if name not in rows]
         if missing:
@@ -93,10 +93,10 @@ def read_links(ids: Texts, units: Integers, constraints: Sequence[Constraint], a
             if each.kind == "cannot":
                 raise ConstraintError(f"{each.a} and {each.b} are of one track and said to be two people")
         elif -1 not in pair:
-            said[each.kind].append(pair)
+            pairs_by_word[each.kind].append(pair)
     count = int(units.max(initial=-1)) + 1
-    components = joined(count, said["must"])
-    for one, other in said["cannot"]:
+    components = joined(count, pairs_by_word["must"])
+    for one, other in pairs_by_word["cannot"]:
         if components[one] == components[other]:
             names = [str(ids[np.flatnonzero(units == unit)[0]]) for unit in (one, other)]
             raise ConstraintError(
@@ -105,9 +105,11 @@ def read_links(ids: Texts, units: Integers, constraints: Sequence[Constraint], a
             )
     # What a person has joined stays joined: two boxes of one frame may be one person, found twice.
     cannot = {
-        (min(pair), max(pair)) for pair in (*said["cannot"], *apart) if components[pair[0]] != components[pair[1]]
+        (min(pair), max(pair))
+        for pair in (*pairs_by_word["cannot"], *apart)
+        if components[pair[0]] != components[pair[1]]
     }
-    return Links(_array(said["must"]), _array(sorted(cannot)))
+    return Links(_array(pairs_by_word["must"]), _array(sorted(cannot)))
 
 
 def group(

@@ -180,15 +180,15 @@ def _near_pairs(means: Vectors, rows: Integers, threshold: float) -> Iterator[tu
         similarities = vectors[start : start + size] @ vectors.T
         similarities[np.arange(len(similarities)), start + np.arange(len(similarities))] = -1
         ones, others = np.nonzero(similarities >= threshold)
-        found = similarities[ones, others]
-        order = np.lexsort((-found, ones))
-        ones, others, found = ones[order], others[order], found[order]
+        values = similarities[ones, others]
+        order = np.lexsort((-values, ones))
+        ones, others, values = ones[order], others[order], values[order]
         near = np.arange(len(ones)) - np.searchsorted(ones, ones) < most
         firsts, seconds = rows[ones[near] + start], rows[others[near]]
         # A pair may come from both sides; the heap takes it twice without harm.
         yield from zip(
             np.minimum(firsts, seconds).tolist(),
             np.maximum(firsts, seconds).tolist(),
-            found[near].tolist(),
+            values[near].tolist(),
             strict=True,
         )

@@ -82,8 +82,8 @@ def sample_pairs(calibration: Calibration, vectors: Vectors, strangers: Integers
         share = min(_MOST, float(((counts * likely).sum() + _PSEUDO[0]) / (counts.sum() + sum(_PSEUDO))))
     probabilities = likely[places.reshape(-1)]
     order = np.argsort(-similarities)
-    found = np.cumsum(probabilities[order])
-    best = int(np.argmax(2 * found / (np.arange(1, len(order) + 1) + found[-1]))) if len(order) else 0
+    cumulative = np.cumsum(probabilities[order])
+    best = int(np.argmax(2 * cumulative / (np.arange(1, len(order) + 1) + cumulative[-1]))) if len(order) else 0
     similarity = float(similarities[order[best]]) if len(order) else 1.0
     return PairSample((chosen[ones], chosen[others]), probabilities, share, similarity, scale)
 

@@ -61,19 +61,19 @@ class Samples:
     def near_duplicates(self, cosine: float) -> Mask:
         """(N,) which crops are as similar as this to the last one kept of their person and camera, in time or order."""
         order = np.lexsort((self.times, self.cameras, self.people))
-        found = np.zeros(len(order), np.bool_)
+        duplicates = np.zeros(len(order), np.bool_)
         kept = order[0]
         for row in order[1:]:
             same = self.people[row] == self.people[kept] and self.cameras[row] == self.cameras[kept]
-            found[row] = same and self.vectors[row] @ self.vectors[kept] >= cosine
-            kept = kept if found[row] else row
-        return found
+            duplicates[row] = same and self.vectors[row] @ self.vectors[kept] >= cosine
+            kept = kept if duplicates[row] else row
+        return duplicates
 
     def bounded(self, seed: int = 0) -> "Samples":
         """At most MOST_PEOPLE, drawn, with at most MOST_CROPS_EACH under one camera, evenly spaced in time or order."""
         if self.count > MOST_PEOPLE:
-            drawn = np.random.default_rng(seed).permutation(self.count)[:MOST_PEOPLE]
-            return self.take(np.flatnonzero(np.isin(self.people, drawn))).bounded(seed)
+            chosen = np.random.default_rng(seed).permutation(self.count)[:MOST_PEOPLE]
+            return self.take(np.flatnonzero(np.isin(self.people, chosen))).bounded(seed)
         order = np.lexsort((self.times, self.cameras, self.people))
         rank, size = _within_runs(self.people[order] * (self.cameras.max() + 1) + self.cameras[order])
         # Of a run of n, the crops at which i * MOST / n reaches a new whole number.

@@ -146,17 +146,17 @@ class _Best:
         if not above.any():
             return
         queries, rows = np.nonzero(above)
-        found = similarities[queries, rows]
+        values = similarities[queries, rows]
         queries, rows = np.concatenate([self.queries, queries]), np.concatenate([self.rows, rows + start])
-        found = np.concatenate([self._similarities, found])
-        order = np.lexsort((rows, -found, queries))
+        values = np.concatenate([self._similarities, values])
+        order = np.lexsort((rows, -values, queries))
         # The floor only rises, so that a group's best row cannot have been dropped while the group is among the best.
         order = order[self._first_of_groups(queries[order], rows[order])]
         place = np.arange(len(order)) - np.searchsorted(queries[order], queries[order])
         kept = order[place < self._count]
-        self.queries, self.rows, self._similarities = queries[kept], rows[kept], found[kept]
+        self.queries, self.rows, self._similarities = queries[kept], rows[kept], values[kept]
         last = order[place == self._count - 1]
-        self._floor[queries[last]] = found[last]
+        self._floor[queries[last]] = values[last]
 
     def _first_of_groups(self, queries: Integers, rows: Integers) -> Integers:
         """The places at which each query has a group for the first time, ascending."""

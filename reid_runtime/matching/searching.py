@@ -93,38 +93,38 @@ def gallery_sizes(most: int) -> list[int]:
     return [*(size for size in steps if LEAST_GALLERY <= size < most), *([most] if most >= LEAST_GALLERY else [])]
 
 
-def search_points(found: Maxima, sizes: Sequence[int] | None = None) -> tuple[SearchPoint, ...]:
+def search_points(top: Maxima, sizes: Sequence[int] | None = None) -> tuple[SearchPoint, ...]:
     """Thresholds and rates of searches, for those of FPIRS that the queries support.
 
     Args:
-        found: Of `maxima`.
+        top: Of `maxima`.
         sizes: People in a gallery; None for `gallery_sizes` up to what most people can be searched among.
 
     Returns:
         By gallery size, and then by falling FPIR.
     """
-    known = found.known
+    known = top.known
     if sizes is None:
         # With labels all others; with tracks, as many as MIN_PEOPLE tracks were seen together with.
-        each = np.zeros(found.others.shape[1], np.int64)
-        np.maximum.at(each, found.people, known)
+        each = np.zeros(top.others.shape[1], np.int64)
+        np.maximum.at(each, top.people, known)
         sizes = gallery_sizes(int(np.sort(each)[::-1][MIN_PEOPLE - 1])) if each.size >= MIN_PEOPLE else []
     points: list[SearchPoint] = []
     for size in sizes:
         rows = np.flatnonzero(known >= size)
-        part = Maxima(found.people[rows], found.others[rows], found.own[rows])
+        part = Maxima(top.people[rows], top.others[rows], top.own[rows])
         if np.unique(part.people).size >= MIN_PEOPLE:
             points += _points(part, size)
     return tuple(points)
 
 
-def false_positive_curve(found: Maxima, size: int) -> Fractions:
+def false_positive_curve(top: Maxima, size: int) -> Fractions:
     """(BINS + 1,) the FPIR in a gallery of `size` people at each edge of a bin; each query knows as many others."""
-    known = found.known
-    ranked = -np.sort(-found.others, axis=1)
+    known = top.known
+    ranked = -np.sort(-top.others, axis=1)
     chances = {int(count): _chance_of_rank(int(count), size) for count in np.unique(known)}
     curve = np.zeros(BINS)
-    for rank in range(found.others.shape[1] - 1):
+    for rank in range(top.others.shape[1] - 1):
         weights = np.zeros(len(known))
         for count, chance in chances.items():
             if rank < len(chance):
@@ -136,22 +136,22 @@ def false_positive_curve(found: Maxima, size: int) -> Fractions:
     return np.append(np.cumsum(curve[::-1])[::-1], 0.0) / len(known)
 
 
-def _points(found: Maxima, size: int) -> list[SearchPoint]:
-    curve = false_positive_curve(found, size)
-    draws, points = draws_of(found.others.shape[1]), []
-    answered = found.own >= 0
-    trials = np.bincount(found.people[answered], minlength=draws.shape[1]).astype(np.float64)
-    asked = _searches_by_people(found)
+def _points(top: Maxima, size: int) -> list[SearchPoint]:
+    curve = false_positive_curve(top, size)
+    draws, points = draws_of(top.others.shape[1]), []
+    answered = top.own >= 0
+    trials = np.bincount(top.people[answered], minlength=draws.shape[1]).astype(np.float64)
+    asked = _searches_by_people(top)
     for fpir in FPIRS:
-        if fpir * len(found.people) < MIN_EVENTS or not answered.any():
+        if fpir * len(top.people) < MIN_EVENTS or not answered.any():
             continue
         edge = int(np.argmax(curve <= fpir * (1 + 1e-12)))
-        errors = _errors_by_people(found, size, edge)
+        errors = _errors_by_people(top, size, edge)
         if np.count_nonzero(errors.sum(axis=1)) < MIN_PEOPLE or edge in (0, BINS):
             continue
         rate = PairRate.of(errors, asked, draws)
-        missed = answered & (found.own < edge)
-        misses = np.bincount(found.people[missed], minlength=draws.shape[1]).astype(np.float64)
+        missed = answered & (top.own < edge)
+        misses = np.bincount(top.people[missed], minlength=draws.shape[1]).astype(np.float64)
         points.append(
             SearchPoint(
                 size, fpir, cosine_at(edge), float(misses.sum() / trials.sum()),
@@ -161,15 +161,15 @@ def _points(found: Maxima, size: int) -> list[SearchPoint]:
     return points
 
 
-def _errors_by_people(found: Maxima, size: int, edge: int) -> Block:
+def _errors_by_people(top: Maxima, size: int, edge: int) -> Block:
     """(P, P) float32: of the queries of each person, the false answers that each other person is at the bottom of.
 
     Where several people of a gallery are above the threshold, the answer counts for each of them in equal parts.
     """
-    hits = found.others >= edge
-    above, known = hits.sum(axis=1), found.known
+    hits = top.others >= edge
+    above, known = hits.sum(axis=1), top.known
     answered = np.flatnonzero(above)
-    log_factorial = _log_factorials(found.others.shape[1])
+    log_factorial = _log_factorials(top.others.shape[1])
     free = known[answered] - above[answered]
     none = np.where(
         free >= size,
@@ -179,18 +179,18 @@ def _errors_by_people(found: Maxima, size: int, edge: int) -> Block:
         ),
         0.0,
     )  # fmt: skip
-    errors = np.zeros((found.others.shape[1],) * 2, np.float32)
+    errors = np.zeros((top.others.shape[1],) * 2, np.float32)
     rows, columns = np.nonzero(hits[answered])
     share = (1 - none) / above[answered]
-    np.add.at(errors, (found.people[answered][rows], columns), share[rows].astype(np.float32))
+    np.add.at(errors, (top.people[answered][rows], columns), share[rows].astype(np.float32))
     return errors
 
 
-def _searches_by_people(found: Maxima) -> Block:
+def _searches_by_people(top: Maxima) -> Block:
     """(P, P) float32: the queries of each person, in equal parts for each other person that they know."""
-    asked = np.zeros((found.others.shape[1],) * 2, np.float32)
-    known = (found.others >= 0) / found.known[:, None]
-    np.add.at(asked, found.people, known.astype(np.float32))
+    asked = np.zeros((top.others.shape[1],) * 2, np.float32)
+    known = (top.others >= 0) / top.known[:, None]
+    np.add.at(asked, top.people, known.astype(np.float32))
     return asked
 
 

@@ -31,9 +31,9 @@ def explanation_page(figures: Sequence[Figure], model: str, contract_id: str) ->
 
 
 def _section(figure: Figure) -> str:
-    said = "".join(f"<p>{escaped(fact)}.</p>" for fact in figure.facts)
+    paragraphs = "".join(f"<p>{escaped(fact)}.</p>" for fact in figure.facts)
     return (
-        f"<section><h2>{escaped(figure.title)}</h2>{said}{''.join(_row(row) for row in figure.rows)}"
+        f"<section><h2>{escaped(figure.title)}</h2>{paragraphs}{''.join(_row(row) for row in figure.rows)}"
         f'<div class="scales">{"".join(_scale(what, end) for what, end in figure.scales)}</div></section>\n'
     )
 

@@ -17,13 +17,13 @@ _CAPTION = 2 * _LINE + 4
 
 def picture(figures: Sequence[Figure]) -> Image.Image:
     """All figures, one under the other."""
-    drawn = [_figure(figure) for figure in figures]
-    whole = Image.new("RGB", (max(each.width for each in drawn), sum(each.height for each in drawn)), _PAPER)
+    pictures = [_figure(figure) for figure in figures]
+    sheet = Image.new("RGB", (max(each.width for each in pictures), sum(each.height for each in pictures)), _PAPER)
     top = 0
-    for each in drawn:
-        whole.paste(each, (0, top))
+    for each in pictures:
+        sheet.paste(each, (0, top))
         top += each.height
-    return whole
+    return sheet
 
 
 def _figure(figure: Figure) -> Image.Image:

@@ -81,7 +81,7 @@ def _look_alikes(vectors: Vectors, members: Sequence[np.ndarray]) -> list[list[t
     if len(members) < 2:
         return [[] for _ in members]
     means = normalise(np.stack([vectors[rows].mean(axis=0) for rows in members]), "mean")
-    found: list[list[tuple[int, float]]] = []
+    neighbours: list[list[tuple[int, float]]] = []
     for start in range(0, len(means), 64):
 
         def hide(first: int, block: Vectors, similarities: Block, start: int = start) -> None:
@@ -90,7 +90,7 @@ def _look_alikes(vectors: Vectors, members: Sequence[np.ndarray]) -> list[list[t
                     similarities[row, start + row - first] = -np.inf
 
         hits = nearest(means[start : start + 64], VectorRows((means,)), min(_ALIKE, len(means) - 1), hide=hide)
-        found += [
+        neighbours += [
             [
                 (row, cosine)
                 for row, cosine in zip(each.rows.tolist(), each.similarities.tolist(), strict=True)
@@ -98,7 +98,7 @@ def _look_alikes(vectors: Vectors, members: Sequence[np.ndarray]) -> list[list[t
             ]
             for place, each in enumerate(hits)
         ]
-    return found
+    return neighbours
 
 
 def _person(

@@ -91,8 +91,10 @@ def _query(evaluation: Evaluation, row: int, maps: TotalMaps | None) -> str:
     why = ""
     if maps is not None:
         shown = enumerate(zip(ranked.tolist(), right, strict=True), 1)
-        found = [(f"rank {rank}, {_WORDS[bool(is_right)]}", loader(gallery, each)) for rank, (each, is_right) in shown]
-        why = maps.details(loader(query, row), found)
+        shown_images = [
+            (f"rank {rank}, {_WORDS[bool(is_right)]}", loader(gallery, each)) for rank, (each, is_right) in shown
+        ]
+        why = maps.details(loader(query, row), shown_images)
     return (
         f'<article class="query"><header><h4>{_identity(query, row)}</h4><p>{facts}</p>'
         f'<p class="name">{escaped(query.ids[row])}</p></header>'

@@ -125,10 +125,10 @@ def _query(query: Query, answer: Answer, gallery: SearchGallery, maps: TotalMaps
     why = ""
     if maps is not None:
         best = [*answer.matches, *answer.below][:_EXPLAINED]
-        found = [
+        pictures = [
             (f"rank {each.rank}: {each.identity or each.id}", _loader(gallery.image_of(each.row))) for each in best
         ]
-        why = maps.details(_query_image(query, gallery), found)
+        why = maps.details(_query_image(query, gallery), pictures)
     several = f", {answer.crops} images" if answer.crops > 1 else ""
     return (
         f'<article class="query answer is-{answer.decision or "open"}"><header>'

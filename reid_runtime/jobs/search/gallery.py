@@ -197,9 +197,9 @@ def _embedded(folder: str, embedder: Embedder, names: str | None, advance: Calla
 
 def _labelled(folder: str, names: str | None) -> tuple[dict[str, str], dict[str, Texts], list[str]]:
     """The paths by their ids, labels and notes of a folder of images."""
-    found = find_sources([folder])
-    paths = dict(zip(found.ids, found.paths, strict=True))
-    if names is None and not all("/" in each for each in found.ids):
+    listing = find_sources([folder])
+    paths = dict(zip(listing.ids, listing.paths, strict=True))
+    if names is None and not all("/" in each for each in listing.ids):
         note = f"{folder}: images lie in no folder of their own, so that nobody says who they are: each counts alone"
         return paths, {}, [note]
     try:
@@ -213,6 +213,6 @@ def _labelled(folder: str, names: str | None) -> tuple[dict[str, str], dict[str,
     crops = splits.gallery
     labels = named_labels(crops.identities, crops.cameras, crops.names.identity, crops.names.camera)
     notes = [*crops.notes]
-    if len(crops) < len(found):
-        notes.append(f"{folder}: {len(crops)} of {len(found)} images are its gallery")
+    if len(crops) < len(listing):
+        notes.append(f"{folder}: {len(crops)} of {len(listing)} images are its gallery")
     return {each: paths[each] for each in utf8_ids(crops.ids)}, labels, notes

@@ -112,10 +112,10 @@ def replay(
         searches.setdefault((dataclasses.replace(inputs, query=""), settings), []).append(number)
     for (inputs, settings), numbers in searches.items():
         paths = list(dict.fromkeys(entries[number]["inputs"]["query"] for number in numbers))
-        found = {(each["query"], each["inputs"]["query"]): each for each in again(inputs, paths, settings)}
+        replayed = {(each["query"], each["inputs"]["query"]): each for each in again(inputs, paths, settings)}
         for number in numbers:
             entry = entries[number]
-            now = found.get((entry["query"], entry["inputs"]["query"]))
+            now = replayed.get((entry["query"], entry["inputs"]["query"]))
             differences = ("the query is no longer there",) if now is None else tuple(_differences(entry, now))
             results[number] = Replayed(str(entry["query"]), differences)
     return [results[number] for number in range(len(entries))]

@@ -75,14 +75,14 @@ def search(
     scale = None if calibration is None else _Scale.of(calibration, queries.contract_id, settings.fpir, gallery.size)
     _check_cameras(queries, gallery, settings)
     count = max(settings.k, 2, _RERANKED * settings.rerank)
-    found = [
+    nearest_hits = [
         hits
         for start in range(0, len(queries.queries), _TOGETHER)
         for hits in _nearest(queries.queries[start : start + _TOGETHER], gallery, count, settings)
     ]
     return [
         _answer(query, hits, gallery, queries, settings, scale)
-        for query, hits in zip(queries.queries, found, strict=True)
+        for query, hits in zip(queries.queries, nearest_hits, strict=True)
     ]
 
 
@@ -106,8 +106,8 @@ class _Scale:
     @classmethod
     def of(cls, calibration: Calibration, contract_id: str, fpir: float, size: int) -> "_Scale":
         calibration.require_space(contract_id, "the gallery")
-        found = calibration.search_threshold(fpir, max(1, size))
-        return cls(calibration, LikelihoodRatio.of(calibration.histograms), found.threshold, found.extrapolated)
+        limit = calibration.search_threshold(fpir, max(1, size))
+        return cls(calibration, LikelihoodRatio.of(calibration.histograms), limit.threshold, limit.extrapolated)
 
     def rise(self) -> float | None:
         """By how much the mean of several crops raises the similarities of strangers; None where that is not known.
@@ -187,15 +187,15 @@ def _answer(
     crops: Crops = "1x1" if len(query.images) == 1 else "1xn"
     if scale is not None:
         threshold, extrapolated, notes = _threshold(scale, crops, gallery)
-    found = hits.rows[np.isfinite(hits.similarities)]
+    candidates = hits.rows[np.isfinite(hits.similarities)]
     similarities = np.round(hits.similarities[np.isfinite(hits.similarities)], 6)
-    if settings.rerank and len(found):
-        order = _reranked(query.vector, gallery.table.vectors.take(found))
-        found, similarities = found[order], similarities[order]
-        notes.append(f"re-ranked among the {len(found):,} nearest {gallery.size_of}; decided by cosine")
+    if settings.rerank and len(candidates):
+        order = _reranked(query.vector, gallery.table.vectors.take(candidates))
+        candidates, similarities = candidates[order], similarities[order]
+        notes.append(f"re-ranked among the {len(candidates):,} nearest {gallery.size_of}; decided by cosine")
     matches = [
         _match(gallery, int(row), float(similarity), rank, scale, crops)
-        for rank, (row, similarity) in enumerate(zip(found, similarities, strict=True), 1)
+        for rank, (row, similarity) in enumerate(zip(candidates, similarities, strict=True), 1)
     ]
     decision: Decision | None = None
     runner_up: Match | None = None
