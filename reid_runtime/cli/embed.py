@@ -15,8 +15,9 @@ from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.io.folder import is_folder_name
-from reid_runtime.jobs.embed_folder import JobResult, OnError, check_output, embed_folder
+from reid_runtime.jobs.embed_folder import JobResult, embed_folder
 from reid_runtime.jobs.formats import FORMATS
+from reid_runtime.jobs.job import OnError, check_output
 from reid_runtime.jobs.shard import Shard
 from reid_runtime.jobs.sources import check_named, describe_skipped, find_sources
 

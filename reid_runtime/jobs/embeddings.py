@@ -115,8 +115,13 @@ class Embeddings:
         )
 
     @classmethod
-    def from_results(cls, embedder: "Embedder", ids: Iterable[str], results: Sequence["Result"]) -> "Embeddings":
-        """The table of an embedder's N results and their N ids; a result without a vector has a row with its error."""
+    def from_results(
+        cls, embedder: "Embedder", ids: Iterable[str], results: Sequence["Result"], **columns: npt.NDArray[Any]
+    ) -> "Embeddings":
+        """The table of an embedder's N results and their N ids; a result without a vector has a row with its error.
+
+        `columns` are further ones, by their names.
+        """
         vectors = np.full((len(results), embedder.dimension), np.nan, np.float32)
         for row, result in enumerate(results):
             if result.vector is not None:
@@ -128,7 +133,7 @@ class Embeddings:
         return cls.of(
             embedder, ids, vectors, sizes,
             error=np.array(errors, dtype=np.str_), reasons=np.array(reasons, dtype=np.str_),
-            quality=quality,
+            quality=quality, **columns,
         )  # fmt: skip
 
     def flagged(self) -> tuple[tuple[str, str], ...]:

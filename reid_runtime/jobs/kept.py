@@ -18,8 +18,8 @@ from reid_runtime.errors import StorageError
 from reid_runtime.images.limits import changed_limits
 from reid_runtime.jobs.embeddings import Embeddings
 from reid_runtime.jobs.formats import format_of, read_embeddings, write_embeddings
+from reid_runtime.jobs.job_input import JobInput
 from reid_runtime.jobs.parts import Part
-from reid_runtime.jobs.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def write_kept(output: Path, rows: Embeddings, part: Part, limits: str, before: 
     return path
 
 
-def read_kept(output: Path, sources: Sources, header: Embeddings, on_error: str, limits: str) -> Kept | None:
+def read_kept(output: Path, sources: JobInput, header: Embeddings, on_error: str, limits: str) -> Kept | None:
     """What the last interrupted job kept for `output`, in full windows; None where there is nothing.
 
     Raises StorageError where it is of another model, other columns, other limits or other images than

@@ -16,7 +16,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy.typing as npt
 
 from reid_runtime.errors import OptionsError, ReidRuntimeError
 from reid_runtime.images.decode import RemoteImage
@@ -24,6 +26,9 @@ from reid_runtime.images.suffixes import IMAGE_SUFFIXES, is_image_name
 from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.io.remote import is_url, open_remote
 from reid_runtime.jobs.shard import Shard
+
+if TYPE_CHECKING:
+    from reid_runtime.embedder import Embedder, Result
 
 _REQUESTS = 16
 """Remote files that are requested at once: each answer takes its time, and none of the processor's."""
@@ -88,6 +93,14 @@ class Sources:
         if self.filesystem is None:
             return paths
         return parallel_map(self._fetch, paths, threads=_REQUESTS, prefetch=4 * _REQUESTS)
+
+    def results(self, embedder: "Embedder", indices: Sequence[int]) -> "Iterator[Result]":
+        """One for each of these images, in order."""
+        return embedder.stream(self.images(indices), low_latency=False)
+
+    def columns(self, indices: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
+        """None: of a file, only its id is known."""
+        return {}
 
     def _fetch(self, path: str) -> RemoteImage:
         url = str(self.filesystem.unstrip_protocol(path))

@@ -5,15 +5,18 @@ Parts stay as full as those of a new job, so the last one, if it is not full, is
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import TypeVar
 
 from reid_runtime.errors import StorageError
 from reid_runtime.io.folder import Folder
+from reid_runtime.jobs.job_input import JobInput
 from reid_runtime.jobs.manifest import MANIFEST, Manifest, check_same_job, read_manifest
 from reid_runtime.jobs.parts import Part, part_name, part_numbers, read_ids
-from reid_runtime.jobs.sources import Sources
+
+Images = TypeVar("Images", bound=JobInput)
 
 
-def updated(folder: Folder, job: Manifest, sources: Sources) -> Sources:
+def updated(folder: Folder, job: Manifest, sources: Images) -> Images:
     """The images in the order in which the job goes on with them; parts of which something changed are removed.
 
     Raises StorageError where another job is in the folder; where there is none the order is as it was.

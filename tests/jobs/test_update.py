@@ -24,7 +24,7 @@ pytest.importorskip("pyarrow", reason="needs the extra parquet")
 def crops(tmp_path, monkeypatch):
     """Eleven images, of which one is none, next to which the tests run; four make a part."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reid_runtime.jobs.embed_folder.Manifest", partial(Manifest, part_images=4))
+    monkeypatch.setattr("reid_runtime.jobs.job.Manifest", partial(Manifest, part_images=4))
     (tmp_path / "crops").mkdir()
     for number in range(11):
         add(tmp_path / "crops", f"{number:02}.png", number)
