@@ -32,6 +32,7 @@ from reid_runtime.scoring.layouts.cuhk_sysu import GALLERY_SIZES, read_cuhk_sysu
 from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
 from reid_runtime.scoring.layouts.registry import find_dataset, missing_paths, read_dataset, read_layout
 from reid_runtime.scoring.person_search import SearchSet
+from reid_runtime.scoring.reassociation import GapScore, score_by_gap
 from reid_runtime.scoring.reranking import RerankSettings
 from reid_runtime.scoring.tracklets import Pooling
 
@@ -211,8 +212,10 @@ def command(
     if report is not None:
         write_report(report, evaluation, force, maps)
     points = open_set_points(evaluation, gallery_people)
+    gaps = score_by_gap(eval_set.search, evaluation.scores)
     more = {"labels": account.report(), "warnings": warnings, "open_set": [asdict(point) for point in points]}
-    text = "" if as_json else "\n".join([_text(evaluation), *_open_set(points)])
+    more["reassociation"] = [asdict(gap) for gap in gaps]
+    text = "" if as_json else "\n".join([_text(evaluation), *_by_gap(gaps), *_open_set(points)])
     click.echo(json.dumps(evaluation.report() | more, indent=2) if as_json else text)
     left_out = evaluation.scores.describe_without_answer(eval_set.query.ids, eval_set.query.names)
     _print([] if left_out is None else [left_out])
@@ -241,6 +244,21 @@ def _open_set(points: tuple[SearchPoint, ...]) -> Iterator[str]:
                 f"{point.gallery_people:>9,} {'people':<14} {point.threshold:>9.4f}  {100 * point.fnir:>6.1f}    "
                 f"{100 * low:>5.1f} to {100 * high:>5.1f}"
             )
+
+
+def _by_gap(gaps: list[GapScore]) -> Iterator[str]:
+    """A line a gap."""
+    if gaps:
+        yield ""
+        yield f"{'found again after':<17} rank-1    95 % interval    chance    in view    queries of people"
+    for gap in gaps:
+        rank = gap.rank_1
+        shown = "       -" if rank is None else f"{100 * rank.value:>8.1f}"
+        between = "" if rank is None else f"{100 * rank.low:.1f} to {100 * rank.high:.1f}"
+        yield (
+            f"{gap.seconds:>15} s {shown}  {between:>15}  {100 * gap.chance:>8.1f}  {gap.in_view:>9.1f}  "
+            f"{gap.queries:>9,} of {gap.people}"
+        )
 
 
 def _print(lines: list[str]) -> None:

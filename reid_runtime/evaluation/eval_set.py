@@ -158,7 +158,10 @@ def eval_set_of(
     if isinstance(splits, SearchSet):
         method = "person search" if dataset is None else dataset.protocol
         query, gallery = _boxes(splits, splits.queries), _boxes(splits, splits.boxes)
-        eval_set = EvalSet(name or _name(splits.root), method, query, gallery, search=splits)
+        if splits.gaps is not None:  # one box is looked for after several gaps
+            ids = tuple(f"{box}&gap={gap}s" for box, gap in zip(query.ids, splits.gaps.tolist(), strict=True))
+            query = replace(query, ids=ids)
+        eval_set = EvalSet(name or _name(splits.root), method, query, gallery, search=splits, notes=splits.notes)
     elif isinstance(splits, CropSplits):
         method = "each image a query in turn" if splits.query is splits.gallery else "single query"
         more = _crops(splits.multi_query) if multi_query and splits.multi_query is not None else None
@@ -210,4 +213,4 @@ def _boxes(search: SearchSet, boxes: Boxes) -> Entries:
         for frame, (left, top, right, bottom) in zip(frames, corners, strict=True)
     )
     images = ((EntryImage(paths[frame], tuple(xyxy)),) for frame, xyxy in zip(frames, corners, strict=True))
-    return Entries(tuple(ids), boxes.identities, search.cameras[boxes.frames], tuple(images))
+    return Entries(tuple(ids), boxes.identities, search.cameras[boxes.frames], tuple(images), search.names)

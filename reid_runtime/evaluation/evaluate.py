@@ -59,7 +59,8 @@ class Evaluation:
         method = self.eval_set.method
         rules = RULES if self.eval_set.camera_rule else RULES_WITHOUT_CAMERAS
         if self.eval_set.search is not None:
-            return f"{method}; boxes that people drew; AP scaled by recall; ties in gallery order"
+            rule = "" if self.eval_set.search.gaps is not None else " AP scaled by recall;"
+            return f"{method}; boxes that people drew;{rule} ties in gallery order"
         if self.eval_set.tracklets:
             pooling = "" if self.settings.pooling is None else f"{self.settings.pooling}-"
             return f"{method}; {pooling}pooled tracklets; {rules}"
@@ -95,6 +96,8 @@ class Evaluation:
         boxes, task = self.eval_set.search.boxes, self.eval_set.search.tasks[row]
         searched = np.flatnonzero(task.gallery[boxes.frames])
         ranked = searched[np.argsort(-similarity[searched], kind="stable")[:length]]
+        if task.answer_boxes is not None:
+            return ranked, np.isin(ranked, task.answer_boxes)
         right = np.zeros(len(ranked), dtype=np.bool_)
         for frame, person in zip(task.answers, task.answer_xyxy, strict=True):
             overlapping = overlaps(boxes.xyxy[ranked], person) >= least_overlap(person)

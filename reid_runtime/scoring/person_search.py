@@ -6,7 +6,7 @@ in which no box does is a miss, and AP is scaled by the share of frames that are
 does not matter, but the query's own frame is no part of its gallery.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from reid_runtime.scoring import average_precision
 from reid_runtime.scoring.errors import ScoringError
-from reid_runtime.scoring.labels import Integers, Mask
+from reid_runtime.scoring.labels import Integers, LabelNames, Mask
 from reid_runtime.scoring.ranking import Block, DotProducts, Scores, ranks_of, similarity_rows
 from reid_runtime.scoring.vectors import unit_vectors
 from reid_runtime.vectors import Vectors
@@ -48,6 +48,8 @@ class SearchTask:
     """(P,) rows of those frames that hold the query's person."""
     answer_xyxy: Coordinates
     """(P, 4) the person's box in each."""
+    answer_boxes: Integers | None = None
+    """(P,) rows of the set's boxes, where only these are right, and not what overlaps them; None for the rule."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class SearchSet:
     """Q boxes."""
     tasks: tuple[SearchTask, ...]
     """Q tasks."""
+    gaps: Integers | None = None
+    """(Q,) in a re-association, how many seconds later each query is looked for; None in a person search."""
+    names: LabelNames = field(default_factory=LabelNames)
+    """What the people and cameras are called."""
+    notes: tuple[str, ...] = ()
+    """What of the reading was not plain, a sentence each."""
 
     @property
     def paths(self) -> list[Path]:
@@ -113,7 +121,9 @@ def score_search(search: SearchSet, query_vectors: Vectors, detections: Boxes, v
         if not task.answers.size:
             continue
         ranked = np.where(task.gallery[detections.frames], similarity, -np.inf)
-        right = _right_detections(task, by_frame, detections, ranked)
+        right = task.answer_boxes
+        if right is None:
+            right = _right_detections(task, by_frame, detections, ranked)
         finite_sum[row] = trapezoid[row] = inp[row] = 0
         if right.size:
             ranks = ranks_of(ranked, right)

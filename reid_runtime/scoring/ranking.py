@@ -10,7 +10,7 @@ the similarities exist one block of queries at a time.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -105,6 +105,11 @@ class Scores:
             f"{ids[first] if ids else f'row {first}'}: identity {identity} of camera "
             f"{names.camera(int(self.cameras[first])) or 'unknown'}"
         )
+
+    def take(self, rows: Integers) -> "Scores":
+        """The scores of these queries, in their order."""
+        columns = {item.name: getattr(self, item.name)[rows] for item in fields(self) if item.name != "gallery"}
+        return replace(self, **columns)
 
     def cmc(self, length: int) -> Fractions:
         """(length,) the share of the valid queries that have a right answer among the first 1, 2, ... items."""

@@ -20,7 +20,7 @@ from ..scoring.layouts import miniatures
 KEYS = [
     "dataset", "protocol", "model", "contract_id", "artefact_id", "rank_1", "rank_5", "rank_10", "map_finite_sum",
     "map_trapezoid", "minp", "queries", "valid_queries", "gallery", "reranked", "labels", "warnings",
-    "open_set",
+    "open_set", "reassociation",
 ]  # fmt: skip
 
 

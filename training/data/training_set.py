@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.errors import DatasetError, ImageError
+from reid_runtime.images.boxes import crop_box
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.images.suffixes import is_image_name
@@ -20,8 +21,10 @@ from reid_runtime.scoring.labels import Integers
 from reid_runtime.scoring.layouts.account import account_of, check_files, count_passed_over
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits
 from reid_runtime.scoring.layouts.market1501 import read_split
+from reid_runtime.scoring.layouts.mot import read_mot_crops
 from reid_runtime.scoring.layouts.plain import CSV_NAME, read_plain
 from reid_runtime.scoring.layouts.registry import find_dataset, find_published, read_layout
+from reid_runtime.scoring.person_search import Coordinates
 
 MARKET_TRAIN = "bounding_box_train"
 AS_TARGETS = "vectors of {} as targets"
@@ -100,6 +103,8 @@ def find_training(root: Path, layout: str | None = None, names: str | None = Non
     own = layout == "plain" or (layout is None and find_published(root) is None)
     if own and (root / "train").is_dir() and not (root / CSV_NAME).is_file():
         return read_plain(root / "train", names).gallery, f"{root.name}/train"
+    if layout == "mot" or (layout is None and (published := find_published(root)) and published.name == "mot"):
+        return read_mot_crops(root), root.name
     if layout is None:
         dataset, splits = read_layout(root)
     else:
@@ -130,14 +135,14 @@ def load_training(
     found, name = find_training(root, layout, names)
     people = found.where(found.identities > 0)
     if len(people):
-        passed_over = count_passed_over(found.root, found.ids)
+        passed_over = count_passed_over(found.root, found.ids) if found.boxes is None else {}
         if len(people) < len(found):
             passed_over |= {"junk or distractors": len(found) - len(people)}
         for line in account_of([people], len(people), passed_over, found.notes).lines(name):
             click.echo(in_one_line(line), err=True)
     check_people(people, root, one_camera)
-    images = _decoded(people.paths)
-    for warning in check_files([people]):
+    images = _decoded(people.paths, people.boxes)
+    for warning in check_files([people]) if people.boxes is None else ():
         click.echo(in_one_line(warning), err=True)
     return TrainingCrops(images, people.identities, people.cameras, name)
 
@@ -177,15 +182,26 @@ def check_people(crops: Crops, root: Path, one_camera: bool) -> None:
         )
 
 
-def _decoded(paths: list[Path]) -> list[Pixels]:
-    def load(path: Path) -> Pixels | ImageError:
+def _decoded(paths: list[Path], boxes: Coordinates | None = None) -> list[Pixels]:
+    rows: dict[Path, list[int]] = defaultdict(list)
+    for row, path in enumerate(paths):
+        rows[path].append(row)
+
+    def load(path: Path) -> list[Pixels | ImageError]:
+        """The image, or the boxes in it: a frame of a video is read once for everybody in it."""
         try:
-            return load_image(path)
+            image = load_image(path)
         except ImageError as error:
-            return ImageError(f"{path}: {error}")
+            return [ImageError(f"{path}: {error}")] * len(rows[path])
+        if boxes is None:
+            return [image] * len(rows[path])
+        crops = [crop_box(image, boxes[row].tolist()).copy() for row in rows[path]]
+        return [crop if crop.size else ImageError(f"{path}: a box lies outside") for crop in crops]
 
     with ThreadPoolExecutor() as pool:
-        loaded = list(pool.map(load, paths))
+        by_row = zip(rows.values(), pool.map(load, rows), strict=True)
+        items = dict(pair for numbers, images in by_row for pair in zip(numbers, images, strict=True))
+    loaded = [items[row] for row in range(len(paths))]
     bad = [item for item in loaded if isinstance(item, ImageError)]
     if bad:
         more = f"\n  and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""

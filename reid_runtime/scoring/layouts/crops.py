@@ -8,6 +8,7 @@ import numpy as np
 
 from reid_runtime.errors import DatasetError
 from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers, LabelNames, Mask
+from reid_runtime.scoring.person_search import Coordinates
 
 PERSON_ZERO = 10**18
 """The number of a person whom a data set numbers 0, which scores keep for distractors; no data set numbers so high."""
@@ -29,6 +30,9 @@ class Crops:
     """What the data set calls them."""
     notes: tuple[str, ...] = ()
     """What of the reading was not plain, a sentence each."""
+    boxes: Coordinates | None = None
+    """(N, 4) left, top, right, bottom: each crop is this part of its image, and its id the image and `#`; None where
+    each image is one crop."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -36,13 +40,14 @@ class Crops:
     @property
     def paths(self) -> list[Path]:
         """N paths, in the order of the rows."""
-        return [self.root / name for name in self.ids]
+        return [self.root / (name if self.boxes is None else name.rpartition("#")[0]) for name in self.ids]
 
     def where(self, mask: Mask) -> "Crops":
         """The rows at which the (N,) mask is true."""
         kept = np.flatnonzero(mask)
         ids = tuple(self.ids[i] for i in kept)
-        return replace(self, ids=ids, identities=self.identities[kept], cameras=self.cameras[kept])
+        boxes = None if self.boxes is None else self.boxes[kept]
+        return replace(self, ids=ids, identities=self.identities[kept], cameras=self.cameras[kept], boxes=boxes)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from reid_runtime.scoring.layouts.cuhk03 import read_detected, read_labelled
 from reid_runtime.scoring.layouts.cuhk_sysu import read_cuhk_sysu
 from reid_runtime.scoring.layouts.market1501 import read_market
 from reid_runtime.scoring.layouts.mars import TrackletSplits, read_mars, read_mars_torchreid
+from reid_runtime.scoring.layouts.mot import read_mot
 from reid_runtime.scoring.layouts.msmt17 import read_msmt17
 from reid_runtime.scoring.layouts.plain import read_plain
 from reid_runtime.scoring.layouts.prw import read_prw
@@ -94,6 +95,16 @@ DATASETS: tuple[Dataset, ...] = (
     _dataset(
         "prw", "person search, every test frame but the query's own", read_prw,
         "frames annotations frame_test.mat query_info.txt", query=2_057, gallery_frames=6_112,
+    ),
+    Dataset(
+        "mot",
+        "re-association: the same person seconds later, among everyone then in view",
+        read_mot, (("seqinfo.ini", "*/seqinfo.ini", "val/*/seqinfo.ini", "train/*/seqinfo.ini"),),
+        MappingProxyType({}), ("train", "val"),
+        (
+            "sequences of MOT17, DanceTrack, SportsMOT: seqinfo.ini, gt/gt.txt, frames in img1",
+            "of a folder with splits val (to train: train); one frame a second is read",
+        ),
     ),
     Dataset(
         "plain",

@@ -88,7 +88,7 @@ def find_published(root: Path) -> Dataset | None:
 
 def missing_paths(dataset: Dataset, root: Path) -> list[str]:
     """What the set needs to be scored and `root` does not have."""
-    return [" or ".join(names) for names in dataset.layout if not any((root / name).exists() for name in names)]
+    return [" or ".join(names) for names in dataset.layout if not any(any(root.glob(name)) for name in names)]
 
 
 def count_splits(splits: Splits) -> dict[str, int]:

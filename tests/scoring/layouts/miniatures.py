@@ -6,6 +6,8 @@ Field names and types are those that public loaders rely on: torchreid (KaiyangZ
 
 import numpy as np
 
+from ...sample_images import encode, sample_image
+
 
 def touch(root, *names):
     """Empty files: layouts read names, never pixels."""
@@ -199,3 +201,23 @@ def prw(root):
     savemat(root / "frame_test.mat", {"img_index_test": cell_column(list(PRW_BOXES))})
     lines = (" ".join(map(str, query)) for query in PRW_QUERIES)
     (root / "query_info.txt").write_bytes("".join(f"{line}\r\n" for line in lines).encode())
+
+
+def mot(folder, people, seconds=4, rate=3, extra=()):
+    """A sequence in the MOT challenge's layout: each of `people` walks to the right in clothes of their own.
+
+    Frames are 60 rows high; `extra` are further lines of gt.txt.
+    """
+    (folder / "gt").mkdir(parents=True)
+    (folder / "img1").mkdir()
+    (folder / "seqinfo.ini").write_text(f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate={rate}\n")
+    lines = []
+    for frame in range(1, seconds * rate + 1):
+        image = np.full((60, 40 * len(people) + 40, 3), 128, np.uint8)
+        for place, person in enumerate(people):
+            left, top = 40 * place + frame, 5
+            image[top : top + 40, left : left + 20] = sample_image(40, 20, person)
+            lines.append(f"{frame},{person},{left},{top},20,40,1,1,1")
+        (folder / "img1" / f"{frame:06}.png").write_bytes(encode(image, "PNG"))
+    (folder / "gt" / "gt.txt").write_text("\n".join([*lines, *extra]) + "\n")
+    return folder

@@ -7,6 +7,7 @@ from reid_runtime.errors import DatasetError, ImageError
 from training.data.training_set import find_training, load_training
 
 from ...sample_images import encode, sample_image
+from ...scoring.layouts import miniatures
 
 
 def write(root, *names, bad=()):
@@ -79,6 +80,14 @@ def test_markets_layout_is_found_and_needs_only_its_training_folder(tmp_path):
     assert load_training(root, "market1501").digest == crops.digest
     with pytest.raises(DatasetError):
         load_training(root, "plain")
+
+
+def test_people_of_a_video_are_cut_from_its_frames(tmp_path):
+    for name, people in (("train/A", (1, 2)), ("train/B", (1, 5)), ("val/C", (1, 2))):
+        miniatures.mot(tmp_path / "ours" / name, people)
+    data = load_training(tmp_path / "ours")
+    assert (len(data.images), data.identities, np.unique(data.cameras).size, data.name) == (16, 4, 2, "ours")
+    assert np.array_equal(data.images[1], sample_image(40, 20, 2))
 
 
 def test_the_digest_is_of_pixels_people_and_cameras(tmp_path):
