@@ -151,7 +151,7 @@ def _lines(clusters: Clusters, output: Path) -> Sequence[str]:
     units = f", {clusters.units} tracks and single crops" if clusters.units < len(rows) else ""
     return (
         f"{len(rows)} crops{units}: {grouping.people} people, {grouping.least} to {grouping.most} by thresholds that "
-        f"are nearly as good; unsure: {clusters.unsure} crops",
+        f"are as good; unsure: {clusters.unsure} crops",
         f"threshold {grouping.threshold.value:.3f}: {grouping.threshold.source}",
         f"in {output}",
     )

@@ -9,20 +9,12 @@ import numpy.typing as npt
 
 from reid_runtime.errors import OptionsError, ReidRuntimeError
 from reid_runtime.matching.calibration import Calibration
-from reid_runtime.matching.linkage import Links, average_linkage, falling_linkage, joined
+from reid_runtime.matching.linkage import Links, average_linkage, joined
+from reid_runtime.matching.margin import best_groups, nearness
 from reid_runtime.matching.prior import sample_pairs
 from reid_runtime.matching.units import Integers, Pair, Texts
 from reid_runtime.vectors import Vectors
 
-_BLOCK = 1 << 24
-_ABOVE, _BELOW, _STEP = 0.05, 0.2, 0.01
-"""Thresholds that are tried: about the similarity that is best for single pairs. Groups take a lower one, for a mean
-over many pairs says more than one pair.
-"""
-_STOP = 0.05
-"""Once the expected F1 has fallen by so much, lower thresholds are not tried."""
-_NEARLY = 0.02
-"""Groups whose expected F1 is less than the best one's by at most this are nearly as good."""
 _MARGIN = 0.05
 """A crop that is alone is unsure where the next group is nearer than the threshold and this."""
 
@@ -63,7 +55,9 @@ class Grouping:
     threshold: Threshold
     people: int
     least: int
-    """The fewest and the most people in groups that are expected to be nearly as good."""
+    """The fewest and the most people in groups that are as good, as far as can be told; without a calibration, where
+    the threshold is stated, those in the groups.
+    """
     most: int
 
 
@@ -117,9 +111,9 @@ def group(
 ) -> Grouping:
     """Group units by average linkage, and tell which of them nobody can place.
 
-    The threshold is the one whose groups have the best expected pairwise F1, by the calibration and by the pile's own
-    similarities. A unit is unsure where another group is at least as similar to it as the rest of its own, and where
-    it is alone and the next group is near the threshold; nothing that a person has joined is.
+    The threshold is the one whose groups stand apart by the widest margin (`matching.margin`). A unit is unsure where
+    another group is at least as similar to it as the rest of its own, and where it is alone and the next group is near
+    the threshold; nothing that a person has joined is.
 
     Args:
         vectors: (U, D) float32 of unit length.
@@ -138,12 +132,11 @@ def group(
         raise OptionsError(f"expected a cosine from -1 to 1 as threshold, found {threshold}")
     if threshold is not None:
         labels = average_linkage(vectors, links, [threshold])[0]
-        chosen, near = Threshold(threshold, "as stated"), [labels]
+        chosen, counts = Threshold(threshold, "as stated"), [int(labels.max(initial=-1)) + 1]
     elif calibration is not None:
-        chosen, labels, near = _best(vectors, links, calibration)
+        chosen, labels, counts = _best(vectors, links, calibration)
     else:
         raise OptionsError("the model has no calibration: make one (reid-runtime calibrate), or state a threshold")
-    counts = [len(np.unique(each)) for each in near]
     unsure = _unsure(vectors, labels, links, chosen.value)
     groups = np.where(unsure, -1, labels)
     sure = groups >= 0
@@ -153,62 +146,28 @@ def group(
     return Grouping(of_rows, chosen, len(people), min(*counts, len(people)), max(*counts, len(people)))
 
 
-def _best(vectors: Vectors, links: Links, calibration: Calibration) -> tuple[Threshold, Integers, list[Integers]]:
-    """The threshold, its labels, and the labels of all thresholds that are expected to be nearly as good."""
+def _best(vectors: Vectors, links: Links, calibration: Calibration) -> tuple[Threshold, Integers, list[int]]:
+    """The threshold, its labels, and the fewest and the most groups by thresholds that are as good."""
     sample = sample_pairs(calibration, vectors, links.cannot)
-    first = min(round(sample.similarity + _ABOVE, 2), 1.0)
-    thresholds = [round(first - _STEP * step, 2) for step in range(round((_ABOVE + _BELOW) / _STEP) + 1)]
-    tried: list[tuple[float, float, Integers]] = []
-    for value, labels in falling_linkage(vectors, links, thresholds):
-        tried.append((sample.expected_f1(labels), value, labels))
-        if tried[-1][0] < max(tried, key=lambda each: each[0])[0] - _STOP:
-            break
-    best, value, labels = max(tried, key=lambda each: each[0])
+    best = best_groups(vectors, links, sample.similarity, sample.stranger)
     source = (
-        f"best expected F1 ({best:.2f}) by the calibration on {calibration.source.dataset}, with an estimated "
-        f"{sample.mated_share:.2%} of mated pairs"
+        f"widest margin between people; of crops that are alone by the calibration on {calibration.source.dataset}, "
+        f"with an estimated {sample.mated_share:.2%} of mated pairs"
         + (
             f"; distances times {sample.scale:.2f}, by {len(links.cannot)} pairs of strangers"
             if sample.scale != 1
             else ""
         )
     )
-    near = [each[2] for each in tried if each[0] >= best - _NEARLY]
-    return Threshold(round(value, 3), source, best), labels, near
+    return Threshold(best.value, source, sample.expected_f1(best.labels)), best.labels, [best.least, best.most]
 
 
 def _unsure(vectors: Vectors, labels: Integers, links: Links, threshold: float) -> npt.NDArray[np.bool_]:
     """(U,) whether nobody can tell whose a unit is."""
-    count = int(labels.max(initial=-1)) + 1
-    sizes = np.bincount(labels, minlength=count)
-    sums = np.zeros((count, vectors.shape[1]), np.float32)
-    np.add.at(sums, labels, vectors)
-    means = sums / np.maximum(sizes, 1)[:, None]
-    barred = _barred(labels, links)
-    unsure = np.zeros(len(vectors), np.bool_)
-    step = max(1, _BLOCK // max(1, count))
-    for start in range(0, len(vectors), step):
-        part, own = vectors[start : start + step], labels[start : start + step]
-        similarities = part @ means.T
-        rows = np.arange(len(part))
-        # To the rest of its group: without the unit itself.
-        rest = (similarities[rows, own] * sizes[own] - 1) / np.maximum(sizes[own] - 1, 1)
-        similarities[rows, own] = -1
-        for row in rows.tolist():
-            similarities[row, barred.get(start + row, [])] = -1
-        best = similarities.max(axis=1)
-        unsure[start : start + step] = np.where(sizes[own] > 1, best >= rest, best >= threshold - _MARGIN)
+    near = nearness(vectors, labels, links, np.arange(len(vectors)), -1.0)
+    unsure = np.where(near.alone, near.first >= threshold - _MARGIN, near.first >= near.rest)
     unsure[links.must.reshape(-1)] = False
     return unsure
-
-
-def _barred(labels: Integers, links: Links) -> dict[int, list[int]]:
-    """For each unit the groups that it cannot be in."""
-    barred: dict[int, list[int]] = {}
-    for one, other in links.cannot.tolist():
-        barred.setdefault(one, []).append(int(labels[other]))
-        barred.setdefault(other, []).append(int(labels[one]))
-    return barred
 
 
 def _array(pairs: Sequence[Pair]) -> Integers:

@@ -4,7 +4,9 @@ The similarity of two groups is the mean cosine over all pairs across them. Of u
 the groups' mean vectors, not normalised, so it is exact at any size without a matrix of all pairs. Two groups whose
 similarity reaches the threshold have at least one pair that does. So only near pairs are looked at: the most similar
 groups are joined first, and the groups that are left are looked at again, until no two of them reach the threshold.
-The groups are those of SciPy's `linkage(..., "average")`, which takes the memory of all pairs.
+The groups are those of SciPy's `linkage(..., "average")`, which takes the memory of all pairs, 3 GB for 20,000 rows.
+No library can do without: SciPy and fastcluster have no constraints and no sparse form; scikit-learn's
+AgglomerativeClustering with a connectivity graph connects all of it first, and averages over the pairs in it alone.
 """
 
 import heapq

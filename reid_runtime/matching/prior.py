@@ -45,6 +45,8 @@ class PairSample:
     """The estimated share of mated pairs in the pile."""
     similarity: float
     """The cosine at which single pairs, each for itself, have the best expected F1."""
+    stranger: float
+    """The mean cosine of the calibration's non-mated pairs, as distances are in the pile."""
     scale: float
     """By what the pile's distances were multiplied, to be those of the calibration; 1 without known strangers."""
 
@@ -67,12 +69,14 @@ def sample_pairs(calibration: Calibration, vectors: Vectors, strangers: Integers
         The pairs.
     """
     histograms = pooled_histograms(calibration)
-    ratio, scale = LikelihoodRatio.of(histograms), _scale(histograms, vectors, strangers)
+    ratio, usual = LikelihoodRatio.of(histograms), _mean_non_mated(histograms)
+    scale = _scale(usual, vectors, strangers)
+    stranger = 1 - (1 - usual) / scale
     chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE]).astype(np.int64)
     ones, others = np.triu_indices(len(chosen), 1)
     similarities = (vectors[chosen] @ vectors[chosen].T)[ones, others]
     if not ratio.similarities.size:
-        return PairSample((chosen[ones], chosen[others]), np.zeros(len(ones)), 0.0, 1.0, scale)
+        return PairSample((chosen[ones], chosen[others]), np.zeros(len(ones)), 0.0, 1.0, stranger, scale)
     ratios = np.exp(np.interp(1 - scale * (1 - similarities), ratio.similarities, ratio.logarithms))
     share = _PSEUDO[0] / sum(_PSEUDO)
     # The pairs are many, the similarities that differ to three decimals few.
@@ -85,17 +89,21 @@ def sample_pairs(calibration: Calibration, vectors: Vectors, strangers: Integers
     cumulative = np.cumsum(probabilities[order])
     best = int(np.argmax(2 * cumulative / (np.arange(1, len(order) + 1) + cumulative[-1]))) if len(order) else 0
     similarity = float(similarities[order[best]]) if len(order) else 1.0
-    return PairSample((chosen[ones], chosen[others]), probabilities, share, similarity, scale)
+    return PairSample((chosen[ones], chosen[others]), probabilities, share, similarity, stranger, scale)
 
 
-def _scale(histograms: Histograms, vectors: Vectors, strangers: Integers) -> float:
-    counts = np.array(histograms.non_mated, np.float64)
-    if len(strangers) < _STRANGERS or not counts.sum():
+def _mean_non_mated(histograms: Histograms) -> float:
+    """Their mean cosine; 0 where there are none."""
+    counts, edges = np.array(histograms.non_mated, np.float64), np.array(histograms.edges)
+    return float(counts @ (edges[:-1] + edges[1:]) / 2 / max(counts.sum(), 1.0))
+
+
+def _scale(usual: float, vectors: Vectors, strangers: Integers) -> float:
+    if len(strangers) < _STRANGERS or not usual:
         return 1.0
-    middles = (np.array(histograms.edges[:-1]) + np.array(histograms.edges[1:])) / 2
     chosen = strangers[:: max(1, len(strangers) // _MOST_STRANGERS)]
     cosines = np.einsum("pd,pd->p", vectors[chosen[:, 0]], vectors[chosen[:, 1]])
-    return float((1 - (counts @ middles) / counts.sum()) / max(1e-6, 1 - float(cosines.mean())))
+    return float((1 - usual) / max(1e-6, 1 - float(cosines.mean())))
 
 
 def pooled_histograms(calibration: Calibration) -> Histograms:

@@ -44,6 +44,16 @@ def test_groups_are_those_of_scipys_average_linkage(threshold, spread):
     assert same(labels, scipy_groups(vectors, threshold))
 
 
+@pytest.mark.slow
+def test_five_thousand_crops_are_grouped_as_from_the_dense_matrix():
+    """Adjusted Rand index of at least 0.99, where the rounding of ties may differ."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    vectors, _ = pile(people=700, crops=7, spread=1.0, dimension=64)
+    vectors = np.concatenate([vectors, pile(people=100, crops=1, seed=1, dimension=64)[0]])
+    for threshold, labels in zip((0.5, 0.3), average_linkage(vectors, nothing_known(), [0.5, 0.3]), strict=True):
+        assert metrics.adjusted_rand_score(scipy_groups(vectors, threshold), labels) >= 0.99
+
+
 def test_groups_that_neighbours_hide_are_joined_all_the_same(monkeypatch):
     monkeypatch.setattr("reid_runtime.matching.linkage._NEIGHBOURS", 3)
     vectors, whose = pile(people=4, crops=40, spread=0.3)

@@ -39,19 +39,20 @@ def test_the_share_of_mated_pairs_is_that_of_the_pile_and_not_of_the_calibration
     assert sample.mated_share == pytest.approx(true / (len(whose) * (len(whose) - 1)), rel=0.35)
 
 
-def test_groups_without_labels_are_nearly_as_good_as_the_best_with_labels():
-    calibration = measured(*pile(people=60, crops=8, spread=0.8, seed=3))
-    vectors, whose = pile(people=40, crops=10, spread=0.8, seed=4)
+@pytest.mark.parametrize("spread", [1.5, 1.0])
+def test_groups_without_labels_are_as_good_as_the_best_with_labels(spread):
+    """Also where the calibration is of another place, in which people look more alike from one image to the next."""
+    calibration = measured(*pile(people=60, crops=8, spread=spread, seed=3, dimension=64))
+    vectors, whose = pile(people=40, crops=10, spread=1.5, seed=4, dimension=64)
     units = np.arange(len(whose))
     found = group(vectors, units, nothing_known(), calibration)
     best = max(
         f1(group(vectors, units, nothing_known(), None, threshold).groups, whose)
-        for threshold in np.arange(0.2, 0.8, 0.05)
+        for threshold in np.arange(0.05, 0.8, 0.05)
     )
     alone = np.where(found.groups < 0, 1000 + units, found.groups)
-    assert f1(alone, whose) > best - 0.05
-    assert 0.4 < found.threshold.expected_f1 < f1(alone, whose)
-    assert found.least <= found.people <= found.most
+    assert f1(alone, whose) > best - 0.03
+    assert found.least <= 40 <= found.most < 80
 
 
 def test_known_strangers_say_how_much_alike_people_look_here():
