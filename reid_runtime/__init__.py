@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reid_runtime.jobs import Embeddings, read_embeddings, write_embeddings
     from reid_runtime.jobs.cluster import cluster
     from reid_runtime.jobs.embed_folder import JobResult, embed_folder
+    from reid_runtime.jobs.embed_video import VideoResult, embed_video
     from reid_runtime.jobs.search.answers import Answer, SearchSettings
     from reid_runtime.jobs.search.gallery import open_gallery
     from reid_runtime.jobs.search.run import search
@@ -56,8 +57,10 @@ __all__ = [
     "Result",
     "SearchSettings",
     "StorageError",
+    "VideoResult",
     "cluster",
     "embed_folder",
+    "embed_video",
     "open_gallery",
     "read_embeddings",
     "search",
@@ -75,6 +78,7 @@ if not TYPE_CHECKING:
     _HOMES |= dict.fromkeys(("Explainer", "Explanation", "PairExplanation"), "explain")
     _HOMES |= dict.fromkeys(("Embeddings", "read_embeddings", "write_embeddings"), "jobs")
     _HOMES |= dict.fromkeys(("JobResult", "embed_folder"), "jobs.embed_folder")
+    _HOMES |= dict.fromkeys(("VideoResult", "embed_video"), "jobs.embed_video")
     _HOMES |= dict.fromkeys(("Answer", "SearchSettings"), "jobs.search.answers")
     _HOMES |= {"Gallery": "gallery.gallery", "cluster": "jobs.cluster"}
     _HOMES |= {"open_gallery": "jobs.search.gallery", "search": "jobs.search.run"}

@@ -20,6 +20,7 @@ from reid_runtime.jobs.people_folder import check_people_folder, names_before, w
 from reid_runtime.jobs.search.gallery import is_embeddings
 from reid_runtime.jobs.search.run import own_calibration
 from reid_runtime.jobs.sources import Sources, find_sources
+from reid_runtime.jobs.video.crops import crop_paths
 from reid_runtime.matching import read_calibration
 from reid_runtime.matching.units import Window
 from reid_runtime.report.people import write_people_page
@@ -41,7 +42,10 @@ SHEET = "people.html"
     help="CSV: camera left,camera entered,least,most seconds between them.",
 )  # fmt: skip
 @click.option("--link", is_flag=True, help="Links in the tree in place of copies.")
-@click.option("--root", metavar="DIR", help="Of embeddings: the folder that their ids are paths in, for a tree.")
+@click.option(
+    "--root", metavar="DIR",
+    help="Of embeddings, for a tree: the folder that their ids are paths in, or that of `embed --crops`.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output of an earlier run, and keep its names.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @model_options
@@ -78,6 +82,8 @@ def command(
         tables = [read_embeddings(path) for path in inputs]
         paths = {name: str(Path(root or "", name)) for table in tables for name in table.id.tolist()}
         paths = {name: path for name, path in paths.items() if Path(path).is_file()}
+        if root is not None:
+            paths |= {name: path for table in tables for name, path in crop_paths(root, table).items()}
         measured = measured or (own_calibration(None, tables[0].contract_id) if threshold is None else None)
     elif any(map(is_embeddings, inputs)):
         raise OptionsError("folders of images and files of embeddings: name one kind at a time")
@@ -97,7 +103,9 @@ def command(
         tables = [Embeddings.from_results(embedder, sources.ids, results)]
         paths = _paths(sources)
     if not is_file and not paths:
-        raise OptionsError("a tree is made of images: pass --root, the folder that the ids are paths in")
+        raise OptionsError(
+            "a tree is made of images: pass --root, the folder that the ids are paths in, or that of `embed --crops`"
+        )
     clusters = cluster(
         tables, measured,
         constraints=listed_pairs, threshold=threshold, windows=times, before=names_before(output) if force else None,

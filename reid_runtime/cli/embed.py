@@ -1,28 +1,26 @@
-"""reid-runtime embed: images to a file of embeddings, or to a folder of parts that can be resumed."""
+"""reid-runtime embed: images, or a video's boxes, to a file of embeddings, or to a folder of parts to be resumed."""
 
-import dataclasses
-import json
 import os
 import shlex
 import sys
-from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import click
 
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.embed_report import report_boxes, report_images, report_json
+from reid_runtime.cli.embed_video import VideoChoice, check_video, choose_video, video_options
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
-from reid_runtime.io.folder import is_folder_name
-from reid_runtime.jobs.embed_folder import JobResult, embed_folder
+from reid_runtime.io.remote import is_url
+from reid_runtime.jobs.embed_folder import embed_folder
+from reid_runtime.jobs.embed_video import embed_chosen
 from reid_runtime.jobs.formats import FORMATS
-from reid_runtime.jobs.job import OnError, check_output
+from reid_runtime.jobs.job import Failures, OnError, check_output
 from reid_runtime.jobs.shard import Shard
-from reid_runtime.jobs.sources import check_named, describe_skipped, find_sources
-
-_SHOWN = 10
-"""Skipped images that are named one by one; the rest are counted."""
+from reid_runtime.jobs.sources import check_named, find_sources
 
 
 @click.command("embed")
@@ -61,6 +59,7 @@ _SHOWN = 10
     help="Files of more bytes are errors.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object on standard output.")
+@video_options
 @model_options
 def command(
     paths: tuple[str, ...],
@@ -76,6 +75,7 @@ def command(
     max_pixels: int,
     max_bytes: int,
     as_json: bool,
+    film: VideoChoice,
     chosen: ModelChoice,
 ) -> None:
     """Embed every image of PATH...: folders (searched recursively), files, `.txt` lists of paths, `-` for stdin.
@@ -85,37 +85,62 @@ def command(
     relative to the working directory, and `#` begins a comment. Folders are read in the order of the relative paths;
     names that begin with a dot are skipped. PATH and OUT may be URLs that fsspec knows, as `s3://bucket/folder/`; such
     an OUT is a folder of parts.
+
+    With --boxes, PATH is a video, and there is one row a box of anyone's detector or tracker: also camera, frame, time,
+    track, x1, y1, x2 and y2. The id is VIDEO#FRAME/TRACK, or the box's number in its frame where it has no track.
     """
     part = Shard.parse(shard)
-    check_named(paths)
+    check_video(paths, film, {"update": update, "root": root, "null": nul})
+    check_named([path for path in paths if film.boxes is None or not is_url(path)])
     check_output(output, resume=resume, update=update, force=force)
+    if film.boxes is not None:
+        boxes = choose_video(paths[0], film)
+        embedder = load_model(chosen)
+        with _told_of_what_is_kept(), progress_bar(len(boxes.images.of(part))) as advance:
+            done = embed_chosen(
+                embedder, boxes, output,
+                crops=film.crops, on_error=on_error, shard=part, resume=resume, force=force, progress=advance,
+            )  # fmt: skip
+        if as_json:
+            report_json(done)
+        report_boxes(done, on_error == "record")
+        _exit(done.failed, done.embedded)
+        return
     # A supervisor may have closed standard input.
     stdin = None if sys.stdin is None else sys.stdin.buffer
     sources = find_sources(paths, stdin, root=root, nul=nul).of(part)
     embedder = load_model(chosen)
     embedder.limits = ImageLimits(max_pixels, max_bytes, min_side=min_size)
+    with _told_of_what_is_kept(), progress_bar(len(sources)) as advance:
+        result = embed_folder(
+            embedder, sources, output,
+            on_error=on_error, shard=part, resume=resume, update=update, force=force, progress=advance,
+        )  # fmt: skip
+    if as_json:
+        report_json(result)
+    paths_of = dict(zip(sources.ids, sources.paths, strict=True))
+    lost = (path for name, _ in result.failed if not os.path.isabs(path := paths_of[name]))
+    is_lost = sources.filesystem is None and not all(map(os.path.lexists, lost))
+    report_images(result, on_error == "record", is_lost)
+    _exit(result.failed, result.embedded)
+
+
+def _exit(failed: Failures, embedded: int) -> None:
+    if failed:
+        click.get_current_context().exit(3 if embedded else 1)
+
+
+@contextmanager
+def _told_of_what_is_kept() -> Iterator[None]:
+    """Print, whatever ends the block, where what was finished is, and how to go on."""
     try:
-        with progress_bar(len(sources)) as advance:
-            result = embed_folder(
-                embedder, sources, output,
-                on_error=on_error, shard=part, resume=resume, update=update, force=force, progress=advance,
-            )  # fmt: skip
+        yield
     except BaseException as error:  # Ctrl-C and SIGTERM too
         for note in getattr(error, "__notes__", ()):
             is_kept = "which are in" in note or "finished is in" in note
             with suppress(OSError):  # a terminal that is gone
                 click.echo(in_one_line(note + (_how_to_resume() if is_kept else "")), err=True)
         raise
-    if as_json:
-        failed = [{"id": name, "error": reason} for name, reason in result.failed]
-        flagged = [{"id": name, "reasons": codes.split(",")} for name, codes in result.flagged]
-        click.echo(json.dumps(dataclasses.asdict(result) | {"failed": failed, "flagged": flagged}, indent=2))
-    paths_of = dict(zip(sources.ids, sources.paths, strict=True))
-    lost = (path for name, _ in result.failed if not os.path.isabs(path := paths_of[name]))
-    is_lost = sources.filesystem is None and not all(map(os.path.lexists, lost))
-    _report(result, on_error == "record", is_lost)
-    if result.failed:
-        click.get_current_context().exit(3 if result.embedded else 1)
 
 
 def _how_to_resume() -> str:
@@ -123,43 +148,3 @@ def _how_to_resume() -> str:
     # --resume before a `--`, behind which are only paths
     resume = [] if "--update" in words else ["--resume"]
     return f"; to go on: {shlex.join(['reid-runtime', 'embed', *resume, *words])}"
-
-
-def _report(result: JobResult, recorded: bool, is_lost: bool) -> None:
-    numbers = f"{result.dimension} numbers each, in {result.output}"
-    click.echo(f"embedded {result.embedded} of {result.images} images: {numbers}", err=True)
-    if result.duplicates:
-        click.echo(f"named more than once, embedded once: {result.duplicates}", err=True)
-    if result.skipped_files:
-        skipped = describe_skipped(result.skipped)
-        click.echo(in_one_line(f"passed over, not images by their names: {skipped}"), err=True)
-    if result.skipped_links:
-        click.echo(f"skipped, links to folders: {result.skipped_links}; name such a folder to embed it", err=True)
-    _report_flagged(result)
-    if result.failed:
-        click.echo(f"{'recorded with their errors' if recorded else 'skipped'}: {len(result.failed)}", err=True)
-        for name, reason in result.failed[:_SHOWN]:
-            click.echo(in_one_line(f"  {name}: {reason}"), err=True)
-        more = len(result.failed) - _SHOWN
-        if more > 0:
-            click.echo(f"  and {more} more; --on-error record keeps every reason in the file", err=True)
-        if is_lost:
-            click.echo(in_one_line(f"relative paths were looked for in {os.getcwd()}"), err=True)
-    if sys.stderr.isatty():
-        output = shlex.quote(result.output)
-        if is_folder_name(result.output):
-            click.echo(in_one_line(f"next, one file of it: reid-runtime merge {output} -o FILE.npz"), err=True)
-        else:
-            click.echo(in_one_line(f"next, in Python: reid_runtime.jobs.read_embeddings({result.output!r})"), err=True)
-
-
-def _report_flagged(result: JobResult) -> None:
-    if not result.flagged:
-        return
-    counts = Counter(code for _, codes in result.flagged for code in codes.split(","))
-    by_code = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
-    click.echo(f"embedded, with reasons for doubt: {len(result.flagged)} ({by_code})", err=True)
-    for name, codes in result.flagged[:_SHOWN]:
-        click.echo(in_one_line(f"  {name}: {codes}"), err=True)
-    if len(result.flagged) > _SHOWN:
-        click.echo(f"  and {len(result.flagged) - _SHOWN} more; the column reasons has them all", err=True)

@@ -44,7 +44,7 @@ def write_people_folder(
                 continue
             person = UNSURE if rows.identity is None else str(rows.identity[row]) or UNSURE
             camera = _camera("" if rows.camera is None else str(rows.camera[row])) if has_cameras else ""
-            target = _free(temporary / person / camera / Path(name).name, seen)
+            target = _free(temporary / person / camera / Path(paths[name]).name, seen)
             target.parent.mkdir(parents=True, exist_ok=True)
             if link:
                 target.symlink_to(os.path.abspath(paths[name]))

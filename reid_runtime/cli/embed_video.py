@@ -1,0 +1,118 @@
+"""The options of `reid-runtime embed VIDEO --boxes FILE`."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import click
+
+from reid_runtime.cli import in_one_line
+from reid_runtime.errors import OptionsError
+from reid_runtime.images.video import is_video_name
+from reid_runtime.jobs.embed_video import ChosenBoxes, choose_boxes
+from reid_runtime.jobs.sources import check_named
+from reid_runtime.jobs.video.box_files import FORMATS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_LIVE = ("rtsp://", "rtsps://", "rtmp://", "udp://", "rtp://", "srt://")
+_NAMES = ("boxes", "first_frame", "camera", "start_time", "rate", "every", "best", "min_score", "no_rotate", "crops")
+
+
+@dataclass(frozen=True)
+class VideoChoice:
+    """What the options of a video say."""
+
+    boxes: str | None
+    first_frame: int | None
+    camera: str | None
+    start_time: float
+    rate: float | None
+    every: int
+    best: int | None
+    min_score: float | None
+    no_rotate: bool
+    crops: str | None
+
+
+NO_VIDEO = VideoChoice(None, None, None, 0.0, None, 1, None, None, False, None)
+"""None of these options is given."""
+
+
+def video_options(command: Command) -> Command:
+    """The options of a video, which the command takes as one `film`, a VideoChoice."""
+
+    @wraps(command)
+    def with_choice(*arguments: Any, **options: Any) -> Any:
+        film = VideoChoice(**{name: options.pop(name) for name in _NAMES})
+        return command(*arguments, film=film, **options)
+
+    decorated: Any = with_choice
+    for option in (
+        click.option("--crops", metavar="DIR", help="Of a video: write the crops too, as DIR/CAMERA/TRACK/FRAME.jpg."),
+        click.option("--no-rotate", is_flag=True, help="The boxes are of frames that are not turned as the file says."),
+        click.option("--min-score", type=float, metavar="S", help="Boxes of a lower score are left out."),
+        click.option(
+            "--best", type=click.IntRange(min=1), metavar="K", help="Only the K best crops of each track, by quality."
+        ),
+        click.option(
+            "--every", type=click.IntRange(min=1), default=1, metavar="N", help="Only every N-th frame, of the first."
+        ),
+        click.option(
+            "--rate", type=click.FloatRange(min=0, min_open=True), metavar="FPS",
+            help="Frames a second, where the file states wrong times.",
+        ),
+        click.option(
+            "--start-time", type=float, default=0.0, metavar="SECONDS",
+            help="When the video begins, on the clock that the cameras share.",
+        ),
+        click.option("--camera", metavar="NAME", help="Of a video.  [its name without suffix]"),
+        click.option(
+            "--first-frame", type=int, metavar="N",
+            help="The number that the boxes give the first frame.  [0 where they have a frame 0, else 1]",
+        ),
+        click.option("--boxes", metavar="FILE", help=f"PATH is a video, and these are its boxes: {FORMATS}."),
+    ):  # fmt: skip
+        decorated = option(decorated)
+    return cast(Command, decorated)
+
+
+def check_video(paths: tuple[str, ...], film: VideoChoice, of_images: Mapping[str, object]) -> None:
+    """Raises OptionsError for a video without boxes, several of them, and options that are not a video's."""
+    if film.boxes is None:
+        video = next((path for path in paths if is_video_name(path)), None)
+        if video is not None:
+            raise OptionsError(f"{video} is a video: pass --boxes FILE, where its people are: {FORMATS}")
+        if film != NO_VIDEO:
+            raise OptionsError("--camera, --every, --crops and the like are of a video: expected --boxes FILE too")
+        return
+    if len(paths) != 1:
+        raise OptionsError(f"--boxes are those of one video, found {len(paths)}: embed one at a time")
+    if paths[0].startswith((*_LIVE, "/dev/")):
+        raise OptionsError(
+            f"{paths[0]} is live, and a file of boxes is of frames that are over: in Python, "
+            "reid_runtime.images.live.LiveVideo gives its frames to your detector"
+        )
+    for option, value in of_images.items():
+        if value:
+            raise OptionsError(f"--{option} is for images, and {paths[0]} is a video")
+    check_named([film.boxes])
+
+
+def choose_video(path: str, film: VideoChoice) -> ChosenBoxes:
+    """The boxes of a video that the options choose; what there is to say of it and them is printed."""
+    # Broken packets are told in our own words; FFmpeg's are for people who know its insides.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    if film.best is not None:
+        click.echo(f"looking for the {film.best} best crops of each track, then the video is read again", err=True)
+    chosen = choose_boxes(
+        path, film.boxes or "",
+        camera=film.camera, start_time=film.start_time, rate=film.rate, first_frame=film.first_frame,
+        every=film.every, best=film.best, min_score=film.min_score, upright=not film.no_rotate,
+    )  # fmt: skip
+    for note in chosen.notes:
+        click.echo(in_one_line(note), err=True)
+    return chosen
