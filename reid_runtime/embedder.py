@@ -22,18 +22,20 @@ from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, pars
 from reid_runtime.backends.base import OwnArtefact
 from reid_runtime.backends.third_party import try_model
 from reid_runtime.batching import WINDOW
-from reid_runtime.errors import BackendError, ImageError, ReidRuntimeError
+from reid_runtime.errors import BackendError, ImageError
 from reid_runtime.images.boxes import Frame, FrameBoxes, FrameOnGpu, Mask, read_frame, read_frames
-from reid_runtime.images.decode import ChannelOrder, ImageSource, decode_image, detach, source_name, source_path
+from reid_runtime.images.decode import ChannelOrder, ImageSource, detach, source_name
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.images.quality import DEFAULT_POLICY
 from reid_runtime.images.resize import Pixels, resized
 from reid_runtime.inference import infer, infer_on_gpu
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
+from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.matching import Calibration, calibration_beside
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import ModelFile, artefact_digest, require_file
 from reid_runtime.model_file.packaged import model_path, selftest_images
+from reid_runtime.preparation import Prepared, prepare
 from reid_runtime.vectors import Vectors
 
 _LOG = logging.getLogger(__name__)
@@ -65,20 +67,8 @@ class Result:
     """From 0 to 1 (`QualityPolicy.judge`); NaN where there is an error."""
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """An image that is resized for its batch, or its error."""
-
-    source: Any
-    pixels: Pixels | None
-    error: ImageError | None
-    size: tuple[int, int] = (0, 0)
-    reasons: tuple[str, ...] = ()
-    quality: float = np.nan
-
-
 class Embedder:
-    """A model, ready to embed. Threads may share one; between calls it keeps nothing but the count of empty boxes.
+    """A model, ready to embed. Threads may share one; between calls it keeps nothing but counts and times.
 
     Attributes:
         contract: What the model promises; `contract.contract_id` names the embedding space of its vectors.
@@ -87,6 +77,7 @@ class Embedder:
         path: The model file.
         drift: How far the vectors are from float32's, as `load` measured it; None on devices that compute in float32.
         limits: Which images `embed` and `stream` refuse for their size or cost.
+        times: Seconds and images by stage, since the model was loaded.
         empty_boxes: How many boxes without pixels `embed_boxes` and `embed_frames` have met.
         doubtful_boxes: How many they have met that are hardly worth a vector, by reason code (`Result.reasons`).
     """
@@ -105,6 +96,7 @@ class Embedder:
         self.artefact_id = artefact_id or artefact_digest(path)
         self.drift: Agreement | None = None
         self.limits = DEFAULT_LIMITS
+        self.times = StageTimes()
         self.empty_boxes = 0
         self.doubtful_boxes: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -251,22 +243,10 @@ class Embedder:
     def _stream(
         self, images: Iterable[ImageSource], channel_order: ChannelOrder | None, low_latency: bool
     ) -> Iterator[Result]:
-        def prepare(numbered: tuple[int, ImageSource]) -> _Prepared:
-            index, source = numbered
-            name = source_path(source)
-            try:
-                image = decode_image(source, channel_order, self.limits)
-                height, width = image.pixels.shape[:2]
-                quality, codes = DEFAULT_POLICY.judge(image.pixels)
-                pixels = resized(image.pixels, self.contract.resize)
-                return _Prepared(name, pixels, None, (width, height), image.reasons + codes, quality)
-            except ImageError as error:
-                # A new one: the traceback of the first keeps the image's bytes alive for as long as the Result.
-                return _Prepared(name, None, ImageError(str(error)))
-            except Exception as error:
-                raise ReidRuntimeError(f"{source_name(index, name)}: {type(error).__name__}: {error}") from error
+        def prepared_of(numbered: tuple[int, ImageSource]) -> Prepared:
+            return prepare(*numbered, channel_order, self.limits, self.contract.resize, self.times)
 
-        prepared = parallel_map(prepare, enumerate(map(detach, images)), threads=self._threads, prefetch=WINDOW)
+        prepared = parallel_map(prepared_of, enumerate(map(detach, images)), threads=self._threads, prefetch=WINDOW)
         index = 0
         with closing(prepared):
             for window in chunked(prepared, WINDOW, FIRST if low_latency else WINDOW):
@@ -385,7 +365,8 @@ class Embedder:
             warnings.warn(f"{empty or ''} boxes {what}{hint}; this warning comes once".lstrip(), stacklevel=4)
 
     def _infer(self, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
-        return infer(self.backend, self.contract, images, names)
+        with self.times.measure("infer", len(images)):
+            return infer(self.backend, self.contract, images, names)
 
 
 def _drift(exact: Embedder, other: Embedder) -> Agreement:

@@ -335,7 +335,7 @@ def test_error_of_a_thread_names_the_image_and_reason(tiny, monkeypatch, png):
     def starved(*_):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("reid_runtime.embedder.resized", starved)
+    monkeypatch.setattr("reid_runtime.preparation.resized", starved)
     with pytest.raises(ReidRuntimeError, match=r"image 1 \(.*x\.png\): MemoryError: no room") as kept:
         list(tiny.stream([b"", png]))
     assert isinstance(kept.value.__cause__, MemoryError)
@@ -351,7 +351,7 @@ def test_threads_decode_as_many_as_they_infer(tiny_model, monkeypatch, threads):
         together.wait(timeout=30)  # as many are at work at once
         return DecodedImage(source)
 
-    monkeypatch.setattr("reid_runtime.embedder.decode_image", watched)
+    monkeypatch.setattr("reid_runtime.preparation.decode_image", watched)
     actual = Embedder.load(tiny_model, threads=threads).embed([sample_image()] * 12, "rgb")
     assert len(actual) == 12
     assert len(names) == threads

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import click
 
+from reid_runtime.cli import json_lines
 from reid_runtime.errors import OptionsError, ReidRuntimeError
 
 _LENGTH = 200
@@ -66,7 +67,7 @@ class Verbs(click.Group):
             return None
         command: click.Command = import_module(f"{self.package}.{cmd_name}").command
         if all(option.name != _VERBOSE.name for option in command.params):
-            command.params.append(_VERBOSE)
+            command.params += [_LOG_FORMAT, _VERBOSE]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -78,6 +79,11 @@ class Verbs(click.Group):
 _VERBOSE = click.Option(
     ["-v", "--verbose"], is_flag=True, expose_value=False, help="Print all of an error, and where it came from."
 )
+
+_LOG_FORMAT = click.Option(
+    ["--log-format"], type=click.Choice(["text", "json"]), default="text", show_default=True, expose_value=False,
+    help="Standard error as lines of text, or as JSON objects, one a line.",
+)  # fmt: skip
 
 
 class _Interrupted(SystemExit):
@@ -161,6 +167,8 @@ def run(command: click.Command) -> None:
         _watch_signals()
     # Pillow's warnings are of an image's metadata, which change nothing here; bad pixels are an ImageError.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    if json_lines.is_asked_for(sys.argv[1:]):
+        json_lines.begin()
     code: int | str | None = 1
     try:
         code = command.main(standalone_mode=False)
@@ -168,7 +176,10 @@ def run(command: click.Command) -> None:
         _print_error(str(error))
         code = 2 if isinstance(error, OptionsError) else 1
     except click.ClickException as error:
-        error.show()
+        if isinstance(sys.stderr, json_lines.JsonLines):
+            sys.stderr.put("error", error.format_message())
+        else:
+            error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = 130
@@ -185,6 +196,10 @@ def run(command: click.Command) -> None:
 
 def _print_error(text: str) -> None:
     verbose = {"-v", "--verbose"} & {*sys.argv}
+    if isinstance(sys.stderr, json_lines.JsonLines):
+        with suppress(OSError):
+            sys.stderr.put("error", text, **({"traceback": traceback.format_exc()} if verbose else {}))
+        return
     line = in_one_line(f"error: {text}")
     with suppress(OSError):  # a terminal that is gone
         click.echo(line if verbose else shortened(line), err=True)

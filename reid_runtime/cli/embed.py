@@ -59,6 +59,10 @@ from reid_runtime.jobs.sources import check_named, find_sources
     help="Files of more bytes are errors.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object on standard output.")
+@click.option(
+    "--metrics", type=click.Path(dir_okay=False), metavar="FILE.prom",
+    help="Keep counters in FILE.prom, in Prometheus's text format, up to date while the job runs.",
+)  # fmt: skip
 @video_options
 @model_options
 def command(
@@ -75,6 +79,7 @@ def command(
     max_pixels: int,
     max_bytes: int,
     as_json: bool,
+    metrics: str | None,
     film: VideoChoice,
     chosen: ModelChoice,
 ) -> None:
@@ -100,6 +105,7 @@ def command(
             done = embed_chosen(
                 embedder, boxes, output,
                 crops=film.crops, on_error=on_error, shard=part, resume=resume, force=force, progress=advance,
+                metrics=metrics,
             )  # fmt: skip
         if as_json:
             report_json(done)
@@ -115,6 +121,7 @@ def command(
         result = embed_folder(
             embedder, sources, output,
             on_error=on_error, shard=part, resume=resume, update=update, force=force, progress=advance,
+            metrics=metrics,
         )  # fmt: skip
     if as_json:
         report_json(result)

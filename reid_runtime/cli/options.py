@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import click
 
 from reid_runtime.backends import DEVICES, parse_device
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.json_lines import JsonLines
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
 from reid_runtime.model_file.contract import Contract
@@ -99,7 +101,8 @@ def load_model(chosen: ModelChoice) -> Embedder:
 
 class _OnStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(in_one_line(record.getMessage()), err=True)
+        if not isinstance(sys.stderr, JsonLines):  # which has a handler of its own
+            click.echo(in_one_line(record.getMessage()), err=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from reid_runtime.embedder import Embedder
 from reid_runtime.io.folder import Folder
@@ -37,6 +38,9 @@ class JobResult:
     contract_id: str
     artefact_id: str
     backend: str
+    seconds: float
+    stage_seconds: Mapping[str, float]
+    """By stage, `decode`, `resize`, `infer` and `write`; threads add up, so together they may exceed `seconds`."""
 
 
 def embed_folder(
@@ -50,6 +54,7 @@ def embed_folder(
     update: bool = False,
     force: bool = False,
     progress: Callable[[int], object] = lambda images: None,
+    metrics: str | os.PathLike[str] | None = None,
 ) -> JobResult:
     """Embed the images of folders, files and lists into one file of embeddings, or into a folder of parts.
 
@@ -73,6 +78,7 @@ def embed_folder(
             are made again, and images that are new are added.
         force: Whether to overwrite the file, or to remove the job that is in the folder.
         progress: Is called with the number of images that are finished since the last call.
+        metrics: A file for counters in Prometheus's text format, which is replaced every ten seconds and at the end.
 
     Returns:
         How many images were embedded, and which were not.
@@ -95,9 +101,11 @@ def embed_folder(
     done = run_job(
         embedder, own, output,
         on_error=on_error, shard=shard, resume=resume, update=update, force=force, progress=progress,
+        metrics=None if metrics is None else Path(metrics),
     )  # fmt: skip
     return JobResult(
         done.output, len(own), len(own) - len(done.failed), done.failed, done.flagged,
         sources.duplicates, sources.skipped_files, dict(sources.skipped), sources.skipped_links,
         embedder.dimension, embedder.contract.contract_id, embedder.artefact_id, embedder.backend.name,
+        done.seconds, done.stage_seconds,
     )  # fmt: skip

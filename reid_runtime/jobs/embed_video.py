@@ -1,7 +1,7 @@
 """Embed the boxes of a video into one file of embeddings, or into a folder of parts: `reid-runtime embed VIDEO`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +44,9 @@ class VideoResult:
     contract_id: str
     artefact_id: str
     backend: str
+    seconds: float
+    stage_seconds: Mapping[str, float]
+    """By stage, as in `JobResult`."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def embed_video(
     resume: bool = False,
     force: bool = False,
     progress: Callable[[int], object] = lambda boxes: None,
+    metrics: str | os.PathLike[str] | None = None,
 ) -> VideoResult:
     """Embed the boxes of a video, of anyone's detector or tracker.
 
@@ -128,6 +132,7 @@ def embed_video(
         resume: As for `embed_folder`.
         force: As for `embed_folder`; crops are overwritten.
         progress: Is called with the number of boxes that are finished since the last call.
+        metrics: As for `embed_folder`.
 
     Returns:
         How many boxes were embedded, and which were not.
@@ -145,7 +150,7 @@ def embed_video(
     )  # fmt: skip
     return embed_chosen(
         embedder, chosen, output,
-        crops=crops, on_error=on_error, shard=shard, resume=resume, force=force, progress=progress,
+        crops=crops, on_error=on_error, shard=shard, resume=resume, force=force, progress=progress, metrics=metrics,
     )  # fmt: skip
 
 
@@ -160,6 +165,7 @@ def embed_chosen(
     resume: bool,
     force: bool,
     progress: Callable[[int], object],
+    metrics: str | os.PathLike[str] | None,
 ) -> VideoResult:
     """Embed boxes that `choose_boxes` chose, as `embed_video` does: arguments, result and errors are its own."""
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
@@ -170,11 +176,13 @@ def embed_chosen(
     done = run_job(
         embedder, images, output,
         on_error=on_error, shard=shard, resume=resume, update=False, force=force, progress=progress,
+        metrics=None if metrics is None else Path(metrics),
     )  # fmt: skip
     tracks = len(np.unique(images.boxes.track[images.boxes.track != ""]))
     return VideoResult(
         done.output, len(images.video), len(images), len(images) - len(done.failed), tracks, done.failed, done.flagged,
         chosen.notes, embedder.dimension, embedder.contract.contract_id, embedder.artefact_id, embedder.backend.name,
+        done.seconds, done.stage_seconds,
     )  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 What is embedded is a `JobInput`; what was finished is kept, whatever ends the job.
 """
 
+import logging
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,6 +22,7 @@ from reid_runtime.jobs.formats import ensure_embeddings_writable, write_embeddin
 from reid_runtime.jobs.job_input import JobInput
 from reid_runtime.jobs.kept import Kept, read_kept, write_kept
 from reid_runtime.jobs.manifest import Manifest, read_manifest
+from reid_runtime.jobs.metrics import JobMetrics
 from reid_runtime.jobs.parts import Part, begin, check_folder, clear, missing_parts, part_name
 from reid_runtime.jobs.shard import Shard
 from reid_runtime.jobs.update import updated
@@ -30,6 +32,9 @@ OnError = Literal["skip", "raise", "record"]
 
 Failures = tuple[tuple[str, str], ...]
 """(id, reason) of images."""
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class Outcome:
     """(id, reason) of images without a vector."""
     flagged: Failures
     """(id, reason codes with commas) of images that have one and are hardly worth it."""
+    seconds: float
+    stage_seconds: Mapping[str, float]
+    """By stage (`StageTimes`)."""
 
 
 def run_job(
@@ -55,17 +63,40 @@ def run_job(
     update: bool,
     force: bool,
     progress: Callable[[int], object],
+    metrics: Path | None = None,
 ) -> Outcome:
     """Embed the images, which are those of the shard; options and errors are `embed_folder`'s."""
     name, folder = open_output(output, resume, update, force)
-    work = _Work(embedder, images, on_error, progress)
+    counters = JobMetrics(embedder, len(images), metrics)
+    work = _Work(embedder, images, on_error, progress, counters)
+    _LOG.info(
+        "embedding %d images with %s into %s", len(images), embedder.backend.name, name,
+        extra={"images": len(images), "shard": str(shard), "contract_id": embedder.contract.contract_id},
+    )  # fmt: skip
+    succeeded = False
+    try:
+        failed, flagged = _embed(work, name, folder, resume, update, force, shard)
+        succeeded = True
+    finally:
+        counters.end(succeeded)
+    stages = counters.stage_seconds()
+    _LOG.info(
+        "embedded %d of %d images in %.1f s", len(images) - len(failed), len(images), counters.seconds,
+        extra={**counters.outcomes, "seconds": counters.seconds, "stage_seconds": stages},
+    )  # fmt: skip
+    return Outcome(name, failed, flagged, counters.seconds, stages)
+
+
+def _embed(
+    work: "_Work", name: str, folder: Folder | None, resume: bool, update: bool, force: bool, shard: Shard
+) -> tuple[Failures, Failures]:
     if folder is None:
-        return Outcome(name, *_embed_to_file(work, Path(name), force, resume))
+        return _embed_to_file(work, Path(name), force, resume)
     with folder.locked() as locked:
         check_folder(locked, resume or update, force)
         if force:
             clear(locked)
-        return Outcome(name, *_embed_to_parts(work, locked, shard, update))
+        return _embed_to_parts(work, locked, shard, update)
 
 
 def check_output(output: str, *, resume: bool = False, update: bool = False, force: bool = False) -> None:
@@ -107,6 +138,7 @@ class _Work:
     sources: JobInput
     on_error: OnError
     progress: Callable[[int], object]
+    metrics: JobMetrics
 
     def results(self, indices: Sequence[int]) -> Generator[Result, None, None]:
         """One for each of these images; raises ImageError for the first bad one where that is asked for."""
@@ -116,6 +148,7 @@ class _Work:
                 if result.error is not None and self.on_error == "raise":
                     raise ImageError(f"{self.sources.ids[indices[result.index]]}: {result.error}") from result.error
                 self.progress(1)
+                self.metrics.count(result)
                 yield result
 
     def table(self, indices: Sequence[int], results: Sequence[Result]) -> Embeddings:
@@ -148,6 +181,7 @@ def _embed_to_file(work: _Work, output: Path, force: bool, resume: bool) -> tupl
     )
     start = 0 if kept is None else kept.part.images
     before = () if kept is None else kept.part.failed
+    work.metrics.resume(start)
     results: list[Result] = []
 
     def finished() -> tuple[Embeddings, Failures]:
@@ -160,7 +194,8 @@ def _embed_to_file(work: _Work, output: Path, force: bool, resume: bool) -> tupl
             results.append(result)
         rows, failed = finished()
         if rows.id.size or not failed:  # none at all is an empty shard
-            write_embeddings(output, rows, force)
+            with work.metrics.times.measure("write", rows.id.size):
+                write_embeddings(output, rows, force)
     except BaseException as error:  # Ctrl-C and SIGTERM too: whatever ends the run, what was finished is kept
         done = start + len(results)
         if done or not isinstance(error, Exception):
@@ -199,15 +234,19 @@ def _embed_to_parts(work: _Work, folder: Folder, shard: Shard, update: bool) -> 
     digests = tuple(sources.digest(job.images_of(number)) for number in range(job.parts))
     job = replace(job, digests=digests)
     done = begin(folder, job)
+    work.metrics.resume(sum(part.images for part in done.values()))
     left = [number for number in range(job.parts) if number not in done]
 
     def write(finished: tuple[int, list[Result]]) -> None:
         number, results = finished
         indices = job.images_of(number)
-        rows = work.table(indices, results)
-        part = Part(len(indices), digests[number], work.failed(indices, results), rows.flagged())
-        part.write(folder, number, rows)
+        with work.metrics.times.measure("write", len(indices)):
+            rows = work.table(indices, results)
+            part = Part(len(indices), digests[number], work.failed(indices, results), rows.flagged())
+            part.write(folder, number, rows)
         done[number] = part
+        numbers = {"part": number, "images": len(indices), "failed": len(part.failed)}
+        _LOG.info("%s is written, %d of %d parts", part_name(number), len(done), job.parts, extra=numbers)
 
     try:
         results = work.results([index for number in left for index in job.images_of(number)])

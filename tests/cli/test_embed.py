@@ -195,6 +195,7 @@ def test_json_summary(embed, tiny, crops):
     actual = json.loads(run.out)
     assert [failure["id"] for failure in actual["failed"]] == [f"crops/{name}" for name in REASONS]
     assert all(REASONS[failure["id"].removeprefix("crops/")] in failure["error"] for failure in actual.pop("failed"))
+    assert max(actual.pop("stage_seconds").values()) < actual.pop("seconds") + 1
     assert actual == {
         "output": "embeddings.npz",
         "images": 10,

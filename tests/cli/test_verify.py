@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from reid_runtime import Embedder, embedder, verification
+from reid_runtime import Embedder, preparation, verification
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images import resize
 from reid_runtime.images.resize import LongestSide
@@ -238,7 +238,7 @@ def test_another_resize_fails(command, whole, monkeypatch):
 
     some = np.zeros((9, 4, 3), np.uint8)
     assert nearest(some, (5, 2)).shape == resize.resize(some, (5, 2)).shape
-    monkeypatch.setattr(embedder, "resized", lambda image, rule: nearest(image, rule.shape(*image.shape[:2])))
+    monkeypatch.setattr(preparation, "resized", lambda image, rule: nearest(image, rule.shape(*image.shape[:2])))
     run = command("verify", whole, "--device", "cpu")
     assert run.code == 1
     assert "FAIL    onnxruntime cpu" in run.out
