@@ -18,6 +18,7 @@ from typing import ClassVar
 import click
 
 from reid_runtime.cli import json_lines
+from reid_runtime.cli.terminal import colour, highlight
 from reid_runtime.errors import OptionsError, ReidRuntimeError
 
 _LENGTH = 200
@@ -131,14 +132,36 @@ def _watch_signals() -> None:
     threading.Thread(target=watch, daemon=True, name="signals").start()
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_FIRST_STEPS = """\
+Person re-identification: is it the same person, and who is it?
+
+  Embed a folder of crops        reid-runtime embed crops/
+  Find a person in a folder      reid-runtime search anna.jpg --in crops/
+  Sort a folder by who is in it  reid-runtime cluster crops/ -o people/
+
+All commands: reid-runtime --help. Examples of one: reid-runtime embed --help."""
+
+_COMPLETION = """\b
+Completion of commands and options, in ~/.bashrc (zsh_source in ~/.zshrc):
+  eval "$(_REID_RUNTIME_COMPLETE=bash_source reid-runtime)\""""
+
+
+@click.command(
+    cls=Verbs, invoke_without_command=True, epilog=_COMPLETION,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)  # fmt: skip
 @click.version_option(package_name="reid-runtime")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """Person re-identification: crops of people become unit vectors, close for the same person.
 
     Exit codes: 0 all done, 1 failure, 2 usage, 3 done with inputs skipped, 129, 130 and
     143 interrupted.
     """
+    ctx.color = colour()
+    if ctx.invoked_subcommand is None:
+        click.echo(_FIRST_STEPS, err=True)
+        ctx.exit(2)
 
 
 def in_one_line(text: str) -> str:
@@ -202,7 +225,7 @@ def _print_error(text: str) -> None:
         return
     line = in_one_line(f"error: {text}")
     with suppress(OSError):  # a terminal that is gone
-        click.echo(line if verbose else shortened(line), err=True)
+        click.echo(highlight(line if verbose else shortened(line)), err=True, color=colour())
         if verbose:
             click.echo("\n".join(map(in_one_line, traceback.format_exc().splitlines())), err=True)
 

@@ -9,6 +9,7 @@ from reid_runtime.cli import in_one_line
 from reid_runtime.cli.evaluate import check_layout_options, layout_options, read_eval_set
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
+from reid_runtime.cli.terminal import examples
 from reid_runtime.errors import OptionsError
 from reid_runtime.evaluation.calibrate import LOW, Expectations, calibrate_rows, expectations
 from reid_runtime.evaluation.embedding import embed_eval_set
@@ -22,7 +23,7 @@ from reid_runtime.matching.rates import Span, percent
 _SHOWN_FPIR = 0.01
 
 
-@click.command("calibrate")
+@click.command("calibrate", epilog=examples("reid-runtime calibrate examples/crops -o site.json"))
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("calibration.json"), show_default=True,

@@ -12,6 +12,7 @@ import numpy as np
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
+from reid_runtime.cli.terminal import examples
 from reid_runtime.errors import ImageError, OptionsError
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, read_embeddings, write_embeddings
 from reid_runtime.jobs.cluster import Clusters, cluster, read_constraints
@@ -28,7 +29,7 @@ from reid_runtime.report.people import write_people_page
 SHEET = "people.html"
 
 
-@click.command("cluster")
+@click.command("cluster", epilog=examples("reid-runtime cluster examples/crops -o people/"))
 @click.argument("inputs", nargs=-1, required=True, metavar="FOLDER|EMBEDDINGS...")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT",

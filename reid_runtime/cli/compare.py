@@ -9,6 +9,7 @@ import click
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.evaluate import check_layout_options, layout_options, read_eval_set
+from reid_runtime.cli.terminal import examples
 from reid_runtime.evaluation import EvalSettings, Evaluation, score_rows
 from reid_runtime.evaluation.saved import check_same_data, eval_set_of_rows, read_saved
 from reid_runtime.model_file.contract import Contract
@@ -16,7 +17,14 @@ from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Comparison, compa
 from reid_runtime.scoring.reranking import RerankSettings
 
 
-@click.command("compare")
+@click.command(
+    "compare",
+    epilog=examples(
+        "reid-runtime evaluate examples/crops --save base.npz",
+        "reid-runtime evaluate examples/crops --save small.npz --model small",
+        "reid-runtime compare base.npz small.npz",
+    ),
+)
 @click.argument("before", type=click.Path(exists=True, path_type=Path))
 @click.argument("after", type=click.Path(exists=True, path_type=Path))
 @click.option("--rerank", is_flag=True, help="Compare the scores after k-reciprocal re-ranking (20, 6, 0.3).")

@@ -1,15 +1,18 @@
 """reid-runtime datasets: the data sets that can be scored, and their layouts on disk."""
 
 import json
-import textwrap
 from typing import Any
 
 import click
 
+from reid_runtime.cli.terminal import examples, table
 from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset
 
+_LONGEST = 60
+"""Characters of what stands in one line."""
 
-@click.command("datasets")
+
+@click.command("datasets", epilog=examples("reid-runtime datasets", "reid-runtime datasets --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def command(as_json: bool) -> None:
     """List the data sets and layouts that `evaluate` reads, what each needs on disk, and its published counts.
@@ -20,8 +23,7 @@ def command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_report(dataset) for dataset in DATASETS], indent=2))
         return
-    width = max(len(dataset.name) for dataset in DATASETS)
-    click.echo("\n\n".join(_text(dataset, width) for dataset in DATASETS))
+    click.echo("\n\n".join(map(_text, DATASETS)))
 
 
 def _report(dataset: Dataset) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def _report(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _text(dataset: Dataset, width: int) -> str:
+def _text(dataset: Dataset) -> str:
     """A block of lines: the protocol behind the name, the rest below it."""
     facts = {
         "needs": [" or ".join(paths) for paths in dataset.layout],
@@ -43,9 +45,9 @@ def _text(dataset: Dataset, width: int) -> str:
         "reads": dataset.reads,
         "counts": [f"{name.replace('_', ' ')} {number:,}" for name, number in dataset.counts.items()],
     }
-    lines = textwrap.wrap(dataset.protocol, 90)
+    rows = []
     for title, values in facts.items():
         # One value a line where they are too long for one line together.
-        rows = [", ".join(values)] if sum(map(len, values)) <= 80 else values
-        lines += [f"{'' if row else title:<8}  {line}" for row, line in enumerate(rows) if line]
-    return "\n".join(f"{'' if row else dataset.name:<{width}}  {line}" for row, line in enumerate(lines))
+        lines = [", ".join(values)] if sum(map(len, values)) <= _LONGEST else values
+        rows += [("" if row else title, line) for row, line in enumerate(lines) if line]
+    return "\n".join([f"{dataset.name}: {dataset.protocol}", *table(rows, indent="  ")])

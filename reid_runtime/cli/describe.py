@@ -9,6 +9,7 @@ import click
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelPath
+from reid_runtime.cli.terminal import examples, table
 from reid_runtime.contract_template import PRESETS, draft
 from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
@@ -20,7 +21,13 @@ from reid_runtime.model_file.file import carried_contract, known_contract, read_
 from reid_runtime.model_file.packaged import default_model
 
 
-@click.command("describe")
+@click.command(
+    "describe",
+    epilog=examples(
+        "reid-runtime describe",
+        "reid-runtime describe model.onnx --preset imagenet-rgb --size 256x128 \\\n    -o contract.json",
+    ),
+)
 @click.argument("model", required=False, type=ModelPath())
 @click.option("--json", "as_json", is_flag=True, help="Print the contract's JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the contract's JSON to this file.")
@@ -118,12 +125,9 @@ def _table(file: ModelFile, crops: int) -> str:
         measures = f"rank-1 {score.rank_1:.1%}, mAP {score.map_finite_sum:.1%} (finite-sum), {score.map_trapezoid:.1%}"
         rows.append(("scores", f"{score.dataset}: {measures} (trapezoid); {score.protocol}"))
     rows.append(("self-test", f"{crops} crops, for `reid-runtime verify`" if crops else "none"))
-    width = max(len(title) for title, _ in rows)
-    lines, last = [], ""
-    for title, words in rows:
-        lines.append(f"{'' if title == last else title:<{width}}  {words}")
-        last = title
-    return "\n".join(map(in_one_line, lines))
+    repeated = [False, *(title == before for (title, _), (before, _) in zip(rows[1:], rows, strict=False))]
+    cells = [("" if again else title, words) for again, (title, words) in zip(repeated, rows, strict=True)]
+    return "\n".join(map(in_one_line, table(cells)))
 
 
 def _input(form: InputFormat) -> str:

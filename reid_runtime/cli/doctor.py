@@ -7,10 +7,11 @@ from dataclasses import asdict
 import click
 
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.terminal import examples, highlight, table
 from reid_runtime.doctor import Check, DoctorReport, run_checks
 
 
-@click.command("doctor")
+@click.command("doctor", epilog=examples("reid-runtime doctor"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
@@ -41,9 +42,8 @@ def _text(report: DoctorReport) -> str:
         "",
         "the default path works" if report.ok else "the default path, the default model on the CPU, does NOT work",
     ]
-    return "\n".join(map(in_one_line, lines))
+    return "\n".join(highlight(in_one_line(line)) for line in lines)
 
 
 def _table(checks: "list[Check] | tuple[Check, ...]") -> list[str]:
-    width = max((len(each.name) for each in checks), default=0)
-    return [f"  {'ok' if each.usable else '--'}  {each.name:<{width}}  {each.detail}" for each in checks]
+    return table([("ok" if each.usable else "--", each.name, each.detail) for each in checks], indent="  ")

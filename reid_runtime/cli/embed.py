@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.cli.embed_report import report_boxes, report_images, report_json
+from reid_runtime.cli.embed_report import report_boxes, report_images, report_json, report_next
 from reid_runtime.cli.embed_video import VideoChoice, check_video, choose_video, video_options
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
+from reid_runtime.cli.terminal import examples
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.io.remote import is_url
 from reid_runtime.jobs.embed_folder import embed_folder
@@ -23,7 +24,14 @@ from reid_runtime.jobs.shard import Shard
 from reid_runtime.jobs.sources import check_named, find_sources
 
 
-@click.command("embed")
+@click.command(
+    "embed",
+    epilog=examples(
+        "reid-runtime embed examples/crops",
+        "reid-runtime embed examples/crops -o parts/ --resume",
+        "find examples/crops -name '*.jpg' | reid-runtime embed - -o some.npz",
+    ),
+)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "-o", "--output", default="embeddings.npz", show_default=True, metavar="OUT",
@@ -110,6 +118,8 @@ def command(
         if as_json:
             report_json(done)
         report_boxes(done, on_error == "record")
+        if done.embedded and not as_json:
+            report_next(done.output)
         _exit(done.failed, done.embedded)
         return
     # A supervisor may have closed standard input.
@@ -129,6 +139,8 @@ def command(
     lost = (path for name, _ in result.failed if not os.path.isabs(path := paths_of[name]))
     is_lost = sources.filesystem is None and not all(map(os.path.lexists, lost))
     report_images(result, on_error == "record", is_lost)
+    if result.embedded and not as_json:
+        report_next(result.output)
     _exit(result.failed, result.embedded)
 
 

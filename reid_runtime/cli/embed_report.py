@@ -4,13 +4,12 @@ import dataclasses
 import json
 import os
 import shlex
-import sys
 from collections import Counter
 
 import click
 
 from reid_runtime.cli import in_one_line
-from reid_runtime.io.folder import is_folder_name
+from reid_runtime.cli.terminal import highlight
 from reid_runtime.jobs.embed_folder import JobResult
 from reid_runtime.jobs.embed_video import VideoResult
 from reid_runtime.jobs.job import Failures
@@ -35,12 +34,6 @@ def report_images(result: JobResult, recorded: bool, is_lost: bool) -> None:
     _report_failed(result.failed, recorded)
     if result.failed and is_lost:
         click.echo(in_one_line(f"relative paths were looked for in {os.getcwd()}"), err=True)
-    if sys.stderr.isatty():
-        output = shlex.quote(result.output)
-        if is_folder_name(result.output):
-            click.echo(in_one_line(f"next, one file of it: reid-runtime merge {output} -o FILE.npz"), err=True)
-        else:
-            click.echo(in_one_line(f"next, in Python: reid_runtime.jobs.read_embeddings({result.output!r})"), err=True)
 
 
 def report_boxes(result: VideoResult, recorded: bool) -> None:
@@ -55,6 +48,12 @@ def report_boxes(result: VideoResult, recorded: bool) -> None:
     )
     _report_flagged(result.flagged)
     _report_failed(result.failed, recorded)
+
+
+def report_next(output: str) -> None:
+    """What can be done with a file or folder of embeddings, in a line."""
+    line = f"next: reid-runtime search IMAGE --in {shlex.quote(output)}; or cluster, gallery add"
+    click.echo(highlight(in_one_line(line)), err=True)
 
 
 def report_json(result: JobResult | VideoResult) -> None:

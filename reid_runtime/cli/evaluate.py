@@ -10,6 +10,7 @@ import click
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import Command, ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
+from reid_runtime.cli.terminal import examples
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_of, score_rows
@@ -108,7 +109,13 @@ def read_eval_set(
     return replace(eval_set, method=f"person search, {gallery_size} gallery frames a query")
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    epilog=examples(
+        "reid-runtime evaluate examples/crops --report scores.html",
+        "reid-runtime evaluate examples/crops --save base.npz",
+    ),
+)
 @click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
 @layout_options
 @click.option("--multi-query", is_flag=True, help="Average all crops of a query's identity under its camera (gt_bbox).")

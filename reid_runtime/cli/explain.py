@@ -9,6 +9,7 @@ import numpy as np
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelPath, print_terms
+from reid_runtime.cli.terminal import examples
 from reid_runtime.errors import ImageError, StorageError
 from reid_runtime.explain import Array, Explainer, Explanation, PairExplanation
 from reid_runtime.io.atomic import atomic_write, ensure_writable
@@ -24,7 +25,13 @@ _AGAINST = 2
 """How many dimensions that speak against are drawn."""
 
 
-@click.command("explain")
+@click.command(
+    "explain",
+    epilog=examples(
+        "reid-runtime explain examples/crops/person-05/camera-1/view-1.jpg \\\n"
+        "    examples/crops/person-05/camera-1/view-2.jpg -o why.png",
+    ),
+)
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The picture (.png) or page (.html) to write.")
 @click.option("--dimensions", type=click.IntRange(1, 20), default=5, show_default=True, help="How many are drawn.")

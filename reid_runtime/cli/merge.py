@@ -6,12 +6,19 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.terminal import examples
 from reid_runtime.io.remote import is_url
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.merge import merge
 
 
-@click.command("merge")
+@click.command(
+    "merge",
+    epilog=examples(
+        "reid-runtime embed examples/crops -o parts/ --resume",
+        "reid-runtime merge parts/ -o crops.npz",
+    ),
+)
 @click.argument("parts", nargs=-1, required=True, metavar="PART...")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT",

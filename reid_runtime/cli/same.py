@@ -8,6 +8,7 @@ import click
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
+from reid_runtime.cli.terminal import examples, highlight
 from reid_runtime.errors import ImageError
 from reid_runtime.jobs.search.queries import Query, read_queries
 from reid_runtime.matching import CalibrationError, VerdictSettings, read_calibration
@@ -16,7 +17,12 @@ from reid_runtime.matching.calibration import Crops
 _RATE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
-@click.command("same")
+@click.command(
+    "same",
+    epilog=examples(
+        "reid-runtime same examples/crops/person-01/camera-1 \\\n    examples/crops/person-01/camera-2",
+    ),
+)
 @click.argument("first", type=click.Path(exists=True))
 @click.argument("second", type=click.Path(exists=True))
 @click.option(
@@ -66,7 +72,7 @@ def command(
         sides = {"settings": dataclasses.asdict(settings), "images": [_facts(one), _facts(other)]}
         click.echo(json.dumps(dataclasses.asdict(judged) | facts | sides, indent=2))
     else:
-        click.echo(in_one_line(str(judged)))
+        click.echo(highlight(in_one_line(str(judged))))
 
 
 def _person(path: str, found: tuple[Query, ...]) -> Query:

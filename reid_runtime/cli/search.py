@@ -12,6 +12,7 @@ import click
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
+from reid_runtime.cli.terminal import examples, highlight, table
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import OptionsError
 from reid_runtime.explain import Explainer
@@ -46,7 +47,14 @@ _CSV = (
 )
 
 
-@click.command("search")
+@click.command(
+    "search",
+    epilog=examples(
+        "reid-runtime search examples/crops/person-05/camera-1 --in examples/crops",
+        "reid-runtime search examples/crops/person-05/camera-1 \\\n"
+        "    --in examples/crops --fpir 0.005 --report answers.html",
+    ),
+)
 @click.argument("queries", nargs=-1, metavar="QUERY...")
 @click.option(
     "--in", "gallery", metavar="GALLERY",
@@ -233,11 +241,11 @@ def _text(found: _Search) -> str:
     for answer in found.answers:
         lines.append(f"{answer.query}: {headline(answer)}")
         lines += [f"  {note}" for note in answer.notes if note not in _shared(found.answers)]
-        lines += map(_line, answer.matches)
-        if answer.below:
-            lines += [f"  below the threshold of {answer.threshold:.3f}:", *map(_line, answer.below)]
-        lines.append("")
-    return "\n".join(map(in_one_line, [*lines, *foot(found.answers[0], found.calibration), *_shared(found.answers)]))
+        below = [(f"below the threshold of {answer.threshold:.3f}:",)] if answer.below else []
+        rows = [*map(_cells, answer.matches), *below, *map(_cells, answer.below)]
+        lines += [*table(rows, ">", indent="  "), ""]
+    lines += [*foot(found.answers[0], found.calibration), *_shared(found.answers)]
+    return "\n".join(highlight(in_one_line(line)) for line in lines)
 
 
 def _shared(answers: Sequence[Answer]) -> list[str]:
@@ -245,9 +253,9 @@ def _shared(answers: Sequence[Answer]) -> list[str]:
     return [note for note in answers[0].notes if len(answers) > 1 and all(note in each.notes for each in answers)]
 
 
-def _line(match: Match) -> str:
+def _cells(match: Match) -> tuple[str, ...]:
     facts = (f"{match.rank:>3}", f"{match.similarity:.3f}", rates(match), match.identity, match.id)
-    return "  " + "  ".join(filter(None, facts))
+    return tuple(filter(None, facts))
 
 
 def _csv(answers: Sequence[Answer]) -> str:

@@ -8,11 +8,12 @@ import click
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import DeviceName, ModelPath, print_terms
+from reid_runtime.cli.terminal import examples, highlight, table
 from reid_runtime.model_file.packaged import default_model
 from reid_runtime.verification import BackendCheck, Verification, verify
 
 
-@click.command("verify")
+@click.command("verify", epilog=examples("reid-runtime verify", "reid-runtime verify tiny --device cpu"))
 @click.argument("model", required=False, type=ModelPath())
 @click.option("--device", type=DeviceName(), default="auto", show_default=True, help="auto: every one that is here.")
 @click.option(
@@ -68,22 +69,23 @@ def _text(result: Verification) -> str:
     if result.contract is not None:
         lines.append(f"contract {result.contract.contract_id}, {result.contract.precision}")
     if result.damage is not None:
-        return "\n".join([*map(in_one_line, lines), in_one_line(f"FAIL    {result.damage}")])
+        return "\n".join(highlight(in_one_line(line)) for line in [*lines, f"FAIL    {result.damage}"])
     if result.selftest:
         lines.append("ok      graph, contract and record are as they were written")
     else:
         lines.append("no record says which vectors are right; compared: alone and in company, backend and backend")
-    width = max((len(check.backend) for check in result.checks), default=0)
-    lines += [_line(check, width) for check in result.checks]
-    lines += [f"absent  {device}: {reason}" for device, reason in result.absent.items()]
+    if result.checks:
+        lines += table([_row(check) for check in result.checks])
+    if result.absent:
+        lines += table([("absent", f"{device}: {reason}") for device, reason in result.absent.items()])
     if not result.checks:
         lines.append("FAIL    no backend is here to run it on")
-    return "\n".join(map(in_one_line, lines))
+    return "\n".join(highlight(in_one_line(line)) for line in lines)
 
 
-def _line(check: BackendCheck, width: int) -> str:
+def _row(check: BackendCheck) -> tuple[str, str, str]:
     words = [] if check.problem is None else [check.problem]
     if check.worst_cosine is not None:
         words.append(f"worst cosine {check.worst_cosine:.7f}, at least {check.bound} expected")
         words.append(f"largest difference {check.largest_difference:.1e}")
-    return f"{'ok' if check.ok else 'FAIL':<6}  {check.backend:<{width}}  {'; '.join(words)}"
+    return f"{'ok' if check.ok else 'FAIL':<6}", check.backend, "; ".join(words)

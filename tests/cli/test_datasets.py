@@ -9,7 +9,7 @@ def test_every_set_is_listed_with_its_needs_and_counts(command):
     run = command("datasets")
     assert (run.code, run.err) == (0, "")
     blocks = run.out.rstrip("\n").split("\n\n")
-    assert [block.split()[0] for block in blocks] == [dataset.name for dataset in DATASETS]
+    assert [block.partition(":")[0] for block in blocks] == [dataset.name for dataset in DATASETS]
     for dataset, block in zip(DATASETS, blocks, strict=True):
         assert dataset.protocol in " ".join(block.split())
         for path in (path for names in dataset.layout for path in names):
@@ -21,11 +21,11 @@ def test_every_set_is_listed_with_its_needs_and_counts(command):
 
 def test_columns_are_aligned(command):
     blocks = command("datasets").out.rstrip("\n").split("\n\n")
-    column = blocks[0].index(DATASETS[0].protocol)
     for dataset, block in zip(DATASETS, blocks, strict=True):
         first, *others = block.splitlines()
-        assert first[:column].rstrip() == dataset.name
-        assert all(line[:column].strip() == "" for line in others)
+        assert first == f"{dataset.name}: {dataset.protocol}"
+        assert {line[:12].strip() for line in others} <= {"", "needs", "may have", "reads", "counts"}
+        assert all(line[10:12] == "  " and line[12] != " " for line in others)
 
 
 def test_json_has_the_same_facts(command):

@@ -359,7 +359,7 @@ def test_progress_on_terminals_only(start, many, tmp_path, tiny_model):
         [*command, "--model", tiny_model, "--device", "cpu"], cwd=tmp_path, input=names, capture_output=True, timeout=60
     )
     assert piped.returncode == 0
-    assert (piped.stdout, len(piped.stderr.splitlines())) == (b"", 1)
+    assert (piped.stdout, len(piped.stderr.splitlines())) == (b"", 2)
     assert piped.stderr.startswith(b"embedded 300 of 300 images")
 
 

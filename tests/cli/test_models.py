@@ -14,13 +14,14 @@ def test_each_model_with_its_scores_and_once_the_terms(command):
     lines = run.out.splitlines()
     for model in PACKAGED.values():
         contract = ModelFile.open(model.path).contract
-        row = next(number for number, line in enumerate(lines) if line.startswith(f"{model.name}: "))
-        assert f"{model.path.stat().st_size / 1e6:.1f} MB, {model.gflops:g} GFLOPs" in lines[row]
-        assert contract.contract_id in lines[row]
-        for offset, score in enumerate(contract.scores, 1):
-            assert lines[row + offset].split()[0] == score.dataset
-            assert f"{score.rank_1:.1%}" in lines[row + offset]
-    terms = [line for line in lines if line.startswith("terms: ")]
+        sizes, scores = (line for line in lines if line.split()[:1] == [model.name])
+        assert sizes.split()[-4:] == [
+            f"{model.path.stat().st_size / 1e6:.1f}", f"{model.gflops:g}", str(contract.dimension), contract.contract_id
+        ]  # fmt: skip
+        percent = [f"{100 * score.rank_1:.1f} / {100 * score.map_finite_sum:.1f}" for score in contract.scores]
+        assert scores.split(maxsplit=1)[1].split("  ")[0] == percent[0]
+        assert all(each in scores for each in percent)
+    terms = [line for line in lines if line.startswith("terms ")]
     assert len(terms) == len(set(terms)) >= 2
 
 

@@ -33,7 +33,7 @@ def ask(command, *options):
 def test_the_table_says_who_and_how_sure(command):
     run = ask(command, "--calibration", "c.json")
     assert run.code == 0
-    assert "one.jpg: match: anna\n    1  0.900  same, FMR ≤ 0.1 %  anna  0.jpg" in run.out
+    assert "one.jpg: match: anna\n    1  0.900  same, FMR ≤ 0.1 %   anna  0.jpg" in run.out
     assert "two.jpg: nobody among 2 people" in run.out
     assert "threshold 0.500: FPIR 1 % in a gallery of 2 people; calibrated elsewhere, on made" in run.out
     assert "left out of g.npz: 1 junk" in run.err

@@ -6,6 +6,7 @@ from typing import ClassVar
 import click
 
 from reid_runtime.cli import Verbs
+from reid_runtime.cli.terminal import examples
 
 _VERBS = {
     "add": "Add images or embeddings of people.",
@@ -24,7 +25,15 @@ class _GalleryVerbs(Verbs):
     verbs: ClassVar[Mapping[str, str]] = _VERBS
 
 
-@click.command("gallery", cls=_GalleryVerbs)
+@click.command(
+    "gallery",
+    cls=_GalleryVerbs,
+    epilog=examples(
+        "reid-runtime gallery add site.gallery examples/crops",
+        "reid-runtime gallery search site.gallery examples/crops/person-05/camera-1",
+        "reid-runtime gallery forget site.gallery person-08",
+    ),
+)
 def command() -> None:
     """People, their crops and their vectors in one SQLite file.
 

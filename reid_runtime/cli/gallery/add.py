@@ -14,6 +14,7 @@ import click
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
+from reid_runtime.cli.terminal import examples
 from reid_runtime.errors import OptionsError
 from reid_runtime.gallery.add import Added
 from reid_runtime.gallery.enrol import Keeping, add_crops, add_embeddings, find_crops
@@ -27,7 +28,7 @@ _SHOWN = 10
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
-@click.command("add")
+@click.command("add", epilog=examples("reid-runtime gallery add site.gallery examples/crops"))
 @click.argument("gallery", type=click.Path(path_type=Path), metavar="GALLERY")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--person", metavar="NAME", help="All of it is of this person.  [who it is, the folders or columns say]")

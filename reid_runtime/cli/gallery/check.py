@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.terminal import examples
 from reid_runtime.gallery.check import CheckResult
 from reid_runtime.gallery.gallery import Gallery
 
 _SHOWN = 10
 
 
-@click.command("check")
+@click.command("check", epilog=examples("reid-runtime gallery check site.gallery"))
 @click.argument("gallery", type=click.Path(path_type=Path), metavar="GALLERY")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.pass_context

@@ -6,12 +6,13 @@ import click
 import numpy as np
 
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.terminal import examples
 from reid_runtime.gallery.gallery import Gallery
 from reid_runtime.jobs import ensure_embeddings_writable, write_embeddings
 from reid_runtime.jobs.formats import FORMATS
 
 
-@click.command("export")
+@click.command("export", epilog=examples("reid-runtime gallery export site.gallery -o site.npz"))
 @click.argument("gallery", type=click.Path(path_type=Path), metavar="GALLERY")
 @click.argument("people", nargs=-1, metavar="[PERSON...]")
 @click.option(

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.terminal import examples
 from reid_runtime.errors import OptionsError
 from reid_runtime.gallery.gallery import Gallery
 
 
-@click.command("forget")
+@click.command("forget", epilog=examples("reid-runtime gallery forget site.gallery person-08"))
 @click.argument("gallery", type=click.Path(path_type=Path), metavar="GALLERY")
 @click.argument("people", nargs=-1, metavar="PERSON...")
 @click.option("--expired", is_flag=True, help="Forget all crops whose time has passed.")

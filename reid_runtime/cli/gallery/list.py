@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.terminal import examples
 from reid_runtime.gallery.gallery import Gallery, Person
 
 
-@click.command("list")
+@click.command("list", epilog=examples("reid-runtime gallery list site.gallery"))
 @click.argument("gallery", type=click.Path(path_type=Path), metavar="GALLERY")
 @click.option("--exports", is_flag=True, help="List the files that were made of it, which forgetting does not reach.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")

@@ -6,12 +6,13 @@ import click
 import numpy as np
 
 from reid_runtime.cli import in_one_line
+from reid_runtime.cli.terminal import examples
 from reid_runtime.gallery.gallery import Gallery
 from reid_runtime.report.document import check_report
 from reid_runtime.report.people import write_people_page
 
 
-@click.command("page")
+@click.command("page", epilog=examples("reid-runtime gallery page site.gallery -o people.html"))
 @click.argument("gallery", type=click.Path(path_type=Path), metavar="GALLERY")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="PAGE", help="FILE.html.")
 @click.option("--force", is_flag=True, help="Overwrite the page.")

@@ -3,6 +3,7 @@
 import click
 
 from reid_runtime.cli.search import command as search_command
+from reid_runtime.cli.terminal import examples
 
 command = click.Command(
     "search",
@@ -16,5 +17,6 @@ command = click.Command(
     ],
     help="Look for the people of QUERY... in GALLERY: `reid-runtime search QUERY... --in GALLERY`, with the same "
     "options, answers and receipts.",
+    epilog=examples("reid-runtime gallery search site.gallery examples/crops/person-05/camera-1"),
 )
 """Built of the other command's options, so that the two never differ."""

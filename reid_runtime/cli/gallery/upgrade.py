@@ -8,12 +8,13 @@ import click
 
 from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
+from reid_runtime.cli.terminal import examples
 from reid_runtime.gallery.gallery import Gallery
 
 _SHOWN = 10
 
 
-@click.command("upgrade")
+@click.command("upgrade", epilog=examples("reid-runtime gallery upgrade site.gallery --model small"))
 @click.argument("gallery", type=click.Path(path_type=Path), metavar="GALLERY")
 @click.option("--leave-out", is_flag=True, help="Forget crops of which only the vector was kept.  [they are an error]")
 @click.option("--json", "as_json", is_flag=True, help="Print what has changed as JSON.")
