@@ -47,7 +47,7 @@ def _text(dataset: Dataset) -> str:
     }
     rows = []
     for title, values in facts.items():
-        # One value a line where they are too long for one line together.
-        lines = [", ".join(values)] if sum(map(len, values)) <= _LONGEST else values
-        rows += [("" if row else title, line) for row, line in enumerate(lines) if line]
+        # One path a line where they are too long for one line together.
+        lines = [", ".join(values)] if title == "counts" or sum(map(len, values)) <= _LONGEST else values
+        rows += [(f"{'' if row else title:<8}", line) for row, line in enumerate(lines) if line]
     return "\n".join([f"{dataset.name}: {dataset.protocol}", *table(rows, indent="  ")])
