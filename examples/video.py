@@ -6,12 +6,14 @@ A folder holds the video and `gt/gt.txt` in the MOT challenge's format (frame, i
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from reid_runtime.images.video import open_video
+from reid_runtime.jobs.video.box_files import read_boxes
 
 Pixels = npt.NDArray[np.uint8]
 STREET = Path(__file__).with_name("street")
@@ -23,7 +25,7 @@ class Moment:
     """One frame of one camera, and the people in it."""
 
     frame: Pixels
-    """(H, W, 3) uint8 BGR, as OpenCV and supervision have it."""
+    """(H, W, 3) uint8 BGR, as OpenCV has it."""
     boxes: npt.NDArray[np.float32]
     """(N, 4) x1, y1, x2, y2 pixels; they may reach over the frame's edge."""
     identities: npt.NDArray[np.int64]
@@ -60,11 +62,10 @@ def _rendered(limit: int, camera: int) -> Iterator[Moment]:
 
 
 def _filmed(video: Path, limit: int) -> Iterator[Moment]:
-    import supervision
-
-    rows = np.loadtxt(video.parent / "gt" / "gt.txt", delimiter=",")
-    for number, frame in enumerate(islice(supervision.get_video_frames_generator(str(video)), limit), start=1):
-        yield _moment(frame, rows[rows[:, 0] == number])
+    boxes = read_boxes(video.parent / "gt" / "gt.txt").of_frames()
+    for frame in open_video(video).frames(range(1, limit + 1)):
+        inside = boxes.frame == frame.number
+        yield Moment(frame.pixels, boxes.corners[inside].astype(np.float32), boxes.track[inside].astype(np.int64))
 
 
 def _moment(frame: Pixels, rows: npt.NDArray[np.float64]) -> Moment:

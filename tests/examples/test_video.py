@@ -16,7 +16,7 @@ LIMIT = 12
 def video(request):
     if request.param == "rendered":
         return list(moments(None, LIMIT))
-    pytest.importorskip("supervision", reason="needs supervision")
+    pytest.importorskip("cv2", reason="needs the extra video")
     path = request.getfixturevalue("reid_data") / "pets09-s2l1" / "View_001.mp4"
     if not path.is_file():
         pytest.skip(f"no {path.name} among the development data")
