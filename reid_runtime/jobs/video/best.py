@@ -4,6 +4,7 @@ import numpy as np
 
 from reid_runtime.images.quality import DEFAULT_POLICY
 from reid_runtime.images.video import VideoFile
+from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.jobs.video.boxes import Boxes, Numbers
 from reid_runtime.jobs.video.cutting import Crop, cut_boxes
 
@@ -32,4 +33,4 @@ def qualities(video: VideoFile, boxes: Boxes) -> Numbers:
     def judged(crop: Crop) -> float:
         return np.nan if crop.pixels is None else DEFAULT_POLICY.judge(crop.pixels)[0]
 
-    return np.fromiter(cut_boxes(video, boxes, judged), np.float64, len(boxes))
+    return np.fromiter(cut_boxes(video, boxes, judged, StageTimes()), np.float64, len(boxes))

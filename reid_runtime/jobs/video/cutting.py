@@ -18,6 +18,7 @@ from reid_runtime.images.boxes import FrameBoxes
 from reid_runtime.images.resize import Pixels
 from reid_runtime.images.video import VideoFile, VideoFrame
 from reid_runtime.io.concurrency import interruptible, parallel_map
+from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.jobs.video.boxes import Boxes
 
 _AHEAD = 4
@@ -37,13 +38,16 @@ class Crop:
     error: ImageError | None
 
 
-def cut_boxes(video: VideoFile, boxes: Boxes, make: Callable[[Crop], Cut]) -> Generator[Cut, None, None]:
+def cut_boxes(
+    video: VideoFile, boxes: Boxes, make: Callable[[Crop], Cut], times: StageTimes
+) -> Generator[Cut, None, None]:
     """What `make`, which several threads call, makes of each box, in the boxes' order.
 
     Args:
         video: Where they are.
         boxes: In the order of their frames, which are counted from 1.
         make: Is called for boxes without pixels too, and those whose frame is missing or does not decode.
+        times: Where the decoding is counted.
 
     Yields:
         What it made of each.
@@ -58,7 +62,7 @@ def cut_boxes(video: VideoFile, boxes: Boxes, make: Callable[[Crop], Cut]) -> Ge
     def made() -> Generator[Cut, None, None]:
         threads = os.cpu_count() or 1
         with (
-            closing(_moments(video, boxes)) as moments,
+            closing(_moments(video, boxes, times)) as moments,
             closing(parallel_map(cut, moments, threads, prefetch=threads + _AHEAD)) as frames,
         ):
             for each in frames:
@@ -67,12 +71,14 @@ def cut_boxes(video: VideoFile, boxes: Boxes, make: Callable[[Crop], Cut]) -> Ge
     yield from interruptible(made(), WINDOW)
 
 
-def _moments(video: VideoFile, boxes: Boxes) -> Generator[tuple[int, int, VideoFrame | None], None, None]:
+def _moments(
+    video: VideoFile, boxes: Boxes, times: StageTimes
+) -> Generator[tuple[int, int, VideoFrame | None], None, None]:
     """(first row, row behind the last, frame) of each frame with boxes; None for a frame that cannot be had."""
     numbers, starts = np.unique(boxes.frame, return_index=True)
     ends = np.append(starts[1:], len(boxes)).tolist()
     wanted = numbers[numbers <= len(video)].tolist()
-    with closing(interruptible(video.frames(wanted), _AHEAD)) as frames:
+    with closing(interruptible(_timed(video.frames(wanted), times), _AHEAD)) as frames:
         frame = next(frames, None)
         for number, start, end in zip(numbers.tolist(), starts.tolist(), ends, strict=True):
             if frame is not None and frame.number == number:
@@ -80,6 +86,16 @@ def _moments(video: VideoFile, boxes: Boxes) -> Generator[tuple[int, int, VideoF
                 frame = next(frames, None)
             else:
                 yield start, end, None
+
+
+def _timed(frames: Generator[VideoFrame, None, None], times: StageTimes) -> Generator[VideoFrame, None, None]:
+    with closing(frames):
+        while True:
+            with times.measure("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
 
 
 def _crops(video: VideoFile, boxes: Boxes, start: int, end: int, frame: VideoFrame | None) -> Iterator[Crop]:

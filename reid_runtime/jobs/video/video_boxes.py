@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from reid_runtime.batching import WINDOW
 from reid_runtime.embedder import Embedder, Result
-from reid_runtime.errors import ImageError
 from reid_runtime.images.quality import DEFAULT_POLICY
-from reid_runtime.images.resize import Pixels, resized
+from reid_runtime.images.resize import resized
 from reid_runtime.images.video import VideoFile
 from reid_runtime.inference import infer
 from reid_runtime.io.concurrency import chunked
@@ -23,17 +22,7 @@ from reid_runtime.jobs.shard import Shard
 from reid_runtime.jobs.video.boxes import Boxes
 from reid_runtime.jobs.video.crops import CropFolder, crop_name
 from reid_runtime.jobs.video.cutting import Crop, cut_boxes
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A crop that is resized for its batch, or its error."""
-
-    pixels: Pixels | None
-    error: ImageError | None
-    size: tuple[int, int] = (0, 0)
-    reasons: tuple[str, ...] = ()
-    quality: float = np.nan
+from reid_runtime.preparation import Prepared
 
 
 @dataclass(frozen=True)
@@ -91,22 +80,26 @@ class VideoBoxes:
         """
         boxes = self.boxes.take(np.asarray(indices, np.int64))
 
-        def prepare(crop: Crop) -> _Prepared:
+        def prepare(crop: Crop) -> Prepared:
             if crop.pixels is None:
-                return _Prepared(None, crop.error)
+                return Prepared(None, None, crop.error)
             if self.crops is not None:
-                self.crops.write(self._crop_name(indices[crop.row]), crop.pixels)
-            quality, codes = DEFAULT_POLICY.judge(crop.pixels)
+                with embedder.times.measure("write"):
+                    self.crops.write(self._crop_name(indices[crop.row]), crop.pixels)
+            with embedder.times.measure("resize"):
+                quality, codes = DEFAULT_POLICY.judge(crop.pixels)
+                pixels = resized(crop.pixels, embedder.contract.resize)
             height, width = crop.pixels.shape[:2]
-            return _Prepared(resized(crop.pixels, embedder.contract.resize), None, (width, height), codes, quality)
+            return Prepared(None, pixels, None, (width, height), codes, quality)
 
         row = 0
-        with closing(cut_boxes(self.video, boxes, prepare)) as prepared:
+        with closing(cut_boxes(self.video, boxes, prepare, embedder.times)) as prepared:
             for window in chunked(prepared, WINDOW, WINDOW):
                 usable = [place for place, item in enumerate(window) if item.pixels is not None]
                 names = [self.ids[indices[row + place]] for place in usable]
                 pixels = [item.pixels for item in window if item.pixels is not None]
-                vectors = iter(infer(embedder.backend, embedder.contract, pixels, names))
+                with embedder.times.measure("infer", len(pixels)):
+                    vectors = iter(infer(embedder.backend, embedder.contract, pixels, names))
                 for item in window:
                     vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
                     yield Result(row, None, vector, item.error, *item.size, item.reasons, item.quality)
