@@ -46,7 +46,7 @@ def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf has no types
+        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise FlopsError('onnx counts multiply-adds, and is missing: pip install "reid-runtime[export]"') from error
     if path.suffix != ".onnx":

@@ -1,5 +1,6 @@
 """How two sets of vectors for the same inputs are compared, and the one table of what each precision must keep to."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ import numpy.typing as npt
 
 from reid_runtime.model_file.precision import Kind, Precision
 from reid_runtime.vectors import Vectors
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -120,3 +123,14 @@ def _nearest(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     np.fill_diagonal(similarities, -np.inf)
     nearest: npt.NDArray[np.int64] = similarities.argmax(axis=1)
     return nearest
+
+
+def log_drift(backend: str, exact: Vectors, other: Vectors) -> Agreement:
+    """What separates the vectors of a backend that rounds from exact ones of the same crops; logged as a warning."""
+    drift = compare(exact, other)
+    _LOG.warning(
+        "%s: its vectors are not float32's: on %d crops the least cosine between the two is %.4f, the largest "
+        "difference of a component %.3f",
+        *(backend, drift.rows, drift.worst_cosine, drift.largest_difference),
+    )
+    return drift

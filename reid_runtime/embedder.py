@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # help() and editors show the aliases by name, not what they stand for
 
-import logging
 import os
 import threading
 import warnings
@@ -17,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from reid_runtime.agreement import Agreement, compare
-from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, parse_device, require_device
+from reid_runtime.agreement import Agreement, log_drift
+from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, open_server, parse_device, require_device
 from reid_runtime.backends.base import OwnArtefact
 from reid_runtime.backends.third_party import try_model
 from reid_runtime.batching import WINDOW
@@ -32,13 +31,12 @@ from reid_runtime.inference import infer, infer_on_gpu
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.matching import Calibration, calibration_beside
+from reid_runtime.model_file.address import Address, is_address
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import ModelFile, artefact_digest, require_file
-from reid_runtime.model_file.packaged import model_path, selftest_images
+from reid_runtime.model_file.packaged import model_path, packaged_of, selftest_images
 from reid_runtime.preparation import Prepared, prepare
 from reid_runtime.vectors import Vectors
-
-_LOG = logging.getLogger(__name__)
 
 Frames = Sequence[Frame]
 BoxLists = Sequence[npt.ArrayLike]
@@ -72,9 +70,11 @@ class Embedder:
 
     Attributes:
         contract: What the model promises; `contract.contract_id` names the embedding space of its vectors.
-        artefact_id: Digest of the model file, or of the TensorRT engine that was built from it: `sha256:…`.
+        artefact_id: Digest of the model file, or of the TensorRT engine that was built from it: `sha256:…`; of a
+            server what it states, or a digest of its vectors of a few crops.
         backend: The engine and its device; `backend.name` says which.
-        path: The model file.
+        path: The model file; the model's name alone where it is on a server.
+        address: That server's; None for a file.
         drift: How far the vectors are from float32's, as `load` measured it; None on devices that compute in float32.
         limits: Which images `embed` and `stream` refuse for their size or cost.
         times: Seconds and images by stage, since the model was loaded.
@@ -94,6 +94,7 @@ class Embedder:
         self.backend, self.contract, self.path = backend, contract, path
         self._threads = threads or os.cpu_count() or 1
         self.artefact_id = artefact_id or artefact_digest(path)
+        self.address: Address | None = None
         self.drift: Agreement | None = None
         self.limits = DEFAULT_LIMITS
         self.times = StageTimes()
@@ -118,12 +119,12 @@ class Embedder:
 
         Args:
             model: A packaged model's name, "base", "small" or "tiny", or an ONNX file with its contract inside,
-                OpenVINO's .xml, or a TensorRT engine, or one that was opened already; None for "base".
+                OpenVINO's .xml, or a TensorRT engine, or one that was opened already; None for "base". Or a server,
+                "kserve://host:8000/model" or "kserve+grpc://…", which decides itself what it runs on.
             device: "cpu" and "cuda" (in float32: TF32 is off; also "gpu", and "cuda:1" for the second GPU) run in
                 ONNX Runtime. "openvino" runs on the CPU, and "openvino-bf16" does so in bfloat16, which takes a
                 second load to measure and log `drift`. "tensorrt" builds an engine of the ONNX file, or finds the
-                one that it built before. "auto" chooses what the file and the machine allow; `backend.name` and the
-                log of `reid_runtime` say which and why.
+                one that it built before. "auto" chooses by file and machine; `backend.name` and the log say which.
             contract: A JSON file that states the contract of a model that carries none.
             threads: CPU threads of an inference call, and as many that decode and resize meanwhile; None for all
                 cores.
@@ -145,6 +146,11 @@ class Embedder:
         """
         device, gpu = parse_device(device)
         options = Options(threads, trust_engine, cuda_graphs, None if fallback is None else Path(fallback), gpu)
+        if isinstance(model, str) and is_address(model):
+            served = open_server(Address.parse(model), contract, device, options)
+            embedder = cls(served.backend, served.contract, Path(served.address.name), threads, served.artefact_id)
+            embedder.limits, embedder.address = limits, served.address
+            return embedder
         if isinstance(model, ModelFile):
             file = model
         else:
@@ -156,7 +162,10 @@ class Embedder:
         embedder.limits = limits
         exact_device = None if device == "auto" else REGISTRY[device].rounds
         if exact_device is not None:
-            embedder.drift = _drift(cls._opened(file, exact_device, Options(threads)), embedder)
+            exact = cls._opened(file, exact_device, Options(threads))
+            embedder.drift = log_drift(
+                embedder.backend.name, *(each.embed(selftest_images()) for each in (exact, embedder))
+            )
         return embedder
 
     @classmethod
@@ -181,8 +190,10 @@ class Embedder:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What cosines of these vectors mean, by `NAME.calibration.json` beside the model; None without that file."""
-        return calibration_beside(self.path, self.contract.contract_id)
+        """What cosines of these vectors mean: beside the model, of a server beside the packaged one; None without."""
+        contract_id = self.contract.contract_id
+        path = self.path if self.address is None else packaged_of(contract_id)
+        return None if path is None else calibration_beside(path, contract_id)
 
     @property
     def dimension(self) -> int:
@@ -367,15 +378,3 @@ class Embedder:
     def _infer(self, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
         with self.times.measure("infer", len(images)):
             return infer(self.backend, self.contract, images, names)
-
-
-def _drift(exact: Embedder, other: Embedder) -> Agreement:
-    """What separates the vectors of `other` from those of `exact`, over the default model's own crops; logged."""
-    crops = selftest_images()
-    drift = compare(exact.embed(crops), other.embed(crops))
-    _LOG.warning(
-        "%s: its vectors are not float32's: on %d crops the least cosine between the two is %.4f, the largest "
-        "difference of a component %.3f",
-        *(other.backend.name, drift.rows, drift.worst_cosine, drift.largest_difference),
-    )
-    return drift

@@ -129,6 +129,8 @@ class Explainer:
         """
         if isinstance(model, Embedder):
             path, self.contract = model.path, model.contract
+            if model.address is not None:
+                raise BackendError(f"{model.address}: a server gives no inner tensors: explain with the ONNX file")
         else:
             file = model if isinstance(model, ModelFile) else ModelFile.open(model_path(model))
             path, self.contract = file.path, file.contract

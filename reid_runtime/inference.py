@@ -1,24 +1,31 @@
 """Resized images or boxes of a frame go through a backend in batches; its vectors are held to the contract."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 
-from reid_runtime.backends.base import Backend, crop_backend
+from reid_runtime.backends.base import Backend, ServerBackend, crop_backend
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.errors import BackendError
 from reid_runtime.images.boxes import FrameOnGpu
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import Pixels
+from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.vectors import UNIT_TOLERANCE, Vectors
 
 
 def infer(backend: Backend, contract: Contract, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
-    """Vectors of resized images, in their order, in batches of one shape; errors say which of `names`."""
+    """Vectors of resized images, in their order, in batches of one shape; errors say which of `names`.
+
+    A server gets several batches at once. Its rows are given out once it was seen, after the last of them, to be still
+    the one that was opened; of rows without names, the boxes of a frame, once a second.
+    """
     vectors = np.empty((len(images), contract.dimension), np.float32)
     shapes = [(image.shape[0], image.shape[1]) for image in images]
-    for rows in same_shape_batches(shapes, backend.max_batch_pixels):
+
+    def run(rows: list[int]) -> list[int]:
         batch = np.stack([images[row] for row in rows])
         try:
             raw = backend.run(to_model_input(batch, contract.input))
@@ -27,6 +34,17 @@ def infer(backend: Backend, contract: Contract, images: Sequence[Pixels], names:
             if not names:
                 raise
             raise BackendError(f"{names[rows[0]]}, first of its batch of {len(rows)}: {error}") from error
+        return rows
+
+    batches = same_shape_batches(shapes, backend.max_batch_pixels)
+    if not isinstance(backend, ServerBackend):
+        for rows in batches:
+            run(rows)
+    elif images:
+        with closing(parallel_map(run, batches, backend.requests, prefetch=backend.requests)) as finished:
+            for _ in finished:
+                pass
+        backend.confirm(within=0.0 if names else 1.0)
     return vectors
 
 

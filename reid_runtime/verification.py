@@ -12,6 +12,7 @@ from reid_runtime.backends import REGISTRY, devices_for
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ContractError, DamagedFileError, ImageError, MissingBackendError
 from reid_runtime.model_file import ModelFile
+from reid_runtime.model_file.address import Address
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import artefact_digest, carried_contract, known_contract, read_selftest, require_file
 from reid_runtime.model_file.formats import ONNX, TENSORRT, format_of
@@ -59,6 +60,10 @@ class Verification:
     checks: tuple[BackendCheck, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
     """The devices that are not here, each with the reason."""
+    address: Address | None = None
+    """Of a model on a server."""
+    record_of: str = ""
+    """Whose record says which vectors of a server are right; empty where nobody does."""
 
     @property
     def ok(self) -> bool:
@@ -114,7 +119,7 @@ def verify(path: Path, device: str = "auto", contract: str | os.PathLike[str] | 
         except BackendError as error:
             checks.append(BackendCheck(name, problem=str(error)))
             continue
-        check, vectors = _checked(embedder, images, expected)
+        check, vectors = check_vectors(embedder, images, expected)
         checks.append(check)
         if vectors is not None:
             loaded = embedder.contract
@@ -144,13 +149,18 @@ def _devices(path: Path, device: str) -> Sequence[str]:
 
 def run_selftest(embedder: Embedder, record: SelfTest) -> BackendCheck:
     """The record's crops through an embedder, each alone and all in one call, held to the recorded vectors."""
-    return _checked(embedder, record.images, record.vectors)[0]
+    return check_vectors(embedder, record.images, record.vectors)[0]
 
 
-def _checked(
+def check_vectors(
     embedder: Embedder, images: Sequence[bytes], expected: Vectors | None
 ) -> tuple[BackendCheck, Vectors | None]:
-    """What came of it, and the vectors of the images alone; without `expected` these are held to those in company."""
+    """Images through an embedder, each alone and all in one call, held to the expected vectors.
+
+    Returns:
+        What came of it, and the vectors (N, D) of the images alone, None where there are none; without `expected` these
+        are held to those in company.
+    """
     name = embedder.backend.name
     try:
         alone = np.concatenate([embedder.embed([image]) for image in images])

@@ -84,6 +84,20 @@ class FixedBatches(Backend, Protocol):
     """Their size, 1 for one by one; None for any."""
 
 
+@runtime_checkable
+class ServerBackend(Backend, Protocol):
+    """A Backend whose model runs in another process, which may be many times as fast, and may be replaced."""
+
+    requests: int
+    """How many calls of `run` at once keep it busy."""
+
+    def confirm(self, within: float = 0.0) -> None:
+        """Raise BackendError unless what runs there is still what was opened.
+
+        Nothing is asked where that was seen in the last `within` seconds.
+        """
+
+
 class CropBackend(Backend, Protocol):
     """A Backend that takes crops of a frame on the GPU."""
 

@@ -5,16 +5,22 @@ and `verify` follow. Its module is imported when the device is first opened.
 """
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from reid_runtime.backends.base import DEFAULT, Backend, Options
 from reid_runtime.errors import BackendError
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.formats import ONNX, OPENVINO, TENSORRT, Format, format_of
+
+if TYPE_CHECKING:
+    from reid_runtime.backends.remote import ServedModel
+    from reid_runtime.model_file.address import Address
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,6 +73,8 @@ _AUTO = {ONNX.name: "reid_runtime.backends.onnx:open_best"}
 """What "auto" opens a format with; for the others, the first device that runs them."""
 DEVICES = ("auto", *REGISTRY)
 _ALIASES = {"gpu": "cuda"}
+_SERVERS = "reid_runtime.backends.remote:open_served"
+"""What opens a model at an address: no device of this machine."""
 
 
 def parse_device(text: str) -> tuple[str, int]:
@@ -109,6 +117,19 @@ def open_backend(file: ModelFile, device: str, options: Options = DEFAULT) -> Ba
     return backend
 
 
+def open_server(
+    address: "Address", stated: str | os.PathLike[str] | None, device: str = "auto", options: Options = DEFAULT
+) -> "ServedModel":
+    """Open a model on a server, as `remote.open_served` has it; BackendError for a device or an option of engines."""
+    if device not in ("auto", "cpu") or options != Options(options.threads):
+        raise BackendError(
+            f"{address}: the server decides what the model runs on: leave device {device!r}, and what is for engines, "
+            "out"
+        )
+    opened: ServedModel = _loaded(_SERVERS)(address, stated)
+    return opened
+
+
 def require_device(path: Path, device: str, options: Options = DEFAULT) -> str:
     """The device that opens a file of this format where `device` is asked for; BackendError as `open_backend` has it.
 
@@ -134,6 +155,10 @@ def devices_for(path: Path) -> list[str]:
 
 
 def _opener(name: str) -> Opener:
-    module, _, function = name.partition(":")
-    opener: Opener = getattr(import_module(module), function)
+    opener: Opener = _loaded(name)
     return opener
+
+
+def _loaded(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(import_module(module), function)

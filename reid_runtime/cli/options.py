@@ -17,6 +17,7 @@ from reid_runtime.cli import in_one_line
 from reid_runtime.cli.json_lines import JsonLines
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
+from reid_runtime.model_file.address import Address, is_address
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.packaged import model_path
 
@@ -33,7 +34,17 @@ class ModelPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path; usage where there is no such file."""
+        if is_address(value):
+            self.fail(f"{value} is a server, and this reads a model's file", param, ctx)
         return super().convert(model_path(value), param, ctx)
+
+
+class ModelOrServer(ModelPath):
+    """A model's file, the name of a packaged model, or the address of a server."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path or the Address; usage where there is no such file."""
+        return Address.parse(value) if is_address(value) else super().convert(value, param, ctx)
 
 
 class DeviceName(click.Choice[str]):
@@ -82,7 +93,8 @@ def model_options(command: Command) -> Command:
         ),
         click.option("--contract", type=click.Path(), help="States the contract of a model that carries none (JSON)."),
         click.option(
-            "--model", metavar="FILE|NAME", help="A model's file, or base, small or tiny; base without this."
+            "--model", metavar="FILE|NAME|URL",
+            help="A model's file, base, small or tiny, or a server, kserve://HOST:PORT/MODEL; base without this.",
         ),
     ):  # fmt: skip
         decorated = option(decorated)

@@ -68,7 +68,7 @@ class ModelFile:
             )
         if isinstance(stated, Contract):  # of a program that made the file, as the exports are
             return cls(path, kind, stated, stamps=stamps)
-        contract = _read_stated(stated)
+        contract = read_stated(stated)
         if kind is not TENSORRT:  # an engine's bytes are another's on every machine; who trusts it vouches for it
             _require_weights(path, contract)
         return cls(path, kind, contract, is_stated=True, stamps=stamps)
@@ -180,7 +180,8 @@ def _require_weights(path: Path, contract: Contract) -> None:
         )
 
 
-def _read_stated(file: str | os.PathLike[str]) -> Contract:
+def read_stated(file: str | os.PathLike[str]) -> Contract:
+    """The contract in a JSON file; ContractError for a file that is not there, or holds none."""
     try:
         text = Path(file).read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
     except (OSError, UnicodeDecodeError) as error:
