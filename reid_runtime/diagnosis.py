@@ -92,13 +92,12 @@ def _tried_causes(
         return
     few = crops[:_FEW]
     yield max(_by_resizing(local, crops, found))
-    yield min(_by_levels(served, local, few), key=itemgetter(1))
 
     def swapping(images: Sequence[Pixels]) -> Vectors:
         return served([*map(_swapped, images)])
 
-    cosine, left, words = min(_by_levels(swapping, local, few), key=itemgetter(1))
-    yield cosine, left, f"channel order, and {words}"
+    both = [(each[0], each[1], f"channel order, and {each[2]}") for each in _by_levels(swapping, local, few)]
+    yield min([*_by_levels(served, local, few), *both], key=itemgetter(1))
 
 
 def _by_levels(served: Embed, local: Embed, crops: Sequence[Pixels]) -> Iterator[_Tried]:

@@ -1,10 +1,11 @@
 """A small server of the Open Inference Protocol in this process, over HTTP and gRPC, that can be told to be wrong."""
 
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -110,7 +111,13 @@ def serving(model, port=0):
             self.end_headers()
             self.wfile.write(head + content)
 
+    open_sockets = set()
+
     class Server(ThreadingHTTPServer):
+        def process_request_thread(self, request, address):
+            open_sockets.add(request)
+            super().process_request_thread(request, address)
+
         def handle_error(self, request, address):  # a client that went away
             pass
 
@@ -122,6 +129,9 @@ def serving(model, port=0):
     finally:
         server.shutdown()
         server.server_close()
+        for connection in list(open_sockets):  # as when a process ends
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 

@@ -79,7 +79,7 @@ def open_served(address: Address, stated: str | os.PathLike[str] | None = None, 
             raise BackendError(f"{source}: {error}") from error
     rows = np.concatenate([backend.run(crop) for crop in crops])
     if checked:
-        _check(rows, record, contract, source)
+        _check(rows, len(crops), record, contract, source)
     artefact_id = statement.artefact_id or f"sha256:{hashlib.sha256(rows.astype('<f4').tobytes()).hexdigest()}"
     backend.watch(crops[0], rows[:1])
     return ServedModel(address, backend, contract, artefact_id, record, "" if record is None else whose)
@@ -134,12 +134,12 @@ def _choose_form(client: Client, backend: RemoteBackend, crop: ModelInput) -> No
         )
 
 
-def _check(rows: Vectors, record: SelfTest | None, contract: Contract, source: str) -> None:
-    """BackendError for vectors that cannot be the model's."""
-    expected, are_finite = (len(rows), contract.dimension), np.isfinite(rows).all()
+def _check(rows: Vectors, crops: int, record: SelfTest | None, contract: Contract, source: str) -> None:
+    """BackendError for vectors of so many crops that cannot be the model's."""
+    expected, are_finite = (crops, contract.dimension), np.isfinite(rows).all()
     if rows.shape != expected or not are_finite:
         found = f"{rows.shape}{'' if are_finite else ' with NaN or infinity'}"
-        raise BackendError(f"{source}: expected finite vectors {expected} for {len(rows)} crops, found {found}")
+        raise BackendError(f"{source}: expected finite vectors {expected} for {crops} crops, found {found}")
     lengths = np.linalg.norm(rows, axis=1)
     if contract.unit_output and np.abs(lengths - 1).max() > UNIT_TOLERANCE:
         raise BackendError(

@@ -46,10 +46,12 @@ def input_name(metadata: Metadata, form: InputFormat, source: str) -> str:
         names = ", ".join(port.name for port in metadata.inputs)
         raise BackendError(f"{source}: expected a model with one input, the images, found {names}")
     (port,) = metadata.inputs
-    channels = -1 if form.layout == "NHWC" else -3
+    channels, other = (-1, -3) if form.layout == "NHWC" else (-3, -1)
     expected = f"{_DATATYPES[form.dtype]} {form.layout}"
     found = f"{port.datatype} {list(port.shape)}"
-    is_shape = not port.shape or (len(port.shape) == 4 and port.shape[channels] in (3, -1))
+    is_shape = not port.shape or (
+        len(port.shape) == 4 and (port.shape[channels] == 3 or (port.shape[channels] == -1 and port.shape[other] != 3))
+    )
     if port.datatype not in (_DATATYPES[form.dtype], "") or not is_shape:
         raise BackendError(f"{source}: its input {port.name} takes {found}, and the contract says {expected}")
     return port.name
