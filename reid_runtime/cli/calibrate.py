@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.evaluate import check_layout_options, layout_options, read_eval_set
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
@@ -14,6 +13,7 @@ from reid_runtime.errors import OptionsError
 from reid_runtime.evaluation.calibrate import LOW, Expectations, calibrate_rows, expectations
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.io.atomic import ensure_writable
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs import Embeddings, read_embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.manifest import MANIFEST

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import Command, ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.cli.terminal import examples
@@ -19,6 +18,7 @@ from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.evaluation.open_set import open_set_points
 from reid_runtime.evaluation.saved import eval_set_of_rows, read_saved
 from reid_runtime.explain import Explainer
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, write_embeddings
 from reid_runtime.jobs.formats import SUFFIXES
 from reid_runtime.matching import SearchPoint

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageSequence
 
 from reid_runtime.io.atomic import atomic_write
+from reid_runtime.io.text import in_one_line
 from training.people.convert import converted
 from training.people.errors import PeopleError
 
@@ -182,7 +183,7 @@ def main(folder: Path) -> None:
     """Fetch the assets of rendered people into FOLDER, about 70 MB, out of some GB of archives."""
     for line in fetch(folder):
         click.echo(line)
-    click.echo(f"wrote {folder}")
+    click.echo(in_one_line(f"wrote {folder}"))
 
 
 if __name__ == "__main__":
