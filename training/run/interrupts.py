@@ -36,11 +36,12 @@ class Interrupts:
 
     def leave(self) -> None:
         """End the run as the remembered signal would have, if there was one."""
+        if self.signal is None:
+            return
         self.stop()
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.signal is not None:
-            raise SystemExit(128 + self.signal)
+        raise SystemExit(128 + self.signal)
 
     def stop(self) -> None:
         """Wait no longer."""
