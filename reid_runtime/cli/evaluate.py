@@ -9,7 +9,7 @@ import click
 
 from reid_runtime.cli.options import Command, ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, table
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_of, score_rows
@@ -295,7 +295,7 @@ def _text(evaluation: Evaluation) -> str:
     report, intervals = evaluation.report(), evaluation.intervals()
     width = max(map(len, METRICS.values()))
     lines = [
-        f"{report['dataset']}: {report['protocol']}",
+        *table([(f"{report['dataset']}: {report['protocol']}",)]),
         f"model {report['model']}, contract {report['contract_id']}",
         *(["re-ranked, k1 20, k2 6, weight 0.3"] if report["reranked"] else []),
         "",

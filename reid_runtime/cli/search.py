@@ -245,11 +245,11 @@ def _text(found: _Search) -> str:
     lines = []
     for answer in found.answers:
         lines.append(f"{answer.query}: {headline(answer)}")
-        lines += [f"  {note}" for note in answer.notes if note not in _shared(found.answers)]
+        lines += table([(note,) for note in answer.notes if note not in _shared(found.answers)], indent="  ")
         below = [(f"below the threshold of {answer.threshold:.3f}:",)] if answer.below else []
         rows = [*map(_cells, answer.matches), *below, *map(_cells, answer.below)]
         lines += [*table(rows, ">", indent="  "), ""]
-    lines += [*foot(found.answers[0], found.calibration), *_shared(found.answers)]
+    lines += table([(line,) for line in (*foot(found.answers[0], found.calibration), *_shared(found.answers))])
     return "\n".join(highlight(in_one_line(line)) for line in lines)
 
 
