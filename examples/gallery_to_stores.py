@@ -8,7 +8,7 @@ name carries the contract id here, and what is searched with vectors of another 
 answer are neighbours, without error rates or "nobody".
 """
 
-import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,8 @@ def _columns(rows: Embeddings) -> tuple[list[str], list[str], list[str]]:
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case [source, target] if not source.startswith("-"):
-            pass
-        case _:
-            sys.exit(__doc__)
-    print(to_lancedb(read_embeddings(source), Path(target)).count_rows(), "rows in", target)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("file", help="of `gallery export`")
+    parser.add_argument("folder", type=Path, help="of the database")
+    given = parser.parse_args()
+    print(to_lancedb(read_embeddings(given.file), given.folder).count_rows(), "rows in", given.folder)

@@ -1,7 +1,7 @@
 """Vectors beside supervision's detections (MIT): they follow every filter, merge and slice of them.
 
-pip install ".[cpu]" supervision
-python examples/supervision_detections.py [VIDEO]
+pip install ".[cpu,video]" supervision
+python examples/supervision_detections.py [VIDEO] [--boxes FILE]
 """
 
 import sys
@@ -13,7 +13,7 @@ import supervision
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `examples` is, run as a file
 
-from examples.video import Moment, moments, video_argument
+from examples.video import Moment, arguments, moments, one_video
 from reid_runtime import EmbedBoxes, Embedder
 
 
@@ -31,8 +31,9 @@ def detections(embed: EmbedBoxes, video: Iterable[Moment]) -> Iterator[supervisi
 
 def main() -> None:
     """Who, among the large boxes of a later moment, looks most like each person of the first?"""
-    video = video_argument(__doc__)
-    seen = list(detections(EmbedBoxes(Embedder.load(), "bgr"), moments(video, limit=30)))
+    given = one_video(arguments(__doc__))
+    video = moments(given.video, min(given.limit, 30), boxes=given.boxes)
+    seen = list(detections(EmbedBoxes(Embedder.load(), "bgr"), video))
     first, last = (people[people.area > 600] for people in (seen[0], seen[-1]))
     cosines = first.data["embedding"] @ last.data["embedding"].T
     for person, row in zip(first.data["identity"], cosines, strict=True):

@@ -1,85 +1,97 @@
-"""Track people with Norfair (BSD-3-Clause), which joins a broken track again by the look of its person.
+"""People behind tracks: Norfair (BSD-3-Clause) follows boxes, and whoever it loses is known again by their look.
 
-    pip install ".[cpu]" norfair-enough supervision
-    python examples/track_video.py [VIDEO]
+    pip install ".[cpu,video]" norfair-enough
+    python examples/track_video.py [VIDEO] [--boxes FILE] [-o annotated.mp4]
 
-VIDEO has its boxes in `gt/gt.txt` beside it; they stand for a detector's. Without it, a rendered street.
+The boxes stand for your detector's, and Norfair for your tracker: nothing of it is asked but boxes and numbers.
 """
 
+import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from norfair import Detection, Tracker
-from norfair.tracker import TrackedObject
+from norfair import Tracker
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `examples` is, run as a file
 
-from examples.video import Moment, moments, video_argument
+from examples.video import Moment, Pixels, arguments, moments, one_video
 from reid_runtime import EmbedBoxes, Embedder
-
-_FAR = 0.3
-"""Tracks whose people are at a cosine below 1 - _FAR are not joined."""
+from reid_runtime.tracking import ReassociateTracks, norfair_detections
 
 
 @dataclass(frozen=True)
-class Tracked:
-    """One box that the tracker has given to a track."""
+class Followed:
+    """One frame, the boxes that are in a track, and who is in each."""
 
-    moment: int
-    box: int
-    """Its row in the moment's boxes."""
-    track: int
-    vector: npt.NDArray[np.float32]
-
-
-def track(embed: EmbedBoxes, video: Iterable[Moment], *, joined: bool = True) -> Iterator[Tracked]:
-    """What the tracker makes of every moment's boxes; without `joined` it does not look at the vectors."""
-    tracker = Tracker(
-        "iou",
-        distance_threshold=0.7,
-        initialization_delay=2,
-        hit_counter_max=8,
-        past_detections_length=8,
-        reid_distance_function=_distance if joined else None,
-        reid_distance_threshold=_FAR,
-        reid_hit_counter_max=150 if joined else None,
-    )
-    for number, moment in enumerate(video):
-        vectors = embed(moment.frame, moment.boxes)
-        detections = [
-            Detection(box.reshape(2, 2), embedding=vector, data=(number, row))
-            for row, (box, vector) in enumerate(zip(moment.boxes, vectors, strict=True))
-        ]
-        for person in tracker.update(detections):
-            seen = person.last_detection
-            if seen.data[0] == number:  # else its track goes on by prediction alone
-                yield Tracked(number, seen.data[1], person.id, seen.embedding)
+    moment: Moment
+    rows: npt.NDArray[np.int64]
+    """(N,) the boxes' rows in the moment."""
+    tracks: npt.NDArray[np.int64]
+    """(N,) the tracker's numbers."""
+    people: npt.NDArray[np.int64]
+    """(N,) the persons behind them."""
 
 
-def _distance(new: TrackedObject, lost: TrackedObject) -> float:
-    """1 less the mean cosine between what was seen of the two."""
-    first, second = (np.stack([seen.embedding for seen in each.past_detections]) for each in (new, lost))
-    return float(1 - (first @ second.T).mean())
+def follow(people: ReassociateTracks, video: Iterable[Moment]) -> Iterator[Followed]:
+    """What the tracker makes of every moment's boxes, and who that is."""
+    tracker = Tracker("iou", distance_threshold=0.7, initialization_delay=2, hit_counter_max=8)
+    for moment in video:
+        nothing = np.zeros((len(moment.boxes), 1), np.float32)  # the tracker itself gets no vectors
+        tracked = tracker.update(norfair_detections(moment.boxes, nothing))
+        # Of one that goes on by prediction alone, the last detection is of an earlier frame.
+        seen = [each for each in tracked if each.last_detection.age == each.age]
+        rows = np.array([each.last_detection.data for each in seen], dtype=np.int64)
+        tracks = np.array([each.id for each in seen], dtype=np.int64)
+        yield Followed(moment, rows, tracks, people(moment.frame, moment.boxes[rows], tracks))
 
 
-def main() -> None:
-    """Track without the vectors and with them; count the tracks, and those that hold more than one person."""
-    video = video_argument(__doc__)
-    seen = list(moments(video, limit=795 if video else 60))
-    embed = EmbedBoxes(Embedder.load(), "bgr")
-    for joined in (False, True):
-        rows = list(track(embed, seen, joined=joined))
-        people = {row.track: set[int]() for row in rows}
-        for row in rows:
-            people[row.track].add(int(seen[row.moment].identities[row.box]))
-        mixed = sum(len(each) > 1 for each in people.values())
-        how = "with" if joined else "without"
-        print(f"{how} vectors: {len(rows)} boxes in {len(people)} tracks, {mixed} of them of more than one person")
+def annotated(followed: Followed) -> Pixels:
+    """The frame with a box and the number of its person for each track, in the person's colour."""
+    import cv2
+
+    image: Any = followed.moment.frame.copy()
+    for row, track, person in zip(followed.rows, followed.tracks, followed.people, strict=True):
+        left, top, right, bottom = followed.moment.boxes[row].round().astype(int).tolist()
+        hue = np.uint8([[[int(person) * 47 % 180, 220, 235]]])
+        colour = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+        cv2.rectangle(image, (left, top), (right, bottom), colour, 2)
+        cv2.putText(
+            image, f"{person} (track {track})", (left, max(12, top - 4)), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1
+        )
+    pixels: Pixels = image
+    return pixels
+
+
+def main(given: argparse.Namespace) -> None:
+    """Count boxes, tracks and people; write the annotated video where one is asked for."""
+    people = ReassociateTracks.calibrated(EmbedBoxes(Embedder.load(), "bgr"))
+    writer, boxes = None, 0
+    tracks, persons = set[int](), set[int]()
+    for followed in follow(people, moments(given.video, given.limit, boxes=given.boxes)):
+        boxes += len(followed.rows)
+        tracks.update(followed.tracks.tolist())
+        persons.update(followed.people.tolist())
+        if given.output is not None:
+            import cv2
+
+            image = annotated(followed)
+            if writer is None:
+                code = cv2.VideoWriter.fourcc(*"mp4v")
+                writer = cv2.VideoWriter(str(given.output), code, given.fps, (image.shape[1], image.shape[0]))
+            writer.write(image)
+    if writer is not None:
+        writer.release()
+    told = {people.became.get(person, person) for person in persons}
+    print(f"{boxes} boxes in {len(tracks)} tracks, of {len(told)} people; {people.budget.embedded} crops embedded")
 
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__)
+    parser.add_argument("-o", "--output", type=Path, help="an annotated video, .mp4")
+    parser.add_argument("--fps", type=float, default=15, help="frames a second of that")
+    main(one_video(parser))

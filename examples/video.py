@@ -1,9 +1,6 @@
-"""Frames and boxes for the examples: a folder with a video and its boxes, or the rendered street beside this file.
+"""Frames and boxes for the examples: a video and a file of its boxes, or the rendered street beside this file."""
 
-A folder holds the video and `gt/gt.txt` in the MOT challenge's format (frame, identity, left, top, width, height, ...).
-"""
-
-import sys
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,27 +26,37 @@ class Moment:
     boxes: npt.NDArray[np.float32]
     """(N, 4) x1, y1, x2, y2 pixels; they may reach over the frame's edge."""
     identities: npt.NDArray[np.int64]
-    """(N,) who it is: for scores, never for the tracker."""
+    """(N,) the numbers that the file of boxes has: who it is, for scores and never for the tracker; -1 for none."""
 
 
-def moments(video: Path | None, limit: int, camera: int = 0) -> Iterator[Moment]:
-    """The first `limit` moments of a video whose boxes lie in `gt/gt.txt` beside it, or of the rendered street."""
-    return _rendered(limit, camera) if video is None else _filmed(video, limit)
+def moments(video: Path | None, limit: int, camera: int = 0, boxes: Path | None = None) -> Iterator[Moment]:
+    """The first `limit` moments of a video and its boxes (None: gt/gt.txt beside it), or of the rendered street."""
+    return _rendered(limit, camera) if video is None else _filmed(video, limit, boxes or truth_beside(video))
 
 
-def video_argument(usage: str | None) -> Path | None:
-    """The video that the command line names, None for none; what is missing or meant otherwise ends the example."""
-    match sys.argv[1:]:
-        case []:
-            return None
-        case [name] if not name.startswith("-"):
-            video = Path(name)
-            boxes = video.parent / "gt" / "gt.txt"
-            for file in (video, boxes):
-                if not file.is_file():
-                    sys.exit(f"{file} is not there: an example reads a video and its boxes, from gt/gt.txt beside it")
-            return video
-    sys.exit(usage)
+def truth_beside(video: Path) -> Path:
+    """Where a video of the MOT challenge's layout has its boxes."""
+    return video.parent / "gt" / "gt.txt"
+
+
+def arguments(usage: str | None) -> argparse.ArgumentParser:
+    """A command line with a description as it stands in the file."""
+    return argparse.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def one_video(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The command line's `video`, None for the rendered street, and `boxes`; what is not there ends the example."""
+    parser.add_argument("video", nargs="?", type=Path, help="without one: a rendered street, whose people do not exist")
+    parser.add_argument(
+        "--boxes", type=Path, help="MOT text, COCO JSON or CSV; without one: gt/gt.txt beside the video"
+    )
+    parser.add_argument("--limit", type=int, default=100_000, help="frames")
+    given = parser.parse_args()
+    if given.video is not None:
+        for file in (given.video, given.boxes or truth_beside(given.video)):
+            if not file.is_file():
+                parser.error(f"{file} is not there")
+    return given
 
 
 def _rendered(limit: int, camera: int) -> Iterator[Moment]:
@@ -61,11 +68,13 @@ def _rendered(limit: int, camera: int) -> Iterator[Moment]:
             yield _moment(np.ascontiguousarray(frame), rows[rows[:, 0] == number + 1])
 
 
-def _filmed(video: Path, limit: int) -> Iterator[Moment]:
-    boxes = read_boxes(video.parent / "gt" / "gt.txt").of_frames()
-    for frame in open_video(video).frames(range(1, limit + 1)):
+def _filmed(video: Path, limit: int, file: Path) -> Iterator[Moment]:
+    boxes = read_boxes(file).of_frames()
+    film = open_video(video)
+    for frame in film.frames(range(1, min(limit, len(film)) + 1)):
         inside = boxes.frame == frame.number
-        yield Moment(frame.pixels, boxes.corners[inside].astype(np.float32), boxes.track[inside].astype(np.int64))
+        numbers = [int(track) if track else -1 for track in boxes.track[inside].tolist()]
+        yield Moment(frame.pixels, boxes.corners[inside].astype(np.float32), np.array(numbers, dtype=np.int64))
 
 
 def _moment(frame: Pixels, rows: npt.NDArray[np.float64]) -> Moment:

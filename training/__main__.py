@@ -10,7 +10,6 @@ import click
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.io.atomic import ensure_writable
-from reid_runtime.io.text import in_one_line
 from training.ablation.command import ablate
 from training.data.training_set import load_training, load_unlabelled
 from training.options import (
@@ -180,7 +179,7 @@ def _write(
     usable, before = usable_device(device), read_checkpoint(checkpoint)
     crops = load_training(data, layout, one_camera, names)
     write_checkpoint(output, change(before, crops, terms, device=usable))
-    click.echo(in_one_line(f"wrote {output}"))
+    click.echo(f"wrote {output}")
 
 
 @main.command(context_settings=CONTEXT)
@@ -194,7 +193,7 @@ def average(checkpoints: tuple[Path, ...], output: Path, force: bool) -> None:
     """
     ensure_writable(output, force)
     write_checkpoint(output, averaging.average([read_checkpoint(path) for path in checkpoints]))
-    click.echo(in_one_line(f"wrote {output}"))
+    click.echo(f"wrote {output}")
 
 
 @main.command("convert", context_settings=CONTEXT)
@@ -208,7 +207,7 @@ def convert_retail(network: Path, output: Path, force: bool) -> None:
     """
     ensure_writable(output, force)
     write_checkpoint(output, convert.converted(network))
-    click.echo(in_one_line(f"wrote {output}"))
+    click.echo(f"wrote {output}")
 
 
 main.add_command(ablate)

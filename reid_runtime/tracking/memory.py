@@ -24,19 +24,20 @@ class TrackMemory:
     Args:
         crops: How many are kept of a track.
         apart: Frames between two of them, for neighbours in time show the same; the better one stays.
+        first: The first so many are kept however near they are, for a new track has to be told soon.
         least_quality: Crops of less are refused (`qualities_of`).
 
     Raises:
         OptionsError: For numbers that keep nothing.
     """
 
-    def __init__(self, crops: int = 8, apart: int = 5, least_quality: float = 0.1) -> None:
-        if crops < 1 or apart < 0 or not 0 <= least_quality < 1:
+    def __init__(self, crops: int = 8, apart: int = 5, first: int = 3, least_quality: float = 0.1) -> None:
+        if min(crops, first) < 1 or apart < 0 or not 0 <= least_quality < 1:
             raise OptionsError(
-                f"expected crops from 1, apart from 0 and least_quality from 0 to 1, found {crops}, {apart} and "
-                f"{least_quality}"
+                f"expected crops and first from 1, apart from 0 and least_quality from 0 to 1, found {crops}, {first}, "
+                f"{apart} and {least_quality}"
             )
-        self.crops, self.apart, self.least_quality = crops, apart, least_quality
+        self.crops, self.apart, self.first, self.least_quality = crops, apart, first, least_quality
         self._kept: dict[int, list[_Crop]] = {}
 
     def __contains__(self, track: int) -> bool:
@@ -91,6 +92,8 @@ class TrackMemory:
     def _rivals(self, track: int, moment: int) -> list[_Crop]:
         """The crops of which a new one would replace the worst: near in time, or all where there is no room."""
         kept = self._kept.get(track, [])
+        if len(kept) < min(self.first, self.crops):
+            return []
         near = [crop for crop in kept if abs(crop.moment - moment) < self.apart]
         if near:
             # the best of them, or a run of good crops would drive out itself

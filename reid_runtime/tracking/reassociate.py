@@ -5,6 +5,7 @@ each track has the look of its best crops. A new track takes the person of a los
 tracks met, both are compared with both looks from before.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,8 @@ class _Track:
     person: int
     begun: int
     """The frame number of its first box."""
+    last: int
+    """The frame number of its last one."""
     settled: bool = False
     """Whether no lost person is looked for any more."""
 
@@ -47,6 +50,10 @@ class _Meeting:
     tracks: tuple[int, int]
     parted: bool = False
     after: dict[int, list[Vectors]] = field(default_factory=dict)
+
+    def asks(self, track: int, count: int) -> bool:
+        """Whether a track of it has fewer looks than are compared."""
+        return self.parted and track in self.tracks and len(self.after.get(track, ())) < count
 
 
 class ReassociateTracks:
@@ -65,7 +72,8 @@ class ReassociateTracks:
         keep: Frames after which somebody lost is forgotten; None for never.
 
     Attributes:
-        person_of: The person of each track so far; a track may turn out to be somebody later than its first boxes.
+        became: The person that a number turned out to be: a new track has a number of its own until it is known
+            again, which a file of tracks can set right afterwards.
     """
 
     def __init__(
@@ -83,6 +91,7 @@ class ReassociateTracks:
         self.embed, self.threshold, self.decide, self.keep = embed, threshold, decide, keep
         self.memory = TrackMemory() if memory is None else memory
         self.budget = Budget() if budget is None else budget
+        self.became: dict[int, int] = {}
         self._tracks: dict[int, _Track] = {}
         self._seen: dict[int, int] = {}  # the frame number at which each person was last in view
         self._meetings: list[_Meeting] = []
@@ -111,11 +120,6 @@ class ReassociateTracks:
             rates = calibration
         return cls(embed, rates.threshold(max(fmr, rates.least_fmr or 0.0)), **settings)
 
-    @property
-    def person_of(self) -> dict[int, int]:
-        """The person of each track."""
-        return {number: track.person for number, track in self._tracks.items()}
-
     def __call__(self, frame: Frame, boxes: Any, tracks: Any = None) -> People:
         """Say who is in each box of the next frame.
 
@@ -134,11 +138,7 @@ class ReassociateTracks:
         numbers = _track_numbers(boxes, tracks, len(corners))
         self._moment += 1
         row_of = {number: row for row, number in enumerate(numbers) if number >= 0}
-        for number in row_of:
-            if number not in self._tracks:
-                self._people += 1
-                self._tracks[number] = _Track(self._people, self._moment)
-            self._seen[self._tracks[number].person] = self._moment
+        self._see(row_of)
         qualities = qualities_of(frame, corners)
         self._meet(corners, row_of)
         vectors = self._embed(frame, corners, qualities, row_of)
@@ -149,6 +149,17 @@ class ReassociateTracks:
         self._forget()
         return np.array([self._tracks[number].person if number >= 0 else -1 for number in numbers], dtype=np.int64)
 
+    def _see(self, numbers: Iterable[int]) -> None:
+        """Note who is in view; a track that is new, or whose person has gone on in another one, gets a new person."""
+        taken: set[int] = set()
+        for number in sorted(numbers, key=lambda number: -self._tracks[number].last if number in self._tracks else 0):
+            track = self._tracks.get(number)
+            if track is None or track.person in taken:
+                self._people += 1
+                track = self._tracks[number] = _Track(self._people, self._moment, self._moment)
+            track.last = self._seen[track.person] = self._moment
+            taken.add(track.person)
+
     def _embed(self, frame: Frame, corners: Corners, qualities: Numbers, row_of: dict[int, int]) -> dict[int, Vectors]:
         """The vectors of the boxes that can change a decision: new tracks first, then those that met, then the rest."""
         urgency: dict[int, int] = {}
@@ -157,7 +168,7 @@ class ReassociateTracks:
             if qualities[row] < self.memory.least_quality:
                 self.budget.skipped["poor crop"] += 1
             elif any(number in each.tracks for each in self._meetings):
-                if any(each.parted for each in self._meetings if number in each.tracks):
+                if any(each.asks(number, self.decide) for each in self._meetings):
                     urgency[row] = 1
             elif self.memory.wants(track.person, float(qualities[row]), self._moment):
                 urgency[row] = 2 if track.settled else 0
@@ -239,6 +250,10 @@ class ReassociateTracks:
             track = self._tracks[number]
             known.add(number)
             self.memory.merge(track.person, person)
+            self.became = {old: person if new == track.person else new for old, new in self.became.items()}
+            self.became[track.person] = person
+            for other in self._tracks.values():
+                other.person = person if other.person == track.person and other is not track else other.person
             del self._seen[track.person]
             track.person, track.settled = person, True
             self._seen[person] = self._moment

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
-from examples.video import STREET, moments, video_argument
+from examples.video import STREET, arguments, moments, one_video
 from reid_runtime import EmbedBoxes, Embedder
+from reid_runtime.tracking import ReassociateTracks
 
 LIMIT = 12
 
@@ -45,15 +47,26 @@ def test_the_boxes_hold_their_people(video):
         assert (moment.boxes[:, 2:] > moment.boxes[:, :2]).all()
 
 
-def test_a_tracker_keeps_vectors_with_their_boxes(embed, video):
-    pytest.importorskip("norfair", reason="needs norfair-enough or norfair")
-    from examples.track_video import track
+def test_people_behind_tracks_and_a_video_of_them(embed, video, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("norfair", reason="needs norfair-enough")
+    cv2 = pytest.importorskip("cv2", reason="needs the extra video")
+    from examples import track_video
 
-    rows = list(track(embed, video))
-    assert len(rows) >= len(video)
-    assert len({(row.moment, row.box) for row in rows}) == len(rows)
-    for row in rows[:: len(rows) // 6]:
-        assert np.array_equal(row.vector, alone(embed, video[row.moment], row.box))
+    people = ReassociateTracks.calibrated(embed)
+    followed = list(track_video.follow(people, video))
+    who = {}
+    for each in followed:
+        for row, person in zip(each.rows, each.people, strict=True):
+            who.setdefault(int(person), set()).add(int(each.moment.identities[row]))
+    assert who
+    assert all(len(identities) == 1 for identities in who.values())
+    image = track_video.annotated(followed[-1])
+    assert image.shape == followed[-1].moment.frame.shape
+    assert not np.array_equal(image, followed[-1].moment.frame)
+    monkeypatch.setattr(track_video, "moments", lambda *arguments, **options: video)
+    track_video.main(Namespace(video=None, boxes=None, limit=9, output=tmp_path / "seen.mp4", fps=15))
+    assert " people; " in capsys.readouterr().out
+    assert int(cv2.VideoCapture(str(tmp_path / "seen.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) == LIMIT
 
 
 def test_vectors_follow_supervisions_detections(embed, video):
@@ -76,29 +89,29 @@ def test_supervisions_empty_detections(embed, video):
     assert embed(video[0].frame, supervision.Detections.empty()).shape == (0, embed.embedder.dimension)
 
 
-def test_two_cameras_in_one_call(embed):
-    first, second = (next(moments(None, 1, camera=camera)) for camera in (0, 1))
-    both = embed.embedder.embed_frames([first.frame, second.frame], [first.boxes, second.boxes], "bgr")
-    for moment, vectors in zip((first, second), both, strict=True):
-        for row, vector in enumerate(vectors):
-            assert np.array_equal(vector, alone(embed, moment, row))
-    assert not np.array_equal(both[0], both[1])
+def test_people_of_two_cameras(monkeypatch, capsys):
+    from examples import two_cameras
+
+    monkeypatch.setattr("sys.argv", ["two_cameras"])
+    two_cameras.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"{person} is {person}" for person in range(4)]
+    monkeypatch.setattr("sys.argv", ["two_cameras", "a.mp4"])
+    with pytest.raises(SystemExit, match="2"):
+        two_cameras.main()
+    assert "expected two videos and the boxes of each, found 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["x.mp4"], r"x\.mp4 is not there"),
-        (["film.mp4"], r"gt.txt is not there: an example reads"),
-        (["--help"], "usage"),
-    ],
+    ("command", "missing"), [("x.mp4", "x.mp4"), ("film.mp4", "gt.txt"), ("film.mp4 --boxes b.csv", "b.csv")]
 )
-def test_arguments_that_name_no_video(monkeypatch, tmp_path, arguments, said):
+def test_arguments_that_name_what_is_not_there(monkeypatch, tmp_path, capsys, command, missing):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "film.mp4").touch()
-    monkeypatch.setattr("sys.argv", ["example", *arguments])
-    with pytest.raises(SystemExit, match=said):
-        video_argument("usage")
+    monkeypatch.setattr("sys.argv", ["example", *command.split()])
+    with pytest.raises(SystemExit, match="2"):
+        one_video(arguments("usage"))
+    assert f"{missing} is not there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["two_cameras", "track_video", "supervision_detections", "gallery_to_stores"])
@@ -107,4 +120,5 @@ def test_examples_run_as_files_from_any_folder(tmp_path, name):
         pytest.importorskip("norfair" if name == "track_video" else "supervision", reason="needs the package it shows")
     file = STREET.parent / f"{name}.py"
     done = subprocess.run([sys.executable, "-E", file, "--help"], cwd=tmp_path, capture_output=True, text=True)
-    assert f"python examples/{name}.py" in done.stderr
+    assert done.returncode == 0
+    assert f"python examples/{name}.py" in done.stdout

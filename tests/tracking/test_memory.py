@@ -1,5 +1,7 @@
 """The look of a track: which crops are kept, and what is made of them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_the_best_crops_stay():
 
 
 def test_of_neighbours_in_time_the_better_one():
-    memory = TrackMemory(crops=4, apart=5)
+    memory = TrackMemory(crops=4, apart=5, first=1)
     kept = [memory.add(1, EAST, quality, moment) for moment, quality in ((0, 0.4), (3, 0.41), (4, 0.6), (9, 0.2))]
     assert kept == [True, False, True, True]
     assert memory.count(1) == 2
@@ -45,7 +47,7 @@ def test_what_shows_nobody_is_refused():
     memory.add(1, EAST, 0.5, 0)
     memory.add(1, -EAST, 0.5, 9)
     assert memory.vector(1) is None
-    with pytest.raises(OptionsError, match="expected crops from 1"):
+    with pytest.raises(OptionsError, match="expected crops and first from 1"):
         TrackMemory(crops=0)
 
 
@@ -57,3 +59,5 @@ def test_a_crop_is_worth_what_is_to_be_seen_of_it():
     assert edge < 0.7  # half of it is outside
     assert qualities_of(frame, [(-50, 0, -10, 90), (20, 100, 20, 180)]).tolist() == [0, 0]
     assert qualities_of(frame, np.empty((0, 4))).shape == (0,)
+    on_gpu = SimpleNamespace(shape=frame.shape, __cuda_array_interface__={})  # whose pixels nobody may read here
+    assert qualities_of(on_gpu, boxes)[3] == 1

@@ -30,7 +30,7 @@ def test_who_comes_back_is_who_they_were(people):
     assert follow(people, [[(1, 300, 2)]] * 3) == [2]
     assert follow(people, [[(1, 300, 2), (0, 500, 3)]] * 3) == [2, 1]
     assert follow(people, [[(1, 300, 2), (0, 500, 3), (2, 40, 4)]] * 5) == [2, 1, 4]
-    assert people.person_of == {1: 1, 2: 2, 3: 1, 4: 4}
+    assert people.became == {3: 1}
 
 
 def test_nobody_is_in_two_places(people):
@@ -38,6 +38,12 @@ def test_nobody_is_in_two_places(people):
     assert follow(people, [[(0, 40, 1), (0, 300, 2)]] * 5) == [1, 2]  # a look-alike, beside the person
     follow(people, [[]] * 2)
     assert sorted(follow(people, [[(0, 40, 5), (0, 300, 6)]] * 5)) == [1, 2]  # each of the lost ones once
+
+
+def test_a_lost_track_that_its_tracker_finds_again_too_late(people):
+    follow(people, [[(0, 40, 1), (1, 300, 2)]] * 4)
+    assert follow(people, [[(1, 300, 2), (0, 500, 3)]] * 4) == [2, 1]
+    assert follow(people, [[(2, 40, 1), (1, 300, 2), (0, 500, 3)]] * 4) == [4, 2, 1]
 
 
 def test_two_that_were_mixed_up_turn_back(people):
@@ -71,12 +77,20 @@ def test_few_crops_are_embedded_and_the_rest_is_counted():
     assert set(budget.skipped) == {"changes nothing", "over budget"}
 
 
+def test_of_two_that_met_both_are_looked_at_on_any_budget():
+    people = ReassociateTracks(Colours(), 0.7, memory=TrackMemory(crops=4, apart=1), budget=Budget(crops=1), decide=2)
+    follow(people, [[(0, 40, 1), (1, 300, 2)]] * 9)
+    follow(people, [[(0, left, 1), (1, left + 20, 2)] for left in (100, 120)])
+    before = people.budget.embedded
+    assert follow(people, [[(1, 40, 1), (0, 300, 2)]] * 9) == [2, 1]
+    assert people.budget.embedded - before < 9
+
+
 def test_lost_people_are_forgotten_in_time():
     people = ReassociateTracks(Colours(), 0.7, memory=TrackMemory(apart=1), decide=2, keep=5)
     follow(people, [[(0, 40, 1)]] * 4)
     follow(people, [[]] * 6)
     assert len(people.memory) == 0
-    assert people.person_of == {}
     assert follow(people, [[(0, 40, 2)]] * 4) == [2]
 
 

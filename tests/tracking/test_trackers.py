@@ -37,8 +37,8 @@ def test_roboflows_trackers(name):
         tracked = tracker.update(detections)
         tracked.data["person"] = people(frame, tracked)
         tracks |= {number for number in tracked.tracker_id.tolist() if number >= 0}
-        persons = {people.person_of[number] for number in tracks}
-    assert (len(tracks), len(persons)) == (3, 2)
+        persons |= {number for number in tracked.data["person"].tolist() if number >= 0}
+    assert (len(tracks), len({people.became.get(number, number) for number in persons})) == (3, 2)
 
 
 def test_deepsort():

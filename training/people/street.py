@@ -1,5 +1,6 @@
 """A street in which people walk, as frames of several cameras at once with the box of each person."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,9 @@ PACE = 13.0
 """Decimetres a second."""
 STRIDE = 14.0
 """Decimetres of two steps."""
+
+Walk = Callable[[int, float], tuple[tuple[float, float], float, float]]
+"""Of a person's row and the seconds: where they are, x and z in decimetres; heading; phase of the stride."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,9 @@ VIEWS = (
 WEATHER = Weather(2.2, 0.8, (0.8, 0.77, 0.72), tuple((0.5 * s, 0.51 * s, 0.54 * s) for s in (1, 0.9, 1.3, 0.5, 1, 0.8)))
 
 
-def frame(studio: Studio, people: list[Person], view: View, number: int) -> tuple[Bytes, npt.NDArray[np.float32]]:
+def frame(
+    studio: Studio, people: list[Person], view: View, number: int, walk: Walk | None = None
+) -> tuple[Bytes, npt.NDArray[np.float32]]:
     """One frame.
 
     Args:
@@ -56,6 +62,7 @@ def frame(studio: Studio, people: list[Person], view: View, number: int) -> tupl
         people: who walks to and fro, N.
         view: the camera.
         number: of the frame, from 0.
+        walk: where they are; None for lanes that all can be seen on.
 
     Returns:
         (H, W, 3) uint8 RGB; (N, 4) float32 boxes x1, y1, x2, y2 in pixels, cut to the frame: of each person, whether
@@ -67,7 +74,7 @@ def frame(studio: Studio, people: list[Person], view: View, number: int) -> tupl
     light = cameras.lit(WEATHER, np.array([0.0, 8.0, 0.0]), 110.0, depth)
     boxes, dark = [], []
     for row, person in enumerate(people):
-        at, yaw, phase = _walk(row, number * SECONDS)
+        at, yaw, phase = (walk or _walk)(row, number * SECONDS)
         turn = rotation("y", view.turn)
         x, z = float(turn[0, 0] * at[0] + turn[0, 2] * at[1]), float(turn[2, 0] * at[0] + turn[2, 2] * at[1])
         rng = np.random.default_rng([person.seed, 55])
