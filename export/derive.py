@@ -18,6 +18,7 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ReidRuntimeError
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import read_selftest
 from reid_runtime.model_file.precision import Precision
@@ -136,6 +137,6 @@ def derivation(export: Callable[[Parent, Path], ParityResult]) -> click.Command:
     def command(model: Path, output: Path, crops: Path, data: Path | None, dataset: str | None, force: bool) -> None:
         ensure_writable(output, force)
         parity = export(Parent.read(model, read_eval_inputs(crops, data, dataset)), output)
-        click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {parity}")
+        click.echo(in_one_line(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {parity}"))
 
     return command

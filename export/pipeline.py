@@ -25,6 +25,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.io.text import in_one_line
 from reid_runtime.scoring.bootstrap import METRICS
 from training.run.checkpoint import read_checkpoint
 
@@ -91,7 +92,7 @@ def make_artefacts(
     root = folder / f"{name}.onnx"
     # Where there is a data set, torch need not rank it: the float32 file's own scores are what the others change.
     parity = export_checked(read_checkpoint(checkpoint), root, name, replace(inputs, task=None))
-    click.echo(f"{root.name}: {parity}", err=True)
+    click.echo(in_one_line(f"{root.name}: {parity}"), err=True)
     parent = Parent.read(root, inputs)
     rows = [Row(root.name, "float32", parity, None)]
 
@@ -105,7 +106,7 @@ def make_artefacts(
             rows.append(Row(path.name, kind, None, str(error)))
         else:
             rows.append(Row(path.name, kind, passed, None))
-        click.echo(f"{path.name}: {rows[-1].problem or rows[-1].parity}", err=True)
+        click.echo(in_one_line(f"{path.name}: {rows[-1].problem or rows[-1].parity}"), err=True)
 
     step("fp16", lambda path: export_fp16(parent, path))
     if calibration is not None:

@@ -23,6 +23,7 @@ from reid_runtime.model_file.precision import TargetEngine
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
 """What engines fuse into the layer before it."""
+_POOLINGS = frozenset({"ReduceMean", "GlobalAveragePool"})
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,35 @@ class GraphIndex:
         if node.op_type not in scheme.operators:
             return False
         if node.op_type == "Add":
-            return not any(name in self.weights for name in node.input)
+            return not any(name in self.weights for name in node.input) and all(
+                self._is_layer_result(name, scheme) for name in node.input
+            )
+        if node.op_type == "Conv" and self._is_pooled(node.input[0]):
+            return False
         known = all(name in self.weights for name in node.input[1:])
         plain = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         return known and (
             node.op_type == "Conv"
             or (plain.get("transB", 0), plain.get("alpha", 1.0), plain.get("beta", 1.0)) == (1, 1, 1)
         )
+
+    def _is_layer_result(self, name: str, scheme: Scheme) -> bool:
+        """Whether a tensor comes out of what can run in integers: a sum of others would be rounded to be added."""
+        node = self.nodes.get(name)
+        if node is not None and (node.op_type in _ACTIVATIONS or node.op_type == "MaxPool"):
+            return self._is_layer_result(node.input[0], scheme)
+        return node is not None and self._fits(node, scheme)
+
+    def _is_pooled(self, name: str) -> bool:
+        """Whether a tensor is a mean over places, or a convolution's result of one: a channel gate's.
+
+        In integers such a convolution saves nothing, for it has one place to compute, and costs much: of an OSNet's
+        vectors the gates cost more than all other layers but the stem.
+        """
+        node = self.nodes.get(name)
+        while node is not None and node.op_type in _ACTIVATIONS | {"Conv"}:
+            node = self.nodes.get(node.input[0])
+        return node is not None and node.op_type in _POOLINGS
 
     def _layer(self, node: onnx.NodeProto) -> Layer:
         key = output = node.output[0]

@@ -13,6 +13,7 @@ from export.graph import write_graph
 from reid_runtime.cli import run
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import Score
 
@@ -76,7 +77,9 @@ def main(model: Path, scores: tuple[str, ...], output: Path, force: bool) -> Non
             raise click.UsageError(f"expected DATASET=FILE, found {text}")
     ensure_writable(output, force)
     for score in state_scores(model, {name: Path(file) for name, _, file in pairs}, output):
-        click.echo(f"{score.dataset}: rank-1 {score.rank_1:.1%}, mAP {score.map_finite_sum:.1%}; {score.protocol}")
+        click.echo(
+            in_one_line(f"{score.dataset}: rank-1 {score.rank_1:.1%}, mAP {score.map_finite_sum:.1%}; {score.protocol}")
+        )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from reid_runtime.agreement import TOLERANCES
 from reid_runtime.cli import run
 from reid_runtime.evaluation import EvalSet
 from reid_runtime.io.atomic import ensure_writable
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file.precision import Precision
 
 
@@ -129,7 +130,7 @@ def main(
     layers = len(GraphIndex(parent.model).layers(scheme))
     with click.progressbar(length=layers, label="layers", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         parity, choice = export_int8(parent, output, scheme, calibration, lambda: bar.update(1))
-    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {parity}")
+    click.echo(in_one_line(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {parity}"))
     click.echo(f"{len(choice.layers)} of {layers} layers in integers; in float: {', '.join(choice.floats) or 'none'}")
 
 

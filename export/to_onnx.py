@@ -28,6 +28,7 @@ from reid_runtime.agreement import TOLERANCES, Agreement
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.io.text import in_one_line
 from training.models.network import EmbeddingNetwork
 from training.run.checkpoint import Checkpoint, read_checkpoint
 
@@ -99,12 +100,14 @@ def export_checked(checkpoint: Checkpoint, path: Path, name: str, inputs: EvalIn
     """As `export_checkpoint`, and the inputs's crops and data set are held to torch too; its scores are recorded."""
     network, contract = checkpoint.network(), contract_for(checkpoint, name)
     with atomic_write(path) as temporary:
-        click.echo(f"{path.name}: torch exports the graph", err=True)
+        click.echo(in_one_line(f"{path.name}: torch exports the graph"), err=True)
         graph = export_graph(network)
         contract = name_inner_tensors(contract, graph)
         candidate = write_graph(temporary, graph, contract)
         ranking = "" if inputs.task is None else f" and the ranking of {inputs.dataset}"
-        click.echo(f"{path.name}: comparing with torch on probes, {len(inputs.crops)} crops{ranking}", err=True)
+        click.echo(
+            in_one_line(f"{path.name}: comparing with torch on probes, {len(inputs.crops)} crops{ranking}"), err=True
+        )
         exact = Embedder(TorchBackend(network), contract, path, artefact_id=contract.weights)
         parity = check_parity(Reference.on(exact, inputs), candidate, TOLERANCES["float32"], inputs)
         seal(temporary, contract if parity.score is None else replace(contract, scores=(parity.score,)), candidate)
@@ -127,7 +130,7 @@ def main(
     ensure_writable(output, force)
     inputs = read_eval_inputs(crops, data, dataset)
     parity = export_checked(read_checkpoint(checkpoint), output, name or output.stem, inputs)
-    click.echo(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {parity}")
+    click.echo(in_one_line(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB; {parity}"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 TYPE_CHECKING = False  # typing's own takes longer to import than all of this
 
 if TYPE_CHECKING:
+    from reid_runtime import matching, scoring
     from reid_runtime.adapters import EmbedBatch, EmbedBoxes
     from reid_runtime.embedder import Embedder, Result
     from reid_runtime.errors import (
@@ -62,7 +63,9 @@ __all__ = [
     "embed_folder",
     "embed_video",
     "open_gallery",
+    "matching",
     "read_embeddings",
+    "scoring",
     "search",
     "write_embeddings",
 ]
@@ -90,4 +93,6 @@ if not TYPE_CHECKING:
         """
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in ("matching", "scoring"):  # whole rooms: what they hold is in their own __all__
+            return import_module(f"{__name__}.{name}")
         return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

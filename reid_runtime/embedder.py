@@ -35,6 +35,7 @@ from reid_runtime.model_file.address import Address, is_address
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import ModelFile, artefact_digest, require_file
 from reid_runtime.model_file.packaged import model_path, packaged_of, selftest_images
+from reid_runtime.model_file.terms import log_terms
 from reid_runtime.preparation import Prepared, prepare
 from reid_runtime.vectors import Vectors
 
@@ -160,6 +161,7 @@ class Embedder:
             file = ModelFile.open(path, contract)
         embedder = cls._opened(file, device, options)
         embedder.limits = limits
+        log_terms(file.path, file.contract)
         exact_device = None if device == "auto" else REGISTRY[device].rounds
         if exact_device is not None:
             exact = cls._opened(file, exact_device, Options(threads))

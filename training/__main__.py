@@ -10,6 +10,7 @@ import click
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.io.atomic import ensure_writable
+from reid_runtime.io.text import in_one_line
 from training.ablation.command import ablate
 from training.data.training_set import load_training, load_unlabelled
 from training.options import (
@@ -179,7 +180,7 @@ def _write(
     usable, before = usable_device(device), read_checkpoint(checkpoint)
     crops = load_training(data, layout, one_camera, names)
     write_checkpoint(output, change(before, crops, terms, device=usable))
-    click.echo(f"wrote {output}")
+    click.echo(in_one_line(f"wrote {output}"))
 
 
 @main.command(context_settings=CONTEXT)
@@ -193,7 +194,7 @@ def average(checkpoints: tuple[Path, ...], output: Path, force: bool) -> None:
     """
     ensure_writable(output, force)
     write_checkpoint(output, averaging.average([read_checkpoint(path) for path in checkpoints]))
-    click.echo(f"wrote {output}")
+    click.echo(in_one_line(f"wrote {output}"))
 
 
 @main.command("convert", context_settings=CONTEXT)
@@ -207,7 +208,7 @@ def convert_retail(network: Path, output: Path, force: bool) -> None:
     """
     ensure_writable(output, force)
     write_checkpoint(output, convert.converted(network))
-    click.echo(f"wrote {output}")
+    click.echo(in_one_line(f"wrote {output}"))
 
 
 main.add_command(ablate)

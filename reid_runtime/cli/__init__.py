@@ -20,6 +20,7 @@ import click
 from reid_runtime.cli import json_lines
 from reid_runtime.cli.terminal import colour, highlight
 from reid_runtime.errors import OptionsError, ReidRuntimeError
+from reid_runtime.io.text import in_one_line
 
 _LENGTH = 200
 """Characters of an error's line, without the paths in it; -v prints all of it."""
@@ -162,11 +163,6 @@ def group(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         click.echo(_FIRST_STEPS, err=True)
         ctx.exit(2)
-
-
-def in_one_line(text: str) -> str:
-    """The text with line breaks and other control characters as escapes: names of files may hold any of them."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def shortened(text: str) -> str:

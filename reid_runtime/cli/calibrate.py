@@ -5,15 +5,15 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.evaluate import check_layout_options, layout_options, read_eval_set
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, table
 from reid_runtime.errors import OptionsError
 from reid_runtime.evaluation.calibrate import LOW, Expectations, calibrate_rows, expectations
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.io.atomic import ensure_writable
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs import Embeddings, read_embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.manifest import MANIFEST
@@ -134,15 +134,13 @@ def _lines(calibration: Calibration) -> Iterator[str]:
                 f"{percent(point.fnmr):>7}  {_span(point.fnmr_interval)}"
             )
     for refused in calibration.refused:
-        yield (
-            f"{percent(refused.fmr):>8}  not supported: it takes about {refused.people:,} people like these, and "
-            f"{refused.comparisons:,} non-mated comparisons"
-        )
+        needed = f"about {refused.people:,} people like these, and {refused.comparisons:,} non-mated comparisons"
+        yield from table([(f"{percent(refused.fmr):>8}", f"not supported: it takes {needed}")])
     yield from _strata(calibration)
     yield from _searches(calibration.search)
     if not source.own_site:
         yield "calibrated elsewhere: on another site thresholds differ; calibrate on its own images"
-    yield from (f"note: {bias}" for bias in source.biases)
+    yield from table([(f"note: {bias}",) for bias in source.biases])
 
 
 def _strata(calibration: Calibration) -> Iterator[str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.cli.terminal import examples
 from reid_runtime.errors import ImageError, OptionsError
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, read_embeddings, write_embeddings
 from reid_runtime.jobs.cluster import Clusters, cluster, read_constraints
 from reid_runtime.jobs.formats import FORMATS
@@ -75,6 +75,7 @@ def command(
         ensure_embeddings_writable(output, force)
     else:
         check_people_folder(output, force)
+    before = names_before(output) if force else None
     listed_pairs = [] if constraints is None else read_constraints(constraints)
     times = {} if windows is None else _windows(windows)
     measured = None if calibration is None else read_calibration(calibration)
@@ -109,7 +110,7 @@ def command(
         )
     clusters = cluster(
         tables, measured,
-        constraints=listed_pairs, threshold=threshold, windows=times, before=names_before(output) if force else None,
+        constraints=listed_pairs, threshold=threshold, windows=times, before=before,
     )  # fmt: skip
     if is_file:
         write_embeddings(output, clusters.rows, force)

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.evaluate import check_layout_options, layout_options, read_eval_set
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, table
 from reid_runtime.evaluation import EvalSettings, Evaluation, score_rows
 from reid_runtime.evaluation.saved import check_same_data, eval_set_of_rows, read_saved
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Comparison, compare_scores
 from reid_runtime.scoring.reranking import RerankSettings
@@ -105,7 +105,7 @@ def _text(sides: list[dict[str, Any]], evaluation: Evaluation, comparison: Compa
         f"by {side['backend'] or 'a backend that it does not name'}"
         for word, side in zip(("before", "after"), sides, strict=True)
     ]
-    lines.append(evaluation.protocol)
+    lines += table([(evaluation.protocol,)])
     if evaluation.settings.rerank is not None:
         lines.append("re-ranked, k1 20, k2 6, weight 0.3")
     lines += ["", f"{'':<{width}}  {'before':>6}  {'after':>6}  {'change':>6}    95 % interval of the change"]

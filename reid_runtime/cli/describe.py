@@ -7,7 +7,6 @@ from typing import Any, get_args
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelPath
 from reid_runtime.cli.terminal import examples, table
 from reid_runtime.contract_template import PRESETS, draft
@@ -15,6 +14,7 @@ from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import Filter
 from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import Contract, open_fields
 from reid_runtime.model_file.file import carried_contract, known_contract, read_selftest

@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.terminal import examples, highlight, table
 from reid_runtime.doctor import Check, DoctorReport, run_checks
+from reid_runtime.io.text import in_one_line
 
 
 @click.command("doctor", epilog=examples("reid-runtime doctor"))

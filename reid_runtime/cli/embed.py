@@ -1,6 +1,5 @@
 """reid-runtime embed: images, or a video's boxes, to a file of embeddings, or to a folder of parts to be resumed."""
 
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -8,7 +7,6 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.embed_report import report_boxes, report_images, report_json, report_next
 from reid_runtime.cli.embed_video import VideoChoice, check_video, choose_video, video_options
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
@@ -16,6 +14,7 @@ from reid_runtime.cli.progress import progress_bar
 from reid_runtime.cli.terminal import examples
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.io.remote import is_url
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.embed_folder import embed_folder
 from reid_runtime.jobs.embed_video import embed_chosen
 from reid_runtime.jobs.formats import FORMATS
@@ -94,10 +93,10 @@ def command(
     """Embed every image of PATH...: folders (searched recursively), files, `.txt` lists of paths, `-` for stdin.
 
     Writes one row an image: id, embedding, width, height, error and reasons, codes of what makes it hardly worth a
-    vector. The id is the path inside the folder where PATH is one folder, else the path as it was given; lists are
-    relative to the working directory, and `#` begins a comment. Folders are read in the order of the relative paths;
-    names that begin with a dot are skipped. PATH and OUT may be URLs that fsspec knows, as `s3://bucket/folder/`; such
-    an OUT is a folder of parts.
+    vector; a .csv holds no contract, and cannot be searched. The id is the path inside the folder where PATH is one
+    folder, else the path as it was given; lists are relative to the working directory, or else to the list's folder,
+    and `#` begins a comment. Folders are read in the order of the relative paths; names that begin with a dot are
+    skipped. PATH and OUT may be URLs that fsspec knows, as `s3://bucket/folder/`; such an OUT is a folder of parts.
 
     With --boxes, PATH is a video, and there is one row a box of anyone's detector or tracker: also camera, frame, time,
     track, x1, y1, x2 and y2. The id is VIDEO#FRAME/TRACK, or the box's number in its frame where it has no track.
@@ -135,10 +134,7 @@ def command(
         )  # fmt: skip
     if as_json:
         report_json(result)
-    paths_of = dict(zip(sources.ids, sources.paths, strict=True))
-    lost = (path for name, _ in result.failed if not os.path.isabs(path := paths_of[name]))
-    is_lost = sources.filesystem is None and not all(map(os.path.lexists, lost))
-    report_images(result, on_error == "record", is_lost)
+    report_images(result, on_error == "record")
     if result.embedded and not as_json:
         report_next(result.output)
     _exit(result.failed, result.embedded)

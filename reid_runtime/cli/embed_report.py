@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import os
 import shlex
 from collections import Counter
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.terminal import highlight
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.embed_folder import JobResult
 from reid_runtime.jobs.embed_video import VideoResult
 from reid_runtime.jobs.job import Failures
@@ -19,7 +18,7 @@ _SHOWN = 10
 """Skipped images that are named one by one; the rest are counted."""
 
 
-def report_images(result: JobResult, recorded: bool, is_lost: bool) -> None:
+def report_images(result: JobResult, recorded: bool) -> None:
     """What became of a job's images."""
     numbers = f"{result.dimension} numbers each, in {result.output}"
     click.echo(f"embedded {result.embedded} of {result.images} images: {numbers}", err=True)
@@ -32,8 +31,6 @@ def report_images(result: JobResult, recorded: bool, is_lost: bool) -> None:
         click.echo(f"skipped, links to folders: {result.skipped_links}; name such a folder to embed it", err=True)
     _report_flagged(result.flagged)
     _report_failed(result.failed, recorded)
-    if result.failed and is_lost:
-        click.echo(in_one_line(f"relative paths were looked for in {os.getcwd()}"), err=True)
 
 
 def report_boxes(result: VideoResult, recorded: bool) -> None:
@@ -52,6 +49,8 @@ def report_boxes(result: VideoResult, recorded: bool) -> None:
 
 def report_next(output: str) -> None:
     """What can be done with a file or folder of embeddings, in a line."""
+    if output.endswith(".csv"):
+        return
     line = f"next: reid-runtime search IMAGE --in {shlex.quote(output)}; or cluster, gallery add"
     click.echo(highlight(in_one_line(line)), err=True)
 

@@ -8,9 +8,9 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.errors import OptionsError
 from reid_runtime.images.video import is_video_name
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.embed_video import ChosenBoxes, choose_boxes
 from reid_runtime.jobs.sources import check_named
 from reid_runtime.jobs.video.box_files import FORMATS

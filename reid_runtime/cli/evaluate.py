@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import Command, ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, table
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import DatasetError
 from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_of, score_rows
@@ -19,6 +18,7 @@ from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.evaluation.open_set import open_set_points
 from reid_runtime.evaluation.saved import eval_set_of_rows, read_saved
 from reid_runtime.explain import Explainer
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, write_embeddings
 from reid_runtime.jobs.formats import SUFFIXES
 from reid_runtime.matching import SearchPoint
@@ -295,7 +295,7 @@ def _text(evaluation: Evaluation) -> str:
     report, intervals = evaluation.report(), evaluation.intervals()
     width = max(map(len, METRICS.values()))
     lines = [
-        f"{report['dataset']}: {report['protocol']}",
+        *table([(f"{report['dataset']}: {report['protocol']}",)]),
         f"model {report['model']}, contract {report['contract_id']}",
         *(["re-ranked, k1 20, k2 6, weight 0.3"] if report["reranked"] else []),
         "",

@@ -7,12 +7,12 @@ from typing import Any
 import click
 import numpy as np
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelPath, print_terms
 from reid_runtime.cli.terminal import examples
 from reid_runtime.errors import ImageError, StorageError
 from reid_runtime.explain import Array, Explainer, Explanation, PairExplanation
 from reid_runtime.io.atomic import atomic_write, ensure_writable
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.packaged import default_model
 from reid_runtime.report.document import write_page

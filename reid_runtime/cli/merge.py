@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.terminal import examples
 from reid_runtime.io.remote import is_url
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.merge import merge
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.terminal import examples, table
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.packaged import PACKAGED, Packaged
 

@@ -1,7 +1,6 @@
 """The model options that several verbs share, and the loading of the model."""
 
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,15 +12,14 @@ from typing import Any, TypeVar, cast
 import click
 
 from reid_runtime.backends import DEVICES, parse_device
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.json_lines import JsonLines
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file.address import Address, is_address
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.packaged import model_path
-
-_RESEARCH = re.compile("research|academic|non-?commercial", re.IGNORECASE)
+from reid_runtime.model_file.terms import restriction
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -104,11 +102,9 @@ def model_options(command: Command) -> Command:
 def load_model(chosen: ModelChoice) -> Embedder:
     """The model, with a line of its terms where they restrict what it may be used for."""
     with _log_on_stderr():
-        embedder = Embedder.load(
+        return Embedder.load(
             chosen.model, device=chosen.device, contract=chosen.contract, trust_engine=chosen.trust_engine
         )
-    print_terms(embedder.path, embedder.contract)
-    return embedder
 
 
 class _OnStderr(logging.Handler):
@@ -132,7 +128,6 @@ def _log_on_stderr() -> Iterator[None]:
 
 
 def print_terms(path: Path, contract: Contract) -> None:
-    """Print in a short line on standard error that a model is for research only, where its training data are."""
-    if any(_RESEARCH.search(item.terms) for item in contract.trained_on):
-        line = f"model {path.name}: research use only, by the terms of its training data (reid-runtime describe)"
+    """Print on standard error that a model is for research only, where its training data are."""
+    if line := restriction(path, contract):
         click.echo(in_one_line(line), err=True)

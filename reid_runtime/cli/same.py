@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.terminal import examples, highlight
 from reid_runtime.errors import ImageError
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.search.queries import Query, read_queries
 from reid_runtime.matching import CalibrationError, VerdictSettings, read_calibration
 from reid_runtime.matching.calibration import Crops

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.cli.terminal import examples, highlight, table
@@ -18,6 +17,7 @@ from reid_runtime.errors import OptionsError
 from reid_runtime.explain import Explainer
 from reid_runtime.gallery.database import is_gallery
 from reid_runtime.gallery.gallery import Gallery
+from reid_runtime.io.text import csv_cell, in_one_line
 from reid_runtime.jobs.search.answers import Answer, Match, SearchSettings
 from reid_runtime.jobs.search.gallery import SearchGallery, is_embeddings, open_gallery
 from reid_runtime.jobs.search.queries import Queries, needs_model, read_queries
@@ -75,7 +75,12 @@ _CSV = (
 @click.option("--root", metavar="DIR", help="Where the ids of a gallery of embeddings are paths, for --report.")
 @click.option("--rerank", is_flag=True, help="Order candidates by k-reciprocal re-ranking; cosines still decide.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of answers, each a receipt, for --replay.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a line for each candidate, with a heading.")
+@click.option(
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="Print a line for each candidate, with a heading; '= begins a text that were a formula.",
+)
 @click.option("--report", type=click.Path(path_type=Path), metavar="PAGE", help="Write an HTML page with the images.")
 @click.option("--explain", is_flag=True, help="In the page, show which places make the first candidates alike.")
 @click.option("--force", is_flag=True, help="Overwrite the page.")
@@ -240,11 +245,11 @@ def _text(found: _Search) -> str:
     lines = []
     for answer in found.answers:
         lines.append(f"{answer.query}: {headline(answer)}")
-        lines += [f"  {note}" for note in answer.notes if note not in _shared(found.answers)]
+        lines += table([(note,) for note in answer.notes if note not in _shared(found.answers)], indent="  ")
         below = [(f"below the threshold of {answer.threshold:.3f}:",)] if answer.below else []
         rows = [*map(_cells, answer.matches), *below, *map(_cells, answer.below)]
         lines += [*table(rows, ">", indent="  "), ""]
-    lines += [*foot(found.answers[0], found.calibration), *_shared(found.answers)]
+    lines += table([(line,) for line in (*foot(found.answers[0], found.calibration), *_shared(found.answers))])
     return "\n".join(highlight(in_one_line(line)) for line in lines)
 
 
@@ -266,10 +271,11 @@ def _csv(answers: Sequence[Answer]) -> str:
         for match in (*answer.matches, *answer.below):
             is_match = "" if answer.decision is None else int(match in answer.matches)
             table.writerow([
-                answer.query, answer.decision or "", match.rank, match.id, match.identity or "", match.camera,
-                match.similarity, "" if match.fmr is None else match.fmr, match.verdict or "", is_match,
+                csv_cell(answer.query), answer.decision or "", match.rank, csv_cell(match.id),
+                csv_cell(match.identity or ""), csv_cell(match.camera), match.similarity,
+                "" if match.fmr is None else match.fmr, match.verdict or "", is_match,
                 "" if answer.threshold is None else answer.threshold,
             ])  # fmt: skip
         if not (answer.matches or answer.below):
-            table.writerow([answer.query, answer.decision or "", *[""] * (len(_CSV) - 2)])
+            table.writerow([csv_cell(answer.query), answer.decision or "", *[""] * (len(_CSV) - 2)])
     return text.getvalue()

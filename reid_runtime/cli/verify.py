@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import DeviceName, ModelOrServer, print_terms
 from reid_runtime.cli.terminal import examples, highlight, table
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file.address import Address
 from reid_runtime.model_file.packaged import default_model
 from reid_runtime.served_verification import verify_server

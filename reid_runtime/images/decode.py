@@ -148,7 +148,9 @@ def _decode_file(source: str | os.PathLike[str], limits: ImageLimits) -> Decoded
                 content = file.read(limits.max_bytes + 1)
             return _decode(content, limits)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        tried = isinstance(error, FileNotFoundError) and not os.path.isabs(path)
+        where = f" in {os.getcwd()}" if tried else ""
+        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}{where}") from error
 
 
 def _alone_if(is_large: bool) -> AbstractContextManager[object]:

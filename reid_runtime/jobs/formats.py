@@ -10,6 +10,7 @@ from reid_runtime.errors import OptionsError, StorageError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.folder import open_folder
 from reid_runtime.io.remote import is_url
+from reid_runtime.jobs.csv_table import refuse_csv, write_csv
 from reid_runtime.jobs.embeddings import Embeddings, validated
 from reid_runtime.jobs.npz import read_npz, read_npz_notes, write_npz
 from reid_runtime.jobs.parquet import NOTHING, import_pyarrow, read_footer, read_parquet, survey, write_parquet
@@ -40,6 +41,10 @@ class Format:
     """Raises StorageError, with the line that installs it, where a package is missing."""
     groups: Groups | None = None
     """None where a file is read at once."""
+    kept_as: str | None = None
+    """The suffix of what an interrupted job keeps; None where it is the format's own. One that cannot be read again has
+    that of another.
+    """
 
 
 FORMATS = {
@@ -47,6 +52,7 @@ FORMATS = {
     ".parquet": Format(
         read_parquet, write_parquet, lambda source: read_footer(source)[0], import_pyarrow, Groups(survey, read_parquet)
     ),
+    ".csv": Format(refuse_csv, write_csv, refuse_csv, kept_as=".npz"),
 }
 """By the suffix of the file's name."""
 
@@ -78,7 +84,7 @@ def write_embeddings(
     """Write a file of embeddings, which appears under its name only when it is complete.
 
     Args:
-        path: The file; its suffix, `.npz` or `.parquet`, says in which format.
+        path: The file; its suffix, `.npz`, `.parquet` or `.csv`, says in which format.
         rows: The table to write.
         force: Whether to overwrite a file that is there.
         notes: Further texts to keep in the file, by name.

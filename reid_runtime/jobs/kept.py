@@ -76,5 +76,6 @@ def read_kept(output: Path, sources: JobInput, header: Embeddings, on_error: str
 
 def _names(output: Path) -> Iterator[Path]:
     """`NAME.partial.npz`, `NAME.partial-2.npz`, ..."""
+    suffix = format_of(output).kept_as or output.suffix
     for number in count(1):
-        yield output.with_name(f"{output.stem}.partial{f'-{number}' if number > 1 else ''}{output.suffix}")
+        yield output.with_name(f"{output.stem}.partial{f'-{number}' if number > 1 else ''}{suffix}")

@@ -2,8 +2,9 @@
 
 A folder is searched recursively for images, by their suffix in any case, in the order of their relative paths by
 code point, the same on every machine; names that begin with a dot are skipped, and so are links to folders, which may
-lead in circles. A `.txt` file, or `-` for standard input, lists one path a line, relative to the working directory;
-lines that begin with `#` are comments. An image named twice is embedded once.
+lead in circles. A `.txt` file, or `-` for standard input, lists one path a line, relative to the working directory, or
+to the list's own folder where the first of them is there alone; lines that begin with `#` are comments. An image named
+twice is embedded once.
 
 Ids are what the user gave: of one folder the POSIX paths inside it, else the path as it was named or listed, of a
 folder among others its name and the path inside. A root makes all of them relative to itself.
@@ -193,7 +194,7 @@ def _local(names: Sequence[str], stdin: BinaryIO | None, root: str | None, nul: 
         elif name.lower().endswith(".txt") and os.path.isfile(name):
             try:
                 with open(name, "rb") as lines:
-                    paths += read_list(lines, name, nul)
+                    paths += _beside(name, read_list(lines, name, nul))
             except OSError as error:
                 raise SourceError(f"{name}: the list cannot be read: {error.strerror}") from error
         elif os.path.isfile(name):
@@ -206,6 +207,15 @@ def _local(names: Sequence[str], stdin: BinaryIO | None, root: str | None, nul: 
     given = [*kept.values()] if root is None else [_below(path, os.path.abspath(root)) for path in kept]
     ids = utf8_ids([path.replace(os.sep, "/") for path in given])
     return Sources(tuple(kept.values()), ids, len(paths) - len(kept), skipped, skipped_links)
+
+
+def _beside(listing: str, paths: list[str]) -> list[str]:
+    """The paths of a list, those of its own folder where that is what it means."""
+    folder = os.path.dirname(listing)
+    first = next((path for path in paths if not os.path.isabs(path)), None)
+    if first is None or os.path.lexists(first) or not os.path.lexists(os.path.join(folder, first)):
+        return paths
+    return [os.path.join(folder, path) for path in paths]
 
 
 def _matching(name: str) -> list[str]:

@@ -18,6 +18,7 @@ from reid_runtime.errors import StorageError
 from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.io.folder import Folder, open_folder
 from reid_runtime.io.remote import is_url
+from reid_runtime.jobs.csv_table import refuse_csv
 from reid_runtime.jobs.embeddings import METADATA, Embeddings, check_not_former, check_unit_length, with_text_labels
 from reid_runtime.jobs.formats import format_of
 from reid_runtime.jobs.labels import Texts
@@ -85,6 +86,8 @@ def read_vector_table(path: str | os.PathLike[str], threads: int | None = None) 
     try:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if Path(path).suffix == ".csv":
+            refuse_csv(Path(path))
         pieces = [map_npz(Path(path), _NAMES)] if Path(path).suffix == ".npz" else read_columns(Path(path), _NAMES)[2]
         return _table(name, f"sha256:{digest}", pieces)
     except StorageError:

@@ -31,7 +31,10 @@ def score_camera_pairs(
     A camera against itself has no valid query: the same person under the same camera is ignored.
 
     Args:
-        query_vectors, query, gallery_vectors, gallery: As for `score`.
+        query_vectors: (Q, D) of unit length, as for `score`.
+        query: Their labels.
+        gallery_vectors: (G, D) of unit length.
+        gallery: Their labels.
 
     Returns:
         mAP (finite-sum) and the number of valid queries for each pair of cameras.

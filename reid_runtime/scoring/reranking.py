@@ -134,7 +134,10 @@ def score_reranked(
     """Score queries against a gallery after re-ranking, in which the gallery's junk takes no part.
 
     Args:
-        query_vectors, query, gallery_vectors, gallery: As for `score`.
+        query_vectors: (Q, D) of unit length, as for `score`.
+        query: Their labels.
+        gallery_vectors: (G, D) of unit length.
+        gallery: Their labels.
         settings: k1, k2 and lambda; None for the authors' 20, 6 and 0.3.
 
     Returns:

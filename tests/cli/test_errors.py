@@ -11,9 +11,10 @@ import onnx
 import pytest
 
 from reid_runtime.backends import parse_device
-from reid_runtime.cli import in_one_line, run, shortened
+from reid_runtime.cli import run, shortened
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.errors import BackendError, OptionsError, StorageError
+from reid_runtime.io.text import in_one_line
 from reid_runtime.report.markup import escaped
 
 from ..sample_images import encode, sample_image

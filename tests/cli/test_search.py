@@ -3,11 +3,12 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from reid_runtime import write_embeddings
+from reid_runtime import read_embeddings, write_embeddings
 from reid_runtime.matching import write_calibration
 
 from ..jobs.search.made import QUERY, at, calibration, rows
@@ -69,6 +70,18 @@ def test_csv_has_a_line_for_each_candidate(command):
         ("one.jpg", "anna", "match", "1"), ("one.jpg", "ben", "match", "0"),
         ("two.jpg", "anna", "nobody", "0"), ("two.jpg", "ben", "nobody", "0"),
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("files")
+def test_csv_has_nothing_that_a_terminal_or_a_spreadsheet_obeys(command):
+    evil = "=HYPERLINK(1)\x1b[2J\n"
+    rows = read_embeddings("q.npz")
+    write_embeddings("q.npz", replace(rows, id=np.array([evil, "-1"])), force=True)
+    text = ask(command, "--calibration", "c.json", "--csv").out
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert {row["query"] for row in table} == {"'=HYPERLINK(1)\\x1b[2J\\n", "-1"}
+    assert text.count("\n") == 1 + len(table)
+    assert "\x1b" not in text
 
 
 def test_a_receipt_holds_until_something_changes(files, command):

@@ -78,6 +78,28 @@ def test_the_cpu_kind_has_7_bit_weights_unsigned_activations_and_whole_biases(cr
     assert {values[name].dtype for name in zeros} == {np.dtype(np.uint8)}
 
 
+def test_channel_gates_and_sums_of_gated_tensors_stay_in_float():
+    """A gate has one place to compute, and what it multiplies would be rounded to be added."""
+    values = (("wide", (8, 3, 1, 1)), ("squeeze", (2, 8, 1, 1)), ("excite", (8, 2, 1, 1)), ("narrow", (8, 8, 1, 1)))
+    weights = [numpy_helper.from_array(np.ones(shape, np.float32), f"{name}.weight") for name, shape in values]
+    node = onnx.helper.make_node
+    nodes = [
+        node("Conv", ["images", "wide.weight"], ["a"]),
+        node("ReduceMean", ["a", "axes"], ["mean"]),
+        node("Conv", ["mean", "squeeze.weight"], ["b"]),
+        node("Relu", ["b"], ["b+"]),
+        node("Conv", ["b+", "excite.weight"], ["c"]),
+        node("Sigmoid", ["c"], ["gate"]),
+        node("Mul", ["a", "gate"], ["gated"]),
+        node("Add", ["a", "gated"], ["sum"]),
+        node("Conv", ["sum", "narrow.weight"], ["d"]),
+        node("Add", ["a", "d"], ["residual"]),
+    ]
+    model = onnx.ModelProto(graph=onnx.GraphProto(node=nodes, initializer=weights))
+    for scheme in (CPU, TENSORRT):
+        assert [layer.name for layer in GraphIndex(model).layers(scheme)] == ["wide", "narrow", "residual"]
+
+
 def test_the_tensorrt_kind_is_symmetric_int8_alone(crops):
     model = made(small_model(), TENSORRT, crops)
     values = constants(model)

@@ -1,5 +1,6 @@
 """Files of embeddings: what is written is read, complete or not at all, and nothing else is believed."""
 
+import csv
 import dataclasses
 import os
 import signal
@@ -14,6 +15,7 @@ from reid_runtime.errors import ContractError, StorageError
 from reid_runtime.jobs import check_same_space, ensure_embeddings_writable, read_embeddings, write_embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.merge import merge
+from reid_runtime.jobs.vector_table import read_vector_table
 
 from ..models import CONTRACT, FOREIGN
 from .tables import assert_same, table
@@ -163,7 +165,7 @@ def test_unwritable_names(tmp_path):
     (tmp_path / "folder.npz").mkdir()
     (tmp_path / "file").touch()
     for name, reason in (
-        ("x.csv", r"ends in \.npz or \.parquet"),
+        ("x.tsv", r"ends in \.npz or \.parquet or \.csv"),
         ("x", r"ends in \.npz or \.parquet"),
         ("folder.npz", "is a folder"),
         ("absent/x.npz", "make it first"),
@@ -299,3 +301,20 @@ def test_check_same_space():
     check_same_space(table(), table(2))
     with pytest.raises(StorageError, match=f"{CONTRACT.contract_id} and {FOREIGN.contract_id}"):
         check_same_space(table(), table(contract_id=FOREIGN.contract_id))
+
+
+def test_csv_is_for_other_programs(tmp_path):
+    """Every number as it was, nothing for a terminal or a spreadsheet to obey, and nothing to mix by mistake."""
+    rows = table(**LABELS | {"identity": np.array(["=1+1", "a\nb\x1b", "-7", "@x"])})
+    write_embeddings(tmp_path / "x.csv", rows)
+    with open(tmp_path / "x.csv", newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["identity"] for line in lines] == ["'=1+1", "a\\nb\\x1b", "-7", "'@x"]
+    assert [line["contract_id"] for line in lines] == [rows.contract_id] * 4
+    assert (lines[1]["embedding_0"], lines[2]["time"], lines[3]["frame"]) == ("", "", str(2**40))
+    for row in (0, 2, 3):
+        vector = [lines[row][f"embedding_{place}"] for place in range(CONTRACT.dimension)]
+        assert np.array_equal(np.array(vector, np.float32), rows.embedding[row])
+    for read in (read_embeddings, read_vector_table):
+        with pytest.raises(StorageError, match=r"x\.csv: .* a \.csv is written for other programs"):
+            read(tmp_path / "x.csv")

@@ -11,7 +11,7 @@ from reid_runtime.jobs.embed_folder import embed_folder
 
 from ..sample_images import encode, sample_image
 
-EVERY = pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+EVERY = pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv"])
 
 
 @pytest.fixture
@@ -48,14 +48,15 @@ def test_interrupted_twice(crops, tiny, suffix, on_error):
             embed_folder(
                 tiny, "crops", f"out{suffix}", on_error=on_error, resume=True, progress=interrupted_after(images)
             )
-        assert f"what was finished is in out.partial{suffix}" in caught.value.__notes__[0]
+        kept = f"out.partial{suffix.replace('csv', 'npz')}"
+        assert f"what was finished is in {kept}" in caught.value.__notes__[0]
     finished = []
     result = embed_folder(tiny, "crops", f"out{suffix}", on_error=on_error, resume=True, progress=finished.append)
     assert finished == [4, *[1] * 8]
     assert result.failed == complete.failed
     assert len(result.failed) == 2
     assert (crops.parent / f"out{suffix}").read_bytes() == (crops.parent / f"complete{suffix}").read_bytes()
-    assert not os.path.lexists(f"out.partial{suffix}")
+    assert not os.path.lexists(kept)
 
 
 def test_nothing_to_go_on_from(crops, tiny):

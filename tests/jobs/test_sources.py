@@ -112,6 +112,14 @@ def test_lists(tree, ends, mark):
     assert ids("-", stdin=io.BytesIO(content)) == [name for name in names if name]
 
 
+def test_lists_of_names_beside_them(tree):
+    """What the first path is relative to, all are."""
+    (tree / "a/list.txt").write_text("10.jpg\n9.JPG\n")
+    assert ids("a/list.txt") == ["a/10.jpg", "a/9.JPG"]
+    (tree / "a/list.txt").write_text(f"{tree}/a/9.JPG\na/10.jpg\n10.jpg\n")
+    assert ids("a/list.txt") == [f"{tree}/a/9.JPG", "a/10.jpg", "10.jpg"]
+
+
 def test_lists_not_utf8(tree):
     odd = os.fsdecode(b"a/\xff.jpg")
     (tree / odd).touch()

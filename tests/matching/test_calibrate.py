@@ -115,21 +115,27 @@ def test_searches_find_what_drawn_galleries_find() -> None:
     assert gallery_sizes(100) == [10, 20, 50, 100]
 
 
-def test_predictions_hold_for_other_people_of_the_same_kind() -> None:
+@pytest.mark.parametrize(("count", "of_pair", "base"), [(40, 1.0, -2.0), (37, 1.5, -3.0)])
+def test_intervals_hold_for_the_place_and_predictions_for_other_people(count: int, of_pair: float, base: float) -> None:
+    """Some people are often taken for others, and some pairs, the rarer the more, for each other."""
     generator = np.random.default_rng(3)
 
-    def errors(count: int) -> Fractions:
-        """Some people are often taken for others, and some pairs for each other."""
-        of_person = generator.normal(size=count)
-        rate = np.exp(0.5 * of_person[:, None] + 0.5 * of_person + generator.normal(size=(count, count)) - 2)
+    def errors() -> Fractions:
+        of_person, pairs = generator.normal(size=count), generator.normal(size=(count, count))
+        rate = np.exp(0.5 * of_person[:, None] + 0.5 * of_person + of_pair * pairs + base)
         return np.triu(generator.poisson(rate), 1).astype(np.float64)
 
-    comparisons, draws, kept = np.triu(np.full((40, 40), 10.0), 1), draws_of(40), []
+    comparisons, draws = np.triu(np.full((count, count), 10.0), 1), draws_of(count)
+    place = np.exp(0.5**2 + of_pair**2 / 2 + base) / 10
+    held, kept = [], []
     for _ in range(150):
-        rate = PairRate.of(errors(40).astype(np.float32), comparisons.astype(np.float32), draws)
-        low, high = rate.prediction()
-        kept.append(low <= errors(40).sum() / comparisons.sum() <= high)
-    assert 0.9 <= np.mean(kept) <= 0.99, "neither too narrow nor too wide"
+        rate = PairRate.of(errors().astype(np.float32), comparisons.astype(np.float32), draws)
+        for span, value, results in (
+            (rate.interval(), place, held), (rate.prediction(), errors().sum() / comparisons.sum(), kept),
+        ):  # fmt: skip
+            results.append(span[0] <= value <= span[1])
+    for results in (held, kept):
+        assert 0.92 < np.mean(results) <= 0.99, "neither too narrow nor too wide"
 
 
 def test_a_rate_of_no_errors_is_not_certain() -> None:

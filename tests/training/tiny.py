@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 
 import numpy as np
 import torch
@@ -114,7 +115,9 @@ def make_run(folder, name, recipe=RECIPE, crops=None, minutes=0.0):
 
 
 def _killed_run(folder, name, recipe, at, during):
-    """In a process of its own: train until update `at` (the end, where it is None), and there kill the process."""
+    """In a process of its own: train until update `at` (the end, where it is None), and there kill the process, or send
+    it a signal while an update goes on.
+    """
     torch.set_num_threads(1)
     BACKBONES[TINY.name] = TINY
     run = make_run(folder, name, recipe)
@@ -134,6 +137,16 @@ def _killed_run(folder, name, recipe, at, during):
             path.write_bytes(content[: len(content) // 2])
             kill()
 
+    def endless(*arguments):
+        measures = accumulate(*arguments)
+        if during == "gradients" and run.update == at:
+            for buffer in run.stage.network.buffers():
+                buffer.add_(1)
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(600)
+        return measures
+
+    accumulate, run.stage.accumulate = getattr(run.stage, "accumulate", None), endless
     run.stage.optimiser.step, checkpoints.save_file = dying_step, dying_save
     engine.write_plots = lambda folder: None  # half of the time, and tested elsewhere
     run.train()

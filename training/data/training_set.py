@@ -11,12 +11,12 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.errors import DatasetError, ImageError
 from reid_runtime.images.boxes import crop_box
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.images.suffixes import is_image_name
+from reid_runtime.io.text import in_one_line
 from reid_runtime.scoring.labels import Integers
 from reid_runtime.scoring.layouts.account import account_of, check_files, count_passed_over
 from reid_runtime.scoring.layouts.crops import Crops, CropSplits

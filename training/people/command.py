@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from reid_runtime.io.text import in_one_line
 from training.people import dataset
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -40,4 +41,4 @@ def people(
     for done in dataset.write(out, assets, plan, jobs):
         if done % 50 == 0:
             click.echo(f"{done} of {people} people", err=True)
-    click.echo(f"wrote {out}: {people} people, {people * views} crops")
+    click.echo(in_one_line(f"wrote {out}: {people} people, {people * views} crops"))

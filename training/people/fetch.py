@@ -11,7 +11,7 @@ import io
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageSequence
 
 from reid_runtime.io.atomic import atomic_write
+from reid_runtime.io.text import in_one_line
 from training.people.convert import converted
 from training.people.errors import PeopleError
 
@@ -87,10 +88,10 @@ def fetch(out: Path, opener: Opener = urllib.request.urlopen) -> Iterator[str]:
         )
     if not list(out.glob("fabrics/*.jpg")):
         yield f"{CLOTH[0]}: cutting patches of cloth"
-        _patches(out / "fabrics", opener)
+        _write_all(out / "fabrics", _patches(opener))
     if not list(out.glob("backgrounds/intel/*.jpg")):
         yield f"{VIDEOS[0]}: taking frames"
-        _backgrounds(out / "backgrounds" / "intel", opener)
+        _write_all(out / "backgrounds" / "intel", _backgrounds(opener))
 
 
 def _candidates(path: PurePosixPath, content: bytes) -> tuple[bytes, ...]:
@@ -101,7 +102,7 @@ def _candidates(path: PurePosixPath, content: bytes) -> tuple[bytes, ...]:
     return (content,)
 
 
-def _patches(folder: Path, opener: Opener) -> None:
+def _patches(opener: Opener) -> Iterator[tuple[str, bytes]]:
     number = 0
     for path, content in _members(*CLOTH, opener):
         kind = path.parent.name
@@ -111,7 +112,7 @@ def _patches(folder: Path, opener: Opener) -> None:
         if patch is not None:
             file = io.BytesIO()
             Image.fromarray(patch).save(file, "JPEG", quality=85)
-            _write(folder / f"{kind}_{number:04}.jpg", file.getvalue())
+            yield f"{kind}_{number:04}.jpg", file.getvalue()
             number += 1
 
 
@@ -133,7 +134,7 @@ def evenest(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
     return np.ascontiguousarray(image[top : top + PATCH, left : left + PATCH])
 
 
-def _backgrounds(folder: Path, opener: Opener) -> None:
+def _backgrounds(opener: Opener) -> Iterator[tuple[str, bytes]]:
     for path, content in _members(*VIDEOS, opener):
         if path.suffix != ".gif" or path.stem in LEFT_OUT:
             continue
@@ -142,7 +143,7 @@ def _backgrounds(folder: Path, opener: Opener) -> None:
         for number in sorted({round(at) for at in np.linspace(0, len(frames) - 1, FRAMES).tolist()}):
             file = io.BytesIO()
             frames[number].resize((480, 270)).save(file, "JPEG", quality=90)
-            _write(folder / f"{path.stem}_{number:03}.jpg", file.getvalue())
+            yield f"{path.stem}_{number:03}.jpg", file.getvalue()
 
 
 def _members(repository: str, commit: str, opener: Opener) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -164,6 +165,12 @@ def _intact(path: Path, digest: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
+def _write_all(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write what has no pins once all of it is there: half of it would be taken for the whole next time."""
+    for name, content in list(files):
+        _write(folder / name, content)
+
+
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
@@ -176,7 +183,7 @@ def main(folder: Path) -> None:
     """Fetch the assets of rendered people into FOLDER, about 70 MB, out of some GB of archives."""
     for line in fetch(folder):
         click.echo(line)
-    click.echo(f"wrote {folder}")
+    click.echo(in_one_line(f"wrote {folder}"))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A stage accumulates the gradients of each update in its network's parameters; th
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file.contract import TrainedOn
 from reid_runtime.scoring.errors import ScoringError
 from training.config import differing
@@ -64,6 +66,9 @@ class Trainer:
         self.folder, self.stage, self.recipe, self.trained_on, self.data = folder, stage, recipe, trained_on, data
         self.log, self.score = log, score
         self.update = 0
+        self._step = threading.Lock()
+        self._finished: dict[str, torch.Tensor] = {}
+        """What an update changes before its step, as it was after the one before."""
 
     def resume(self) -> bool:
         """Take up `last.safetensors` where there is one; says whether there was. Raises TrainingError for another's."""
@@ -118,6 +123,7 @@ class Trainer:
                 for key, value in stage.optimiser.state[parameter].items():
                     if value is not None:
                         tensors[f"optimiser.{index}.{key}"] = value.cpu()
+            tensors |= self._finished
         progress = Progress(stage.name, self.update, self.data)
         return Checkpoint(self.recipe, stage.architecture, self.trained_on, progress, tensors)
 
@@ -137,8 +143,19 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Write `last.safetensors`."""
-        write_checkpoint(self.folder / LAST, self._checkpoint(resumable=True))
+        """Write `last.safetensors`, as the last update left the run; in the midst of one from another thread."""
+        with self._step:
+            write_checkpoint(self.folder / LAST, self._checkpoint(resumable=True))
+
+    def _save_finished(self) -> None:
+        if self.update:
+            self.save()
+
+    def _note(self) -> None:
+        network = self.stage.network
+        kept = {key for key, _ in network.named_buffers()}
+        buffers = {f"network.{key}": value.clone().cpu() for key, value in network.state_dict().items() if key in kept}
+        self._finished = buffers | {f"stage.{key}": value.cpu() for key, value in self.stage.state().items()}
 
     def train(self) -> Path:
         """Run to the end, saving every few minutes and when interrupted; returns `model.safetensors`.
@@ -152,10 +169,14 @@ class Trainer:
     def _train(self) -> Path:
         stage = self.stage
         write_record(self.folder, self.recipe, stage.name, str(stage.device), self.data, self.update)
-        click.echo(f"{stage.name}: {stage.updates - self.update} updates on {stage.device}, in {self.folder}", err=True)
+        click.echo(
+            in_one_line(f"{stage.name}: {stage.updates - self.update} updates on {stage.device}, in {self.folder}"),
+            err=True,
+        )
         if self.update == 0:
             write_preview(self.folder, stage.preview())
-        with Metrics(self.folder, self.update) as metrics, deferred_interrupts() as interrupts:
+        self._note()
+        with Metrics(self.folder, self.update) as metrics, deferred_interrupts(self._save_finished) as interrupts:
             if self.update == 0:
                 self._validate(metrics)
             saved = time.monotonic()
@@ -183,9 +204,11 @@ class Trainer:
                 rate = stage.learning_rate(self.update)
                 for group in stage.optimiser.param_groups:
                     group["lr"] = rate
-                stage.optimiser.step()
-                stage.optimiser.zero_grad(set_to_none=True)
-                self.update += 1
+                with self._step:
+                    stage.optimiser.step()
+                    stage.optimiser.zero_grad(set_to_none=True)
+                    self.update += 1
+                    self._note()
                 progress.update()
                 metrics.add(**vars(measures))
                 last = self.update == stage.updates

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.cli.terminal import examples
@@ -19,6 +18,7 @@ from reid_runtime.errors import OptionsError
 from reid_runtime.gallery.add import Added
 from reid_runtime.gallery.enrol import Keeping, add_crops, add_embeddings, find_crops
 from reid_runtime.gallery.gallery import Gallery
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs import read_embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.manifest import MANIFEST

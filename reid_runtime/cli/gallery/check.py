@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.terminal import examples
 from reid_runtime.gallery.check import CheckResult
 from reid_runtime.gallery.gallery import Gallery
+from reid_runtime.io.text import in_one_line
 
 _SHOWN = 10
 

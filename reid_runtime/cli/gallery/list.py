@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.terminal import examples
 from reid_runtime.gallery.gallery import Gallery, Person
+from reid_runtime.io.text import in_one_line
 
 
 @click.command("list", epilog=examples("reid-runtime gallery list site.gallery"))

@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from reid_runtime.cli import in_one_line
 from reid_runtime.cli.terminal import examples
 from reid_runtime.gallery.gallery import Gallery
+from reid_runtime.io.text import in_one_line
 from reid_runtime.report.document import check_report
 from reid_runtime.report.people import write_people_page
 

@@ -110,6 +110,20 @@ def test_a_file_that_changed_at_its_origin_is_refused(origins, tmp_path):
         list(fetch.fetch(tmp_path / "assets", opener))
 
 
+def test_an_archive_that_breaks_off_leaves_no_half(origins, tmp_path):
+    opener, _, _, _ = origins
+
+    def broken(url):
+        stream = opener(url)
+        return stream if fetch.CLOTH[0] not in url else io.BytesIO(stream.getvalue()[:-600])
+
+    out = tmp_path / "assets"
+    with pytest.raises(PeopleError, match=r"cannot read https://.*clothing"):
+        list(fetch.fetch(out, broken))
+    assert not (out / "fabrics").exists()
+    assert len(list(fetch.fetch(out, opener))) == 2
+
+
 def test_without_a_network_the_origin_is_named(tmp_path):
     def opener(url):
         raise urllib.error.URLError("no route to host")

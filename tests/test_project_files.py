@@ -1,0 +1,38 @@
+"""What stands beside the code says the same as the code."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import reid_runtime
+
+ROOT = Path(__file__).parents[1]
+
+
+def text_of(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+CONTRIBUTING = text_of("CONTRIBUTING.md")
+
+
+def test_the_citation_and_the_changelog_name_this_version():
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    citation = text_of("CITATION.cff")
+    assert f"version: {reid_runtime.__version__}\n" in citation
+    assert f"license: {project['license']}\n" in citation
+    assert f"## {reid_runtime.__version__}" in text_of("CHANGELOG.md")
+
+
+@pytest.mark.parametrize(
+    "name", re.findall(r"`((?:reid_runtime|training|tests)/[\w/]+\.py)`", text_of("CONTRIBUTING.md"))
+)
+def test_files_that_contributing_names_are_there(name):
+    assert (ROOT / name).is_file()
+
+
+@pytest.mark.parametrize(("table", "file"), re.findall(r"\| `([A-Z_]{4,})` in `([\w/]+\.py)`", CONTRIBUTING))
+def test_tables_that_contributing_names_are_there(table, file):
+    assert re.search(rf"^{table}\b.* = ", text_of(file), re.MULTILINE)
