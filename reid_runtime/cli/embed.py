@@ -108,6 +108,7 @@ def command(
     if film.boxes is not None:
         boxes = choose_video(paths[0], film)
         embedder = load_model(chosen)
+        embedder.limits = ImageLimits(max_pixels, max_bytes, min_side=min_size)
         with _told_of_what_is_kept(), progress_bar(len(boxes.images.of(part))) as advance:
             done = embed_chosen(
                 embedder, boxes, output,

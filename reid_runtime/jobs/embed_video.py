@@ -193,12 +193,17 @@ def _notes(video: VideoFile, given: Boxes, chosen: Boxes, first_frame: int | Non
     last = int(chosen.frame.max())
     if last > len(video):
         beyond = int(np.count_nonzero(chosen.frame > len(video)))
+        ask = ": are they of this video? If its frames are numbered otherwise, pass --first-frame"
         notes.append(
-            f"{given.name}: {beyond} boxes are of frames behind the video's last, {len(video)}, up to {last}: are they "
-            "of this video? If its frames are numbered otherwise, pass --first-frame"
+            f"{given.name}: {beyond} boxes are of frames behind the last that can be read, {len(video)}, up to {last}"
+            f"{ask if last > video.stated else ''}"
         )
     if video.stated > len(video):
-        notes.append(f"{video.path}: it is cut short: it says {video.stated} frames, and {len(video)} can be read")
+        behind = "; an AVI keeps no times, so frames behind a damaged place have too low numbers"
+        notes.append(
+            f"{video.path}: it is cut short or damaged: it says {video.stated} frames, and {len(video)} can be read"
+            f"{behind if video.path.lower().endswith('.avi') else ''}"
+        )
     if video.is_variable:
         steps = np.diff(video.times)
         notes.append(

@@ -1,12 +1,20 @@
 """The best crops of each track, by quality: found in a first reading of the video, without vectors."""
 
+import os
+from contextlib import closing
+
 import numpy as np
 
+from reid_runtime.errors import ImageError
 from reid_runtime.images.quality import DEFAULT_POLICY
 from reid_runtime.images.video import VideoFile
+from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.jobs.video.boxes import Boxes, Numbers
 from reid_runtime.jobs.video.cutting import Crop, cut_boxes
+
+_AHEAD = 64
+"""Crops that are judged ahead."""
 
 
 def best_of_tracks(video: VideoFile, boxes: Boxes, count: int) -> Boxes:
@@ -31,6 +39,8 @@ def qualities(video: VideoFile, boxes: Boxes) -> Numbers:
     """(N,) the quality of each box's crop, from 0 to 1; NaN for one that cannot be cut."""
 
     def judged(crop: Crop) -> float:
-        return np.nan if crop.pixels is None else DEFAULT_POLICY.judge(crop.pixels)[0]
+        return np.nan if isinstance(crop.pixels, ImageError) else DEFAULT_POLICY.judge(crop.pixels)[0]
 
-    return np.fromiter(cut_boxes(video, boxes, judged, StageTimes()), np.float64, len(boxes))
+    threads = os.cpu_count() or 1
+    with closing(cut_boxes(video, boxes, StageTimes())) as crops:
+        return np.fromiter(parallel_map(judged, crops, threads, prefetch=_AHEAD), np.float64, len(boxes))

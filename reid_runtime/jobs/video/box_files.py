@@ -150,8 +150,9 @@ def _from_json(name: str, text: str) -> Boxes:
         if content and "bbox" in content[0]:
             return _coco(name, [], content, [])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         raise BoxesError(
-            f"{name}: {type(error).__name__}: {error}; expected COCO JSON with images and annotations, a list of COCO "
+            f"{name}: {reason}; expected COCO JSON with images and annotations, a list of COCO "
             "results, or supervision's JSON"
         ) from error
     return _named(name, content, [f"box {number}" for number in range(1, len(content) + 1)])

@@ -1,30 +1,21 @@
-"""The frames of a video that boxes are cut from, decoded once, and what threads make of each frame's boxes meanwhile.
+"""The frames of a video that boxes are cut from, each decoded once, and the crops, made ahead of whoever takes them."""
 
-One thread decodes, several cut, judge and resize, and what they made waits for the one that infers; each queue between
-them is bounded.
-"""
-
-import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
-from reid_runtime.batching import WINDOW
 from reid_runtime.errors import ImageError
 from reid_runtime.images.boxes import FrameBoxes
 from reid_runtime.images.resize import Pixels
 from reid_runtime.images.video import VideoFile, VideoFrame
-from reid_runtime.io.concurrency import interruptible, parallel_map
+from reid_runtime.io.concurrency import interruptible
 from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.jobs.video.boxes import Boxes
 
-_AHEAD = 4
-"""Decoded frames that wait to be cut."""
-
-Cut = TypeVar("Cut")
+_AHEAD = 64
+"""Crops that wait to be embedded: as many as a frame or a few have, so that memory holds few."""
 
 
 @dataclass(frozen=True)
@@ -33,42 +24,31 @@ class Crop:
 
     row: int
     """Among the boxes."""
-    pixels: Pixels | None
-    """(H, W, 3) uint8 RGB; None where there is an error."""
-    error: ImageError | None
+    pixels: Pixels | ImageError
+    """(H, W, 3) uint8 RGB; or why there are none."""
 
 
-def cut_boxes(
-    video: VideoFile, boxes: Boxes, make: Callable[[Crop], Cut], times: StageTimes
-) -> Generator[Cut, None, None]:
-    """What `make`, which several threads call, makes of each box, in the boxes' order.
+def cut_boxes(video: VideoFile, boxes: Boxes, times: StageTimes) -> Generator[Crop, None, None]:
+    """The crop of each box, in the boxes' order; a thread of its own decodes and cuts ahead.
 
     Args:
         video: Where they are.
         boxes: In the order of their frames, which are counted from 1.
-        make: Is called for boxes without pixels too, and those whose frame is missing or does not decode.
         times: Where the decoding is counted.
 
     Yields:
-        What it made of each.
+        One for each box.
 
     Raises:
         VideoError: Where the video cannot be opened any more.
     """
 
-    def cut(moment: tuple[int, int, VideoFrame | None]) -> list[Cut]:
-        return [make(crop) for crop in _crops(video, boxes, *moment)]
+    def crops() -> Generator[Crop, None, None]:
+        with closing(_moments(video, boxes, times)) as moments:
+            for moment in moments:
+                yield from _crops(video, boxes, *moment)
 
-    def made() -> Generator[Cut, None, None]:
-        threads = os.cpu_count() or 1
-        with (
-            closing(_moments(video, boxes, times)) as moments,
-            closing(parallel_map(cut, moments, threads, prefetch=threads + _AHEAD)) as frames,
-        ):
-            for each in frames:
-                yield from each
-
-    yield from interruptible(made(), WINDOW)
+    return interruptible(crops(), _AHEAD)
 
 
 def _moments(
@@ -78,7 +58,7 @@ def _moments(
     numbers, starts = np.unique(boxes.frame, return_index=True)
     ends = np.append(starts[1:], len(boxes)).tolist()
     wanted = numbers[numbers <= len(video)].tolist()
-    with closing(interruptible(_timed(video.frames(wanted), times), _AHEAD)) as frames:
+    with closing(_timed(video.frames(wanted), times)) as frames:
         frame = next(frames, None)
         for number, start, end in zip(numbers.tolist(), starts.tolist(), ends, strict=True):
             if frame is not None and frame.number == number:
@@ -105,14 +85,14 @@ def _crops(video: VideoFile, boxes: Boxes, start: int, end: int, frame: VideoFra
         if number > len(video):
             reason = f"the video has no frame {number}, its last is {len(video)}"
         for row in range(start, end):
-            yield Crop(row, None, ImageError(reason))
+            yield Crop(row, ImageError(reason))
         return
     framed = FrameBoxes.of(frame.pixels, boxes.corners[start:end], "bgr")
     height, width = frame.pixels.shape[:2]
     for row in range(start, end):
         if framed.valid[row - start]:
             # A copy: a crop does not keep its frame alive.
-            yield Crop(row, np.ascontiguousarray(framed.crop(row - start)), None)
+            yield Crop(row, np.ascontiguousarray(framed.crop(row - start)))
         else:
             edges = ", ".join(f"{edge:g}" for edge in boxes.corners[row].tolist())
-            yield Crop(row, None, ImageError(f"the box {edges} has no pixels in its frame of {width} x {height}"))
+            yield Crop(row, ImageError(f"the box {edges} has no pixels in its frame of {width} x {height}"))

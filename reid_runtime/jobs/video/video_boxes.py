@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,18 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reid_runtime.batching import WINDOW
 from reid_runtime.embedder import Embedder, Result
-from reid_runtime.images.quality import DEFAULT_POLICY
-from reid_runtime.images.resize import resized
+from reid_runtime.errors import ImageError
+from reid_runtime.images.decode import ImageSource, RemoteImage
 from reid_runtime.images.video import VideoFile
-from reid_runtime.inference import infer
-from reid_runtime.io.concurrency import chunked
 from reid_runtime.jobs.shard import Shard
 from reid_runtime.jobs.video.boxes import Boxes
 from reid_runtime.jobs.video.crops import CropFolder, crop_name
-from reid_runtime.jobs.video.cutting import Crop, cut_boxes
-from reid_runtime.preparation import Prepared
+from reid_runtime.jobs.video.cutting import cut_boxes
 
 
 @dataclass(frozen=True)
@@ -76,34 +72,27 @@ class VideoBoxes:
     def results(self, embedder: Embedder, indices: Sequence[int]) -> Iterator[Result]:
         """One for each of these boxes, whose rows ascend: frames are decoded, cut and embedded at the same time.
 
-        Boxes of several frames share batches; at most two windows of 512 resized crops are held.
+        Boxes of several frames share batches. How many crops are held is bounded, whatever the frames' number.
         """
         boxes = self.boxes.take(np.asarray(indices, np.int64))
+        errors: dict[int, ImageError] = {}
 
-        def prepare(crop: Crop) -> Prepared:
-            if crop.pixels is None:
-                return Prepared(None, None, crop.error)
-            if self.crops is not None:
-                with embedder.times.measure("write"):
-                    self.crops.write(self._crop_name(indices[crop.row]), crop.pixels)
-            with embedder.times.measure("resize"):
-                quality, codes = DEFAULT_POLICY.judge(crop.pixels)
-                pixels = resized(crop.pixels, embedder.contract.resize)
-            height, width = crop.pixels.shape[:2]
-            return Prepared(None, pixels, None, (width, height), codes, quality)
+        def images() -> Generator[ImageSource, None, None]:
+            with closing(cut_boxes(self.video, boxes, embedder.times)) as crops:
+                for crop in crops:
+                    row = indices[crop.row]
+                    if isinstance(crop.pixels, ImageError):
+                        errors[crop.row] = crop.pixels
+                        yield RemoteImage(self.ids[row], None)  # which the stream gives back as an error
+                        continue
+                    if self.crops is not None:
+                        with embedder.times.measure("write"):
+                            self.crops.write(self._crop_name(row), crop.pixels)
+                    yield crop.pixels
 
-        row = 0
-        with closing(cut_boxes(self.video, boxes, prepare, embedder.times)) as prepared:
-            for window in chunked(prepared, WINDOW, WINDOW):
-                usable = [place for place, item in enumerate(window) if item.pixels is not None]
-                names = [self.ids[indices[row + place]] for place in usable]
-                pixels = [item.pixels for item in window if item.pixels is not None]
-                with embedder.times.measure("infer", len(pixels)):
-                    vectors = iter(infer(embedder.backend, embedder.contract, pixels, names))
-                for item in window:
-                    vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
-                    yield Result(row, None, vector, item.error, *item.size, item.reasons, item.quality)
-                    row += 1
+        with closing(images()) as crops:
+            for result in embedder.stream(crops, "rgb", low_latency=False):
+                yield replace(result, source=None, error=errors.pop(result.index, result.error))
 
     def columns(self, indices: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
         """Camera, track, time, frame and the corners; no time is known of a frame that the video has not."""
