@@ -47,8 +47,8 @@ def damaged(height=128, sigma=0.0, contrast=1.0):
 
 def test_quality_falls_with_size_blur_and_contrast():
     judge = QualityPolicy().judge
-    assert judge(damaged()) == (0.98, ())
-    for name, amounts in (("height", (128, 64, 32, 10)), ("sigma", (0, 3, 4)), ("contrast", (1, 0.3, 0.1, 0.01))):
+    assert judge(damaged()) == (1.0, ())
+    for name, amounts in (("height", (128, 64, 32, 10)), ("sigma", (0, 3, 4)), ("contrast", (1, 0.1, 0.05, 0.01))):
         qualities = [judge(damaged(**{name: amount}))[0] for amount in amounts]
         assert qualities == sorted(qualities, reverse=True), name
         assert qualities[-1] < 0.4 < 0.9 < qualities[0], name
