@@ -16,6 +16,10 @@ from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write
 
 
+_SCANNED = 3
+"""Of the images one in so many is enough to say which layers cost most; views of one crop follow each other."""
+
+
 @dataclass(frozen=True)
 class LayerCost:
     """What quantising some layers costs, over the views of the crops that were held back."""
@@ -61,14 +65,13 @@ def choose(
         raise CalibrationError(f"the graph has no {' or '.join(sorted(scheme.operators))} with weights to quantise")
     expected = vectors_of(model, images)
 
-    def measured(chosen: Sequence[Layer], named: str, operator: str) -> LayerCost:
-        return _measured(
-            expected, vectors_of(quantise(model, scheme, activations, percentile, chosen), images), named, operator
-        )
+    def measured(chosen: Sequence[Layer], named: str, operator: str, step: int = 1) -> LayerCost:
+        graph = quantise(model, scheme, activations, percentile, chosen)
+        return _measured(expected[::step], vectors_of(graph, images[::step]), named, operator)
 
     alone = []
     for layer in layers:
-        alone.append(measured([layer], layer.name, layer.operator))
+        alone.append(measured([layer], layer.name, layer.operator, _SCANNED))
         advance()
     costs = {layer.key: one.mean_cosine for layer, one in zip(layers, alone, strict=True)}
     together = [measured(layers, "", "all")]

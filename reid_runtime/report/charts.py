@@ -37,14 +37,15 @@ def cmc_curve(scores: Scores) -> str:
     points = " ".join(f"{x(rank):.1f},{y(100 * value):.1f}" for rank, value in enumerate(curve, 1))
     floor = f"{x(length):.1f},{y(least):.1f} {x(1):.1f},{y(least):.1f}"
     parts.append(f'<polygon class="area" points="{points} {floor}"/><polyline class="curve" points="{points}"/>')
-    for rank in marked:
+    for place, rank in enumerate(marked):
         value = curve[rank - 1]
-        # Labels go below the curve, right of their point: above it the axis ends.
+        # Labels go below the curve, right of their point: above it the axis ends. What does not rise is not told again,
+        # for the first ranks lie close to each other.
         anchor = "end" if rank == length else "start"
         parts.append(f'<circle class="dot" cx="{x(rank):.1f}" cy="{y(100 * value):.1f}" r="4"/>')
-        parts.append(
-            label(x(rank) + (0 if anchor == "end" else 6), y(100 * value) + 20, percent(value), anchor, "value")
-        )
+        if not place or percent(value) != percent(curve[marked[place - 1] - 1]):
+            shifted = x(rank) + (0 if anchor == "end" else 6)
+            parts.append(label(shifted, y(100 * value) + 20, percent(value), anchor, "value"))
     numbers = table(["rank", "%"], [[str(rank), percent(curve[rank - 1])] for rank in range(1, length + 1)])
     summary = "; ".join(f"rank {rank}: {percent(curve[rank - 1])} %" for rank in marked)
     chart = figure(parts, f"CMC curve. {summary}", "CMC: share of queries with a right answer up to a rank, in %.")
