@@ -15,7 +15,6 @@ from reid_runtime.agreement import compare
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write
 
-
 _SCANNED = 3
 """Of the images one in so many is enough to say which layers cost most; views of one crop follow each other."""
 

@@ -117,9 +117,9 @@ def main(
 ) -> None:
     """Derive an INT8 artefact of MODEL, a float32 export of ours.
 
-    Each layer is tried alone on crops that were held back; those that cost most stay in float, until every view of
-    these crops keeps cosine 0.993, and OUTPUT's .sensitivity.md says which. Then every other crop's vector must keep cosine 0.99 to MODEL's, and mAP must not fall by more than half a point; else exit 1 and
-    no file.
+    Each layer is tried alone on crops that were held back; those that cost most stay in float until every view of these
+    crops keeps cosine 0.993, and OUTPUT's .sensitivity.md says which. Then every other crop's vector must keep cosine
+    0.99 to MODEL's, and mAP must not fall by more than half a point; else exit 1 and no file.
     """
     if calibrate is None:
         raise click.UsageError("--calibrate names the training crops that INT8 is fitted to; there is no INT8 without")
