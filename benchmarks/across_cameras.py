@@ -1,14 +1,14 @@
-"""python -m benchmarks.across_cameras PETS --detector XML: one identity over two synchronised cameras, against others.
+"""python -m benchmarks.across_cameras PETS --detector XML, or FOLDER FOLDER: one identity over several cameras.
 
-PETS09-S2L1. View_001 has annotated boxes, whose tracks are cut as trackers cut them: where they have a gap, and every
-30 boxes. In View_006 a detector finds boxes, which are joined to tracks by overlap alone; whose they are, the
-points say that were projected from View_001, within a radius. Boxes that no point is near are grouped too, not scored.
-IDF1 is that of py-motmetrics on boxes that are all found; AssA is the association part of HOTA (Luiten et al., 2021).
+PETS09-S2L1: View_001 has annotated boxes; in View_006 a detector finds boxes, which are joined to tracks by overlap
+alone; whose they are, the points say that were projected from View_001, within a radius. Boxes that no point is near
+are grouped too, not scored. Or folders in the layout of MOT, of cameras with one clock and one count of people, as
+`python -m benchmarks.scenes` renders them: every box is annotated. Annotated tracks are cut as trackers cut them: where
+they have a gap, and every 30 boxes. HOTA, its association part and IDF1 by TrackEval, on boxes that are all found.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ Labels = npt.NDArray[Any]
 SAME_PERSON = {19: 1, 13: 2, 11: 3, 12: 4, 9: 5, 10: 6, 14: 8, 15: 8, 18: 8}
 """Track ids of the annotation that are a person who came back, by eye: 19 ids are 10 people."""
 _STRIDE, _CUT, _GAP, _RADIUS, _OVERLAP, _SCORE = 2, 30, 6, 45.0, 0.3, 0.5
+_EVERY, _VISIBLE = 3, 0.3
+"""Of scenes: frames that are looked at, and how much of a person has to be seen."""
 _VIEWS = ("View_001", "View_006")
 
 
@@ -87,6 +89,41 @@ def collect(pets: Path, detector: Path) -> Boxes:
     return Boxes(rows, np.array([SAME_PERSON.get(each, each) for each in numbers.tolist()]))
 
 
+def collect_scenes(folders: Sequence[Path]) -> Boxes:
+    """Boxes, tracks, vectors and people of folders in MOT's layout, every `_EVERY`th frame."""
+    embedder = Embedder.load()
+    columns: dict[str, list[Any]] = {name: [] for name in ("id", "vector", "box", "camera", "frame", "number")}
+    for folder in folders:
+        annotated = np.loadtxt(folder / "gt" / "gt.txt", delimiter=",")
+        annotated = annotated[annotated[:, 8] >= _VISIBLE]
+        for number in np.unique(annotated[:, 0]).astype(int).tolist()[::_EVERY]:
+            now = annotated[annotated[:, 0] == number]
+            boxes = np.column_stack([now[:, 2:4], now[:, 2:4] + now[:, 4:6]])
+            image = np.asarray(Image.open(folder / "img1" / f"{number:06}.jpg").convert("RGB"))
+            vectors, valid = embedder.embed_boxes(image, boxes, "rgb", return_valid=True)
+            for row in np.flatnonzero(valid).tolist():
+                values = (
+                    f"{folder.name}/{number}/{row}",
+                    vectors[row],
+                    boxes[row],
+                    folder.name,
+                    number,
+                    int(now[row, 1]),
+                )
+                for name, value in zip(columns, values, strict=True):
+                    columns[name].append(value)
+    moment, person, camera = (np.array(columns[name]) for name in ("frame", "number", "camera"))
+    track = np.full(len(person), "", dtype="<U16")
+    for each in np.unique(camera):
+        own = camera == each
+        track[own] = _cut(person[own], moment[own], _GAP * _EVERY)
+    sizes = np.array([box[2:] - box[:2] for box in columns["box"]]).astype(np.int32)
+    rows = Embeddings.of(
+        embedder, columns["id"], np.array(columns["vector"]), sizes, camera=camera, track=track, frame=moment
+    )
+    return Boxes(rows, person)
+
+
 def _detect(network: Any, image: Pixels) -> Numbers:
     """(N, 4) boxes by an SSD of OpenVINO's zoo: BGR, planes."""
     height, width = network.inputs[0].shape[2:]
@@ -110,12 +147,12 @@ def _nearest_points(boxes: Numbers, points: Numbers) -> Labels:
     return whose
 
 
-def _cut(number: Labels, moment: Labels) -> Labels:
+def _cut(number: Labels, moment: Labels, gap: int = _GAP) -> Labels:
     tracks = np.full(len(number), "", dtype="<U16")
     for each in np.unique(number).tolist():
-        piece, length, last = 0, 0, -_GAP
+        piece, length, last = 0, 0, -gap
         for row in np.flatnonzero(number == each).tolist():
-            if length == _CUT or (length and moment[row] - last > _GAP):
+            if length == _CUT or (length and moment[row] - last > gap):
                 piece, length = piece + 1, 0
             length, last = length + 1, int(moment[row])
             tracks[row] = f"{each}-{piece}"
@@ -146,22 +183,29 @@ def _iou(one: Numbers, other: Numbers) -> float:
 
 
 def scores(groups: Labels, boxes: Boxes) -> dict[str, float]:
-    """IDF1 and AssA over the boxes of both cameras whose person is known."""
-    import motmetrics
+    """HOTA, AssA and IDF1 in percent, over the boxes of all cameras whose person is known."""
+    from trackeval.metrics import HOTA, Identity
 
     known = np.flatnonzero(boxes.person > 0)
-    ours, person = np.unique(groups, return_inverse=True)[1].reshape(-1)[known], boxes.person[known]
-    accumulator = motmetrics.MOTAccumulator(auto_id=True)
     rows = boxes.rows.take(known)
+    ours, person = (
+        np.unique(each, return_inverse=True)[1].reshape(-1) for each in (groups[known], boxes.person[known])
+    )
     moments = [f"{camera}/{frame}" for camera, frame in zip(rows.camera, rows.frame, strict=True)]  # type: ignore[arg-type]
-    for moment in np.unique(moments):
-        now = np.flatnonzero(np.array(moments) == moment)
-        distances = np.where(np.eye(len(now), dtype=bool), 0.0, np.nan)
-        accumulator.update(person[now], ours[now], distances)
-    summary = motmetrics.metrics.create().compute(accumulator, metrics=["idf1"], name="all")
-    both, of_ours, of_people = (Counter(each) for each in (zip(person, ours, strict=True), ours, person))
-    shared = sum(n * n / (of_people[one] + of_ours[other] - n) for (one, other), n in both.items())
-    return {"IDF1": round(100 * float(summary["idf1"].iloc[0]), 1), "AssA": round(100 * shared / len(known), 1)}
+    number = np.unique(moments, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(number, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+    data: dict[str, Any] = {
+        "num_timesteps": len(parts),
+        "gt_ids": [person[part] for part in parts],
+        "tracker_ids": [ours[part] for part in parts],
+        "similarity_scores": [np.eye(len(part)) for part in parts],
+        "num_gt_ids": int(person.max()) + 1, "num_tracker_ids": int(ours.max()) + 1,
+        "num_gt_dets": len(known), "num_tracker_dets": len(known),
+    }  # fmt: skip
+    hota, identity = HOTA().eval_sequence(data), Identity({"PRINT_CONFIG": False}).eval_sequence(data)
+    found = {"HOTA": np.mean(hota["HOTA"]), "AssA": np.mean(hota["AssA"]), "IDF1": identity["IDF1"]}
+    return {name: round(100 * float(value), 1) for name, value in found.items()}
 
 
 def ways(boxes: Boxes) -> dict[str, Labels]:
@@ -178,7 +222,8 @@ def ways(boxes: Boxes) -> dict[str, Labels]:
     pairs = [(row, other) for row, other in enumerate(nearest) if similarities[row, other] >= 0.5]
     np.fill_diagonal(similarities, 1)
     found = cluster(rows, Embedder.load().calibration)
-    click.echo(f"{len(vectors)} tracks: {found.grouping.people} people; {found.grouping.threshold}")
+    people = found.grouping
+    click.echo(f"{len(vectors)} tracks: {people.people} people, {people.least} to {people.most}; {people.threshold}")
     groups = np.where(found.grouping.groups < 0, len(vectors) + units, found.grouping.groups)
     result = {"tracks as they are": units, "cluster": groups, "nearest at 0.5": joined(len(vectors), pairs)[units]}
     for radius in (0.5, 0.3, 0.2, 0.1):
@@ -189,12 +234,19 @@ def ways(boxes: Boxes) -> dict[str, Labels]:
 
 
 @click.command("across-cameras")
-@click.argument("pets", type=click.Path(exists=True, path_type=Path))
-@click.option("--detector", type=click.Path(exists=True, path_type=Path), required=True, help="person-detection .xml")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--detector", type=click.Path(exists=True, path_type=Path), help="person-detection .xml, for PETS09.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON.")
-def main(pets: Path, detector: Path, output: Path | None) -> None:
-    """Link the tracks of both views of PETS09-S2L1 in the folder PETS."""
-    boxes = collect(pets, detector)
+def main(folders: tuple[Path, ...], detector: Path | None, output: Path | None) -> None:
+    """Link the tracks of both views of PETS09-S2L1 in a folder, or of the cameras in folders of MOT's layout."""
+    if len(folders) == 1:
+        if detector is None:
+            raise click.UsageError("expected --detector XML: View_006 has no annotated boxes")
+        boxes = collect(folders[0], detector)
+    else:
+        boxes = collect_scenes(folders)
+    known = np.unique(boxes.person[boxes.person > 0])
+    click.echo(f"{len(boxes.rows)} boxes, {len(known)} people are known")
     measured = {name: scores(groups, boxes) for name, groups in ways(boxes).items()}
     for name, each in measured.items():
         click.echo(f"{name}: {each}")

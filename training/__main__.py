@@ -11,6 +11,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.io.atomic import ensure_writable
 from reid_runtime.io.text import in_one_line
+from reid_runtime.jobs import read_embeddings
 from training.ablation.command import ablate
 from training.data.training_set import load_training, load_unlabelled
 from training.options import (
@@ -29,7 +30,7 @@ from training.options import (
     with_options,
 )
 from training.people.command import people
-from training.postprocess import averaging, convert, recalibrate, whitening
+from training.postprocess import averaging, convert, recalibrate, site_whitening, whitening
 from training.recipe import read_recipe
 from training.run.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from training.run.entry import Job, run_stage, usable_device
@@ -170,6 +171,24 @@ def _recalibrate(size: int, images: int, **options: Any) -> None:
     of people whom CHECKPOINT's recipe does not hold out. Not in the paper.
     """
     _write(partial(recalibrate.recalibrate, size=size, images=images), **options)
+
+
+@main.command("site-whiten", context_settings=CONTEXT)
+@click.argument("checkpoint", type=FILE)
+@click.argument("embeddings", type=FILE)
+@with_options(OUTPUT, TERMS, FORCE)
+def site_whiten(checkpoint: Path, embeddings: Path, output: Path, terms: str, force: bool) -> None:
+    """Fit CHECKPOINT to a site by the tracks in EMBEDDINGS, without labels, where that helps.
+
+    EMBEDDINGS is what `reid-runtime embed VIDEO --boxes TRACKS` makes with CHECKPOINT's export: vectors with the
+    columns track, time or frame, and camera. No training: a closed form of how one person differs and how people of
+    one frame do, taken in by the last layer. It is tried on people who did not take part, and nothing is written where
+    it does not help them. What is written has another contract id: embed everything anew.
+    """
+    ensure_writable(output, force)
+    whitened, found = site_whitening.site_whitened(read_checkpoint(checkpoint), read_embeddings(embeddings), terms)
+    write_checkpoint(output, whitened)
+    click.echo(in_one_line(f"wrote {output}: {found}"))
 
 
 def _write(

@@ -23,8 +23,9 @@ class Architecture:
     """A name of training.models.backbones. The paper: ResNet-101 (81.2 mAP on Market-1501; 76.3 with ResNet-50)."""
     pooling: Literal["max", "average", "gem", "spatial"] = "max"
     """Global pooling. The paper: max (81.2; average 80.1). "spatial", ours: a weight for each channel and place."""
-    activation: Literal["none", "prelu"] = "none"
-    """After the fully connected layer. "prelu": one slope for negative numbers, as Intel's networks have it."""
+    activation: Literal["none", "prelu", "prelu, linear"] = "none"
+    """After the fully connected layer. "prelu": one slope for negative numbers, as Intel's networks have it; "prelu,
+    linear": and a matrix, where whitening has put one behind it."""
     dimension: Count = 2048
     """Length of the embedding. The paper: the backbone's own, D to D."""
     size: Count = 416

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.across_cameras import _cut, _overlapping
+from benchmarks.across_cameras import Boxes, _cut, _overlapping, scores
 from benchmarks.clusters import agreement
+
+from ..jobs.tables import table
 
 
 def test_agreement_is_that_of_the_definitions():
@@ -23,3 +25,12 @@ def test_tracks_are_cut_at_gaps_and_joined_by_overlap():
     tracks = _overlapping(box, np.array([1, 1, 3, 3, 3]), np.ones(5, np.bool_))
     assert tracks[0] == tracks[2] != tracks[1] == tracks[3]
     assert tracks[4] not in tracks[:4]
+
+
+def test_scores_are_those_of_the_definitions():
+    pytest.importorskip("trackeval", reason="needs the extra integrations")
+    rows = table(4, camera=np.array(["1", "1", "2", "2"]), frame=np.array([1, 1, 1, 2]), error=np.full(4, ""))
+    boxes = Boxes(rows, np.array([7, 8, 7, 8]))
+    assert scores(np.array([0, 1, 0, 1]), boxes) == {"HOTA": 100.0, "AssA": 100.0, "IDF1": 100.0}
+    # Each box on its own: of a person's two boxes one is found, and each pair of labels shares one of two boxes.
+    assert scores(np.array([0, 1, 2, 3]), boxes) == {"HOTA": 70.7, "AssA": 50.0, "IDF1": 50.0}

@@ -27,7 +27,7 @@ class EmbeddingNetwork(nn.Module):
         self.trunk = entry.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.pooling = pool
         self.projection = nn.Linear(entry.channels, dimension)
-        self.activation: nn.Module = nn.PReLU() if activation == "prelu" else nn.Identity()
+        self.activation = last_layers(activation, dimension)
         self.neck: nn.Module = nn.Identity()
         """A stage's own, while it trains: see `add_neck`."""
         mean = torch.tensor(entry.mean) * 255.0
@@ -59,6 +59,13 @@ class EmbeddingNetwork(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Embed a batch of one shape."""
         return unit_length(self.project(images))
+
+
+def last_layers(activation: str, dimension: int) -> nn.Module:
+    """What follows the fully connected layer: nothing, PReLU, or PReLU and a matrix, as whitening puts it there."""
+    if activation == "prelu, linear":
+        return nn.Sequential(nn.PReLU(), nn.Linear(dimension, dimension, bias=False))
+    return nn.PReLU() if activation == "prelu" else nn.Identity()
 
 
 def unit_length(vectors: torch.Tensor) -> torch.Tensor:
@@ -99,5 +106,5 @@ def graph_recipe(backbone_name: str, pooling: str, activation: str = "none") -> 
         normalisation = "ImageNet mean and deviation"
     else:
         normalisation = f"mean {' '.join(map(str, entry.mean))} and deviation {' '.join(map(str, entry.deviation))}"
-    last = "fully connected" if activation == "none" else "fully connected, PReLU"
-    return f"{backbone_name}: uint8 NHWC RGB, {normalisation}, global {pooling} pooling, {last}, L2"
+    last = {"none": "", "prelu": ", PReLU", "prelu, linear": ", PReLU, linear"}[activation]
+    return f"{backbone_name}: uint8 NHWC RGB, {normalisation}, global {pooling} pooling, fully connected{last}, L2"

@@ -83,15 +83,29 @@ def whiten(
     if device.type == "cpu":
         keep_freed_memory()
     vectors = embed_images(network.to(device), crops.images, architecture.rule, device, "float32")
-    matrix = torch.from_numpy(whitener(within_person(vectors, crops.people), shrinkage))
-    tensors = {f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
-    for name in ("network.projection.weight", "network.projection.bias"):
-        tensors[name] = (matrix @ tensors[name].double()).float()
+    matrix = whitener(within_person(vectors, crops.people), shrinkage)
+    checkpoint = with_matrix(replace(checkpoint, architecture=architecture), matrix)
     seen = TrainedOn(crops.name, terms, crops.identities, len(crops.images))
     return replace(
         checkpoint,
-        architecture=architecture,
         trained_on=checkpoint.having_seen(seen),
         progress=Progress(NAME, 0, crops.digest),
-        tensors=tensors,
     )
+
+
+def with_matrix(checkpoint: Checkpoint, matrix: npt.NDArray[np.float64]) -> Checkpoint:
+    """The checkpoint whose vectors are multiplied by a (D, D) matrix before they become of unit length.
+
+    Its last linear layer takes it in; where that is followed by PReLU, another one comes behind it.
+    """
+    architecture = checkpoint.architecture
+    tensors = {f"network.{name}": tensor for name, tensor in checkpoint.weights().items()}
+    change = torch.from_numpy(matrix)
+    if architecture.activation == "prelu":
+        tensors["network.activation.0.weight"] = tensors.pop("network.activation.weight")
+        tensors["network.activation.1.weight"] = change.float()
+        return replace(checkpoint, architecture=replace(architecture, activation="prelu, linear"), tensors=tensors)
+    last = ["activation.1.weight"] if architecture.activation != "none" else ["projection.weight", "projection.bias"]
+    for name in last:
+        tensors[f"network.{name}"] = (change @ tensors[f"network.{name}"].double()).float()
+    return replace(checkpoint, tensors=tensors)

@@ -7,8 +7,10 @@ resize rule gives. First the fully connected layer is fitted in closed form, the
 import click
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
+from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.resize import Pixels, ResizeRule
 from reid_runtime.scoring.labels import Integers
 from training.data.cutout import largest_extent
@@ -95,6 +97,10 @@ def refit(
 
 def _before_activation(network: EmbeddingNetwork, values: torch.Tensor) -> torch.Tensor:
     """What the network's last activation makes `values` of."""
+    if isinstance(network.activation, nn.Sequential):
+        raise ReidRuntimeError(
+            "adapt takes a network before it is whitened: start from that, and whiten what comes of it"
+        )
     slope = getattr(network.activation, "weight", None)
     return values if slope is None else torch.where(values > 0, values, values / slope.detach().double().cpu())
 
