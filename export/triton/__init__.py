@@ -1,0 +1,1 @@
+"""What `export.to_triton` lays into a model repository beside the model."""
