@@ -25,8 +25,9 @@ EXAMPLES = ROOT / "examples" / "crops"
 def repository(tmp_path_factory):
     """As the command writes it."""
     folder = tmp_path_factory.mktemp("repository")
-    line = [sys.executable, "-m", "export.to_triton", "base", "-o", folder, "--name", "reid", "--backend", "python"]
-    subprocess.run(line, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    for model in ("base", "tiny"):
+        line = [sys.executable, "-m", "export.to_triton", model, "-o", folder, "--backend", "python"]
+        subprocess.run(line, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     return folder
 
 
@@ -44,7 +45,7 @@ def same_as_here(addresses, crops, **options):
 def test_triton(command, repository, crops, tmp_path):
     http, grpc = free_ports(2)
     with triton(repository, (http, grpc), tmp_path):
-        addresses = f"kserve://127.0.0.1:{http}/reid", f"kserve+grpc://127.0.0.1:{grpc}/reid/versions/1"
+        addresses = f"kserve://127.0.0.1:{http}/base", f"kserve+grpc://127.0.0.1:{grpc}/base/versions/1"
         same_as_here(addresses, crops)
         for address in addresses:
             run = command("verify", "--model", address)
@@ -56,10 +57,9 @@ def test_killed_triton(repository, tmp_path):
     """`kill -9` in mid-job; the job that is gone on with has the bytes of one that nobody interrupted."""
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     http, grpc = free_ports(2)
-    line = [sys.executable, "-m", "reid_runtime", "embed", EXAMPLES, "--model"]
-    address = f"kserve+grpc://127.0.0.1:{grpc}/reid?patience=1"
+    address = f"kserve+grpc://127.0.0.1:{grpc}/tiny?patience=1"
     listed = tmp_path / "list.txt"
-    names = sorted(EXAMPLES.rglob("*.*"))
+    names = sorted(EXAMPLES.rglob("view-*.*"))
     for number in range(1500):  # two parts
         (tmp_path / f"{number:04}{names[number % len(names)].suffix}").symlink_to(names[number % len(names)])
     listed.write_text("\n".join(sorted(str(path) for path in tmp_path.glob("[0-9]*"))))
