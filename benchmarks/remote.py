@@ -62,8 +62,8 @@ def main(
             f"({min(shares):.3f} to {max(shares):.3f}), largest difference {difference:.1e}"
         )
     if output is not None:
-        values = {"environment": environment(), "images": len(paths), "rounds": rounds, "results": results}
-        output.write_text(json.dumps(values, indent=1) + "\n")
+        report = {"environment": environment(), "images": len(paths), "rounds": rounds, "results": results}
+        output.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
