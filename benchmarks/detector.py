@@ -10,6 +10,7 @@ import click
 import numpy as np
 from PIL import Image
 
+from reid_runtime.cli import run
 from reid_runtime.scoring.layouts.mot import find_sequences
 
 FOLDER = click.Path(exists=True, path_type=Path)
@@ -43,4 +44,4 @@ def main(model: Path, folders: tuple[Path, ...], score: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

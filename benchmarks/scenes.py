@@ -11,6 +11,7 @@ import click
 import numpy as np
 from PIL import Image
 
+from reid_runtime.cli import run
 from reid_runtime.tracking.appearance import Corners, Numbers, overlap_areas
 from training.people.assets import Assets
 from training.people.crop import Studio
@@ -89,4 +90,4 @@ def main(out: Path, assets: Path, scenes: int, people: int, seconds: int) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

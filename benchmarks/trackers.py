@@ -19,6 +19,7 @@ from benchmarks.scenes import visible_shares
 from benchmarks.tracker_runs import Detected, Remembered, Tracker, deepsort, followed, norfair, roboflow
 from benchmarks.tracker_scores import Boxed, TrackScores, score_tracks
 from reid_runtime import EmbedBoxes, Embedder
+from reid_runtime.cli import run
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.scoring.labels import Integers
@@ -202,4 +203,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
