@@ -126,6 +126,11 @@ def test_pages_link_to_pages_alone():
                 assert file.is_file(), (page.name, target)
 
 
+def test_every_page_is_in_the_navigation():
+    named = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(named) == sorted(page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:])
+
+
 @pytest.mark.parametrize(
     ("expected", "actual", "is_right"),
     [
