@@ -7,10 +7,9 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +19,14 @@ from reid_runtime.agreement import Agreement, log_drift
 from reid_runtime.backends import REGISTRY, Backend, Options, open_backend, open_server, parse_device, require_device
 from reid_runtime.backends.base import OwnArtefact
 from reid_runtime.backends.third_party import try_model
-from reid_runtime.batching import WINDOW
 from reid_runtime.errors import BackendError, ImageError
 from reid_runtime.images.boxes import Frame, FrameBoxes, FrameOnGpu, Mask, read_frame, read_frames
-from reid_runtime.images.decode import ChannelOrder, ImageSource, detach, source_name
+from reid_runtime.images.decode import ChannelOrder, ImageSource, source_name
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.images.quality import DEFAULT_POLICY
 from reid_runtime.images.resize import Pixels, resized
-from reid_runtime.inference import infer, infer_on_gpu
-from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
+from reid_runtime.inference import Inference, infer_on_gpu
+from reid_runtime.io.concurrency import cores
 from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.matching import Calibration, calibration_beside
 from reid_runtime.model_file.address import Address, is_address
@@ -36,34 +34,19 @@ from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import ModelFile, artefact_digest, require_file
 from reid_runtime.model_file.packaged import model_path, packaged_of, selftest_images
 from reid_runtime.model_file.terms import log_terms
-from reid_runtime.preparation import Prepared, prepare
+from reid_runtime.preparation import prepare
+from reid_runtime.stream import Result as Result
+from reid_runtime.stream import results
 from reid_runtime.vectors import Vectors
 
 Frames = Sequence[Frame]
 BoxLists = Sequence[npt.ArrayLike]
 
+Box = tuple[int, FrameBoxes, int]
+"""The number of a frame, the frame, and the number of one of its boxes."""
+
 _BOXES = 1024
 """Boxes that are cut out and resized before they are embedded: the memory that a long list of frames takes."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """One image of a stream: its unit vector, or the error why it has none."""
-
-    index: int
-    """The image's number in the input, from 0."""
-    source: Any
-    """The input itself where it is a path, else None: a stream does not keep its images alive."""
-    vector: Vectors | None
-    """(D,) float32 of unit length; None where there is an error."""
-    error: ImageError | None
-    """Why the image cannot be used; None where it has a vector."""
-    width: int = 0
-    height: int = 0  # pixels of the image as it was read, after its EXIF orientation; 0 where it could not be read
-    reasons: tuple[str, ...] = ()
-    """Codes of what makes the image hardly worth a vector (`images.quality`), or was done to its 16 bits."""
-    quality: float = np.nan
-    """From 0 to 1 (`QualityPolicy.judge`); NaN where there is an error."""
 
 
 class Embedder:
@@ -93,7 +76,7 @@ class Embedder:
     ) -> None:
         """Use `Embedder.load`; this is for a Backend of your own, for which `threads` threads decode images."""
         self.backend, self.contract, self.path = backend, contract, path
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or cores()
         self.artefact_id = artefact_id or artefact_digest(path)
         self.address: Address | None = None
         self.drift: Agreement | None = None
@@ -101,6 +84,7 @@ class Embedder:
         self.times = StageTimes()
         self.empty_boxes = 0
         self.doubtful_boxes: Counter[str] = Counter()
+        self._inference = Inference(backend, contract, self._threads, self.times)
         self._lock = threading.Lock()
 
     @classmethod
@@ -186,9 +170,9 @@ class Embedder:
         return cls(backend, contract, file.path, options.threads, artefact_id)
 
     def __repr__(self) -> str:
-        """Model, resize rule, device and terms, which decide what may be done with the vectors."""
+        """Model, resize rule, device, how its work is spread, and terms, which decide what the vectors may be for."""
         terms = "; ".join(sorted({item.terms for item in self.contract.trained_on}))
-        return f"<Embedder {self.contract.name}, {self.contract.resize}, {self.backend.name}, terms: {terms}>"
+        return f"<Embedder {self.contract.name}, {self.contract.resize}, {self._inference}, terms: {terms}>"
 
     @property
     def calibration(self) -> Calibration | None:
@@ -251,27 +235,9 @@ class Embedder:
             or (isinstance(images, np.ndarray) and images.ndim != 4)
         ):
             raise ImageError(f"expected a list or stream of images, found one {type(images).__name__}: pass [image]")
-        return self._stream(images, channel_order, low_latency)
-
-    def _stream(
-        self, images: Iterable[ImageSource], channel_order: ChannelOrder | None, low_latency: bool
-    ) -> Iterator[Result]:
-        def prepared_of(numbered: tuple[int, ImageSource]) -> Prepared:
-            return prepare(*numbered, channel_order, self.limits, self.contract.resize, self.times)
-
-        prepared = parallel_map(prepared_of, enumerate(map(detach, images)), threads=self._threads, prefetch=WINDOW)
-        index = 0
-        with closing(prepared):
-            for window in chunked(prepared, WINDOW, FIRST if low_latency else WINDOW):
-                pixels = [item.pixels for item in window if item.pixels is not None]
-                names = [
-                    source_name(index + row, item.source) for row, item in enumerate(window) if item.pixels is not None
-                ]
-                vectors = iter(self._infer(pixels, names))
-                for item in window:
-                    vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
-                    yield Result(index, item.source, vector, item.error, *item.size, item.reasons, item.quality)
-                    index += 1
+        rule, limits = self.contract.resize, self.limits
+        how = partial(prepare, channel_order=channel_order, limits=limits, rule=rule, times=self.times)
+        return results(self._inference, images, how, self._threads, low_latency, self.times)
 
     @overload
     def embed_boxes(
@@ -341,7 +307,7 @@ class Embedder:
     def _embed_framed(self, framed: Sequence[FrameBoxes | FrameOnGpu]) -> tuple[list[Vectors], list[Mask]]:
         """Rows and masks for every frame's boxes; boxes of one shape share a batch, whichever frame they are of."""
         rows = [np.zeros((len(each.corners), self.dimension), np.float32) for each in framed]
-        usable: list[tuple[int, FrameBoxes, int]] = []
+        usable: list[Box] = []
         for index, each in enumerate(framed):
             if isinstance(each, FrameOnGpu):
                 infer_on_gpu(self.backend, self.contract, each, rows[index])
@@ -349,15 +315,23 @@ class Embedder:
                 usable += ((index, each, box) for box in np.flatnonzero(each.valid).tolist())
         for start in range(0, len(usable), _BOXES):
             part = usable[start : start + _BOXES]
-            crops = [each.crop(box) for _, each, box in part]
-            self._count(Counter(code for crop in crops for code in DEFAULT_POLICY.reasons(crop)), framed)
-            vectors = self._infer([resized(crop, self.contract.resize) for crop in crops])
+            codes: list[tuple[str, ...]] = [()] * len(part)
+            shapes = [self.contract.resize.shape(*each.size(box)) for _, each, box in part]
+            vectors = self._inference.infer(shapes, partial(self._cut, part, codes))
+            self._count(Counter(code for each in codes for code in each), framed)
             for (index, _, box), vector in zip(part, vectors, strict=True):
                 rows[index][box] = vector
         masks = [each.valid for each in framed]
         empty = sum(len(mask) - int(mask.sum()) for mask in masks)
         self._count(Counter(empty=empty), framed)
         return rows, masks
+
+    def _cut(self, boxes: Sequence[Box], codes: list[tuple[str, ...]], row: int) -> Pixels:
+        """The box of this row, resized; what makes it hardly worth a vector goes into `codes`."""
+        _, framed, box = boxes[row]
+        crop = framed.crop(box)
+        codes[row] = DEFAULT_POLICY.reasons(crop)
+        return resized(crop, self.contract.resize)
 
     def _count(self, codes: Counter[str], framed: Sequence[FrameBoxes | FrameOnGpu]) -> None:
         """Count boxes without pixels, `empty`, and those hardly worth a vector; warn of the first of either."""
@@ -376,7 +350,3 @@ class Embedder:
             if empty:
                 what = "have no pixels in their frame and gave zero rows; counted in Embedder.empty_boxes"
             warnings.warn(f"{empty or ''} boxes {what}{hint}; this warning comes once".lstrip(), stacklevel=4)
-
-    def _infer(self, images: Sequence[Pixels], names: Sequence[str] = ()) -> Vectors:
-        with self.times.measure("infer", len(images)):
-            return infer(self.backend, self.contract, images, names)

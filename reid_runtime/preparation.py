@@ -1,6 +1,7 @@
 """One image, made ready for its batch: decoded, judged and resized, or the error why it cannot be used."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from reid_runtime.errors import ImageError, ReidRuntimeError
 from reid_runtime.images.decode import ChannelOrder, ImageSource, decode_image, source_name, source_path
 from reid_runtime.images.limits import ImageLimits
-from reid_runtime.images.quality import DEFAULT_POLICY
+from reid_runtime.images.quality import DEFAULT_POLICY, Sample, sample
 from reid_runtime.images.resize import Pixels, ResizeRule, resized
 from reid_runtime.io.stage_times import StageTimes
 
@@ -25,6 +26,8 @@ class Prepared:
     """Width and height as it was read."""
     reasons: tuple[str, ...] = ()
     quality: float = np.nan
+    sample: Sample | None = None
+    """What the quality and its reasons are still to be made of."""
 
 
 def prepare(
@@ -35,18 +38,29 @@ def prepare(
     rule: ResizeRule,
     times: StageTimes,
 ) -> Prepared:
-    """The image, or its ImageError; raises ReidRuntimeError, naming the image, for what nobody thought of."""
+    """The image, not yet `judged`, or its ImageError; ReidRuntimeError, with its name, for what nobody thought of."""
     name = source_path(source)
     try:
         with times.measure("decode"):
             image = decode_image(source, channel_order, limits)
         height, width = image.pixels.shape[:2]
         with times.measure("resize"):
-            quality, codes = DEFAULT_POLICY.judge(image.pixels)
-            pixels = resized(image.pixels, rule)
-        return Prepared(name, pixels, None, (width, height), image.reasons + codes, quality)
+            pixels, looked_at = resized(image.pixels, rule, image.image), sample(image.pixels)
+        return Prepared(name, pixels, None, (width, height), image.reasons, sample=looked_at)
     except ImageError as error:
         # A new one: the traceback of the first keeps the image's bytes alive for as long as the Result.
         return Prepared(name, None, ImageError(str(error)))
     except Exception as error:
         raise ReidRuntimeError(f"{source_name(index, name)}: {type(error).__name__}: {error}") from error
+
+
+def judged(images: Sequence[Prepared], times: StageTimes) -> list[Prepared]:
+    """Prepared images with their quality and its reasons."""
+    with times.measure("resize", images=0):
+        judgements = iter(DEFAULT_POLICY.judge_all([each.sample for each in images if each.sample is not None]))
+    return [
+        each
+        if each.sample is None
+        else replace(each, quality=(of_it := next(judgements))[0], reasons=each.reasons + of_it[1], sample=None)
+        for each in images
+    ]

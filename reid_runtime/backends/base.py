@@ -98,6 +98,31 @@ class ServerBackend(Backend, Protocol):
         """
 
 
+Run = Callable[[ModelInput], npt.NDArray[np.float32]]
+"""What `Backend.run` is."""
+
+
+@dataclass(frozen=True)
+class OnOneCore:
+    """How a backend runs many batches side by side, each on one core."""
+
+    open: Callable[[int], Run]
+    """Opens the model for so many batches at once; what it gives may be called from as many threads."""
+    pixels: int
+    """Height x width x batch of one: what is fastest, not what fits."""
+    worth: int
+    """Pixels to embed from which on it is worth the time that opening takes."""
+
+
+@runtime_checkable
+class SideBySide(Backend, Protocol):
+    """A Backend on the CPU that may run batches side by side, and then gives the same bytes."""
+
+    @property
+    def side_by_side(self) -> OnOneCore | None:
+        """None where this model or device gains nothing by it."""
+
+
 class CropBackend(Backend, Protocol):
     """A Backend that takes crops of a frame on the GPU."""
 

@@ -44,6 +44,11 @@ class FrameBoxes:
         left, top, right, bottom = corners.T
         return cls(image, corners, (right > left) & (bottom > top))
 
+    def size(self, box: int) -> tuple[int, int]:
+        """Height and width of a box."""
+        left, top, right, bottom = self.corners[box].tolist()
+        return bottom - top, right - left
+
     def crop(self, box: int) -> Pixels:
         """The pixels in a valid box, (H, W, 3), a view into the frame."""
         left, top, right, bottom = self.corners[box].tolist()

@@ -86,6 +86,8 @@ class DecodedImage:
     """(H, W, 3) uint8 RGB, upright."""
     reasons: tuple[str, ...] = ()
     """Codes of what was done to an image of more than 8 bits."""
+    image: Image.Image | None = None
+    """The same pixels, where Pillow has them."""
 
 
 def load_image(
@@ -144,13 +146,25 @@ def _decode_file(source: str | os.PathLike[str], limits: ImageLimits) -> Decoded
             raise ImageError("not a file: a folder, a pipe or a device")
         limits.check_bytes(status.st_size)
         with _alone_if(status.st_size > _LARGE_FILE):
-            with open(path, "rb") as file:
-                content = file.read(limits.max_bytes + 1)
-            return _decode(content, limits)
+            return _decode(_content(path, status.st_size, limits), limits)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         tried = isinstance(error, FileNotFoundError) and not os.path.isabs(path)
         where = f" in {os.getcwd()}" if tried else ""
         raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}{where}") from error
+
+
+def _content(path: str | bytes, size: int, limits: ImageLimits) -> bytes:
+    """The bytes of a file that had so many: three calls of the system, of which a file object makes seven."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        content = os.read(descriptor, size + 1)
+        if len(content) == size:
+            return content
+        with os.fdopen(os.dup(descriptor), "rb") as file:  # it has changed meanwhile, or is read in pieces
+            file.seek(0)
+            return file.read(limits.max_bytes + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _alone_if(is_large: bool) -> AbstractContextManager[object]:
@@ -304,10 +318,11 @@ def _to_rgb(image: Image.Image, limits: ImageLimits) -> DecodedImage:
         image = Image.new("RGB", layer.size, _BACKDROP)
         image.paste(layer, mask=layer.getchannel("A"))
     # Converting what is RGB already would copy it: of an image at the limit, 256 MB.
-    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    pixels = np.asarray(image)
     if only_upper_bits:
         check_levels(pixels)
-    return DecodedImage(pixels, reasons)
+    return DecodedImage(pixels, reasons, image)
 
 
 def _orientation(image: Image.Image) -> int:

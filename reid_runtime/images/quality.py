@@ -1,9 +1,13 @@
 """What makes an image hardly worth an embedding: reason codes for those that are embedded all the same; a number."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from reid_runtime.images.resize import Pixels
 
@@ -20,6 +24,24 @@ _SAMPLES = 32
 _ROWS, _COLUMNS, _TALL, _WINDOW = 24, 256, 128, 9
 """Blur is looked for in so many rows and at most so many columns of an image that is at most about _TALL rows high, and
 compared with a mean over _WINDOW pixels."""
+
+
+class Sample(NamedTuple):
+    """What of an image is looked at; it holds on to no more of it."""
+
+    shape: tuple[int, int]
+    """Height and width of the image."""
+    levels: Pixels
+    lines: Pixels
+
+
+def sample(image: Pixels) -> Sample:
+    """The pixels of an image, (H, W, 3) uint8, that its quality follows from."""
+    height, width = image.shape[:2]
+    step = max(1, height // _TALL)
+    rows = max(step, height // _ROWS // step * step)
+    levels = image[:: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)]
+    return Sample((height, width), levels.copy(), image[::rows, : step * _COLUMNS : step].copy())
 
 
 @dataclass(frozen=True)
@@ -63,19 +85,32 @@ class QualityPolicy:
         The quality is the share of the right matches of a good crop that a crop as small, as blurred and as flat still
         gets, each by itself, multiplied; 0 for one that is blank.
         """
-        contrast, blur = _contrast(image), blur_of(image)
-        shares = (
-            _at(self.by_height, image.shape[0]), _at(self.by_blur, blur), _at(self.by_contrast, contrast),
-        )  # fmt: skip
-        codes = self._codes(image, contrast, blur)
-        return 0.0 if BLANK in codes else math.prod(shares), codes
+        return self.judge_all([sample(image)])[0]
+
+    def judge_all(self, samples: Sequence[Sample]) -> list[tuple[float, tuple[str, ...]]]:
+        """As `judge`, for several: of one shape together, which takes half of the time and waits less for threads."""
+        judged: dict[int, tuple[float, tuple[str, ...]]] = {}
+        by_shape: dict[tuple[int, int], list[int]] = {}
+        for number, each in enumerate(samples):
+            by_shape.setdefault(each.shape, []).append(number)
+        for shape, numbers in by_shape.items():
+            contrasts = _contrasts([samples[number].levels for number in numbers])
+            blurs = _blurs([samples[number].lines for number in numbers])
+            for number, contrast, blur in zip(numbers, contrasts, blurs, strict=True):
+                shares = (
+                    _at(self.by_height, shape[0]), _at(self.by_blur, blur), _at(self.by_contrast, contrast),
+                )  # fmt: skip
+                codes = self._codes(shape, contrast, blur)
+                judged[number] = 0.0 if BLANK in codes else math.prod(shares), codes
+        return [judged[number] for number in range(len(samples))]
 
     def reasons(self, image: Pixels) -> tuple[str, ...]:
         """The codes of an image, (H, W, 3) uint8."""
-        return self._codes(image, _contrast(image), blur_of(image))
+        taken = sample(image)
+        return self._codes(taken.shape, _contrasts([taken.levels])[0], _blurs([taken.lines])[0])
 
-    def _codes(self, image: Pixels, contrast: float, blur: float) -> tuple[str, ...]:
-        shorter, longer = sorted(image.shape[:2])
+    def _codes(self, shape: tuple[int, int], contrast: float, blur: float) -> tuple[str, ...]:
+        shorter, longer = sorted(shape)
         codes = [TOO_SMALL] if shorter < self.small_side else []
         if longer > self.aspect * shorter:
             codes.append(EXTREME_ASPECT)
@@ -87,13 +122,21 @@ class QualityPolicy:
 
 
 def _at(curve: Curve, value: float) -> float:
-    return float(np.interp(value, [place for place, _ in curve], [share for _, share in curve]))
+    return float(np.interp(value, *_axes(curve)))
 
 
-def _contrast(image: Pixels) -> float:
-    sample = image[:: max(1, image.shape[0] // _SAMPLES), :: max(1, image.shape[1] // _SAMPLES)]
+@cache
+def _axes(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    places, shares = np.array(curve).T
+    return np.ascontiguousarray(places), np.ascontiguousarray(shares)
+
+
+def _contrasts(levels: Sequence[Pixels]) -> list[float]:
+    """The standard deviation of the channel that has most, of samples of one shape."""
+    samples = np.stack(levels).reshape(len(levels), -1, 3)
     # Channel by channel, in float32: a quarter of the time of std along the last axis.
-    return float(sample.reshape(-1, 3).T.astype(np.float32, order="C").std(axis=1).max())
+    contrasts: list[float] = samples.transpose(0, 2, 1).astype(np.float32, order="C").std(axis=2).max(axis=1).tolist()
+    return contrasts
 
 
 def blur_of(image: Pixels) -> float:
@@ -109,16 +152,27 @@ def blur_of(image: Pixels) -> float:
         The share of the differences that a mean over nine pixels leaves; 0 for an image that is too narrow to tell, or
         has none.
     """
-    step = max(1, image.shape[0] // _TALL)
-    rows = max(step, image.shape[0] // _ROWS // step * step)
-    grey = image[::rows, : step * _COLUMNS : step].astype(np.float32).mean(axis=2)
-    if grey.shape[1] < 2 * _WINDOW:
-        return 0.0
-    before = np.pad(grey, ((0, 0), (_WINDOW // 2 + 1, _WINDOW // 2)), mode="edge").cumsum(axis=1)
-    smooth = (before[:, _WINDOW:] - before[:, :-_WINDOW]) / _WINDOW
-    differences, left = (np.abs(np.diff(each, axis=1)) for each in (grey, smooth))
-    total = float(differences.sum())
-    return 1 - float(np.maximum(differences - left, 0).sum()) / total if total > 0 else 0.0
+    return _blurs([sample(image).lines])[0]
+
+
+def _blurs(lines: Sequence[Pixels]) -> list[float]:
+    """As `blur_of`, of samples of one shape."""
+    if lines[0].shape[1] < 2 * _WINDOW:
+        return [0.0] * len(lines)
+    red, green, blue = np.stack(lines).transpose(3, 0, 1, 2)
+    grey = (red.astype(np.float32) + green + blue) / np.float32(3)  # a quarter of the time of mean(axis=3)
+    before = grey.take(_with_margins(grey.shape[2]), axis=2).cumsum(axis=2)
+    smooth = (before[:, :, _WINDOW:] - before[:, :, :-_WINDOW]) / _WINDOW
+    differences, left = (np.abs(np.diff(each, axis=2)).reshape(len(lines), -1) for each in (grey, smooth))
+    totals = differences.sum(axis=1).tolist()
+    lost = np.maximum(differences - left, 0).sum(axis=1).tolist()
+    return [1 - each / total if total > 0 else 0.0 for each, total in zip(lost, totals, strict=True)]
+
+
+@lru_cache(_COLUMNS)
+def _with_margins(columns: int) -> npt.NDArray[np.int64]:
+    """The numbers of the columns with the outer ones repeated, so that there is a window at each of them."""
+    return np.clip(np.arange(-(_WINDOW // 2) - 1, columns + _WINDOW // 2), 0, columns - 1)
 
 
 DEFAULT_POLICY = QualityPolicy()

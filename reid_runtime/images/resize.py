@@ -150,12 +150,14 @@ def rule_form(name: str) -> str:
     return f'{{"rule": "{name}", {numbers}"filter": "{" or ".join(get_args(Filter))}"}}'
 
 
-def resized(image: Pixels, rule: ResizeRule) -> Pixels:
-    """The image, (H, W, 3) uint8, as a rule has it."""
-    return resize(np.ascontiguousarray(image), rule.shape(*image.shape[:2]), rule.filter)
+def resized(image: Pixels, rule: ResizeRule, decoded: Image.Image | None = None) -> Pixels:
+    """The image, (H, W, 3) uint8, as a rule has it; `decoded` is the same one, where Pillow has it already."""
+    return resize(np.ascontiguousarray(image), rule.shape(*image.shape[:2]), rule.filter, decoded)
 
 
-def resize(image: Pixels, shape: tuple[int, int], by: Filter = "bilinear") -> Pixels:
+def resize(
+    image: Pixels, shape: tuple[int, int], by: Filter = "bilinear", decoded: Image.Image | None = None
+) -> Pixels:
     """The image, (H, W, 3) uint8, at `shape` (height, width); the same pixels when it has that shape already."""
     if image.shape[:2] == shape:
         return image
@@ -163,5 +165,5 @@ def resize(image: Pixels, shape: tuple[int, int], by: Filter = "bilinear") -> Pi
     method = Image.Resampling.BILINEAR if by == "bilinear" else Image.Resampling.BICUBIC
     # Rows first, then columns, said one by one: each pass rounds to whole grey levels, so their order shows, and
     # in a single call Pillow before 13 always begins with the rows, 13 with whichever costs less.
-    narrowed = Image.fromarray(image).resize((width, image.shape[0]), method)
+    narrowed = (decoded or Image.fromarray(image)).resize((width, image.shape[0]), method)
     return np.asarray(narrowed.resize((width, height), method))

@@ -1,13 +1,15 @@
 """Threads that work ahead of a consumer, or write behind a producer: bounded, and in order."""
 
 import atexit
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from queue import Empty, Queue
 from typing import TypeVar
 
@@ -25,12 +27,17 @@ Item = TypeVar("Item")
 Output = TypeVar("Output")
 
 
+def cores() -> int:
+    """How many this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def parallel_map(
-    function: Callable[[Item], Output], items: Iterable[Item], threads: int, prefetch: int
+    function: Callable[[Item], Output], items: Iterable[Item], threads: int, prefetch: int, first: int = FIRST
 ) -> Generator[Output, None, None]:
     """`function` of every item, in the items' order, with at most `prefetch` of them taken from the input in advance.
 
-    It starts with FIRST in advance and takes two for each one it yields until there are `prefetch`, so that a slow
+    It starts with `first` in advance and takes two for each one it yields until there are `prefetch`, so that a slow
     input, a camera, has its first result early. Closing the generator ends the threads; it waits a second at most for
     those at work, of which one that takes longer ends after the item that it is at.
     An error in `function` is raised at its item's turn. When `items` itself raises, what was taken before is still
@@ -40,7 +47,7 @@ def parallel_map(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     waiting: deque[Future[Output]] = deque()
     source_error: Exception | None = None
-    more, limit = True, min(FIRST, prefetch)
+    more, limit = True, min(first, prefetch)
     try:
         while more or waiting:
             while more and len(waiting) < limit:
@@ -59,6 +66,33 @@ def parallel_map(
         pool.shutdown(wait=False, cancel_futures=True)
         if not wait([each for each in waiting if not each.cancelled()], _PATIENCE).not_done:
             pool.shutdown(wait=True)
+
+
+def share_out(function: Callable[[Item], object], items: Sequence[Item], threads: int) -> None:
+    """Call `function` with every item, on so many threads, each of which takes the next one as soon as it is free.
+
+    Where calls fail, the error of the first item among them is raised, and no more items are taken; nor are they where
+    a signal ends the wait, which then waits a second at most for the threads to end.
+    """
+    left = iter(list(enumerate(items)))  # a list's, of which threads may take at once
+    errors: dict[int, BaseException] = {}
+
+    def work(_: int) -> None:
+        for number, item in left:
+            try:
+                function(item)
+            except BaseException as error:
+                errors[number] = error
+                deque(left, maxlen=0)
+
+    workers = parallel_map(work, range(threads), threads, threads, first=threads)
+    with closing(workers):
+        try:
+            deque(workers, maxlen=0)
+        finally:
+            deque(left, maxlen=0)
+    if errors:
+        raise errors[min(errors)]
 
 
 @contextmanager
@@ -93,6 +127,21 @@ def background_writer(write: Callable[[Item], None], waiting: int = 1) -> Iterat
             pending.popleft().result()
     finally:
         pool.shutdown(wait=True)
+
+
+def peek(items: Iterator[Item], count: int) -> tuple[int, Iterator[Item]]:
+    """How many there are of the next `count` items, and all items; an error in between is raised at its turn."""
+    head: list[Item] = []
+    try:
+        head.extend(islice(items, count))
+    except Exception as error:
+        return len(head), _then_raise(head, error)
+    return len(head), chain(head, items)
+
+
+def _then_raise(items: Sequence[Item], error: Exception) -> Iterator[Item]:
+    yield from items
+    raise error
 
 
 def chunked(items: Iterable[Item], size: int, first: int = FIRST) -> Iterator[list[Item]]:

@@ -87,8 +87,8 @@ def test_boxes_of_one_shape_share_a_batch_across_frames(tiny_model):
 def test_long_lists_are_cut_out_in_parts(tiny_model, monkeypatch):
     monkeypatch.setattr("reid_runtime.embedder._BOXES", 3)
     embedder = Embedder.load(tiny_model)
-    sizes, infer = [], embedder._infer
-    embedder._infer = lambda crops: (sizes.append(len(crops)), infer(crops))[1]
+    sizes, infer = [], embedder._inference.infer
+    embedder._inference.infer = lambda shapes, cut: (sizes.append(len(shapes)), infer(shapes, cut))[1]
     boxes_by_frame = [[(x, 0, x + 9, 20) for x in range(place)] for place in range(5)]
     rows = embedder.embed_frames([FRAMES[0]] * 5, boxes_by_frame, "rgb")
     assert sizes == [3, 3, 3, 1]

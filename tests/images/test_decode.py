@@ -263,7 +263,7 @@ def test_paths_that_are_not_files(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(images, "open", refuse, raising=False)  # a mode of 0 does not stop the administrator
+    monkeypatch.setattr(images.os, "open", refuse)  # a mode of 0 does not stop the administrator
     for name, reason in (
         ("folder.jpg", "not a file"),
         ("pipe.jpg", "not a file"),

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from reid_runtime.io.concurrency import background_writer, chunked, parallel_map
+from reid_runtime.io.concurrency import background_writer, chunked, parallel_map, peek, share_out
 
 
 def test_order_is_the_inputs():
@@ -162,3 +162,28 @@ def test_submitted_items_are_written_after_an_error(ending):
         make()
     assert written == [0, 1, 2]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("write")]
+
+
+def test_peek_takes_nothing_away():
+    for items, count in ((range(3), 3), (range(9), 5), (range(0), 0)):
+        there, again = peek(iter(items), 5)
+        assert (there, list(again)) == (count, list(items))
+    there, again = peek(broken(range(3)), 5)
+    assert there == 3
+    assert [next(again) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ConnectionError):
+        next(again)
+
+
+def test_share_out_does_all_and_raises_the_first_error_of_those_that_failed():
+    done, together = [], threading.Barrier(3)
+    share_out(done.append, range(100), threads=3)
+    assert sorted(done) == list(range(100))
+
+    def refuse(item):
+        together.wait(timeout=30)
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match=r"^0$"):
+        share_out(refuse, range(100), threads=3)
+    assert together.n_waiting == 0
