@@ -30,7 +30,7 @@ def digests(folder):
 @pytest.mark.parametrize("states", [True, False])
 def test_killed_server(command, served, local, crops, tmp_path, monkeypatch, states):
     """The id is the server's statement, or that of its vectors; another server is not gone on with."""
-    monkeypatch.setattr("reid_runtime.embedder.WINDOW", 4)
+    monkeypatch.setattr("reid_runtime.stream.WINDOW", 4)
     if not states:
         served.parameters.pop("reid_runtime.artefact_id")
     job = ["embed", crops, "-o", f"{tmp_path}/out/", "--model"]
