@@ -203,6 +203,7 @@ def command(
     settings = EvalSettings(multi_query, RerankSettings() if rerank else None, frames if rows is None else None)
     account = eval_set.account()
     _print(account.lines(eval_set.dataset))
+    account.check(eval_set.dataset)
     if rows is None:
         embedder = load_model(chosen)
         maps = TotalMaps(Explainer(embedder)) if explain else None

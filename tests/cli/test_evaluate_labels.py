@@ -39,6 +39,14 @@ def test_the_reading_is_printed_and_checked_before_a_model_is_loaded(command, na
     assert "error: 1 images are one file of two people, the first '0051/front/9.jpg' (identity 0051)" in run.err
 
 
+def test_one_person_alone_is_no_evaluation(evaluate, tmp_path):
+    """As where a folder lies in another one of its name: all that is found would be right."""
+    touch(tmp_path / "set", *(f"set/{person:04}_{number}.jpg" for person in range(3) for number in range(2)))
+    run = evaluate(paint(tmp_path / "set"), "--no-cameras")
+    assert run.code == 1
+    assert "error: set is one person alone, by its labels" in run.err
+
+
 def test_the_reading_is_in_both_outputs(evaluate, named):
     touch(named, "anna/front/3.heic")
     run = evaluate(named, "--json")

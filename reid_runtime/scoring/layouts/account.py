@@ -60,6 +60,14 @@ class Account:
     """Path, identity and camera of two rows."""
     notes: tuple[str, ...]
 
+    def check(self, dataset: str) -> None:
+        """Raises DatasetError where there is one person alone, of whom every answer would be right."""
+        if self.people < 2 and not self.distractors:
+            raise DatasetError(
+                f"{dataset} is one person alone, by its labels, and every answer would be right: expected folders "
+                "identity/camera/image, or --names, as '{identity}_{camera}'"
+            )
+
     def lines(self, name: str) -> list[str]:
         """What is printed."""
         nobody = f", {self.distractors:,} of distractors" if self.distractors else ""
