@@ -31,6 +31,7 @@ def rates(embedders: dict[str, Embedder], paths: list[str], rounds: int) -> dict
             start = time.perf_counter()
             embedders[name].embed(paths)
             measured[name].append(len(paths) / (time.perf_counter() - start))
+            click.echo(f"round {number}: {name} {measured[name][-1]:.1f} images/s", err=True)
     return measured
 
 
