@@ -30,7 +30,7 @@ def test_everything_public_is_there():
     assert all(hasattr(reid_runtime, name) for name in reid_runtime.__all__)
 
 
-ALWAYS = ("backends.cuda", "backends.tensorrt", "backends.openvino", "scoring", "evaluation", "cli")
+ALWAYS = ("backends.cuda", "backends.tensorrt", "backends.openvino", "backends.remote", "scoring", "evaluation", "cli")
 EMBED = """if True:
     import sys
     import numpy
