@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # typing's own takes longer to import than all of this
 
 if TYPE_CHECKING:
     from reid_runtime import matching, scoring
-    from reid_runtime.adapters import EmbedBatch, EmbedBoxes
+    from reid_runtime.adapters import EmbedBatch, EmbedBoxes, EmbedShard
     from reid_runtime.embedder import Embedder, Result
     from reid_runtime.errors import (
         BackendError,
@@ -44,6 +44,7 @@ __all__ = [
     "DatasetError",
     "EmbedBatch",
     "EmbedBoxes",
+    "EmbedShard",
     "Embedder",
     "Embeddings",
     "Explainer",
@@ -74,6 +75,7 @@ if not TYPE_CHECKING:
     _HOMES = {
         "EmbedBatch": "adapters",
         "EmbedBoxes": "adapters",
+        "EmbedShard": "adapters",
         "Contract": "model_file.contract",
         "ModelFile": "model_file",
     }

@@ -1,4 +1,4 @@
-"""What third-party video and batch code calls: one callable for frames, one for batches. No dependency is added."""
+"""What third-party video and batch code calls: for frames, for batches, for shards. No dependency is added."""
 
 import os
 import threading
@@ -12,7 +12,11 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.boxes import Frame
 from reid_runtime.images.decode import ChannelOrder
+from reid_runtime.io.remote import is_url
 from reid_runtime.jobs import Embeddings
+from reid_runtime.jobs.embed_folder import JobResult, embed_folder
+from reid_runtime.jobs.job import OnError
+from reid_runtime.jobs.shard import Shard
 from reid_runtime.vectors import Vectors
 
 _ADDED = ("embedding", "width", "height", "error")
@@ -93,7 +97,7 @@ class EmbedBatch:
     def embedder(self) -> Embedder:
         """This process's embedder, loaded once; its `contract.contract_id` names the embedding space of the vectors."""
         with _LOADING:
-            return _load(self, os.getpid())
+            return _load(self.model, self.device, self.contract, self.threads, os.getpid())
 
     def __call__(self, batch: Any) -> Any:
         """Embed a batch.
@@ -133,10 +137,68 @@ class EmbedBatch:
         return batch.assign(**columns | {"embedding": objects[0], "error": objects[1]})
 
 
+@dataclass(frozen=True)
+class EmbedShard:
+    """A callable for any scheduler of a cluster: embeds one shard of a folder into a folder of parts of its own.
+
+    A call that was killed, on whichever machine, is made again and goes on behind the last part that was finished; the
+    parts have the same bytes as if nothing had happened. `reid-runtime merge` makes one file of all shards.
+
+        embed = EmbedShard("s3://bucket/crops", "s3://bucket/rows", 64, threads=1)
+        sum(client.gather(client.map(embed, embed.numbers, pure=False)))  # Dask
+        context.parallelize(embed.numbers, 64).map(embed).sum()  # Spark
+        task = ray.remote(max_retries=3)(lambda number: embed(number))  # Ray
+        sum(ray.get([task.remote(number) for number in embed.numbers]))
+
+    Args:
+        source: A folder or its URL, which all machines reach.
+        output: Likewise; shard 3 of 64 is `shard-00003-of-00064/` in it.
+        count: How many shards: some for each worker, of ten thousand images or more.
+        model: As for `Embedder.load`.
+        device: As for `Embedder.load`.
+        contract: As for `Embedder.load`.
+        threads: CPU threads of the model, and as many that read and decode.
+        on_error: As for `embed_folder`.
+    """
+
+    source: str
+    output: str
+    count: int
+    model: str | None = None
+    device: str = "cpu"
+    contract: str | None = None
+    threads: int | None = None
+    on_error: OnError = "skip"
+
+    @property
+    def numbers(self) -> range:
+        """Of the shards, from 1."""
+        return range(1, self.count + 1)
+
+    def folder(self, number: int) -> str:
+        """Where the parts of a shard are."""
+        return f"{self.output.rstrip('/')}/shard-{number:05}-of-{self.count:05}/"
+
+    def run(self, number: int) -> JobResult:
+        """Embed a shard, or finish it; raises what `embed_folder` raises."""
+        with _LOADING:
+            embedder = _load(self.model, self.device, self.contract, self.threads, os.getpid())
+        if not is_url(self.output):
+            os.makedirs(self.output, exist_ok=True)
+        return embed_folder(
+            embedder, self.source, self.folder(number),
+            shard=Shard(number, self.count), resume=True, on_error=self.on_error,
+        )  # fmt: skip
+
+    def __call__(self, number: int) -> int:
+        """As `run`; gives the number of images that were embedded."""
+        return self.run(number).embedded
+
+
 _LOADING = threading.Lock()
 
 
 @cache
-def _load(settings: EmbedBatch, process: int) -> Embedder:
+def _load(model: str | None, device: str, contract: str | None, threads: int | None, process: int) -> Embedder:
     """`process` keeps a fork from using its parent's session, whose threads did not come along."""
-    return Embedder.load(settings.model, device=settings.device, contract=settings.contract, threads=settings.threads)
+    return Embedder.load(model, device=device, contract=contract, threads=threads)

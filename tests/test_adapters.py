@@ -9,7 +9,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from reid_runtime import BackendError, EmbedBatch, EmbedBoxes, Embedder, ReidRuntimeError, adapters
+from reid_runtime import (
+    BackendError,
+    EmbedBatch,
+    EmbedBoxes,
+    Embedder,
+    EmbedShard,
+    ReidRuntimeError,
+    adapters,
+    embed_folder,
+    read_embeddings,
+)  # fmt: skip
+from reid_runtime.jobs.merge import merge
 
 from .models import DIMENSION
 from .sample_images import encode, sample_image
@@ -141,3 +152,18 @@ def test_a_fork_loads_its_own(tiny_model, batch):
 def test_missing_model(batch):
     with pytest.raises(BackendError, match="no such model file"):
         EmbedBatch("absent.onnx")(batch)
+
+
+def test_shards_are_together_one_job(tiny, tiny_model, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "crops").mkdir()
+    for place in range(20):
+        (tmp_path / "crops" / f"{place:02}.png").write_bytes(encode(sample_image(48, 24, place), "PNG"))
+    embed = pickle.loads(pickle.dumps(EmbedShard(f"{tmp_path}/crops", f"{tmp_path}/rows/", 3, str(tiny_model))))
+    assert sum(map(embed, embed.numbers)) == 20
+    assert sum(map(embed, embed.numbers)) == 20  # as a scheduler that has lost the answers does
+    assert merge([embed.folder(number) for number in embed.numbers], tmp_path / "rows.npz") == 20
+    embed_folder(tiny, tmp_path / "crops", tmp_path / "alone.npz")
+    rows, alone = (read_embeddings(tmp_path / name) for name in ("rows.npz", "alone.npz"))
+    assert rows.id.tolist() == alone.id.tolist()
+    assert rows.embedding.tobytes() == alone.embedding.tobytes()

@@ -1,0 +1,44 @@
+"""Embed a folder or bucket on a Ray cluster: a shard of the images a task, parts in Parquet.
+
+    pip install "reid-runtime[cpu,parquet,s3]" "ray>=2.40"
+    python examples/cluster_ray.py SOURCE OUTPUT
+
+SOURCE and OUTPUT are folders that every machine sees, or URLs as `s3://bucket/crops`.
+A task that dies is done again, three times.
+"""
+
+import os
+import time
+
+import click
+import ray
+
+from reid_runtime import EmbedShard
+
+
+@click.command()
+@click.argument("source")
+@click.argument("output")
+@click.option("--shards", type=click.IntRange(min=1), default=64, show_default=True, help="Some for each worker.")
+@click.option("--model", metavar="FILE|NAME", help="As of `reid-runtime embed`.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of a worker.")
+@click.option("--workers", type=click.IntRange(min=1), default=os.cpu_count(), help="On this machine.")
+@click.option("--cluster", metavar="ADDRESS", help="Ray's, `auto` or `ray://HOST:10001`.  [workers on this machine]")
+def main(
+    source: str, output: str, shards: int, model: str | None, threads: int, workers: int, cluster: str | None
+) -> None:
+    """Embed SOURCE into OUTPUT/shard-.../; run again, it makes what is missing."""
+    embed = EmbedShard(source, output, shards, model=model, threads=threads)
+    begin = time.monotonic()
+    if cluster:
+        ray.init(cluster)
+    else:
+        ray.init(num_cpus=workers * threads, include_dashboard=False, log_to_driver=False)
+    task = ray.remote(num_cpus=threads, max_retries=3)(lambda number: embed(number))
+    embedded = sum(ray.get([task.remote(number) for number in embed.numbers]))
+    click.echo(f"{embedded} images in {time.monotonic() - begin:.1f} s; one file of them: ", nl=False)
+    click.echo(f"reid-runtime merge {' '.join(map(embed.folder, embed.numbers[:2]))} ... -o rows.parquet")
+
+
+if __name__ == "__main__":
+    main()
