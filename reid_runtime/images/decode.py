@@ -219,6 +219,8 @@ def source_name(index: int, source: str | os.PathLike[str] | None) -> str:
 
 def _array_hint(array: npt.NDArray[Any]) -> str:
     """What makes an array an image, where that can be told."""
+    if array.dtype.kind == "O" and not array.ndim:
+        return ": nothing was read, as cv2 says by None behind a video's last frame, or for a file that it cannot open"
     if array.dtype.kind == "f" and array.ndim == 3:
         return ": pass array.astype('uint8'), times 255 before where the values are from 0 to 1"
     if array.ndim == 2:

@@ -142,6 +142,7 @@ def test_as_many_arrays_of_boxes_as_frames(tiny, found):
         (FRAMES[0], np.ones((2, 4), "datetime64[s]"), r"\(N, 4\) numbers.*found values of datetime64"),
         (Image.fromarray(FRAMES[0]), [(0, 0, 9, 9)], "found a Pillow image: pass .*'rgb'"),
         ("frame.jpg", [(0, 0, 9, 9)], r"\(height, width, 3\) of uint8"),
+        (None, [(0, 0, 9, 9)], "nothing was read, as cv2 says by None"),
     ],
 )
 def test_the_frame_at_fault_is_named(tiny, frame, found, reason):
