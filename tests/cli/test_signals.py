@@ -62,7 +62,9 @@ def place(tmp_path_factory, tiny_model):
     (folder / "many").mkdir()
     for number in range(COUNT):
         # What lies behind the pixels makes each another file, which labels take two of one for a mistake.
-        (folder / f"many/{number % 40}_{number % 2}_{number}.bmp").write_bytes(content + number.to_bytes(4, "big"))
+        (folder / f"many/{number % 40}_{number // 40 % 2}_{number}.bmp").write_bytes(
+            content + number.to_bytes(4, "big")
+        )
     shutil.copy(tiny_model, folder / "tiny.onnx")
     for person in range(12):
         for camera in range(2):
