@@ -3,7 +3,8 @@
 Which images share a batch follows from their order and shapes alone, never from time or threads, so the same machine,
 model and inputs give the same bytes. The input is cut into windows; the images of one shape in a window go in batches
 of as many as the backend's `max_batch_pixels` allows. Jobs that can be resumed cut whole windows from the start and
-their parts at multiples of WINDOW, so a resumed job forms the same batches as an uninterrupted one. ONNX Runtime and
+their parts at multiples of WINDOW, so a resumed job forms the same batches as an uninterrupted one. CPU engines, once
+there was enough work (`inference.Inference`), have small batches of a few consecutive images instead. ONNX Runtime and
 OpenVINO on the CPU were measured to give an image the same bytes in a batch of any size; other engines do not.
 """
 

@@ -43,7 +43,7 @@ class Inference:
         self._times = times
         self.backend, self._contract, self._threads = backend, contract, threads
         self._run: Run | None = None
-        self._most, self._pixels = 0, 0
+        self._most, self._pixels, self.group = 0, 0, 1
         self._may_spread = threads > 1 and isinstance(backend, SideBySide)
         self._lock = threading.Lock()
 
@@ -150,7 +150,7 @@ class Inference:
             if how is None or self._pixels < how.worth:
                 return None
             if self._run is None and self._may_spread:
-                self._run, self._most = self._opened(how, shapes[0]), how.pixels
+                self._run, self._most, self.group = self._opened(how, shapes[0]), how.pixels, how.group
                 self._may_spread = self._run is not None
             return None if self._run is None else (self._run, self._most)
 

@@ -18,9 +18,6 @@ from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.preparation import Prepared, judged
 from reid_runtime.vectors import Vectors
 
-_GROUP = 16
-"""Consecutive images of a job that one thread decodes and embeds: of two, handing over takes 8 % of `tiny`'s time."""
-
 
 @dataclass(frozen=True)
 class Result:
@@ -80,7 +77,7 @@ def results(
             error = raised
         return list(_embedded(group[0][0], judged(prepared, times), inference.infer_here)), error
 
-    size = 1 if low_latency else _GROUP
+    size = 1 if low_latency else inference.group
     groups = chunked(numbered, size, first=1)
     with closing(parallel_map(embed, groups, threads, WINDOW // size, first=2 * threads)) as done:
         for finished, error in done:

@@ -14,7 +14,7 @@ from benchmarks.flops import operations
 from benchmarks.inputs import FILE_SIZE, write_files
 from benchmarks.measurements import Call, Key, Measurements, Parity, Part, Row, in_turn, with_speeds
 from benchmarks.parity import parity_of, score_files
-from benchmarks.peers.ways import OnnxSession, OpenVinoQueue, Peer, TorchExtractor
+from benchmarks.peers.ways import OnnxSession, OnnxSessionACore, OpenVinoQueue, Peer, TorchExtractor
 from benchmarks.timing import QUICK
 from reid_runtime.errors import DatasetError, ReidRuntimeError
 from reid_runtime.evaluation import evaluate
@@ -140,6 +140,7 @@ def _engines(setup: Setup, cases: Sequence[Case], others: Sequence[Case]) -> lis
         if path.suffix == ".onnx":
             if path in ours:
                 kinds["loop of one"] = OnnxSession
+                kinds["a session a core"] = OnnxSessionACore
                 kinds["as fastembed does"] = partial(OnnxSession, batch_size=16, stretched=True)
             kinds["onnxruntime, batches"] = partial(OnnxSession, batch_size=32)
         if path.suffix in (".onnx", ".xml"):

@@ -1,6 +1,7 @@
 """Ways from a list of files to vectors, as each library's own documentation has it; a class loads once, then embeds."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -143,6 +144,32 @@ class OnnxSession:
         pixels = to_model_input(np.stack(list(batch.values())), self.contract.input)
         vectors = np.asarray(self._session.run(None, {self._input: pixels})[0], np.float32)
         return dict(zip(batch, vectors, strict=True))
+
+
+class OnnxSessionACore:
+    """As many threads as cores, each with a session of one thread, its share of the files, and batches of four."""
+
+    peer, name = "onnxruntime", "a session a core"
+
+    def __init__(self, model: Path, contract: Contract, threads: int) -> None:
+        self._sessions = [OnnxSession(model, contract, 1, 4) for _ in range(threads)]
+        self.precision, self.contract = self._sessions[0].precision, contract
+
+    def embed(self, files: Sequence[Path]) -> Vectors:
+        """Every so many-th file to one session."""
+        count = min(len(self._sessions), len(files))
+        rows = np.empty((len(files), self.contract.dimension), np.float32)
+
+        def embed_share(number: int) -> None:
+            rows[number::count] = self._sessions[number].embed(files[number::count])
+
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(embed_share, range(count)))
+        return rows
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """The contract's."""
+        return self.contract.resize.shape(height, width)
 
 
 class OpenVinoQueue:

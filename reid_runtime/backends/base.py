@@ -102,6 +102,20 @@ Run = Callable[[ModelInput], npt.NDArray[np.float32]]
 """What `Backend.run` is."""
 
 
+LIGHT = 4_000_000
+"""Bytes of a network's file, below which it is a light one."""
+
+
+def is_light(path: Path) -> bool:
+    """Whether the network in this file is a light one."""
+    return path.stat().st_size < LIGHT
+
+
+def images_at_once(path: Path) -> int:
+    """`OnOneCore.group` of the network in this file."""
+    return 16 if is_light(path) else 4
+
+
 @dataclass(frozen=True)
 class OnOneCore:
     """How a backend runs many batches side by side, each on one core."""
@@ -112,6 +126,9 @@ class OnOneCore:
     """Height x width x batch of one: what is fastest, not what fits."""
     worth: int
     """Pixels to embed from which on it is worth the time that opening takes."""
+    group: int = 16
+    """Images of a stream that a thread takes at once: many of a light network, for which handing over takes 8 % of the
+    time, few of a heavy one, of which the last thread would be long alone at work."""
 
 
 @runtime_checkable

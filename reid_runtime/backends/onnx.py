@@ -19,6 +19,7 @@ from reid_runtime.backends.base import (
     Run,
     as_float,
     as_rows,
+    images_at_once,
     in_batches,
     one_output,
     raise_signal,
@@ -170,6 +171,7 @@ class OnnxBackend:
                 f'another version: pip install --force-reinstall "reid-runtime[gpu]"{missing}'
             )
         self.path, self._kind, self._wanted = path, _KINDS.get(port.kind, ""), output
+        self._group = images_at_once(path)
         self._input, self._output = port.name, one_output(self.outputs, output, path)
         self.name, self.device = f"onnxruntime {device}", device
         self.max_batch_pixels = _CUDA_BATCH_PIXELS if device == "cuda" else CPU_BATCH_PIXELS
@@ -185,7 +187,7 @@ class OnnxBackend:
         """A second session, whose calls run in the thread that makes them."""
         if self.device != "cpu" or (self.batch_size or 1) > 1:
             return None
-        return OnOneCore(self._on_one_core, _SIDE_BY_SIDE_PIXELS, _WORTH)
+        return OnOneCore(self._on_one_core, _SIDE_BY_SIDE_PIXELS, _WORTH, self._group)
 
     def _on_one_core(self, threads: int) -> Run:
         other = OnnxBackend(self.path, self.device, 1, output=self._wanted)

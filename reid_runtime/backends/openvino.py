@@ -21,7 +21,9 @@ from reid_runtime.backends.base import (
     Run,
     as_float,
     as_rows,
+    images_at_once,
     in_batches,
+    is_light,
     one_output,
     raise_signal,
 )
@@ -66,9 +68,6 @@ def _core() -> Any:
     return import_openvino().Core()
 
 
-_FEW_WEIGHTS = 4_000_000
-"""Bytes of a small network's file, in which what an operator takes to begin weighs more than caches do: `tiny` takes
-1.36 ms an image in batches of eight and 1.67 of four, `base` 6.9 and 6.4."""
 _WORTH = 256 * 256 * 128
 """Compiling a model again takes as long as so many crops of `small` gain."""
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
@@ -132,7 +131,9 @@ class OpenVinoBackend:
         self.device = "openvino" if precision == "float32" else "openvino-bf16"
         self.max_batch_pixels = CPU_BATCH_PIXELS
         self._precision, self._wanted = precision, output
-        self._is_light = precision == "bfloat16" or path.stat().st_size < _FEW_WEIGHTS
+        # What an operator takes to begin weighs more there than the caches do: `tiny` takes 1.36 ms an image in batches
+        # of eight and 1.67 of four, `base` 6.9 and 6.4.
+        self._group, self._has_large_batches = images_at_once(path), precision == "bfloat16" or is_light(path)
         self._requests: SimpleQueue[Any] = SimpleQueue()
 
     @property
@@ -140,7 +141,7 @@ class OpenVinoBackend:
         """The model compiled again, for a stream of requests on each core."""
         if (self.batch_size or 1) > 1:
             return None
-        return OnOneCore(self._on_one_core, (8 if self._is_light else 4) * 256 * 128, _WORTH)
+        return OnOneCore(self._on_one_core, (8 if self._has_large_batches else 4) * 256 * 128, _WORTH, self._group)
 
     def _on_one_core(self, threads: int) -> Run:
         other = OpenVinoBackend(self.path, threads, self._precision, self._wanted, streams=threads)

@@ -9,7 +9,7 @@ from PIL import Image
 from benchmarks.measurements import Parity, Part
 from benchmarks.peers import compete
 from benchmarks.peers.compete import PeerOptions, measure_peers
-from benchmarks.peers.ways import OnnxSession, OpenVinoQueue, TorchExtractor
+from benchmarks.peers.ways import OnnxSession, OnnxSessionACore, OpenVinoQueue, TorchExtractor
 from reid_runtime.evaluation import evaluate
 
 from ..models import CONTRACT, FOREIGN, stated_for, write_model
@@ -53,8 +53,9 @@ def measured(setup, options=None):
 def test_onnx_session_gives_row_i_of_file_i(batch_size, output, tmp_path, tiny):
     model = write_model(tmp_path / "m.onnx", CONTRACT if output == "unit" else None, output=output)
     files = write_images(tmp_path, [(16, (8, 10, 12)[seed % 3]) for seed in range(70)])  # three batches and more, mixed
-    vectors = OnnxSession(model, CONTRACT, 1, batch_size).embed(files)
-    assert vectors / np.linalg.norm(vectors, axis=1, keepdims=True) == pytest.approx(tiny.embed(files), abs=1e-5)
+    for peer in (OnnxSession(model, CONTRACT, 1, batch_size), OnnxSessionACore(model, tiny.contract, 3)):
+        vectors = peer.embed(files)
+        assert vectors / np.linalg.norm(vectors, axis=1, keepdims=True) == pytest.approx(tiny.embed(files), abs=1e-5)
 
 
 def test_batch_is_of_one_shape_and_of_at_most_32(tmp_path, tiny_model, monkeypatch):

@@ -125,10 +125,10 @@ def test_killed_file_job(start, many, tmp_path):
 
 SLOW_LAST = """if True:
     import time
-    from reid_runtime import embedder
+    from reid_runtime import preparation
     from reid_runtime.cli import main
-    decode = embedder.decode_image
-    embedder.decode_image = lambda source, *more: time.sleep(60 * source.endswith("last")) or decode(source, *more)
+    decode = preparation.decode_image
+    preparation.decode_image = lambda source, *more: time.sleep(60 * source.endswith("last")) or decode(source, *more)
     main()
 """
 
