@@ -92,7 +92,8 @@ def test_a_worker_is_killed_in_mid_job(bucket, alone, tmp_path, engine):
         pytest.skip("needs Java")
     environment = os.environ | {
         "RAY_raylet_start_wait_time_s": "240", "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYTHONPATH": str(EXAMPLES.parent), "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     output = f"site/rows-{engine}"
     command = [
