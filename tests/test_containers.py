@@ -44,8 +44,8 @@ def image(tmp_path_factory):
     run("buildah", *store, "add", base, work / "base", "/")
     run("buildah", *store, "commit", "--rm", base, "debian-of-debootstrap")
     # The certificates and the configuration of this machine's pip, for an index that is not the usual one.
-    given = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
-    for name in ("PIP_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_INDEX_URL"):
+    given = ["--volume", "/etc/ssl/certs:/certificates:ro", "--env", "PIP_CERT=/certificates/ca-certificates.crt"]
+    for name in ("PIP_DEFAULT_TIMEOUT", "PIP_INDEX_URL"):
         given += ["--env", f"{name}={os.environ[name]}"] if name in os.environ else []
     run(
         "buildah", *store, "bud", "--isolation", "chroot", "--network", "host", *given,
