@@ -43,7 +43,10 @@ def test_every_kind_of_output(tiny, crops, tmp_path, name, capfd):
     assert result == JobResult(
         f"{tmp_path}/{name}", 5, 4, (("2.png", "the file is empty (0 bytes)"),), (), 0, 1, {".txt": 1}, 0,
         DIMENSION, tiny.contract.contract_id, tiny.artefact_id, tiny.backend.name,
+        result.seconds, result.stage_seconds,
     )  # fmt: skip
+    assert result.seconds > 0
+    assert set(result.stage_seconds) == {"decode", "resize", "infer", "write"}
     rows = read_embeddings(f"{tmp_path}/{name}")
     assert rows.id.tolist() == [f"{number}.png" for number in range(5)]
     good = [crops / f"{number}.png" for number in (0, 1, 3, 4)]
@@ -56,8 +59,8 @@ def test_path_without_suffix_is_a_folder(tiny, crops, tmp_path):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     assert embed_folder(tiny, [crops / "0.png", str(crops / "1.png")], tmp_path / "out").embedded == 2
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, part_name(0)]
-    with pytest.raises(StorageError, match=r"out\.csv: expected a name that ends in \.npz or \.parquet"):
-        embed_folder(tiny, crops, tmp_path / "out.csv")
+    with pytest.raises(StorageError, match=r"out\.txt: expected a name that ends in \.npz or \.parquet or \.csv"):
+        embed_folder(tiny, crops, tmp_path / "out.txt")
 
 
 def test_exception_notes_what_was_kept(tiny, crops, tmp_path):
