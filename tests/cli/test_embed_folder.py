@@ -187,7 +187,7 @@ def test_resume_of_another_job_is_refused(embed, command, many, tmp_path, tiny):
     ("arguments", "message"),
     [
         (["-o", "x.npz", "--resume", "--force"], "name one"),
-        (["-o", "x.csv"], "expected a name that ends in .npz or .parquet"),
+        (["-o", "x.txt"], "expected a name that ends in .npz or .parquet or .csv"),
         (["-o", "x.NPZ"], "expected a name that ends in .npz or .parquet"),
         (["absent"], "absent: no such file or folder in /"),
         (["*.absent"], "*.absent: no such file or folder in /"),

@@ -46,9 +46,9 @@ MODULES = {
     "classify": ["training", "classify", *_STAGE],
     "rank": ["training", "rank", *_STAGE],
     "to_onnx": ["export.to_onnx", CHECKPOINT, "-o", "out.onnx"],
-    "to_int8": ["export.to_int8", "base.onnx", "-o", "out.onnx", "--calibrate", "people"],
+    "to_int8": ["export.to_int8", "base.onnx", "-o", "out.onnx", "--for", "cpu", "--calibrate", "people"],
     "to_fp16": ["export.to_fp16", "base.onnx", "-o", "out.onnx"],
-    "pipeline": ["export.pipeline", CHECKPOINT, "-o", "out", "--samples", "8"],
+    "pipeline": ["export.pipeline", CHECKPOINT, "-o", "out", "--samples", "32"],
 }
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
