@@ -238,7 +238,9 @@ def test_another_resize_fails(command, whole, monkeypatch):
 
     some = np.zeros((9, 4, 3), np.uint8)
     assert nearest(some, (5, 2)).shape == resize.resize(some, (5, 2)).shape
-    monkeypatch.setattr(preparation, "resized", lambda image, rule, _=None: nearest(image, rule.shape(*image.shape[:2])))
+    monkeypatch.setattr(
+        preparation, "resized", lambda image, rule, _=None: nearest(image, rule.shape(*image.shape[:2]))
+    )
     run = command("verify", whole, "--device", "cpu")
     assert run.code == 1
     assert "FAIL    onnxruntime cpu" in run.out
