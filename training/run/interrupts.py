@@ -23,6 +23,8 @@ class Interrupts:
         """`save` keeps what is finished, from another thread."""
         self.signal: int | None = None
         self._save = save
+        self._lock = threading.Lock()
+        self._is_stopped = self._is_ending = False
         self._timer = threading.Timer(PATIENCE, self._end)
         self._timer.daemon = True
 
@@ -46,8 +48,16 @@ class Interrupts:
     def stop(self) -> None:
         """Wait no longer."""
         self._timer.cancel()
+        with self._lock:
+            self._is_stopped = True
+        if self._is_ending:  # a thread that saves while the interpreter shuts down may abort the process
+            self._timer.join()
 
     def _end(self) -> None:
+        with self._lock:
+            if self._is_stopped:
+                return
+            self._is_ending = True
         with suppress(Exception):  # a full disk, weights that are not finite: the checkpoint before is still there
             self._save()
         os._exit(128 + (self.signal or 0))
