@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from traceback import clear_frames
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,12 @@ def prepare(
             pixels, looked_at = resized(image.pixels, rule, image.image), sample(image.pixels)
         return Prepared(name, pixels, None, (width, height), image.reasons, sample=looked_at)
     except ImageError as error:
-        # A new one: the traceback of the first keeps the image's bytes alive for as long as the Result.
+        # A new one: the traceback of the first keeps the image's bytes alive for as long as the Result, and frames that
+        # `contextlib` left in a circle, since Python 3.12, keep them until the next garbage collection.
+        cause: BaseException | None = error
+        while cause is not None:
+            clear_frames(cause.__traceback__)
+            cause = cause.__cause__  # a `__context__` may be of whoever calls
         return Prepared(name, None, ImageError(str(error)))
     except Exception as error:
         raise ReidRuntimeError(f"{source_name(index, name)}: {type(error).__name__}: {error}") from error
