@@ -108,7 +108,7 @@ def measure_whole(embedder: Embedder, video: VideoFile, boxes: Boxes, rounds: in
 
 def measure_memory(embedder: Embedder, video: VideoFile, boxes: Boxes, loops: int, every: int) -> dict[str, Any]:
     """Resident MiB over the frames of a video that is repeated; every n-th frame is cut, all are decoded."""
-    film = Repeated.of(video, loops)
+    repeated = Repeated.of(video, loops)
     frame = np.concatenate([boxes.frame + loop * len(video) for loop in range(loops)])
     looped = Boxes.of(boxes.name, frame, np.tile(boxes.corners, (loops, 1)), np.tile(boxes.track, loops))
     chosen = looped.of_frames(1, every)
@@ -124,12 +124,12 @@ def measure_memory(embedder: Embedder, video: VideoFile, boxes: Boxes, loops: in
             curve.append((int(chosen.frame[min(done, len(chosen)) - 1]), round(mib, 1)))
 
     with tempfile.TemporaryDirectory() as folder:
-        embed_video(embedder, film, looped, f"{folder}/out/", first_frame=1, every=every, progress=progress)
+        embed_video(embedder, repeated, looped, f"{folder}/out/", first_frame=1, every=every, progress=progress)
     places, mib = np.array(curve).T
     late = places > places[-1] / 3
     slope = float(np.polyfit(places[late], mib[late], 1)[0])
     return {
-        "frames": len(film), "boxes": len(chosen), "seconds": time.perf_counter() - begin,
+        "frames": len(repeated), "boxes": len(chosen), "seconds": time.perf_counter() - begin,
         "most": float(mib.max()), "mib_per_100000_frames_behind_the_first_third": 1e5 * slope, "curve": curve,
     }  # fmt: skip
 
@@ -139,7 +139,7 @@ def _core_seconds(spent_: dict[str, float]) -> float:
 
 
 @click.command()
-@click.argument("film", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("path", metavar="VIDEO", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("boxes", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .json file.")
 @click.option("--frames", "most", default=10**9, help="Only so many frames are measured, of the first.  [all]")
@@ -148,11 +148,11 @@ def _core_seconds(spent_: dict[str, float]) -> float:
 @click.option("--every", default=10, show_default=True, help="For the memory: which frames are cut.")
 @model_options
 def command(
-    film: Path, boxes: Path, output: Path, most: int, rounds: int, loops: int, every: int, chosen: ModelChoice
+    path: Path, boxes: Path, output: Path, most: int, rounds: int, loops: int, every: int, chosen: ModelChoice
 ) -> None:
     """Measure the way of a video's boxes to their vectors."""
     embedder = load_model(chosen)
-    video, given = open_video(film), read_boxes(boxes).of_frames()
+    video, given = open_video(path), read_boxes(boxes).of_frames()
     timed = given.take(np.flatnonzero(given.frame <= most))
     frames = len(np.unique(timed.frame))
     report: dict[str, Any] = {

@@ -70,8 +70,8 @@ def _rendered(limit: int, camera: int) -> Iterator[Moment]:
 
 def _filmed(video: Path, limit: int, file: Path) -> Iterator[Moment]:
     boxes = read_boxes(file).of_frames()
-    film = open_video(video)
-    for frame in film.frames(range(1, min(limit, len(film)) + 1)):
+    opened = open_video(video)
+    for frame in opened.frames(range(1, min(limit, len(opened)) + 1)):
         inside = boxes.frame == frame.number
         numbers = [int(track) if track else -1 for track in boxes.track[inside].tolist()]
         yield Moment(frame.pixels, boxes.corners[inside].astype(np.float32), np.array(numbers, dtype=np.int64))

@@ -87,7 +87,7 @@ def command(
     max_bytes: int,
     as_json: bool,
     metrics: str | None,
-    film: VideoChoice,
+    video: VideoChoice,
     chosen: ModelChoice,
 ) -> None:
     """Embed every image of PATH...: folders (searched recursively), files, `.txt` lists of paths, `-` for stdin.
@@ -102,17 +102,17 @@ def command(
     track, x1, y1, x2 and y2. The id is VIDEO#FRAME/TRACK, or the box's number in its frame where it has no track.
     """
     part = Shard.parse(shard)
-    check_video(paths, film, {"update": update, "root": root, "null": nul})
-    check_named([path for path in paths if film.boxes is None or not is_url(path)])
+    check_video(paths, video, {"update": update, "root": root, "null": nul})
+    check_named([path for path in paths if video.boxes is None or not is_url(path)])
     check_output(output, resume=resume, update=update, force=force)
-    if film.boxes is not None:
-        boxes = choose_video(paths[0], film)
+    if video.boxes is not None:
+        boxes = choose_video(paths[0], video)
         embedder = load_model(chosen)
         embedder.limits = ImageLimits(max_pixels, max_bytes, min_side=min_size)
         with _told_of_what_is_kept(), progress_bar(len(boxes.images.of(part))) as advance:
             done = embed_chosen(
                 embedder, boxes, output,
-                crops=film.crops, on_error=on_error, shard=part, resume=resume, force=force, progress=advance,
+                crops=video.crops, on_error=on_error, shard=part, resume=resume, force=force, progress=advance,
                 metrics=metrics,
             )  # fmt: skip
         if as_json:

@@ -42,12 +42,12 @@ NO_VIDEO = VideoChoice(None, None, None, 0.0, None, 1, None, None, False, None)
 
 
 def video_options(command: Command) -> Command:
-    """The options of a video, which the command takes as one `film`, a VideoChoice."""
+    """The options of a video, which the command takes as one `video`, a VideoChoice."""
 
     @wraps(command)
     def with_choice(*arguments: Any, **options: Any) -> Any:
-        film = VideoChoice(**{name: options.pop(name) for name in _NAMES})
-        return command(*arguments, film=film, **options)
+        video = VideoChoice(**{name: options.pop(name) for name in _NAMES})
+        return command(*arguments, video=video, **options)
 
     decorated: Any = with_choice
     for option in (
@@ -79,13 +79,13 @@ def video_options(command: Command) -> Command:
     return cast(Command, decorated)
 
 
-def check_video(paths: tuple[str, ...], film: VideoChoice, of_images: Mapping[str, object]) -> None:
+def check_video(paths: tuple[str, ...], video: VideoChoice, of_images: Mapping[str, object]) -> None:
     """Raises OptionsError for a video without boxes, several of them, and options that are not a video's."""
-    if film.boxes is None:
-        video = next((path for path in paths if is_video_name(path)), None)
-        if video is not None:
-            raise OptionsError(f"{video} is a video: pass --boxes FILE, where its people are: {FORMATS}")
-        if film != NO_VIDEO:
+    if video.boxes is None:
+        path = next((path for path in paths if is_video_name(path)), None)
+        if path is not None:
+            raise OptionsError(f"{path} is a video: pass --boxes FILE, where its people are: {FORMATS}")
+        if video != NO_VIDEO:
             raise OptionsError("--camera, --every, --crops and the like are of a video: expected --boxes FILE too")
         return
     if len(paths) != 1:
@@ -98,20 +98,20 @@ def check_video(paths: tuple[str, ...], film: VideoChoice, of_images: Mapping[st
     for option, value in of_images.items():
         if value:
             raise OptionsError(f"--{option} is for images, and {paths[0]} is a video")
-    check_named([film.boxes])
+    check_named([video.boxes])
 
 
-def choose_video(path: str, film: VideoChoice) -> ChosenBoxes:
+def choose_video(path: str, video: VideoChoice) -> ChosenBoxes:
     """The boxes of a video that the options choose; what there is to say of it and them is printed."""
     # Broken packets are told in our own words; FFmpeg's are for people who know its insides.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    if film.best is not None:
-        click.echo(f"looking for the {film.best} best crops of each track, then the video is read again", err=True)
+    if video.best is not None:
+        click.echo(f"looking for the {video.best} best crops of each track, then the video is read again", err=True)
     chosen = choose_boxes(
-        path, film.boxes or "",
-        camera=film.camera, start_time=film.start_time, rate=film.rate, first_frame=film.first_frame,
-        every=film.every, best=film.best, min_score=film.min_score, upright=not film.no_rotate,
+        path, video.boxes or "",
+        camera=video.camera, start_time=video.start_time, rate=video.rate, first_frame=video.first_frame,
+        every=video.every, best=video.best, min_score=video.min_score, upright=not video.no_rotate,
     )  # fmt: skip
     for note in chosen.notes:
         click.echo(in_one_line(note), err=True)

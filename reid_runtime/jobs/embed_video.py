@@ -75,13 +75,13 @@ def choose_boxes(
     if every < 1 or (best is not None and best < 1) or (rate is not None and not rate > 0):
         raise OptionsError(f"expected every and best of at least 1 and a rate above 0, found {every}, {best}, {rate}")
     given = boxes if isinstance(boxes, Boxes) else read_boxes(boxes)
-    film = video if isinstance(video, VideoFile) else open_video(video, upright=upright)
+    opened = video if isinstance(video, VideoFile) else open_video(video, upright=upright)
     chosen = given.of_frames(first_frame, every, min_score)
-    notes = _notes(film, given, chosen, first_frame)
+    notes = _notes(opened, given, chosen, first_frame)
     if best is not None:
-        chosen = best_of_tracks(film, chosen, best)
-    name = Path(film.path).stem if camera is None else camera
-    return ChosenBoxes(VideoBoxes(film, chosen, name, start_time, rate), notes)
+        chosen = best_of_tracks(opened, chosen, best)
+    name = Path(opened.path).stem if camera is None else camera
+    return ChosenBoxes(VideoBoxes(opened, chosen, name, start_time, rate), notes)
 
 
 def embed_video(
