@@ -1,7 +1,7 @@
 """python -m benchmarks.trackers FOLDER...: do vectors help trackers? HOTA, IDF1, switches, with them and without.
 
-Each MOT sequence is tracked on several kinds of boxes: the truth; `det/det.txt`, where there is one
-(`benchmarks.detector`); the truth as a detector would see it, without people who are hidden and with 10 % of the rest
+Each MOT sequence is tracked on several kinds of boxes: the truth; `det/det.txt`, where there is one;
+the truth as a detector would see it, without people who are hidden and with 10 % of the rest
 missing and all edges moved; and that at two frames a second.
 """
 
