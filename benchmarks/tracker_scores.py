@@ -34,14 +34,8 @@ class TrackScores:
 
 
 def score_tracks(truth: Sequence[Boxed], tracks: Sequence[Boxed]) -> TrackScores:
-    """Score the numbers of boxes, frame by frame.
-
-    Args:
-        truth: Everybody in each frame.
-        tracks: The tracker's boxes in the same frames.
-
-    Returns:
-        The scores; boxes match from an intersection over union of 0.5 on (HOTA: of all its thresholds).
+    """The scores of a tracker's boxes against everybody in the same frames; they match from an intersection over union
+    of 0.5 on (HOTA: of all its thresholds).
     """
     from trackeval.metrics import CLEAR, HOTA, Identity
 

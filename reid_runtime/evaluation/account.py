@@ -7,14 +7,14 @@ from reid_runtime.model_file.contract import Contract
 
 
 def seen_in_training(contract: Contract, eval_set: EvalSet) -> list[str]:
-    """A warning for each set of the contract's training data that the evaluated images may be of.
+    """A warning for each set of the contract's training data that the evaluated images are of, or a note of all others.
 
     A contract names data as `market1501/bounding_box_train`, and keeps no list of images: the folders and names that
     images lie under are compared, and copies under other names cannot be told.
     """
     folders = {image.path.parent for images in (*eval_set.query.images, *eval_set.gallery.images) for image in images}
     lie_in = {tuple(map(_plain, folder.resolve().parts)) for folder in folders}
-    warnings = []
+    warnings, others = [], []
     for item in contract.trained_on:
         data, *split = map(_plain, item.data.split("/")[:2])
         of_set = [parts[parts.index(data) + 1 :] for parts in lie_in if data in parts]
@@ -24,11 +24,9 @@ def seen_in_training(contract: Contract, eval_set: EvalSet) -> list[str]:
                 "nothing of how well it knows other people"
             )
         elif folders and not of_set and not eval_set.published:
-            people = f" ({item.identities:,} people)" if item.identities else ""
-            warnings.append(
-                f"{contract.name} was trained on {item.data}{people}: scores on those images "
-                "would mean nothing, and folders of one's own do not tell whether they are among these"
-            )
+            others.append(item.data)
+    if others:
+        warnings.append(f"{contract.name} was trained on {' and '.join(others)}: scores on those images mean nothing")
     return warnings
 
 

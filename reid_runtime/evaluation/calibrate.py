@@ -97,17 +97,8 @@ def precision_of(rows: Embeddings) -> str:
 
 
 def expectations(rows: Embeddings, gap: float | None = None) -> Expectations:
-    """What a site's own tracks tell of it.
-
-    Args:
-        rows: As for `calibrate_rows` with tracks.
-        gap: Likewise.
-
-    Returns:
-        Rank-1 by gap, the shift of similarities between cameras, and the share of crops that are too small.
-
-    Raises:
-        StorageError: For rows without these columns.
+    """What a site's own tracks tell of it: rank-1 by gap, the shift of similarities between cameras, and the share of
+    crops that are too small; of rows and with errors as for `calibrate_rows` with tracks.
     """
     samples, left_out = samples_of_tracks(rows, gap)
     samples = samples.bounded()

@@ -104,17 +104,9 @@ def cluster(
 
 
 def read_constraints(path: str | os.PathLike[str]) -> list[Constraint]:
-    """Read a CSV file with the columns `a`, `b` (ids) and `link`, which is `must` or `cannot`.
+    """Read a CSV file with the columns `a`, `b` (ids) and `link`, `must` or `cannot`; its heading may be missing.
 
-    Args:
-        path: The file; a first line `a,b,...` is its heading, and may be missing.
-
-    Returns:
-        The constraints.
-
-    Raises:
-        StorageError: For a file that cannot be read.
-        ConstraintError: For any other line, by its number.
+    Raises StorageError for a file that cannot be read, and ConstraintError with the number of any other line.
     """
     constraints = []
     try:

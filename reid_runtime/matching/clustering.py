@@ -62,19 +62,11 @@ class Grouping:
 
 
 def read_links(ids: Texts, units: Integers, constraints: Sequence[Constraint], apart: Iterable[Pair]) -> Links:
-    """The pairs of units that are known.
+    """The pairs of units that are known: `apart` cannot be one person, and constraints, which a person has said, hold
+    against everything else.
 
-    Args:
-        ids: (N,) the crops' ids.
-        units: (N,) the unit of each; -1 for a crop that has none.
-        constraints: What a person has said; it holds against everything else.
-        apart: Pairs of units that cannot be one person.
-
-    Returns:
-        The links.
-
-    Raises:
-        ConstraintError: For an id that is not there, and for two crops that must be and cannot be one person.
+    `units` (N,) has the unit of each crop; -1 for one that has none. Raises ConstraintError for an id that is not
+    there, and for two crops that must be and cannot be one person.
     """
     rows = {name: row for row, name in enumerate(ids.tolist())}
     pairs_by_word: dict[str, list[Pair]] = {"must": [], "cannot": []}
@@ -109,24 +101,14 @@ def read_links(ids: Texts, units: Integers, constraints: Sequence[Constraint], a
 def group(
     vectors: Vectors, units: Integers, links: Links, calibration: Calibration | None, threshold: float | None = None
 ) -> Grouping:
-    """Group units by average linkage, and tell which of them nobody can place.
+    """Group units by average linkage, and tell which of them nobody can place; gives the groups of the N rows.
 
-    The threshold is the one whose groups stand apart by the widest margin (`matching.margin`). A unit is unsure where
-    another group is at least as similar to it as the rest of its own, and where it is alone and the next group is near
-    the threshold; nothing that a person has joined is.
+    The threshold is the one whose groups stand apart by the widest margin (`matching.margin`), or a stated cosine. A
+    unit is unsure where another group is at least as similar to it as the rest of its own, and where it is alone and
+    the next group is near the threshold; nothing that a person has joined is.
 
-    Args:
-        vectors: (U, D) float32 of unit length.
-        units: (N,) the unit of each row; -1 for a row that is unsure from the beginning.
-        links: Pairs of units that are known.
-        calibration: Of the vectors' embedding space; None with a threshold of one's own.
-        threshold: A cosine, in place of the best one.
-
-    Returns:
-        The groups of the N rows, numbered in the order of their first rows.
-
-    Raises:
-        OptionsError: For neither a calibration nor a threshold, or a threshold that is no cosine.
+    `vectors` (U, D) are of unit length, `units` (N,) has the unit of each row, -1 for a row that is unsure from the
+    beginning. Raises OptionsError for neither a calibration nor a threshold, or a threshold that is no cosine.
     """
     if threshold is not None and not -1 <= threshold <= 1:
         raise OptionsError(f"expected a cosine from -1 to 1 as threshold, found {threshold}")
@@ -150,15 +132,9 @@ def _best(vectors: Vectors, links: Links, calibration: Calibration) -> tuple[Thr
     """The threshold, its labels, and the fewest and the most groups by thresholds that are as good."""
     sample = sample_pairs(calibration, vectors, links.cannot)
     best = best_groups(vectors, links, sample.similarity, sample.stranger)
-    source = (
-        f"widest margin between people; of crops that are alone by the calibration on {calibration.source.dataset}, "
-        f"with an estimated {sample.mated_share:.2%} of mated pairs"
-        + (
-            f"; distances times {sample.scale:.2f}, by {len(links.cannot)} pairs of strangers"
-            if sample.scale != 1
-            else ""
-        )
-    )
+    source = f"widest margin between people; calibrated on {calibration.source.dataset}"
+    if sample.scale != 1:
+        source += f"; distances times {sample.scale:.2f}, by {len(links.cannot)} pairs of strangers"
     return Threshold(best.value, source, sample.expected_f1(best.labels)), best.labels, [best.least, best.most]
 
 

@@ -8,14 +8,7 @@ QUAD, MATERIAL, UV = 1, 2, 8
 
 
 def converted(text: str) -> tuple[str, str]:
-    """The mesh and the fit of a garment.
-
-    Args:
-        text: its JSON.
-
-    Returns:
-        The `.obj` file and the `.mhclo` file.
-    """
+    """The `.obj` and the `.mhclo` file of a garment in JSON."""
     garment = json.loads(text)
     facts = garment["metadata"]
     name, author, licence = facts["name"], facts["license"]["author"], facts["license"]["license"]

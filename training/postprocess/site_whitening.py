@@ -72,18 +72,11 @@ class SiteWhitening:
 
 
 def site_whitening(rows: Embeddings, people: Integers) -> SiteWhitening:
-    """Find the best matrix for a site.
+    """The matrix of all tracks, and what its like did for people who did not take part.
 
-    Args:
-        rows: With the columns `track`, `time` or `frame`, and `camera` where there are several.
-        people: (N,) for each row the group of tracks that is left out together, as `cluster` finds them.
-
-    Returns:
-        The matrix of all tracks, and what its like did for people who did not take part.
-
-    Raises:
-        SiteError: For fewer than eight people, or halves without pairs of strangers.
-        StorageError: For rows without these columns.
+    The rows have the columns `track`, `time` or `frame`, and `camera` where there are several; `people` (N,) is for
+    each row the group of tracks that is left out together, as `cluster` finds them. Raises SiteError for fewer than
+    eight people, or halves without pairs of strangers.
     """
     numbered = replace(rows, id=np.array([str(row) for row in range(len(rows))]))
     samples, _ = samples_of_tracks(numbered)
@@ -175,16 +168,10 @@ def _mated(samples: Samples) -> Sequence[Integers]:
 
 
 def site_whitened(checkpoint: Checkpoint, rows: Embeddings, terms: str) -> tuple[Checkpoint, SiteWhitening]:
-    """The checkpoint after the whitening of a site, and what that does.
+    """The checkpoint after the whitening of a site by its tracks, and what that does.
 
-    Args:
-        checkpoint: The model.
-        rows: Of the site's tracks, by this model.
-        terms: The terms of use of the site's images.
-
-    Raises:
-        SiteError: For vectors of another model, tracks that say too little, and where nothing is gained.
-        StorageError: For rows without the columns of tracks.
+    Raises SiteError for vectors of another model, tracks that say too little, and where nothing is gained, and
+    StorageError for rows without the columns of tracks.
     """
     weights = Contract.from_json(rows.contract, "the embeddings").weights
     if weights != checkpoint.weights_digest:
