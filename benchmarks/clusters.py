@@ -50,11 +50,11 @@ def best_with_labels(rows: Embeddings, people: Labels) -> Agreement:
     from sklearn.cluster import AgglomerativeClustering
 
     distances = np.clip(1 - rows.embedding @ rows.embedding.T, 0, 2)
-    found = []
+    agreements = []
     for threshold in _THRESHOLDS:
         model = AgglomerativeClustering(None, metric="precomputed", linkage="average", distance_threshold=1 - threshold)
-        found.append(agreement(model.fit_predict(distances), people))
-    return Agreement(max(each.f1 for each in found), max(each.b_cubed for each in found))
+        agreements.append(agreement(model.fit_predict(distances), people))
+    return Agreement(max(each.f1 for each in agreements), max(each.b_cubed for each in agreements))
 
 
 def measure(rows: Embeddings, crops: int, seed: int, calibration: Calibration | None = None) -> dict[str, float]:
@@ -65,19 +65,19 @@ def measure(rows: Embeddings, crops: int, seed: int, calibration: Calibration | 
     generator = np.random.default_rng(seed)
     people = np.array([] if rows.identity is None else rows.identity)
     names = generator.permutation(np.unique(people))
-    known = np.isin(people, names[: len(names) // 2])
-    calibration = calibration or calibrate_rows(rows.take(np.flatnonzero(known)), "other people")
-    chosen = generator.permutation(np.flatnonzero(~known))[:crops]
+    calibrated = np.isin(people, names[: len(names) // 2])
+    calibration = calibration or calibrate_rows(rows.take(np.flatnonzero(calibrated)), "other people")
+    chosen = generator.permutation(np.flatnonzero(~calibrated))[:crops]
     pile, whose = replace(rows.take(chosen), identity=None), people[chosen]
-    found = cluster(pile, calibration)
-    groups = found.grouping.groups
+    clusters = cluster(pile, calibration)
+    groups = clusters.grouping.groups
     ours = agreement(np.where(groups < 0, len(groups) + np.arange(len(groups)), groups), whose)
     best = best_with_labels(pile, whose)
-    least, most, count = found.grouping.least, found.grouping.most, len(np.unique(whose))
+    least, most, count = clusters.grouping.least, clusters.grouping.most, len(np.unique(whose))
     return {
-        "crops": len(chosen), "people": count, "found": found.grouping.people, "least": least, "most": most,
-        "inside": float(least <= count <= most), "unsure": found.unsure / len(chosen),
-        "threshold": found.grouping.threshold.value, "f1": ours.f1, "f1_best": best.f1,
+        "crops": len(chosen), "people": count, "found": clusters.grouping.people, "least": least, "most": most,
+        "inside": float(least <= count <= most), "unsure": clusters.unsure / len(chosen),
+        "threshold": clusters.grouping.threshold.value, "f1": ours.f1, "f1_best": best.f1,
         "b_cubed": ours.b_cubed, "b_cubed_best": best.b_cubed,
     }  # fmt: skip
 

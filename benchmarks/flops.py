@@ -80,11 +80,11 @@ def _shapes_when_run(model: Any, named: set[str], height: int, width: int) -> di
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    wanted = session.get_inputs()[0]
-    planes = wanted.shape[1] == 3 and wanted.shape[3] != 3
-    image = np.zeros((1, 3, height, width) if planes else (1, height, width, 3), _DTYPES[wanted.type])
+    port = session.get_inputs()[0]
+    planes = port.shape[1] == 3 and port.shape[3] != 3
+    image = np.zeros((1, 3, height, width) if planes else (1, height, width, 3), _DTYPES[port.type])
     names = sorted(named)
-    return {name: value.shape for name, value in zip(names, session.run(names, {wanted.name: image}), strict=True)}
+    return {name: value.shape for name, value in zip(names, session.run(names, {port.name: image}), strict=True)}
 
 
 def _of_node(node: Any, shapes: dict[str, tuple[int, ...]]) -> int:

@@ -33,17 +33,17 @@ def wander(seed: int, people: int, seconds: float) -> Walk:
     for row in range(people):
         rng = np.random.default_rng([seed, row])
         count = int(seconds // 2) + 4
-        places = np.stack([rng.uniform(-_SIDE, _SIDE, count), rng.uniform(-_DEPTH, _DEPTH, count)], axis=1)
+        corners = np.stack([rng.uniform(-_SIDE, _SIDE, count), rng.uniform(-_DEPTH, _DEPTH, count)], axis=1)
         pace = rng.uniform(10, 16)
-        paths.append((places, np.linalg.norm(np.diff(places, axis=0), axis=1).cumsum() / pace, pace))
+        paths.append((corners, np.linalg.norm(np.diff(corners, axis=0), axis=1).cumsum() / pace, pace))
 
     def walk(row: int, time: float) -> tuple[tuple[float, float], float, float]:
-        places, arrivals, pace = paths[row]
+        corners, arrivals, pace = paths[row]
         leg = int(np.searchsorted(arrivals, time))
         left = arrivals[leg - 1] if leg else 0.0
         share = (time - left) / (arrivals[leg] - left)
-        way = places[leg + 1] - places[leg]
-        x, z = (places[leg] + share * way).tolist()
+        way = corners[leg + 1] - corners[leg]
+        x, z = (corners[leg] + share * way).tolist()
         return (x, z), float(np.arctan2(way[0], way[1])), (time * pace / STRIDE + 0.23 * row) % 1
 
     return walk

@@ -105,7 +105,7 @@ def measure(gallery: Path, queries: Path, repetitions: int, threads: int) -> dic
         settings = os.environ | {"OMP_NUM_THREADS": str(threads)}
         runs.append(json.loads(subprocess.run(command, capture_output=True, check=True, env=settings).stdout))
     medians: dict[str, Any] = {
-        name: [statistics.median(run[name][place] for run in runs) for place in (0, 1)]
+        name: [statistics.median(run[name][clock] for run in runs) for clock in (0, 1)]
         for name in ("cold", "one", "batch")
     }
     return medians | {"memory": max(run["memory"] for run in runs), "load": os.getloadavg()[0]}

@@ -62,9 +62,9 @@ def kinds_of_boxes(sequence: MotSequence, frames: Mapping[int, Pixels]) -> Itera
     truth = {number: sequence.xyxy[sequence.frames == number].astype(np.float64) for number in frames}
     ones = {number: np.ones(len(boxes)) for number, boxes in truth.items()}
     yield "truth", [Detected(number, frame, truth[number], ones[number]) for number, frame in frames.items()]
-    found = sequence.folder / "det" / "det.txt"
-    if found.is_file():
-        rows = np.loadtxt(found, delimiter=",", ndmin=2)
+    detections = sequence.folder / "det" / "det.txt"
+    if detections.is_file():
+        rows = np.loadtxt(detections, delimiter=",", ndmin=2)
         rows = rows[rows[:, 6] >= 0.1]
         yield (
             "detector",

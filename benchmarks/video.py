@@ -69,9 +69,9 @@ def spent(call: Callable[[], object]) -> dict[str, float]:
 
 def measure_stages(embedder: Embedder, video: VideoFile, boxes: Boxes, rounds: int) -> dict[str, dict[str, float]]:
     """The least time of several rounds of each stage, over all frames that have boxes."""
-    wanted = np.unique(boxes.frame).tolist()
+    numbers = np.unique(boxes.frame).tolist()
     rule = embedder.contract.resize
-    frames = [(frame.pixels, boxes.corners[boxes.frame == frame.number]) for frame in video.frames(wanted)]
+    frames = [(frame.pixels, boxes.corners[boxes.frame == frame.number]) for frame in video.frames(numbers)]
 
     def cut() -> list[Pixels]:
         crops = []
@@ -89,7 +89,7 @@ def measure_stages(embedder: Embedder, video: VideoFile, boxes: Boxes, rounds: i
 
     ready = cut()
     stages: dict[str, Callable[[], object]] = {
-        "decode": lambda: sum(1 for _ in video.frames(wanted)),
+        "decode": lambda: sum(1 for _ in video.frames(numbers)),
         "cut, judge, resize": cut,
         "infer": lambda: embed(ready),
     }
@@ -125,9 +125,9 @@ def measure_memory(embedder: Embedder, video: VideoFile, boxes: Boxes, loops: in
 
     with tempfile.TemporaryDirectory() as folder:
         embed_video(embedder, repeated, looped, f"{folder}/out/", first_frame=1, every=every, progress=progress)
-    places, mib = np.array(curve).T
-    late = places > places[-1] / 3
-    slope = float(np.polyfit(places[late], mib[late], 1)[0])
+    shown, mib = np.array(curve).T
+    late = shown > shown[-1] / 3
+    slope = float(np.polyfit(shown[late], mib[late], 1)[0])
     return {
         "frames": len(repeated), "boxes": len(chosen), "seconds": time.perf_counter() - begin,
         "most": float(mib.max()), "mib_per_100000_frames_behind_the_first_third": 1e5 * slope, "curve": curve,
@@ -163,18 +163,18 @@ def command(
         single = Embedder.load(chosen.model, device=chosen.device, contract=chosen.contract, threads=1)
         stages = measure_stages(single, video, timed, rounds)
         alone = measure_whole(single, video, timed, rounds)
-        whole = measure_whole(embedder, video, timed, rounds)
+        job = measure_whole(embedder, video, timed, rounds)
         bound = (os.cpu_count() or 1) * frames / sum(each["core_seconds"] for each in stages.values())
-        rate = frames / whole["seconds"]
+        rate = frames / job["seconds"]
         report |= {
             "stages": stages,
             "one_thread": alone,
-            "whole": whole,
+            "whole": job,
             "bound": bound,
             "rate": rate,
             "share": rate / bound,
         }
-        for name, each in {**stages, "one inference thread": alone, "whole": whole}.items():
+        for name, each in {**stages, "one inference thread": alone, "whole": job}.items():
             click.echo(f"{name:<21} {1000 * each['core_seconds'] / frames:6.2f} core-ms a frame")
         click.echo(f"{rate:.1f} frames/s of {bound:.1f} that the cores allow: {rate / bound:.2f}")
     if loops:

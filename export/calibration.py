@@ -10,11 +10,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from export.gate import read_image
 from reid_runtime.backends.onnx import import_onnxruntime
 from reid_runtime.batching import same_shape_batches
-from reid_runtime.errors import DatasetError, ImageError, ReidRuntimeError
+from reid_runtime.errors import DatasetError, ReidRuntimeError
 from reid_runtime.evaluation import EvalSet
-from reid_runtime.images.decode import load_image
 from reid_runtime.images.jitter import colour_jitter, low_resolution, window_jitter
 from reid_runtime.images.resize import Pixels, ResizeRule, resize
 from reid_runtime.images.suffixes import is_image_name
@@ -70,14 +70,14 @@ class Sample:
     def resized(self, rule: ResizeRule) -> tuple[list[Pixels], list[Pixels]]:
         """As the model gets them: those that ranges are measured on, and VIEWS views of each that is held back."""
         back = range(0, len(self.images), _HELD_BACK)[:_SCAN]
-        measured = [image for place, image in enumerate(self.images) if place not in back]
+        measured = [image for row, image in enumerate(self.images) if row not in back]
         held_out = [
             view
-            for place in back
+            for row in back
             for view in (
-                self.images[place],
+                self.images[row],
                 *(
-                    simulate_other_camera(self.images[place], np.random.default_rng((self.seed, place, number)))
+                    simulate_other_camera(self.images[row], np.random.default_rng((self.seed, row, number)))
                     for number in range(1, VIEWS)
                 ),
             )
@@ -115,12 +115,12 @@ def draw(folder: Path, count: int, seed: int, task: EvalSet | None = None) -> Sa
     if len(paths) < LEAST:
         raise CalibrationError(f"{folder}: expected at least {LEAST} training crops, found {len(paths)}")
     order = np.random.default_rng(seed).permutation(len(paths))[: max(count, LEAST)]
-    drawn = [paths[place] for place in order]
+    drawn = [paths[row] for row in order]
     if task is not None:
         _refuse_judged(drawn, task)
     root = folder.resolve()
     names = tuple(path.resolve().relative_to(root).as_posix() for path in drawn)
-    sample = Sample(name, seed, names, tuple(_load(path) for path in drawn))
+    sample = Sample(name, seed, names, tuple(map(read_image, drawn)))
     _refuse_degenerate(sample, folder)
     return sample
 
@@ -159,11 +159,11 @@ def vectors_of(model: onnx.ModelProto, images: Sequence[Pixels]) -> Floats:
     session = session_of(model)
     name = session.get_inputs()[0].name
     rows: list[Floats | None] = [None] * len(images)
-    for places in same_shape_batches([(image.shape[0], image.shape[1]) for image in images], _BATCH_PIXELS):
-        vectors, *_ = session.run(None, {name: np.stack([images[place] for place in places])})
-        if len(vectors) != len(places):
-            raise CalibrationError(f"the graph gives {vectors.shape} for {len(places)} crops, expected a row for each")
-        for place, vector in zip(places, vectors, strict=True):
+    for batch in same_shape_batches([(image.shape[0], image.shape[1]) for image in images], _BATCH_PIXELS):
+        vectors, *_ = session.run(None, {name: np.stack([images[place] for place in batch])})
+        if len(vectors) != len(batch):
+            raise CalibrationError(f"the graph gives {vectors.shape} for {len(batch)} crops, expected a row for each")
+        for place, vector in zip(batch, vectors, strict=True):
             rows[place] = vector
     return np.stack([row for row in rows if row is not None])
 
@@ -187,14 +187,14 @@ def _training(folder: Path) -> tuple[list[Path], str]:
             "judged on proves nothing; name training crops"
         )
     try:
-        known, splits = read_layout(root)
+        dataset, splits = read_layout(root)
     except DatasetError:
-        known = None
-    if known is not None and known.layout:  # the plain layout is just a folder of crops
+        dataset = None
+    if dataset is not None and dataset.layout:  # the plain layout is just a folder of crops
         train = splits.train if isinstance(splits, CropSplits) else None
         if train is None:
             raise CalibrationError(
-                f"{folder} lies as {known.name} does, and has no training crops; name a folder of some"
+                f"{folder} lies as {dataset.name} does, and has no training crops; name a folder of some"
             )
         return train.paths, f"{root.name}'s training split"
     paths = sorted(path for path in root.rglob("*") if is_image_name(path))
@@ -231,13 +231,6 @@ def _refuse_degenerate(sample: Sample, folder: Path) -> None:
             f"{folder}: the crops are all alike (a place in them varies by {spread:.1f} of 255, expected at least "
             f"{_SPREAD}): ranges measured on them say nothing of others"
         )
-
-
-def _load(path: Path) -> Pixels:
-    try:
-        return load_image(path)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
 
 
 def _digest(path: Path) -> bytes:

@@ -112,9 +112,9 @@ def derive(parent: Parent, output: Path, model: onnx.ModelProto, precision: Prec
     scores and the last layer's tensors, which are its own. Raises ParityError, and leaves no file, where the gate is
     not passed.
     """
-    known = parent.reference.embedder
+    reference = parent.reference.embedder
     contract = replace(
-        known.contract, name=output.stem, precision=precision, parent=known.artefact_id, scores=(), drift=None
+        reference.contract, name=output.stem, precision=precision, parent=reference.artefact_id, scores=(), drift=None
     )
     contract = name_inner_tensors(contract, model)
     with atomic_write(output) as temporary:

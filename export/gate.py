@@ -195,8 +195,8 @@ def read_eval_inputs(crops: Path = EXAMPLES, data: Path | None = None, dataset: 
     names, images = read_crops(crops)
     if data is None:
         return EvalInputs(names, images)
-    known, splits = read_layout(data)
-    task = eval_set_of(splits, dataset, known)
+    layout, splits = read_layout(data)
+    task = eval_set_of(splits, dataset, layout)
     return EvalInputs(names, images, task, task.dataset)
 
 
@@ -206,7 +206,7 @@ def read_crops(folder: Path) -> tuple[tuple[str, ...], tuple[Pixels, ...]]:
     if len(paths) < 2:
         raise DatasetError(f"{folder}: expected a folder of crops to judge by, two or more, found {len(paths)}")
     names = tuple(path.relative_to(folder).as_posix() for path in paths)
-    return names, tuple(_read(path) for path in paths)
+    return names, tuple(map(read_image, paths))
 
 
 def gate_options(command: Command) -> Command:
@@ -223,7 +223,8 @@ def gate_options(command: Command) -> Command:
     return command
 
 
-def _read(path: Path) -> Pixels:
+def read_image(path: Path) -> Pixels:
+    """The pixels of a file; raises ImageError, with its path."""
     try:
         return load_image(path)
     except ImageError as error:

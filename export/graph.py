@@ -1,6 +1,7 @@
 """ONNX files as exports write them: a graph without traces of the exporting machine, its contract, its self-test."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,17 @@ def strip_metadata(model: onnx.ModelProto) -> onnx.ModelProto:
         part.doc_string = ""
         del part.metadata_props[:]
     return model
+
+
+def replace_nodes(
+    model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], initializers: Iterable[onnx.TensorProto]
+) -> None:
+    """Give the graph, in place, these nodes and constants, which may be its own."""
+    copied = onnx.GraphProto(node=nodes, initializer=initializers)
+    graph = model.graph
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(copied.node)
+    graph.initializer.extend(copied.initializer)
 
 
 def write_graph(path: Path, model: onnx.ModelProto, contract: Contract) -> Embedder:

@@ -19,6 +19,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from export.calibration import Activations
+from export.graph import replace_nodes
 from reid_runtime.model_file.precision import TargetEngine
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
@@ -104,9 +105,9 @@ class GraphIndex:
             )
         if node.op_type == "Conv" and self._is_pooled(node.input[0]):
             return False
-        known = all(name in self.weights for name in node.input[1:])
+        constant = all(name in self.weights for name in node.input[1:])
         plain = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        return known and (
+        return constant and (
             node.op_type == "Conv"
             or (plain.get("transB", 0), plain.get("alpha", 1.0), plain.get("beta", 1.0)) == (1, 1, 1)
         )
@@ -161,7 +162,7 @@ class _Quantiser:
     """One graph on its way to integers."""
 
     def __init__(self, model: onnx.ModelProto, scheme: Scheme, activations: Activations, percentile: float) -> None:
-        self.graph = model.graph
+        self.model, self.graph = model, model.graph
         self.index = GraphIndex(model)
         self.scheme, self.activations, self.percentile = scheme, activations, percentile
         self.first: list[onnx.NodeProto] = []
@@ -181,12 +182,12 @@ class _Quantiser:
         for name in sorted(closed | read):
             self._quantise_tensor(name, shared.get(name, name), clipped=name in pooled and name not in shared)
         for node in self.graph.node:
-            for place, name in enumerate(node.input):
+            for index, name in enumerate(node.input):
                 # An integer layer's result has one reader, the rounding; all others read what was rounded.
                 if name in self.after and (name in closed or node.output[0] in integer_nodes):
-                    node.input[place] = f"{name}/rounded"
+                    node.input[index] = f"{name}/rounded"
                     if node.op_type in ("Conv", "Gemm") and node.output[0] not in integer_nodes:
-                        node.input[place] = self._kept_float(name)
+                        node.input[index] = self._kept_float(name)
         for layer in chosen:
             if layer.operator != "Add":
                 self._quantise_weights(layer)
@@ -295,7 +296,4 @@ class _Quantiser:
                 nodes += self.after.get(name, [])
         read = {name for node in nodes for name in node.input}
         kept = [tensor for tensor in self.graph.initializer if tensor.name in read]
-        ordered = onnx.GraphProto(node=nodes, initializer=kept)
-        del self.graph.node[:], self.graph.initializer[:], self.graph.value_info[:]
-        self.graph.node.extend(ordered.node)
-        self.graph.initializer.extend(ordered.initializer)
+        replace_nodes(self.model, nodes, kept)

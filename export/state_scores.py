@@ -39,13 +39,13 @@ def state_scores(path: Path, measured: dict[str, Path], output: Path) -> tuple[S
 def _score(dataset: str, path: Path, artefact_id: str) -> Score:
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found, reranked = report["artefact_id"], report["reranked"]
+        scored, reranked = report["artefact_id"], report["reranked"]
         score = Score(dataset, report["protocol"], report["rank_1"], report["map_finite_sum"], report["map_trapezoid"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StateScoresError(f"{path}: expected what reid-runtime evaluate --json prints: {error!r}") from error
-    if found != artefact_id or reranked:
+    if scored != artefact_id or reranked:
         raise StateScoresError(
-            f"{path} has {'re-ranked ' if reranked else ''}scores of the model file {found}, expected plain ones of "
+            f"{path} has {'re-ranked ' if reranked else ''}scores of the model file {scored}, expected plain ones of "
             f"{artefact_id}: evaluate this file"
         )
     return score

@@ -113,11 +113,12 @@ def export_deepstream(parent: Parent, folder: Path, size: tuple[int, int], batch
     are not the parent's on crops that are stretched alike, and ExportError for a graph that does not begin with a cast;
     then nothing is written.
     """
-    known = parent.reference.embedder
+    reference = parent.reference.embedder
     rule = FixedSize(*size)
     contract = replace(
-        known.contract, name=f"{known.contract.name}-deepstream", resize=rule, parent=known.artefact_id, scores=(),
-        input=InputFormat("NCHW", "float32"), graph=f"{known.contract.graph}; float planes of {size[0]}x{size[1]}",
+        reference.contract, name=f"{reference.contract.name}-deepstream", resize=rule, parent=reference.artefact_id,
+        scores=(), input=InputFormat("NCHW", "float32"),
+        graph=f"{reference.contract.graph}; float planes of {size[0]}x{size[1]}",
     )  # fmt: skip
     model = float_graph(parent.model, size)
     output = model.graph.output[0].name
@@ -127,14 +128,14 @@ def export_deepstream(parent: Parent, folder: Path, size: tuple[int, int], batch
     }
     crops = parent.inputs.crops
     alike = [stretch(crop, size) for crop in crops]
-    expected = infer(known.backend, known.contract, alike)
+    expected = infer(reference.backend, reference.contract, alike)
     with atomic_write(folder / MODEL) as temporary:
         candidate = write_graph(temporary, model, contract)
         for read, name in ((read_infer_config, INFER), (read_tracker_config, TRACKER)):
             actual = np.concatenate([candidate.backend.run(read(files[name]).planes([crop])) for crop in alike])
             parity = compare(expected, actual)
             require_within(TOLERANCES["float32"].crops, parity, f"through {name}")
-        own = infer(known.backend, known.contract, [resized(crop, known.contract.resize) for crop in crops])
+        own = infer(reference.backend, reference.contract, [resized(crop, reference.contract.resize) for crop in crops])
         seal(temporary, contract, candidate)
     for name, text in files.items():
         with atomic_write(folder / name) as temporary:

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.calibration import vectors_of
 from export.derive import ExportError, Parent, derivation, derive
 from export.gate import ParityResult
+from export.graph import replace_nodes
 from reid_runtime.agreement import TOLERANCES, compare
 from reid_runtime.cli import run
 from reid_runtime.images.resize import resize
@@ -60,15 +61,15 @@ class _Casting:
     def take(self, node: onnx.NodeProto) -> None:
         """The node, after the casts that it needs."""
         half = self.runs_in_half(node)
-        for place, name in enumerate(node.input):
+        for index, name in enumerate(node.input):
             if not name:
                 continue
             if name in self.weights:
                 if half and self.weights[name].data_type == TensorProto.FLOAT:
-                    node.input[place] = self._halved(name)
+                    node.input[index] = self._halved(name)
             elif half != (name in self.half):
                 # A tensor that is no float never becomes half, and what runs in half computes on floats alone.
-                node.input[place] = self._casted(name, TensorProto.FLOAT16 if half else TensorProto.FLOAT)
+                node.input[index] = self._casted(name, TensorProto.FLOAT16 if half else TensorProto.FLOAT)
         self.nodes.append(node)
         if half:
             self.half.update(node.output)
@@ -105,21 +106,10 @@ def half_graph(model: onnx.ModelProto, fp32_convs: int = 0) -> onnx.ModelProto:
         casting.take(node)
     if not casting.half:
         raise ExportError(f"the graph has no {', '.join(sorted(HALF))}: nothing in it would run in half precision")
-    graph = model.graph
     read = {name for node in casting.nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    nodes = [_copy(node) for node in casting.nodes]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend([*kept, *casting.added.values()])
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    replace_nodes(model, casting.nodes, [*kept, *casting.added.values()])
     return model
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    """Apart from the graph, which is about to be emptied."""
-    copied = onnx.NodeProto()
-    copied.CopyFrom(node)
-    return copied
 
 
 def choose_fp32_convs(parent: Parent) -> int:

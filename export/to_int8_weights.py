@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.derive import ExportError, Parent, derivation, derive
 from export.gate import ParityResult
+from export.graph import replace_nodes
 from reid_runtime.cli import run
 from reid_runtime.model_file.precision import Precision
 
@@ -53,10 +54,7 @@ def integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         ]
     names = {tensor.name for tensor in weights}
     kept = [tensor for tensor in graph.initializer if tensor.name not in names]
-    ordered = onnx.GraphProto(node=[*nodes, *graph.node], initializer=[*kept, *added])
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(ordered.node)
-    graph.initializer.extend(ordered.initializer)
+    replace_nodes(model, [*nodes, *graph.node], [*kept, *added])
     return model
 
 

@@ -78,7 +78,7 @@ def read_served(model: Path, stated: Path | None = None, record_of: Path | None 
     if record is not None:  # the contract of an engine tells its drift besides
         record = replace(record, contract=text_digest(text))
     shape: tuple[int | None, ...]
-    wanted = contract.output or "embeddings"
+    output = contract.output or "embeddings"
     if file.format is TENSORRT:
         engine = read_engine(model)
         if engine.origin is not None and engine.origin.package != "tensorrt":
@@ -86,24 +86,24 @@ def read_served(model: Path, stated: Path | None = None, record_of: Path | None 
                 f"{model} was built by {engine.origin.package}, and Triton runs TensorRT's engines alone"
             )
         shape = (None, None, None, 3) if contract.input.layout == "NHWC" else (None, 3, None, None)
-        return Served(model, contract, text, record, shape, ("images", wanted), engine.profiles)
+        return Served(model, contract, text, record, shape, ("images", output), engine.profiles)
     if file.format is OPENVINO:
         import_openvino()
         ports = openvino_core().read_model(model)
         sides = ports.inputs[0].get_partial_shape()
         shape = tuple(side.get_length() if side.is_static else None for side in sides)
-        outputs = tuple(min(each.get_names(), default=wanted) for each in ports.outputs)
-        return Served(model, contract, text, record, shape, (ports.inputs[0].get_any_name(), _one(outputs, wanted)))
+        outputs = tuple(min(each.get_names(), default=output) for each in ports.outputs)
+        return Served(model, contract, text, record, shape, (ports.inputs[0].get_any_name(), _one(outputs, output)))
     try:
         session = import_onnxruntime("cpu").InferenceSession(str(model), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise BackendError(f"{model}: ONNX Runtime cannot load it: {error}") from error
     port, outputs = session_ports(session, model)
-    return Served(model, contract, text, record, port.shape, (port.name, _one(outputs, wanted)))
+    return Served(model, contract, text, record, port.shape, (port.name, _one(outputs, output)))
 
 
-def _one(outputs: tuple[str, ...], wanted: str) -> str:
-    return wanted if wanted in outputs else outputs[0]
+def _one(outputs: tuple[str, ...], output: str) -> str:
+    return output if output in outputs else outputs[0]
 
 
 def configuration(served: Served, name: str, backend: Backend, artefact_id: str, *, batch: int, instances: int) -> str:

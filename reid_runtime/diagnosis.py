@@ -59,12 +59,12 @@ def diagnose(
     `images` are the self-test's files, `crops` the same decoded and resized, and `expected` (N, D) their right vectors.
     Without `local`, the model on this machine, only the causes that need none are tried.
     """
-    found = served(crops)
-    worst = _worst(expected, found)
-    owner = _owner(images, found)
+    vectors = served(crops)
+    worst = _worst(expected, vectors)
+    owner = _owner(images, vectors)
     if owner is not None and worst < LOW_PRECISION_MIN_COSINE:
         return f"other weights: these are the vectors of the packaged model {owner}"
-    for cosine, left, words in _tried_causes(served, local, crops, expected, found):
+    for cosine, left, words in _tried_causes(served, local, crops, expected, vectors):
         # A drift of its own size is no explanation of a small one.
         if cosine >= _EXPLAINED and left <= _LEFT and 1 - cosine <= _LEFT * (1 - worst):
             return f"{words}: so prepared, crops have the right vectors, at cosine {cosine:.7f} or more"
@@ -76,7 +76,7 @@ def diagnose(
 
 
 def _tried_causes(
-    served: Embed, local: Embed | None, crops: Sequence[Pixels], expected: Vectors, found: Vectors
+    served: Embed, local: Embed | None, crops: Sequence[Pixels], expected: Vectors, vectors: Vectors
 ) -> Iterator[_Tried]:
     """Of each kind of cause the best."""
     exchanged = _worst(expected, _tried(served, [*map(_swapped, crops)]))
@@ -84,7 +84,7 @@ def _tried_causes(
     if local is None:
         return
     few = crops[:_FEW]
-    yield max(_by_resizing(local, crops, found))
+    yield max(_by_resizing(local, crops, vectors))
 
     def swapping(images: Sequence[Pixels]) -> Vectors:
         return served([*map(_swapped, images)])
@@ -136,11 +136,11 @@ def _levels(scale: float, offset: float) -> tuple[tuple[int, int], tuple[int, in
     Little contrast shows a mistake best: a model that normalises its input by itself notices only that.
     """
     made = np.arange(256) * scale + offset
-    whole = np.rint(made)
-    error = np.abs(made - whole)
+    rounded = np.rint(made)
+    error = np.abs(made - rounded)
     best: dict[int, int] = {}
-    for value in np.flatnonzero((error <= _EXACT) & (whole >= 0) & (whole <= 255)).tolist():
-        level = int(whole[value])
+    for value in np.flatnonzero((error <= _EXACT) & (rounded >= 0) & (rounded <= 255)).tolist():
+        level = int(rounded[value])
         if level not in best or error[value] < error[best[level]]:
             best[level] = value
     pairs = pairwise(sorted(best))
@@ -148,17 +148,17 @@ def _levels(scale: float, offset: float) -> tuple[tuple[int, int], tuple[int, in
     return (best[low], low), (best[high], high)
 
 
-def _by_resizing(local: Embed, crops: Sequence[Pixels], found: Vectors) -> Iterator[_Tried]:
+def _by_resizing(local: Embed, crops: Sequence[Pixels], vectors: Vectors) -> Iterator[_Tried]:
     for size in _SIZES:
         rows = _tried(local, [resize(crop, size) for crop in crops])
-        yield _worst(found, rows), 0.0, f"resize: it stretches to {size[0]}x{size[1]} once more"
+        yield _worst(vectors, rows), 0.0, f"resize: it stretches to {size[0]}x{size[1]} once more"
 
 
-def _owner(images: Sequence[bytes], found: Vectors) -> str | None:
+def _owner(images: Sequence[bytes], vectors: Vectors) -> str | None:
     """The packaged model that gives these vectors for these images, by its record."""
     for name, model in PACKAGED.items():
         record = ModelFile.open(model.path).selftest()
-        if record is not None and record.images == tuple(images) and _worst(record.vectors, found) >= _EXPLAINED:
+        if record is not None and record.images == tuple(images) and _worst(record.vectors, vectors) >= _EXPLAINED:
             return name
     return None
 
@@ -174,9 +174,9 @@ def _tried(embed: Embed, crops: Sequence[Pixels]) -> Vectors | None:
         return None
 
 
-def _worst(expected: Vectors, found: Vectors | None) -> float:
+def _worst(expected: Vectors, vectors: Vectors | None) -> float:
     """The worst cosine of two sets of vectors; -1 where they cannot be compared."""
-    if found is None or found.shape != expected.shape:
+    if vectors is None or vectors.shape != expected.shape:
         return -1.0
-    cosine = compare(expected, found).worst_cosine
+    cosine = compare(expected, vectors).worst_cosine
     return cosine if np.isfinite(cosine) else -1.0

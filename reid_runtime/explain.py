@@ -217,10 +217,10 @@ class Explainer:
         return maps * factor[:, None, None], bias * factor
 
 
-def _values(places: Array, reduction: str) -> Array:
+def _values(maps: Array, reduction: str) -> Array:
     """(C, P): what each place adds to what a reduction over them gives."""
     if reduction == MAXIMUM:
-        where = places == places.max(axis=1, keepdims=True)
-        largest: Array = np.where(where, places, 0) / where.sum(axis=1, keepdims=True)
+        where = maps == maps.max(axis=1, keepdims=True)
+        largest: Array = np.where(where, maps, 0) / where.sum(axis=1, keepdims=True)
         return largest
-    return places / places.shape[1] if reduction == MEAN else places.copy()
+    return maps / maps.shape[1] if reduction == MEAN else maps.copy()

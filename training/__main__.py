@@ -186,9 +186,9 @@ def site_whiten(checkpoint: Path, embeddings: Path, output: Path, terms: str, fo
     it does not help them. What is written has another contract id: embed everything anew.
     """
     ensure_writable(output, force)
-    whitened, found = site_whitening.site_whitened(read_checkpoint(checkpoint), read_embeddings(embeddings), terms)
+    whitened, result = site_whitening.site_whitened(read_checkpoint(checkpoint), read_embeddings(embeddings), terms)
     write_checkpoint(output, whitened)
-    click.echo(in_one_line(f"wrote {output}: {found}"))
+    click.echo(in_one_line(f"wrote {output}: {result}"))
 
 
 def _write(

@@ -62,9 +62,9 @@ def command(
     path = model or default_model()
     text = carried_contract(path)
     if text is None:
-        known = known_contract(path)
-        values = draft(path, preset, _size(size), by) if known is None else json.loads(known.to_json())
-        _report_draft(path, values, known is not None)
+        contract = known_contract(path)
+        values = draft(path, preset, _size(size), by) if contract is None else json.loads(contract.to_json())
+        _report_draft(path, values, contract is not None)
     else:
         record = read_selftest(path)  # a damaged file is not described
         try:

@@ -75,10 +75,10 @@ def command(
         click.echo(highlight(in_one_line(str(judged))))
 
 
-def _person(path: str, found: tuple[Query, ...]) -> Query:
-    if len(found) != 1:
-        raise ImageError(f"{path} holds {len(found)} people; expected an image, or a folder of images of one person")
-    return found[0]
+def _person(path: str, queries: tuple[Query, ...]) -> Query:
+    if len(queries) != 1:
+        raise ImageError(f"{path} holds {len(queries)} people; expected an image, or a folder of images of one person")
+    return queries[0]
 
 
 def _crops(one: Query, other: Query) -> Crops:

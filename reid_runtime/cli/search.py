@@ -134,20 +134,18 @@ def command(
         gallery, "", calibration_name, chosen.model, chosen.contract, chosen.device, names, root, camera
     )
     settings = SearchSettings(k, fpir, exclude_same_camera, rerank)
-    found = _Search.run(inputs, list(queries), settings, chosen.trust_engine)
+    done = _Search.run(inputs, list(queries), settings, chosen.trust_engine)
     if report is not None and is_gallery(gallery):
-        _record(gallery, report, found.answers)
+        _record(gallery, report, done.answers)
     if report is not None:
-        maps = _maps(found) if explain else None
-        write_search_report(
-            report, found.answers, found.queries, found.gallery, found.calibration, force=force, maps=maps
-        )
-    _print_notes(found)
+        maps = _maps(done) if explain else None
+        write_search_report(report, done.answers, done.queries, done.gallery, done.calibration, force=force, maps=maps)
+    _print_notes(done)
     if as_json:
-        click.echo(json.dumps(found.receipts(), indent=2))
+        click.echo(json.dumps(done.receipts(), indent=2))
     else:
-        click.echo(_csv(found.answers) if as_csv else _text(found), nl=not as_csv)
-    if found.queries.failed or found.gallery.failed:
+        click.echo(_csv(done.answers) if as_csv else _text(done), nl=not as_csv)
+    if done.queries.failed or done.gallery.failed:
         ctx.exit(3)
 
 
@@ -201,14 +199,14 @@ def _record(path: str, report: Path, answers: Sequence[Answer]) -> None:
         gallery.record_export("search", report, people, crops)
 
 
-def _maps(found: _Search) -> TotalMaps:
+def _maps(done: _Search) -> TotalMaps:
     """Explanations by the model whose vectors were compared; of embeddings, by the packaged one that made them."""
-    if found.embedder is not None:
-        return TotalMaps(Explainer(found.embedder))
-    path = packaged_of(found.answers[0].contract_id)
+    if done.embedder is not None:
+        return TotalMaps(Explainer(done.embedder))
+    path = packaged_of(done.answers[0].contract_id)
     if path is None:
         raise OptionsError(
-            f"--explain takes the model of the vectors, contract {found.answers[0].contract_id}, which no packaged "
+            f"--explain takes the model of the vectors, contract {done.answers[0].contract_id}, which no packaged "
             "model has: give images and --model in place of embeddings"
         )
     return TotalMaps(Explainer(path))
@@ -230,26 +228,26 @@ def _replay(path: Path, as_json: bool, trust_engine: bool) -> int:
     return int(any(each.differences for each in replayed))
 
 
-def _print_notes(found: _Search) -> None:
-    gallery = found.gallery
+def _print_notes(done: _Search) -> None:
+    gallery = done.gallery
     lines = [*gallery.notes]
     if gallery.left_out:
         left_out = ", ".join(f"{count:,} {why}" for why, count in gallery.left_out.items())
         lines.append(f"left out of {gallery.path}: {left_out}")
-    lines += [f"skipped: {name}: {reason}" for name, reason in (*found.queries.failed, *gallery.failed)[:10]]
+    lines += [f"skipped: {name}: {reason}" for name, reason in (*done.queries.failed, *gallery.failed)[:10]]
     for line in lines:
         click.echo(in_one_line(line), err=True)
 
 
-def _text(found: _Search) -> str:
+def _text(done: _Search) -> str:
     lines = []
-    for answer in found.answers:
+    for answer in done.answers:
         lines.append(f"{answer.query}: {headline(answer)}")
-        lines += table([(note,) for note in answer.notes if note not in _shared(found.answers)], indent="  ")
+        lines += table([(note,) for note in answer.notes if note not in _shared(done.answers)], indent="  ")
         below = [(f"below the threshold of {answer.threshold:.3f}:",)] if answer.below else []
         rows = [*map(_cells, answer.matches), *below, *map(_cells, answer.below)]
         lines += [*table(rows, ">", indent="  "), ""]
-    lines += table([(line,) for line in (*foot(found.answers[0], found.calibration), *_shared(found.answers))])
+    lines += table([(line,) for line in (*foot(done.answers[0], done.calibration), *_shared(done.answers))])
     return "\n".join(highlight(in_one_line(line)) for line in lines)
 
 

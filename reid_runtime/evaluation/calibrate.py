@@ -104,12 +104,12 @@ def expectations(rows: Embeddings, gap: float | None = None) -> Expectations:
     samples = samples.bounded()
     flagged = sum(count for reason, count in left_out.items() if reason.startswith("flagged"))
     names = np.unique(rows.camera) if rows.camera is not None and samples.has_cameras else np.array([""])
-    known = samples.heights[samples.heights > 0]
+    heights = samples.heights[samples.heights > 0]
     return Expectations(
         tuple(filter(None, (_rank_1(samples, times * samples.gap) for times in _GAPS))),
         tuple(_shifts(samples, names.tolist())),
         flagged / max(1, flagged + len(samples.vectors)),
-        float((known < LOW).mean()) if known.size else 0.0,
+        float((heights < LOW).mean()) if heights.size else 0.0,
     )
 
 

@@ -25,10 +25,10 @@ def samples_of_labels(rows: Embeddings) -> tuple[Samples, dict[str, int]]:
         raise StorageError(
             "the rows have no identity; expected the column identity, or camera, track and time or frame (--tracks)"
         )
-    known = rows.identity != ""
+    labelled = rows.identity != ""
     roles = np.full(len(rows), "") if rows.role is None else rows.role
     reasons = {role: roles == role for role in ("junk", "distractor")}
-    reasons["no identity"] = (roles == "") & ~known
+    reasons["no identity"] = (roles == "") & ~labelled
     kept, left_out = _usable(rows, reasons)
     cameras, has_cameras = _cameras(rows, kept)
     people = np.unique(rows.identity[kept], return_inverse=True)[1].astype(np.int64)

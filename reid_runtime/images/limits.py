@@ -76,8 +76,8 @@ def changed_limits(before: str, now: str) -> str:
     """
     values = []
     for text in (before, now):
-        known = {field.name: str(field.default) for field in fields(ImageLimits)}
-        values.append(known | dict(re.findall(r"(\w+)=(\w+)", text)))
+        defaults = {field.name: str(field.default) for field in fields(ImageLimits)}
+        values.append(defaults | dict(re.findall(r"(\w+)=(\w+)", text)))
     first, second = values
     names = sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
     return "; ".join(f"{name} {first.get(name)}, now {second.get(name)}" for name in names)

@@ -127,8 +127,8 @@ def _at(curve: Curve, value: float) -> float:
 
 @cache
 def _axes(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    places, shares = np.array(curve).T
-    return np.ascontiguousarray(places), np.ascontiguousarray(shares)
+    positions, shares = np.array(curve).T
+    return np.ascontiguousarray(positions), np.ascontiguousarray(shares)
 
 
 def _contrasts(levels: Sequence[Pixels]) -> list[float]:

@@ -105,9 +105,9 @@ class VideoFile:
                     return
 
     def _number(self, seconds: float, before: int) -> int:
-        place = int(np.searchsorted(self.times, seconds - _SAME))
-        if place < len(self) and self.times[place] <= seconds + _SAME:
-            return place + 1
+        index = int(np.searchsorted(self.times, seconds - _SAME))
+        if index < len(self) and self.times[index] <= seconds + _SAME:
+            return index + 1
         return min(before + 1, len(self))
 
 

@@ -63,8 +63,8 @@ def integer_labels(ids: Texts, identity: Texts, camera: Texts, role: Texts | Non
 
 
 def _integers(texts: Texts, pattern: re.Pattern[str]) -> Integers:
-    distinct, places = np.unique(texts, return_inverse=True)
+    distinct, rows = np.unique(texts, return_inverse=True)
     names: list[str] = distinct.tolist()
     if all(not name or pattern.fullmatch(name) for name in names):
-        return np.array([int(name or 0) for name in names], np.int64)[places]
-    return places.astype(np.int64) + 1
+        return np.array([int(name or 0) for name in names], np.int64)[rows]
+    return rows.astype(np.int64) + 1

@@ -122,8 +122,8 @@ def group(
     unsure = _unsure(vectors, labels, links, chosen.value)
     groups = np.where(unsure, -1, labels)
     sure = groups >= 0
-    people, places = np.unique(groups[sure], return_inverse=True)
-    groups[sure] = places.reshape(-1)
+    people, numbers = np.unique(groups[sure], return_inverse=True)
+    groups[sure] = numbers.reshape(-1)
     of_rows = np.where(units >= 0, groups[units] if len(groups) else -1, -1)
     return Grouping(of_rows, chosen, len(people), min(*counts, len(people)), max(*counts, len(people)))
 

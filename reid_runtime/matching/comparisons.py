@@ -74,9 +74,9 @@ class Comparisons:
         bins_of_mated, people = [np.empty(0, np.int16)], [np.empty(0, np.int64)]
         for rows, _, bins, same, other in self._blocks():
             non_mated += np.bincount(bins[other], minlength=BINS)
-            places = np.nonzero(same)
-            bins_of_mated.append(bins[places])
-            people.append(self.first.people[rows][places[0]])
+            cells = np.nonzero(same)
+            bins_of_mated.append(bins[cells])
+            people.append(self.first.people[rows][cells[0]])
         together = np.concatenate(bins_of_mated)
         mated += np.bincount(together, minlength=BINS)
         return Tally(mated, non_mated, together, np.concatenate(people))
@@ -87,10 +87,10 @@ class Comparisons:
         for rows, columns, bins, _, other in self._blocks():
             row_people, column_people = self.first.people[rows], self.second.people[columns]
             row_starts, column_starts = _run_starts(row_people), _run_starts(column_people)
-            place = np.ix_(row_people[row_starts], column_people[column_starts])
+            block = np.ix_(row_people[row_starts], column_people[column_starts])
             for edge, count in zip(edges, counts, strict=True):
                 hits = np.add.reduceat(other & (bins >= edge), column_starts, axis=1, dtype=np.int32)
-                count[place] += np.add.reduceat(hits, row_starts, axis=0)
+                count[block] += np.add.reduceat(hits, row_starts, axis=0)
         return counts
 
     def _blocks(self) -> Iterator[tuple[slice, slice, Bins, Mask, Mask]]:

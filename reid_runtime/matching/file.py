@@ -43,8 +43,8 @@ def parse_calibration(content: bytes, name: str) -> Calibration:
     try:
         values = json.loads(content, object_pairs_hook=each_key_once)
         if not isinstance(values, dict) or values.get("format") != FORMAT:
-            found = values.get("format") if isinstance(values, dict) else type(values).__name__
-            raise CalibrationError(f"{name}: expected the format {FORMAT!r}, found {found!r}")
+            stated = values.get("format") if isinstance(values, dict) else type(values).__name__
+            raise CalibrationError(f"{name}: expected the format {FORMAT!r}, found {stated!r}")
         calibration: Calibration = decode(Calibration, values, f"{name}: calibration")
         for rates in (calibration, *calibration.strata):
             _check_rates(rates)

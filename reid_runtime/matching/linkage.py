@@ -63,10 +63,10 @@ def falling_linkage(vectors: Vectors, links: Links, thresholds: Iterable[float])
 
 def numbered(labels: Integers) -> Integers:
     """Labels as numbers from 0, in the order in which they first come."""
-    _, first, places = np.unique(labels, return_index=True, return_inverse=True)
+    _, first, numbers = np.unique(labels, return_index=True, return_inverse=True)
     ranks = np.empty(len(first), np.int64)
     ranks[np.argsort(first)] = np.arange(len(first))
-    return ranks[places.reshape(-1)]
+    return ranks[numbers.reshape(-1)]
 
 
 def joined(count: int, pairs: Iterable[Iterable[int]]) -> Integers:

@@ -85,8 +85,8 @@ class Rates:
         fitting = [point for point in self.operating_points if point.fmr <= fmr * (1 + 1e-9)]
         if not fitting:
             least = min((point.fmr for point in self.operating_points), default=None)
-            known = "they support none" if least is None else f"the smallest that they support is {percent(least)}"
-            raise CalibrationError(f"the data of this calibration do not support an FMR of {percent(fmr)}: {known}")
+            support = "they support none" if least is None else f"the smallest that they support is {percent(least)}"
+            raise CalibrationError(f"the data of this calibration do not support an FMR of {percent(fmr)}: {support}")
         return max(fitting, key=lambda point: point.fmr).threshold
 
     @property
@@ -116,11 +116,11 @@ class Rates:
         if not total:
             return self.histograms.edges[0]
         below = np.concatenate([[0.0], np.cumsum(self.histograms.mated) / total])
-        wanted = max(fnmr, self.least_fnmr)
-        last = int(np.searchsorted(below, wanted, side="right")) - 1
+        rate = max(fnmr, self.least_fnmr)
+        last = int(np.searchsorted(below, rate, side="right")) - 1
         if last >= len(below) - 1:
             return self.histograms.edges[-1]
-        share = (wanted - below[last]) / (below[last + 1] - below[last])
+        share = (rate - below[last]) / (below[last + 1] - below[last])
         left, right = self.histograms.edges[last : last + 2]
         return float(left + share * (right - left))
 

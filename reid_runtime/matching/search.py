@@ -143,10 +143,10 @@ class _Best:
         order = np.lexsort((rows, -values, queries))
         # The floor only rises, so that a group's best row cannot have been dropped while the group is among the best.
         order = order[self._first_of_groups(queries[order], rows[order])]
-        place = np.arange(len(order)) - np.searchsorted(queries[order], queries[order])
-        kept = order[place < self._count]
+        rank = np.arange(len(order)) - np.searchsorted(queries[order], queries[order])
+        kept = order[rank < self._count]
         self.queries, self.rows, self._similarities = queries[kept], rows[kept], values[kept]
-        last = order[place == self._count - 1]
+        last = order[rank == self._count - 1]
         self._floor[queries[last]] = values[last]
 
     def _first_of_groups(self, queries: Integers, rows: Integers) -> Integers:

@@ -64,7 +64,7 @@ def maxima(samples: Samples, queries: Samples | None = None) -> Maxima:
     step = max(1, _SIMILARITIES // len(people))
     for top in range(0, len(rank), step):
         rows = rank[top : top + step]
-        place, who = np.arange(top, top + len(rows)), asked.people[rows]
+        slots, who = np.arange(top, top + len(rows)), asked.people[rows]
         bins = bins_of(asked.vectors[rows] @ vectors.T)
         if samples.together is not None:
             right = np.abs(asked.times[rows, None] - times) >= samples.gap
@@ -72,13 +72,13 @@ def maxima(samples: Samples, queries: Samples | None = None) -> Maxima:
             right = asked.cameras[rows, None] != cameras
         else:
             right = rows[:, None] != order
-        own[place] = np.where((who[:, None] == people) & right, bins, -1).max(axis=1)
+        own[slots] = np.where((who[:, None] == people) & right, bins, -1).max(axis=1)
         best = np.full((len(rows), count), -1, np.int16)
         best[:, people_there] = np.maximum.reduceat(bins, starts, axis=1)
         if samples.together is not None:
             best[~samples.together[who]] = -1
         best[np.arange(len(rows)), who] = -1
-        others[place] = best
+        others[slots] = best
     return Maxima(asked.people[rank], others, own)
 
 

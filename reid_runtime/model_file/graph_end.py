@@ -79,10 +79,10 @@ def find_graph_end(nodes: Sequence[Node], contract: Contract) -> GraphEnd:
             break
         name = next((each for each in node.inputs if each in makers), "")
     if node is None or node.operator not in _REDUCTIONS:
-        found = "nothing" if node is None else node.operator
+        operator = "nothing" if node is None else node.operator
         raise ContractError(
             f"model {contract.name!r} pools in a way that cannot be taken apart: expected one of "
-            f"{', '.join(_REDUCTIONS)} before its last layer, found {found}"
+            f"{', '.join(_REDUCTIONS)} before its last layer, found {operator}"
         )
     return GraphEnd(
         features=contract.inner,

@@ -37,13 +37,13 @@ def cmc_curve(scores: Scores) -> str:
     points = " ".join(f"{x(rank):.1f},{y(100 * value):.1f}" for rank, value in enumerate(curve, 1))
     floor = f"{x(length):.1f},{y(least):.1f} {x(1):.1f},{y(least):.1f}"
     parts.append(f'<polygon class="area" points="{points} {floor}"/><polyline class="curve" points="{points}"/>')
-    for place, rank in enumerate(marked):
+    for index, rank in enumerate(marked):
         value = curve[rank - 1]
         # Labels go below the curve, right of their point: above it the axis ends. What does not rise is not told again,
         # for the first ranks lie close to each other.
         anchor = "end" if rank == length else "start"
         parts.append(f'<circle class="dot" cx="{x(rank):.1f}" cy="{y(100 * value):.1f}" r="4"/>')
-        if not place or percent(value) != percent(curve[marked[place - 1] - 1]):
+        if not index or percent(value) != percent(curve[marked[index - 1] - 1]):
             shifted = x(rank) + (0 if anchor == "end" else 6)
             parts.append(label(shifted, y(100 * value) + 20, percent(value), anchor, "value"))
     numbers = table(["rank", "%"], [[str(rank), percent(curve[rank - 1])] for rank in range(1, length + 1)])

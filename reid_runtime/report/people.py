@@ -38,14 +38,14 @@ def write_people_page(path: Path, title: str, rows: Embeddings, images: Images, 
 def people_page(title: str, rows: Embeddings, images: Images) -> str:
     """The HTML; the same people give the same text."""
     identity = np.full(len(rows), "") if rows.identity is None else rows.identity
-    names, places, counts = np.unique(identity, return_inverse=True, return_counts=True)
+    names, numbers, counts = np.unique(identity, return_inverse=True, return_counts=True)
     known = [number for number in np.argsort(-counts, kind="stable").tolist() if names[number]]
-    members = {number: np.flatnonzero(places.reshape(-1) == number) for number in known[:_PEOPLE]}
+    members = {number: np.flatnonzero(numbers.reshape(-1) == number) for number in known[:_PEOPLE]}
     alike = _look_alikes(rows.embedding, [*members.values()])
     load = images.get if isinstance(images, Mapping) else images
     people = "".join(
-        _person(rows, number, str(names[number]), members, names, alike[place], load)
-        for place, number in enumerate(members)
+        _person(rows, number, str(names[number]), members, names, alike[index], load)
+        for index, number in enumerate(members)
     )
     unsure = np.flatnonzero(identity == "")
     more = len(known) - len(members)
@@ -87,9 +87,9 @@ def _look_alikes(vectors: Vectors, members: Sequence[np.ndarray]) -> list[list[t
             [
                 (row, cosine)
                 for row, cosine in zip(each.rows.tolist(), each.similarities.tolist(), strict=True)
-                if row != start + place
+                if row != start + index
             ]
-            for place, each in enumerate(hits)
+            for index, each in enumerate(hits)
         ]
     return neighbours
 
@@ -113,13 +113,15 @@ def _person(
     crops = "".join(_crop(rows, row, load) for row in _chosen(rows, own))
     order = [*members]
     others = "".join(
-        _alike(rows, members[order[place]], str(names[order[place]]), cosine, load) for place, cosine in alike
+        _alike(rows, members[order[index]], str(names[order[index]]), cosine, load) for index, cosine in alike
     )
-    beside = f'<div class="alike"><h4>Look-alikes</h4><ol class="ranked found">{others}</ol></div>' if others else ""
+    look_alikes = (
+        f'<div class="alike"><h4>Look-alikes</h4><ol class="ranked found">{others}</ol></div>' if others else ""
+    )
     return (
         f'<article class="query answer person" id="{escaped(name)}"><header><h3>{escaped(name)}</h3>'
         f"<p>{', '.join(about)}</p></header>"
-        f'<div class="sides"><ol class="ranked found">{crops}</ol>{beside}</div></article>'
+        f'<div class="sides"><ol class="ranked found">{crops}</ol>{look_alikes}</div></article>'
     )
 
 
@@ -128,11 +130,11 @@ def _chosen(rows: Embeddings, own: np.ndarray) -> list[int]:
     quality = np.ones(len(own)) if rows.quality is None else np.nan_to_num(rows.quality[own], nan=0.0)
     turns: dict[str, int] = {}
     ranked = []
-    for place in np.argsort(-quality, kind="stable").tolist():
-        camera = "" if rows.camera is None else str(rows.camera[own[place]])
+    for index in np.argsort(-quality, kind="stable").tolist():
+        camera = "" if rows.camera is None else str(rows.camera[own[index]])
         turns[camera] = turns.get(camera, 0) + 1
-        ranked.append((turns[camera], place))
-    return [int(own[place]) for _, place in sorted(ranked)[:_CROPS]]
+        ranked.append((turns[camera], index))
+    return [int(own[index]) for _, index in sorted(ranked)[:_CROPS]]
 
 
 def _crop(rows: Embeddings, row: int, load: Callable[[str], ImageSource | None]) -> str:

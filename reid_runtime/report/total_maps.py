@@ -24,7 +24,7 @@ class TotalMaps:
         """Explain pairs until there are as many as `most`."""
         self.explainer, self._left = explainer, most
 
-    def details(self, query: Load, found: Sequence[tuple[str, Load]]) -> str:
+    def details(self, query: Load, candidates: Sequence[tuple[str, Load]]) -> str:
         """What opens at a click: the query's image with each that was found, which has a caption; HTML.
 
         Nothing where images are missing, or where the page has as many pairs as it may. Raises ContractError for a
@@ -32,7 +32,7 @@ class TotalMaps:
         """
         first = self._explained(query) if self._left > 0 else None
         figures = []
-        for caption, load in found if first is not None else ():
+        for caption, load in candidates if first is not None else ():
             second = self._explained(load) if self._left > 0 else None
             if first is not None and second is not None:
                 figures.append(_pair(PairExplanation(first, second), caption))

@@ -65,12 +65,12 @@ def score_by_gap(search: SearchSet | None, scores: Scores, bootstrap: Bootstrap 
         return []
     crowd = np.bincount(search.boxes.frames, minlength=len(search.frames))
     in_view = np.array([crowd[task.answers[0]] for task in search.tasks])
-    found = []
+    scored = []
     for gap in np.unique(search.gaps).tolist():
         rows = np.flatnonzero(search.gaps == gap)
         part = scores.take(rows)
         people = int(np.unique(part.identities).size)
         interval = bootstrap_intervals(part, bootstrap)["rank_1"] if people > 1 else None
         guessed = float((1 / in_view[rows]).mean())
-        found.append(GapScore(gap, len(rows), people, float(in_view[rows].mean()), guessed, interval))
-    return found
+        scored.append(GapScore(gap, len(rows), people, float(in_view[rows].mean()), guessed, interval))
+    return scored

@@ -189,12 +189,12 @@ class ReassociateTracks:
     def _meet(self, corners: Corners, row_of: dict[int, int]) -> None:
         """Note which tracks meet, and which of those that met have parted, or of which one has gone."""
         shared = overlaps_of(corners, corners)
-        known = {each.tracks: each for each in self._meetings}
+        meetings = {each.tracks: each for each in self._meetings}
         numbers = sorted(row_of)
-        for place, one in enumerate(numbers):
-            for other in numbers[place + 1 :]:
+        for index, one in enumerate(numbers):
+            for other in numbers[index + 1 :]:
                 overlap = shared[row_of[one], row_of[other]]
-                meeting = known.get((one, other))
+                meeting = meetings.get((one, other))
                 if overlap >= _MET and meeting is None:
                     if all(self.memory.count(self._tracks[each].person) for each in (one, other)):
                         self._meetings.append(_Meeting((one, other)))

@@ -132,13 +132,13 @@ def load_training(
     Prints on standard error how the labels were read, before any image is. Raises DatasetError for a split from which
     nobody could be learnt, and ImageError for unreadable images. `one_camera` lets data of a single camera pass.
     """
-    found, name = find_training(root, layout, names)
-    people = found.where(found.identities > 0)
+    split, name = find_training(root, layout, names)
+    people = split.where(split.identities > 0)
     if len(people):
-        passed_over = count_passed_over(found.root, found.ids) if found.boxes is None else {}
-        if len(people) < len(found):
-            passed_over |= {"junk or distractors": len(found) - len(people)}
-        for line in account_of([people], len(people), passed_over, found.notes).lines(name):
+        passed_over = count_passed_over(split.root, split.ids) if split.boxes is None else {}
+        if len(people) < len(split):
+            passed_over |= {"junk or distractors": len(split) - len(people)}
+        for line in account_of([people], len(people), passed_over, split.notes).lines(name):
             click.echo(in_one_line(line), err=True)
     check_people(people, root, one_camera)
     images = _decoded(people.paths, people.boxes)

@@ -151,14 +151,14 @@ class _Reader:
 
     def take(self, kind: str) -> Array:
         """The weights of the next operation, which must be of that kind."""
-        found = self._operations[self._index] if self._index < len(self._operations) else None
-        if found is None or found.kind != kind or len(found.weights) != 1:
+        operation = self._operations[self._index] if self._index < len(self._operations) else None
+        if operation is None or operation.kind != kind or len(operation.weights) != 1:
             raise OpenVINOWeightsError(
                 f"{self._path} is no person-reidentification-retail network: operation {self._index} is "
-                f"{found.kind if found else 'missing'}, expected {kind}"
+                f"{operation.kind if operation else 'missing'}, expected {kind}"
             )
         self._index += 1
-        return found.weights[0]
+        return operation.weights[0]
 
     def end(self) -> None:
         """Nothing may be left."""

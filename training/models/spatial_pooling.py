@@ -27,9 +27,9 @@ class SpatialWeights(nn.Module):
         # one product of two matrices, for OpenVINO has none of a stack of matrices with a matrix.
         rows = hats(height, KERNEL[0], features.device)
         columns = hats(width, KERNEL[1], features.device)
-        places = (rows[:, None, :, None] * columns[None, :, None, :]).reshape(height * width, -1)
+        weights = (rows[:, None, :, None] * columns[None, :, None, :]).reshape(height * width, -1)
         share = KERNEL[0] * KERNEL[1] / (height * width)
-        kernel = (self.weight.flatten(1) @ places.transpose(0, 1)) * share
+        kernel = (self.weight.flatten(1) @ weights.transpose(0, 1)) * share
         # Not flattened and summed over one axis: OpenVINO 2026.4 joins that sum with the bias, and gives the images of
         # a batch each other's.
         weighed = features * kernel.reshape(-1, height, width)

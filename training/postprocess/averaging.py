@@ -40,9 +40,9 @@ def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
                 ("seed and share of people held out", _held_out(other), _held_out(last)),
                 ("training data", other.progress.data, last.progress.data),
             ]
-        for what, found, expected in checks:
-            if found != expected:
-                raise AveragingError(f"expected checkpoints with the same {what}, found {found} beside {expected}")
+        for what, actual, expected in checks:
+            if actual != expected:
+                raise AveragingError(f"expected checkpoints with the same {what}, found {actual} beside {expected}")
     weights = [checkpoint.weights() for checkpoint in checkpoints]
     seen = [one for checkpoint in checkpoints[:-1] for one in checkpoint.trained_on]
     return replace(

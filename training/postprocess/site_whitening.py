@@ -134,13 +134,13 @@ def _after(fitted: Samples, judges: Samples, shrinkage: float) -> float:
 
 def _rows_of(rows: Embeddings, samples: Samples) -> Integers:
     """(S,) the row of each sample: samples are rows in their order, some left out."""
-    row, found = 0, []
+    row, rows_of_samples = 0, []
     for vector in samples.vectors:
         while not np.array_equal(rows.embedding[row], vector):
             row += 1
-        found.append(row)
+        rows_of_samples.append(row)
         row += 1
-    return np.array(found, np.int64)
+    return np.array(rows_of_samples, np.int64)
 
 
 def _strangers(samples: Samples) -> Sequence[Integers]:
@@ -179,14 +179,14 @@ def site_whitened(checkpoint: Checkpoint, rows: Embeddings, terms: str) -> tuple
             f"the vectors are of weights {weights[:19]}, the checkpoint has {checkpoint.weights_digest[:19]}: "
             "export it (python -m export.to_onnx), and embed the site's boxes with that"
         )
-    found = site_whitening(rows, people_of(rows))
-    if not found.helps:
-        raise SiteError(f"nothing is gained, so nothing is written: {found}")
+    result = site_whitening(rows, people_of(rows))
+    if not result.helps:
+        raise SiteError(f"nothing is gained, so nothing is written: {result}")
     tracks = samples_of_tracks(rows)[0].count
     digest = f"sha256:{hashlib.sha256(np.ascontiguousarray(rows.embedding).tobytes()).hexdigest()}"
     seen = TrainedOn("tracks of the site", terms, tracks, len(rows))
-    whitened = with_matrix(checkpoint, found.matrix)
-    return replace(whitened, trained_on=checkpoint.having_seen(seen), progress=Progress(NAME, 0, digest)), found
+    whitened = with_matrix(checkpoint, result.matrix)
+    return replace(whitened, trained_on=checkpoint.having_seen(seen), progress=Progress(NAME, 0, digest)), result
 
 
 def people_of(rows: Embeddings) -> Integers:

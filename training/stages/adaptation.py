@@ -79,12 +79,12 @@ def refit(
     weight, bias = layer.weight.detach().double().cpu(), layer.bias.detach().double().cpu()
     before = network.activation(functional.linear(pooled, weight, bias).float().to(device)).double().cpu()
     lengths = before.norm(dim=1, keepdim=True)
-    wanted = _before_activation(network, targets * lengths)
+    before_activation = _before_activation(network, targets * lengths)
     # The bias as one more weight, of an input that is as large as the others are.
     unit = pooled.square().mean().sqrt()
     inputs = torch.cat([pooled, unit.expand(len(pooled), 1)], dim=1) / lengths
     old = torch.cat([weight, bias[:, None] / unit], dim=1)
-    rest = wanted / lengths - inputs @ old.T
+    rest = before_activation / lengths - inputs @ old.T
     gram = inputs.T @ inputs
     gram += choices.ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
     new = old + torch.linalg.solve(gram, inputs.T @ rest).T

@@ -132,16 +132,16 @@ class RankingStage:
         """The streams' (N, D) vectors, of N triplets of images."""
         images = [image for triplet in triplets for image in triplet]
         if self.choices.triplets_together == 1:
-            groups = [[place] for place in range(len(images))]
+            groups = [[row] for row in range(len(images))]
         else:
             shapes = [image.shape[:2] for image in images]
             groups = list(same_shape_batches(shapes, max_pixels=sum(tall * wide for tall, wide in shapes)))
         with autocast(self.device, self.recipe.precision):
             parts = [
-                self.network(torch.from_numpy(np.stack([images[place] for place in places])).to(self.device))
-                for places in groups
+                self.network(torch.from_numpy(np.stack([images[row] for row in group])).to(self.device))
+                for group in groups
             ]
-        back = torch.from_numpy(np.argsort([place for places in groups for place in places]))
+        back = torch.from_numpy(np.argsort([row for group in groups for row in group]))
         query, positive, negative = torch.cat(parts)[back.to(self.device)].reshape(len(triplets), 3, -1).unbind(1)
         return query, positive, negative
 

@@ -111,11 +111,11 @@ def _vectors_of(
 def _read(path: Path, made_of: str) -> torch.Tensor:
     try:
         with safe_open(path, "pt") as file:
-            found = (file.metadata() or {}).get("made_of")
+            stated = (file.metadata() or {}).get("made_of")
             vectors: torch.Tensor = file.get_tensor("vectors")
     except (OSError, SafetensorError) as error:
         raise TeacherError(f"{path} cannot be read ({error}); remove it, and the teacher is asked again") from error
-    if found != made_of:
+    if stated != made_of:
         raise TeacherError(
             f"{path} holds vectors of another teacher, recipe or data; choose another run folder, or remove its "
             "teacher-*.safetensors and what was trained on them"

@@ -118,10 +118,10 @@ def _rows(path: str, table: VectorTable) -> list[Query]:
     unit = normalise(vectors, path)
     return [
         Query(
-            str(table.id[row]), path, table.digest, unit[place], (str(table.id[row]),), vectors[place : place + 1],
+            str(table.id[row]), path, table.digest, unit[index], (str(table.id[row]),), vectors[index : index + 1],
             str(table.camera[row]), _worthless(table.reasons[row].split(",")),
         )
-        for place, row in enumerate(kept.tolist())
+        for index, row in enumerate(kept.tolist())
     ]  # fmt: skip
 
 

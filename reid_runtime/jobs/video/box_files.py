@@ -90,7 +90,7 @@ def _collected(name: str, records: Iterable[Record]) -> Boxes:
     corners = np.array([record[2] for record in kept], np.float64).reshape(-1, 4)
     if len(kept) and np.nanmax(np.abs(np.nan_to_num(corners, posinf=0, neginf=0))) <= 1:
         raise BoxesError(f"{name}: all edges are from 0 to 1: expected boxes in pixels; multiply by the frame's sides")
-    frames, tracks, scores = ([record[place] for record in kept] for place in (0, 1, 3))
+    frames, tracks, scores = ([record[column] for record in kept] for column in (0, 1, 3))
     return Boxes.of(name, frames, corners, np.array(tracks, np.str_), scores, left_out)
 
 
@@ -132,14 +132,14 @@ def _named(name: str, rows: Sequence[Row], places: Sequence[str]) -> Boxes:
     return _collected(name, records())
 
 
-def _first(name: str, names: set[str], wanted: Sequence[str], what: str) -> str:
-    found = next((key for key in wanted if key in names), None)
-    if found is None:
+def _first(name: str, names: set[str], keys: Sequence[str], what: str) -> str:
+    first = next((key for key in keys if key in names), None)
+    if first is None:
         raise BoxesError(
-            f"{name}: no column says {what}: expected {' or '.join(wanted)}, found {', '.join(sorted(names))}; "
+            f"{name}: no column says {what}: expected {' or '.join(keys)}, found {', '.join(sorted(names))}; "
             'supervision\'s sinks take it as custom_data={"frame": number}'
         )
-    return found
+    return first
 
 
 def _from_json(name: str, text: str) -> Boxes:

@@ -48,8 +48,8 @@ def _moments(
     """(first row, row behind the last, frame) of each frame with boxes; None for a frame that cannot be had."""
     numbers, starts = np.unique(boxes.frame, return_index=True)
     ends = np.append(starts[1:], len(boxes)).tolist()
-    wanted = numbers[numbers <= len(video)].tolist()
-    with closing(_timed(video.frames(wanted), times)) as frames:
+    readable = numbers[numbers <= len(video)].tolist()
+    with closing(_timed(video.frames(readable), times)) as frames:
         frame = next(frames, None)
         for number, start, end in zip(numbers.tolist(), starts.tolist(), ends, strict=True):
             if frame is not None and frame.number == number:

@@ -103,7 +103,7 @@ class VideoBoxes:
             "track": boxes.track,
             "time": self._times(boxes),
             "frame": boxes.frame,
-        } | {name: corners[:, place] for place, name in enumerate(("x1", "y1", "x2", "y2"))}
+        } | {name: corners[:, edge] for edge, name in enumerate(("x1", "y1", "x2", "y2"))}
 
     def _times(self, boxes: Boxes) -> npt.NDArray[np.float64]:
         if self.rate is not None:

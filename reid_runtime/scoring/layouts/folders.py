@@ -72,9 +72,9 @@ def compile_names(pattern: str) -> re.Pattern[str]:
     if pieces.count("{identity}") != 1 or pieces.count("{camera}") > 1 or any("{" in piece for piece in pieces[::2]):
         raise DatasetError(f"--names {pattern!r}: expected {{identity}} once and {{camera}} at most once")
     text = ""
-    for place, piece in enumerate(pieces):
+    for index, piece in enumerate(pieces):
         if piece.startswith("{"):
-            text += f"(?P<{piece[1:-1]}>[^/]+?)" if "".join(pieces[place + 1 :]) else f"(?P<{piece[1:-1]}>[^/_.]+)"
+            text += f"(?P<{piece[1:-1]}>[^/]+?)" if "".join(pieces[index + 1 :]) else f"(?P<{piece[1:-1]}>[^/_.]+)"
         else:
             text += ".*?" if piece == "*" else re.escape(piece)
     return re.compile(text)

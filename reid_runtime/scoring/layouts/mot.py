@@ -68,13 +68,13 @@ def find_sequences(root: Path, splits: Sequence[str] = ()) -> list[MotSequence]:
 
     Raises DatasetError where there are none.
     """
-    found = [root] if (root / "seqinfo.ini").is_file() else []
+    folders = [root] if (root / "seqinfo.ini").is_file() else []
     for split in (*splits, ""):
-        found = found or sorted(path.parent for path in (root / split).glob("*/seqinfo.ini"))
-        found = [folder for folder in found if (folder / "gt" / "gt.txt").is_file()]
-    if not found:
+        folders = folders or sorted(path.parent for path in (root / split).glob("*/seqinfo.ini"))
+        folders = [folder for folder in folders if (folder / "gt" / "gt.txt").is_file()]
+    if not folders:
         raise DatasetError(f"{root} has no sequence with its people in gt/gt.txt beside seqinfo.ini")
-    once = {_PUBLIC_DETECTIONS.sub("", folder.name): folder for folder in reversed(found)}
+    once = {_PUBLIC_DETECTIONS.sub("", folder.name): folder for folder in reversed(folders)}
     return [read_sequence(folder) for folder in reversed(once.values())]
 
 
