@@ -105,14 +105,14 @@ def test_blocks_run_and_give_what_they_show(page, session):
         page.write_text(text, encoding="utf-8")
 
 
-def test_what_does_not_run_is_counted():
+def test_skipped_blocks_are_counted():
     found = [block for page in PAGES for block in blocks(page.read_text(encoding="utf-8"))]
     left_out = [block for block in found if block.reason]
     assert all(len(block.reason) > 10 for block in left_out)
     assert len(left_out) <= NOT_RUN < len(found) - len(left_out), (len(found), len(left_out))
 
 
-def test_what_ci_runs_is_run_there():
+def test_ci_runs_the_documented_commands():
     steps = (ROOT / ".ci/run").read_text(encoding="utf-8")
     named = [block.ci for page in PAGES for block in blocks(page.read_text(encoding="utf-8")) if block.ci]
     assert named

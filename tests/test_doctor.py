@@ -58,7 +58,7 @@ def test_everything_is_looked_at(checks):
     assert {"parquet", "openvino"} <= set(by_name(checks.extras))
 
 
-def test_every_missing_thing_comes_with_its_reason_and_what_to_do(checks):
+def test_missing_parts_come_with_reason_and_remedy(checks):
     for each in (*checks.devices, *checks.extras):
         assert each.detail
         if not each.usable:
@@ -72,7 +72,7 @@ def test_a_device_counts_only_when_it_gives_vectors(monkeypatch, only_cpu):
     assert "not finite" in by_name(checks.devices)["cpu"].detail
 
 
-def test_two_onnx_runtimes_are_told_and_fail(monkeypatch, only_cpu):
+def test_two_onnx_runtimes_fail(monkeypatch, only_cpu):
     without(monkeypatch, onnxruntime="1.20.0", onnxruntime_gpu="1.23.0")
     checks = doctor.run_checks()
     assert not checks.ok
@@ -80,7 +80,7 @@ def test_two_onnx_runtimes_are_told_and_fail(monkeypatch, only_cpu):
     assert "pip uninstall" in by_name(checks.devices)["cpu"].detail
 
 
-def test_no_onnx_runtime_is_told_and_fails(monkeypatch, only_cpu):
+def test_missing_onnx_runtime_fails(monkeypatch, only_cpu):
     without(monkeypatch, "onnxruntime", "onnxruntime-gpu")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     checks = doctor.run_checks()
@@ -88,7 +88,7 @@ def test_no_onnx_runtime_is_told_and_fails(monkeypatch, only_cpu):
     assert 'pip install "reid-runtime[cpu]"' in by_name(checks.devices)["cpu"].detail
 
 
-def test_a_damaged_model_is_told_and_fails(monkeypatch, only_cpu, tmp_path):
+def test_damaged_model_fails(monkeypatch, only_cpu, tmp_path):
     damaged = tmp_path / "tiny.onnx"
     content = bytearray(PACKAGED["tiny"].path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -106,7 +106,7 @@ def test_extras_that_only_a_checkout_needs_are_left_out(monkeypatch, only_cpu):
     assert [each.name for each in doctor.run_checks().extras] == ["parquet"]
 
 
-def test_an_extra_names_what_it_lacks(monkeypatch, only_cpu):
+def test_extra_names_its_missing_package(monkeypatch, only_cpu):
     without(monkeypatch, "pyarrow")
     parquet = by_name(doctor.run_checks().extras)["parquet"]
     assert (parquet.usable, parquet.detail) == (False, 'pyarrow missing: pip install "reid-runtime[parquet]"')

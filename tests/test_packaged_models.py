@@ -67,7 +67,7 @@ def test_they_tell_people_apart(command, tmp_path, name, least):
     assert found["rank_1"] >= least  # by chance it is one in twelve
 
 
-def test_embeddings_of_a_former_default_are_refused_with_what_to_do(tiny, tmp_path, monkeypatch):
+def test_embeddings_of_a_former_default_are_refused_with_a_remedy(tiny, tmp_path, monkeypatch):
     results = list(tiny.stream([np.full((9, 9, 3), 90, np.uint8)], "rgb"))
     write_embeddings(tmp_path / "old.npz", Embeddings.from_results(tiny, ["a.jpg"], results))
     assert len(FORMER_DEFAULTS) == 3

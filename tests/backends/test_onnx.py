@@ -99,7 +99,7 @@ def test_cuda_is_never_the_cpu(tiny_model):
 
 
 @without_cuda
-def test_auto_says_what_it_chose(tiny_model, caplog):
+def test_auto_logs_its_device(tiny_model, caplog):
     with caplog.at_level(logging.INFO, "reid_runtime"):
         assert open_backend(ModelFile.open(tiny_model), "auto").name == "onnxruntime cpu"
     assert [(seen.levelname, seen.getMessage()) for seen in caplog.records] == [

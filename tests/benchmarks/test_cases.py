@@ -114,7 +114,7 @@ def test_unusable_devices_are_named(tiny_model, crops, tmp_path):
         pin(10_000)
 
 
-def test_run_says_what_it_was_asked_for(tiny_model, crops, market, tmp_path):
+def test_run_records_its_options(tiny_model, crops, market, tmp_path):
     setup = setup_of([tiny_model], crops, data=market)
     about = setup.about()
     digest = Embedder.load(tiny_model).artefact_id

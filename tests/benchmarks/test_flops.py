@@ -54,7 +54,7 @@ def test_the_default_models_count_is_the_published_one(default):
     assert 2 * multiply_adds(default.path, 1, 256, 128) == pytest.approx(1.993e9, rel=0.01)
 
 
-def test_what_cannot_be_counted_is_refused(tmp_path):
+def test_uncountable_graphs_are_refused(tmp_path):
     pytest.importorskip("onnx")
     with pytest.raises(FlopsError, match="an ONNX file to count"):
         multiply_adds(tmp_path / "model.xml", 1, 16, 8)

@@ -60,7 +60,7 @@ def test_shape_that_a_candidate_does_not_take_is_noted(monkeypatch):
 
 
 @pytest.mark.parametrize("missing", ["torch", "TensorRT"])
-def test_frames_say_what_is_missing(monkeypatch, missing):
+def test_frames_name_the_missing_package(monkeypatch, missing):
     def refused(*_, **__):
         raise BackendError("TensorRT is needed and missing")
 

@@ -45,7 +45,7 @@ def test_reports_come_back_with_every_sample(tmp_path):
         read_report(tmp_path / "y.json")
 
 
-def test_cases_are_told_apart_by_all_but_their_times():
+def test_cases_differ_by_all_but_their_times():
     first = row(seconds=(1.0, 2.0))
     assert first.key == row(seconds=(9.0,), load=(1.0,), parity=Parity(0.5)).key
     others = [row(**{name: "x"}) for name in ("name", "model", "engine", "precision", "peer")]

@@ -86,7 +86,7 @@ def test_openvino_takes_the_size_that_it_is_compiled_for_and_all_others(tmp_path
     assert queue.embed(files[::2]) == pytest.approx(vectors[::2], abs=1e-6)
 
 
-def test_openvino_computes_in_what_it_was_asked_for(tiny_model):
+def test_openvino_computes_in_the_asked_precision(tiny_model):
     openvino = pytest.importorskip("openvino")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU does not compute in bfloat16, and OpenVINO ignores the hint")

@@ -118,7 +118,7 @@ def test_a_folder_is_embedded_first(command, tmp_path, tiny_model):
         (lambda: planted(0.9), ["--names", "{identity}_"], "--names says how to read"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_calibrated_is_an_error(command, saved, tmp_path, rows, more, message):
+def test_samples_that_cannot_be_calibrated(command, saved, tmp_path, rows, more, message):
     run = command("calibrate", saved(rows()), *more, "-o", tmp_path / "c.json")
     assert run.code in (1, 2)
     assert message in run.err

@@ -43,7 +43,7 @@ def test_a_folder_of_people_is_added_listed_exported_and_forgotten(add, command,
     assert (checked.code, "whole: 7 people, 28 crops (28 with their images)" in checked.out) == (0, True)
 
 
-def test_what_is_refused_is_named_with_its_codes_and_exits_with_3(add, tmp_path):
+def test_refused_crops_have_codes_and_exit_code_3(add, tmp_path):
     folder = tmp_path / "people"
     for name in ("anna", "unsure"):
         shutil.copytree(f"{CROPS}/person-01/camera-1", folder / name / "camera-1")

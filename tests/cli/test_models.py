@@ -25,7 +25,7 @@ def test_each_model_with_its_scores_and_once_the_terms(command):
     assert len(terms) == len(set(terms)) >= 2
 
 
-def test_json_has_what_scripts_need(command):
+def test_json_for_scripts(command):
     models = json.loads(command("models", "--json").out)
     assert [model["name"] for model in models] == list(PACKAGED)
     for model in models:

@@ -10,7 +10,7 @@ from reid_runtime.cli.options import ModelChoice, load_model
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
-def test_auto_says_what_it_chose(tiny_model, capsys):
+def test_auto_logs_its_device(tiny_model, capsys):
     load_model(ModelChoice(str(tiny_model), None, "auto"))
     assert capsys.readouterr().err.startswith("device auto: onnxruntime ")
 

@@ -31,7 +31,7 @@ def ask(command, *options):
 
 
 @pytest.mark.usefixtures("files")
-def test_the_table_says_who_and_how_sure(command):
+def test_table_of_matches(command):
     run = ask(command, "--calibration", "c.json")
     assert run.code == 0
     assert "one.jpg: match: anna\n    1  0.900  same, FMR ≤ 0.1 %   anna  0.jpg" in run.out
@@ -109,7 +109,7 @@ def test_a_receipt_holds_until_something_changes(files, command):
 @pytest.mark.parametrize(
     ("content", "words"), [("no", "is no receipt, or damaged"), ("[{}]", "lacks digests"), ("[]", "holds no receipt")]
 )
-def test_what_is_no_receipt_is_refused(tmp_path, command, content, words):
+def test_foreign_receipt_is_refused(tmp_path, command, content, words):
     (tmp_path / "receipt.json").write_text(content)
     run = command("search", "--replay", tmp_path / "receipt.json")
     assert run.code == 1

@@ -78,7 +78,7 @@ def not_installed(name):
     raise metadata.PackageNotFoundError(name)
 
 
-def test_what_is_absent_is_named_with_the_reason(command, whole, monkeypatch):
+def test_absent_backends_have_a_reason(command, whole, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     run = command("verify", whole)
     assert run.code == 0
@@ -166,7 +166,7 @@ def test_a_file_cut_between_its_parts_is_no_whole_one(command, model):
         assert said in run.err
 
 
-def test_foreign_metadata_are_told(command, model):
+def test_foreign_metadata_are_damage(command, model):
     entry = onnx.ModelProto(metadata_props=[onnx.StringStringEntryProto(key="author", value="me")])
     model.write_bytes(model.read_bytes() + entry.SerializeToString())
     run = command("verify", model)

@@ -105,7 +105,7 @@ def test_people_of_two_cameras(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("command", "missing"), [("x.mp4", "x.mp4"), ("film.mp4", "gt.txt"), ("film.mp4 --boxes b.csv", "b.csv")]
 )
-def test_arguments_that_name_what_is_not_there(monkeypatch, tmp_path, capsys, command, missing):
+def test_missing_arguments(monkeypatch, tmp_path, capsys, command, missing):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "film.mp4").touch()
     monkeypatch.setattr("sys.argv", ["example", *command.split()])

@@ -114,7 +114,7 @@ def test_crops_that_say_nothing_are_refused(images, said, tmp_path):
         draw(write_many(tmp_path / "crops", images), 512, 0)
 
 
-def test_what_flows_is_measured(training):
+def test_activations_are_measured(training):
     model, crops = small_model(), [crop[0] for crop in example_crops()[:3]]
     seen = collect_ranges(model, ["c", "raw"], crops)
     values = [outputs(model, "c", crop[None]) for crop in crops]

@@ -110,7 +110,7 @@ def squeezed(images, vectors):
         (squeezed, r"gives \(16,\) for 1 of 33x33"),
     ],
 )
-def test_what_is_no_rounding_fails_the_coarsest_gate(change, said, parent, reference, few):
+def test_wrong_vectors_fail_the_coarsest_gate(change, said, parent, reference, few):
     with pytest.raises(ParityError, match=said):
         check_parity(reference, altered(parent, change), INT8, few)
 

@@ -77,7 +77,7 @@ def drifting(images):
         (drifting, "largest difference"),
     ],
 )
-def test_what_is_wrong_fails_with_the_probe_that_showed_it(candidate, said):
+def test_failure_names_the_probe(candidate, said):
     with pytest.raises(ParityError, match=said):
         require_parity(reference, candidate, TOLERANCES["float32"].probes)
 

@@ -179,7 +179,7 @@ def test_vectors_that_depend_on_their_company_are_no_artefact(parent, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_rounded_already_is_no_float32_parent_whatever_its_contract_says(tmp_path, refuses):
+def test_rounded_graph_is_no_float32_parent(tmp_path, refuses):
     refuses(write_small(tmp_path / "half.onnx", to_fp16.half_graph(small_model())), "but 'first.weight/half' is of")
 
 

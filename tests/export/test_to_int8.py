@@ -38,7 +38,7 @@ def made(request, parent, training, tmp_path_factory):
     return request.param, path, done.stdout
 
 
-def test_the_contract_says_how_it_was_made_and_what_it_lost(made, parent):
+def test_contract_has_scheme_and_drift(made, parent):
     engine, path, said = made
     known, int8 = loaded(parent).contract, loaded(path).contract
     assert (int8.precision.kind, int8.precision.engine) == ("int8", engine)

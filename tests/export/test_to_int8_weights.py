@@ -53,7 +53,7 @@ def test_onnx_runtime_makes_floats_of_them_when_it_loads(made, parent, tmp_path)
     assert sorted(ran) == sorted(as_run(onnx.load(parent), tmp_path / "parent.onnx"))
 
 
-def test_the_contract_says_how_it_was_made_and_what_it_lost(made, parent, command):
+def test_contract_has_scheme_and_drift(made, parent, command):
     known, contract = loaded(parent).contract, loaded(made).contract
     assert str(contract.precision).startswith("int8 (weights alone")
     assert (contract.parent, contract.contract_id) == (loaded(parent).artefact_id, known.contract_id)

@@ -37,7 +37,7 @@ def test_cuda_gives_the_cpus_vectors(cuda, crops):
     assert agreement.rank_agreement == 1.0
 
 
-def test_cuda_is_what_runs(cuda):
+def test_cuda_runs(cuda):
     assert cuda.backend.name == "onnxruntime cuda"
 
 

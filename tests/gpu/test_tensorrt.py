@@ -65,7 +65,7 @@ def test_every_profile(embedder, reference, shape, count):
     agrees(reference.backend.run(images), embedder.backend.run(images))
 
 
-def test_it_says_what_runs(embedder):
+def test_name_of_the_backend(embedder):
     assert embedder.backend.name.startswith("TensorRT")
     assert embedder.artefact_id != Embedder.load().artefact_id
     assert embedder.contract.contract_id == Embedder.load().contract.contract_id

@@ -80,6 +80,6 @@ def test_kinds_that_cost_more_than_their_pixels(monkeypatch):
         (repr(ImageLimits(max_bytes=7)), "max_bytes 7, now 268435456; min_side 1, now 9"),
     ],
 )
-def test_changes_of_limits_are_told_one_by_one(before, words):
+def test_changed_limits_are_named_one_by_one(before, words):
     """What an earlier version did not know has its default."""
     assert changed_limits(before, repr(ImageLimits(min_side=9))) == words

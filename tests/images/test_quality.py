@@ -56,7 +56,7 @@ def test_quality_falls_with_size_blur_and_contrast():
     assert judge(FLAT)[0] == 0
 
 
-def test_blur_is_told_at_the_scale_of_a_crop():
+def test_blur_is_measured_at_the_scale_of_a_crop():
     large = Image.fromarray(damaged(sigma=3)).resize((512, 1024), Image.Resampling.BICUBIC)
     assert abs(blur_of(np.asarray(large)) - blur_of(damaged(sigma=3))) < 0.1
     assert blur_of(damaged()) < 0.6 < blur_of(damaged(sigma=4))

@@ -78,7 +78,7 @@ def test_a_file_that_is_cut_short_gives_what_is_there(film):
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", "cut"])
-def test_what_is_no_video(film, content):
+def test_foreign_files_are_no_video(film, content):
     film.write_bytes(film.read_bytes()[:-100] if content == "cut" else content)
     with pytest.raises(UnreadableVideoError, match=r"film\.mp4: (it cannot be opened|no frame of it)"):
         open_video(film)

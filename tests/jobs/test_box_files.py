@@ -103,7 +103,7 @@ def test_boxes_that_do_not_count(tmp_path):
         (json.dumps(COCO | {"images": [image | {"video_id": image["id"]} for image in IMAGES]}), "boxes of 2 videos"),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path, content, told):
+def test_wrong_input_is_named(tmp_path, content, told):
     path = tmp_path / "boxes"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(BoxesError, match=told) as raised:

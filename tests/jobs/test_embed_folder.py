@@ -63,7 +63,7 @@ def test_path_without_suffix_is_a_folder(tiny, crops, tmp_path):
         embed_folder(tiny, crops, tmp_path / "out.txt")
 
 
-def test_exception_notes_what_was_kept(tiny, crops, tmp_path):
+def test_exception_names_the_kept_file(tiny, crops, tmp_path):
     with pytest.raises(ImageError, match=r"2\.png: the file is empty") as caught:
         embed_folder(tiny, crops, tmp_path / "out.npz", on_error="raise")
     partial = tmp_path / "out.partial.npz"

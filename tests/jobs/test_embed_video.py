@@ -125,7 +125,7 @@ def test_boxes_without_a_crop_keep_their_reasons(tiny, film):
         embed_video(tiny, film, boxes, "raised.parquet", on_error="raise")
 
 
-def test_what_is_told_of_the_video_and_its_boxes(tiny, film):
+def test_notes_on_a_video_and_its_boxes(tiny, film):
     def notes(boxes, **options):
         return " ".join(embed_video(tiny, film, boxes, "out.parquet", force=True, **options).notes)
 

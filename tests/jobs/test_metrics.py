@@ -63,7 +63,7 @@ def test_a_job_that_is_interrupted(tiny, crops, tmp_path, monkeypatch):
     assert values["reid_runtime_images_total", "embedded"] == 1
 
 
-def test_what_an_earlier_run_has_finished(tiny, crops, tmp_path):
+def test_finished_parts_of_an_earlier_run(tiny, crops, tmp_path):
     pytest.importorskip("pyarrow")
     file = tmp_path / "job.prom"
     for resume in (False, True):

@@ -96,7 +96,7 @@ def test_a_damaged_vector_is_found_in_a_mapped_file(tmp_path, monkeypatch):
         ({"contract": "{}"}, "contract"),
     ],
 )
-def test_what_is_no_file_of_embeddings_is_refused(tmp_path, changes, words):
+def test_foreign_files_are_refused(tmp_path, changes, words):
     write_embeddings(tmp_path / "some.npz", dataclasses.replace(unit_table(), **changes))
     with pytest.raises(Exception, match=words):
         read_vector_table(tmp_path / "some.npz")

@@ -161,7 +161,7 @@ def test_bounds_take_an_even_part_of_the_crops_of_a_person() -> None:
     assert halves(kept).sum() == 1.5 * MOST_CROPS_EACH
 
 
-def test_tracks_compare_only_what_is_known() -> None:
+def test_tracks_compare_only_known_pairs() -> None:
     generator = np.random.default_rng(0)
     count, length = 24, 8
     number = np.repeat(np.arange(count), length)

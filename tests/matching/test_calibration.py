@@ -63,7 +63,7 @@ def test_search_thresholds_follow_the_size_of_the_gallery() -> None:
         made.search_threshold(0.001, 10)
 
 
-def test_files_give_back_what_was_written(tmp_path: Path) -> None:
+def test_files_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     write_calibration(path, calibration())
     assert read_calibration(path) == calibration()

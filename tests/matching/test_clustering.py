@@ -68,7 +68,7 @@ def test_falling_thresholds_give_what_each_gives_alone():
     assert all(same(one, other) for one, other in zip(together, alone, strict=True))
 
 
-def test_what_cannot_be_one_never_is_and_what_must_be_is():
+def test_cannot_and_must_links_hold():
     vectors, whose = pile(people=6, crops=8, spread=0.5)
     cannot = [tuple(np.flatnonzero(whose == person)[:2]) for person in range(6)]
     must = [tuple(np.flatnonzero(whose == person)[[3, 4]]) for person in range(6)] + [
@@ -117,7 +117,7 @@ def test_who_cannot_be_one_by_frames_times_and_windows():
     assert {*apart(spans, number_units(spans, np.ones(4, np.bool_)), {})} == {(0, 1)}
 
 
-def test_what_nobody_can_tell_is_unsure():
+def test_undecidable_units_are_unsure():
     def at(*degrees):
         radians = np.radians(degrees)
         return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)

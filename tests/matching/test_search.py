@@ -34,7 +34,7 @@ def small_blocks(monkeypatch):
 @pytest.mark.parametrize("people", [None, 1, 7, 300])
 @pytest.mark.parametrize("count", [1, 5, 400])
 @pytest.mark.usefixtures("small_blocks")
-def test_finds_what_sorting_everything_finds(people, count):
+def test_same_hits_as_a_full_sort(people, count):
     gallery, queries = unit(300, 1), unit(9, 2)
     gallery[50] = gallery[20]
     gallery[60] = np.nan

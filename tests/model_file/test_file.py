@@ -106,7 +106,7 @@ def test_a_sidecar_that_is_none_is_damage(engine_file, text):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
-def test_what_is_no_model_is_damage(tmp_path, name):
+def test_foreign_file_is_damage(tmp_path, name):
     (tmp_path / name).write_text("<net>")
     with pytest.raises(DamagedFileError, match=rf"{name} is damaged or no (ONNX file|OpenVINO model): "):
         ModelFile.open(tmp_path / name)

@@ -95,7 +95,7 @@ def test_any_bytes_are_read_or_refused(whole, content):
         (b"\x72\x03\x0a\x01\xff", "not text"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path, content, said):
+def test_damaged_files_are_refused(tmp_path, content, said):
     path = tmp_path / "broken.onnx"
     path.write_bytes(content)
     with pytest.raises(DamagedFileError, match=said):

@@ -58,7 +58,7 @@ NAN = base64.b64encode(np.full(4, np.nan, "<f4").tobytes()).decode()
         (RECORD.to_json().replace('"version": 1', '"version": 1, "version": 1'), "its own digest"),
     ],
 )
-def test_what_is_no_record_is_refused(text, said):
+def test_foreign_record_is_refused(text, said):
     with pytest.raises(DamagedFileError, match=said):
         SelfTest.from_json(text, "m.onnx")
 

@@ -29,7 +29,7 @@ def lightness(image):
     return np.asarray(image.convert("L"), np.float64)
 
 
-def test_the_colours_are_told_apart_without_colour():
+def test_plots_are_readable_without_colour():
     across = lightness(colour_bar(101, 1))[0]
     assert np.diff(across).min() >= -1, "lightness rises from against to for"
     assert across[0] < 60
@@ -93,7 +93,7 @@ def test_one_image_shows_its_strongest_dimensions(command, model, tmp_path):
     assert len(image["strongest"]) == 3
 
 
-def test_what_cannot_be_written_or_explained_is_said_before_anything_is_done(command, model, tiny_model, tmp_path):
+def test_bad_output_is_refused_before_the_work(command, model, tiny_model, tmp_path):
     png = tmp_path / "out.png"
     png.write_bytes(b"mine")
     for arguments, said in (

@@ -282,7 +282,7 @@ def test_page_is_written_atomically(evaluation, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
 
 
-def test_check_report_refuses_what_cannot_be_written(tmp_path, monkeypatch):
+def test_check_report_refuses_an_unwritable_path(tmp_path, monkeypatch):
     check_report(tmp_path / "a.html", force=False)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "x.html").mkdir()

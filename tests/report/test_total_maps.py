@@ -65,7 +65,7 @@ def test_an_evaluation_and_a_search_show_it_where_asked(command, model, tmp_path
         assert 'class="why"' not in page.read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_explained_is_refused_before_anything_is_embedded(command, model, tiny_model, tmp_path):
+def test_unexplainable_model_is_refused_before_embedding(command, model, tiny_model, tmp_path):
     write_market(tmp_path / "set", identities=4, cameras=2, views=1)
     page = tmp_path / "page.html"
     run = command("evaluate", tmp_path / "set", "--model", tiny_model, "--report", page, "--explain")

@@ -41,7 +41,7 @@ def test_a_mean_by_quality_of_unit_length():
     assert mean[0] / mean[1] == pytest.approx(2)
 
 
-def test_what_shows_nobody_is_refused():
+def test_poor_crops_are_refused():
     memory = TrackMemory()
     assert not memory.add(1, np.zeros(2, np.float32), 0.9, 0)
     memory.add(1, EAST, 0.5, 0)

@@ -219,7 +219,7 @@ def test_a_new_run_needs_one_start(people, tiny_model, tmp_path):
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("device", ["gpu0", "cpu:cpu"])
-def test_a_device_that_is_none_is_told(device, people, tmp_path):
+def test_unknown_device_is_an_error(device, people, tmp_path):
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run", "--device", device]
     with pytest.raises(TrainingError, match="--device cpu"):
         invoke("rank", people, *common, "--weights", tmp_path / "imagenet.safetensors")

@@ -82,7 +82,7 @@ def test_driver_without_a_gpu(driver, provider):
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU here")
-def test_no_driver_is_told_in_one_line(provider):
+def test_missing_driver_in_one_line(provider):
     done = run(REFUSED.format(provider=provider), "")
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()

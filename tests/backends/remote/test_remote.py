@@ -172,7 +172,7 @@ def test_other_vectors_than_the_record_are_refused_at_once(served):
         (serving_grpc, ("UNAVAILABLE", "busy"), ("INVALID_ARGUMENT", "no such shape")),
     ],
 )
-def test_what_is_sent_again(served, local, protocol, away, refusal):
+def test_retried_requests(served, local, protocol, away, refusal):
     """A batch that nobody answered, twice; never one that was refused."""
     with protocol(served) as address:
         embedder = Embedder.load(address)

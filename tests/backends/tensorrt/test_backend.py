@@ -43,7 +43,7 @@ class TestRuns:
         with pytest.raises(BackendError, match="closed"):
             backend.run(images(1))
 
-    def test_what_it_says_of_itself(self, machine):
+    def test_name_device_and_limits(self, machine):
         backend = machine.backend()
         assert backend.name == "TensorRT 11.4.0.106 with fake GPU"
         assert (backend.device, backend.contract) == ("tensorrt", CONTRACT)

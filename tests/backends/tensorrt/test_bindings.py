@@ -47,7 +47,7 @@ def over_nothing(version, folder):
 
 
 @pytest.mark.parametrize("version", ["10", "11", "rtx"])
-def test_fakes_have_only_what_is_real(version, tmp_path):
+def test_fakes_have_only_real_names(version, tmp_path):
     if version == "rtx" and importlib.util.find_spec("tensorrt_rtx") is None:
         pytest.skip("no tensorrt_rtx: pip install tensorrt-rtx==1.7.1.116")
     environment = {} if version == "rtx" else over_nothing(version, tmp_path)

@@ -195,7 +195,7 @@ def test_ctrl_c_stops_the_build():
     assert done.stdout.strip().endswith("stopped"), done.stderr  # the builder itself has come to an end
 
 
-def test_what_a_progress_raises_comes_out(tmp_path):
+def test_exception_of_a_progress_callback(tmp_path):
     def fail(part, phase):
         raise ValueError("no terminal")
 
@@ -203,7 +203,7 @@ def test_what_a_progress_raises_comes_out(tmp_path):
         build(trt, request_of(write_network(tmp_path / "model.onnx")), fail)
 
 
-def test_bytes_that_are_no_model_are_told():
+def test_bytes_that_are_no_model_are_refused():
     contract = ModelFile.open(default_model()).contract
     request = BuildRequest(
         "model.onnx", b"\x3a\x00", contract.input, profiles_for(contract.resize, Batches()), BuildOptions()

@@ -45,7 +45,7 @@ def rewrite(path, change):
     sidecar.write_text(json.dumps(values))
 
 
-def test_what_is_written_is_read(path):
+def test_engine_round_trip(path):
     assert path.read_bytes() == b"compiled"
     assert sidecar_path(path).name == "model.engine.json"
     read = read_engine(path)

@@ -39,7 +39,7 @@ class TestArraysOfTheGpu:
         given.free()
         backend.close()
 
-    def test_what_is_not_packed_is_refused(self, machine):
+    def test_strided_batch_is_refused(self, machine):
         class Strided(ByInterface):
             @property
             def __cuda_array_interface__(self):

@@ -75,7 +75,7 @@ def test_external_weights(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\xff" * 40, b"\x3a\x7f", b"\x3a\x02\x0a\x05", b"\x38\x01"])
-def test_what_is_no_graph_is_told(content):
+def test_bytes_without_a_graph_are_refused(content):
     with pytest.raises(BackendError, match="damaged or no ONNX file"):
         check_graph(content, "model.onnx")
 

@@ -82,7 +82,7 @@ def test_files(folder):
 
 
 @pytest.mark.parametrize("umask", [0, 0o002, 0o077])
-def test_what_is_made_is_private(tmp_path, monkeypatch, umask):
+def test_new_folders_are_private(tmp_path, monkeypatch, umask):
     engines = tmp_path / "caches" / "reid-runtime" / "engines"
     monkeypatch.setenv(ENVIRONMENT, str(engines))
     before = os.umask(umask)

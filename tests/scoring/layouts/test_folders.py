@@ -43,7 +43,7 @@ def grid(form, people="123", cameras="12"):
         ("gallery/{p}/{c}.jpg", "{p} "),
     ],
 )
-def test_what_folders_and_names_say_is_read(tmp_path, form, expected):
+def test_labels_of_folders_and_names(tmp_path, form, expected):
     names = grid(form)
     touch(tmp_path, *names)
     if "/" in form and form.split("/")[0] in ("whole_body_images", "gallery"):
@@ -68,7 +68,7 @@ def test_what_folders_and_names_say_is_read(tmp_path, form, expected):
         (["a/1.jpg", "a/2/3.jpg"], "1 of 2 images do not lie at identity/camera/image or identity/image"),
     ],
 )
-def test_what_may_mean_two_things_is_refused_in_a_short_line(tmp_path, names, reason):
+def test_ambiguous_folders_are_refused(tmp_path, names, reason):
     touch(tmp_path, *names)
     with pytest.raises(DatasetError, match=reason) as refused:
         read_plain(tmp_path)

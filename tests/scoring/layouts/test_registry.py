@@ -50,7 +50,7 @@ def test_a_copy_with_the_published_counts_is_read_by_name(tmp_path, monkeypatch)
     assert read_dataset("small", tmp_path).train is None, "training crops are not needed to score"
 
 
-def test_what_is_missing_is_named(tmp_path):
+def test_missing_files_are_named(tmp_path):
     miniatures.market(tmp_path / "inner")
     for name, root, match in (
         (

@@ -142,7 +142,7 @@ def test_every_variant_is_run_with_every_seed_and_classification_is_shared_where
     assert (recipes[5].classification.epochs, recipes[5].classification.warmup_epochs) == (2, 1.0)
 
 
-def test_what_each_ranking_starts_from(people, prepared, tmp_path, quiet, monkeypatch):
+def test_start_of_each_ranking(people, prepared, tmp_path, quiet, monkeypatch):
     seen = {}
 
     def noted(kind, crops, recipe, job):
@@ -303,7 +303,7 @@ def test_on_test_everybody_is_trained_on_and_query_and_gallery_are_scored_once_a
         ),
     ],
 )
-def test_what_cannot_be_done_is_told_before_anything_is_trained(more, error, said, people, prepared, tmp_path, quiet):
+def test_impossible_ablations_are_refused_before_training(more, error, said, people, prepared, tmp_path, quiet):
     with pytest.raises(error, match=said):
         ablate(prepared, people, tmp_path / "out", *(one.format(prepared / "imagenet.safetensors") for one in more))
     assert not (tmp_path / "out").exists()
@@ -328,7 +328,7 @@ def test_usage(more, said, people, prepared, tmp_path, tiny_backbone):
     assert said in result.output
 
 
-def test_fixed_parts_of_another_backbone_are_told_before_the_first_run(people, prepared, tmp_path, quiet):
+def test_fixed_parts_of_another_backbone_are_refused_before_the_first_run(people, prepared, tmp_path, quiet):
     (tmp_path / "small.toml").write_text(f'fixed = ["layer1"]\n{RECIPE}')
     with pytest.raises(FixedPartError, match="'layer1', which the trunk has not"):
         ablate(tmp_path, people, tmp_path / "out", weights=prepared / "imagenet.safetensors")

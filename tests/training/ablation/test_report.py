@@ -49,7 +49,7 @@ def test_a_direction_holds_where_it_is_certain(low, high, claim, seeds, verdict)
     assert row(low, high, claim, seeds).verdict == verdict
 
 
-def test_what_is_real_is_bold_and_what_is_not_is_plain():
+def test_real_differences_are_bold():
     cells = [cell.strip() for cell in _line(row(-3, -1, "worse")).split("|")[1:-1]]
     assert cells == [
         "average",

@@ -107,7 +107,7 @@ def test_the_digest_is_of_pixels_people_and_cameras(tmp_path):
     ],
     ids=["one image each", "one camera", "one person", "no images"],
 )
-def test_data_that_cannot_teach_who_is_who_are_refused(names, said, tmp_path):
+def test_training_data_without_pairs_are_refused(names, said, tmp_path):
     with pytest.raises(DatasetError, match=said):
         load_training(write(tmp_path, *names))
 
@@ -120,13 +120,13 @@ def test_one_camera_is_taken_where_it_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bounding_box_train", "train", ""])
-def test_an_empty_training_folder_is_told(name, tmp_path):
+def test_empty_training_folder_is_an_error(name, tmp_path):
     (tmp_path / "data" / name).mkdir(parents=True)
     with pytest.raises(DatasetError, match="no images"):
         load_training(tmp_path / "data")
 
 
-def test_what_is_not_there_is_told(tmp_path):
+def test_missing_folder_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="does not exist"):
         load_training(tmp_path / "nowhere")
 

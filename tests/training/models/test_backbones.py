@@ -174,7 +174,7 @@ UNPUBLISHED = ("resnet50-original", *WIDTHS)
 
 
 @pytest.mark.parametrize("name", UNPUBLISHED)
-def test_what_nobody_publishes_is_answered_with_what_to_pass(name):
+def test_unpublished_weights_have_a_remedy(name):
     with pytest.raises(BackboneError, match=r"nobody publishes .*, --weights FILE"):
         initialise(torch.nn.Identity(), name, "imagenet")
 
@@ -305,7 +305,7 @@ def test_the_two_strides_give_maps_of_one_size_and_other_features():
 
 
 @pytest.mark.parametrize("damage", ["lacks", "shape", "text"])
-def test_weights_that_do_not_belong_are_told(damage, tmp_path):
+def test_weights_of_another_backbone_are_refused(damage, tmp_path):
     trunk = BACKBONES["resnet18"].build()
     tensors = dict(trunk.state_dict())
     path = tmp_path / "weights.safetensors"

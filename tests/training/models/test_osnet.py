@@ -107,7 +107,7 @@ def test_the_graph_recipe_names_what_the_vectors_depend_on():
     assert graph_recipe(SMALLEST, "spatial", "prelu").endswith("global spatial pooling, fully connected, PReLU, L2")
 
 
-def test_what_is_no_network_of_openvino_is_refused(tmp_path):
+def test_foreign_network_is_refused(tmp_path):
     path = tmp_path / "network.xml"
     with pytest.raises(OpenVINOWeightsError, match=r"expected an \.xml that lies beside its \.bin"):
         read_operations(path)

@@ -100,7 +100,7 @@ def test_a_query_has_others_in_the_gallery_when_each_camera_has_one_view(studio,
     assert len(splits.gallery) == 4
 
 
-def test_the_command_says_what_it_wrote_and_what_it_lacks(studio, tmp_path):
+def test_command_prints_counts_and_refuses_more_test_people(studio, tmp_path):
     done = CliRunner().invoke(people, [str(tmp_path), "--assets", "a", "--people", "2", "--views", "1"])
     assert done.exit_code == 0
     assert "2 people, 2 crops" in done.output

@@ -55,7 +55,7 @@ def test_a_normalisation_that_a_stage_trains_with_is_folded_first(three):
     assert not torch.allclose(made["projection.bias"], average(three[:2]).weights()["projection.bias"])
 
 
-def test_what_does_not_belong_together_has_no_mean(three):
+def test_checkpoints_of_different_runs_have_no_mean(three):
     first, recipe = three[0], three[0].recipe
     with pytest.raises(AveragingError, match="two checkpoints or more, found 1"):
         average([first])

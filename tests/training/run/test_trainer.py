@@ -167,7 +167,7 @@ def test_weights_so_large_that_no_vector_is_finite_stop_the_run_where_people_are
         run.train()
 
 
-def test_what_draws_the_plots_is_asked_for_before_anything_is_trained(tmp_path, monkeypatch):
+def test_matplotlib_is_required_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ReidRuntimeError, match=r'pip install "reid-runtime\[train\]"'):
         make_run(tmp_path / "run", "ranking").train()
@@ -192,7 +192,7 @@ def test_a_run_is_not_resumed_with_another_recipe_data_or_stage(tmp_path, quiet)
     assert make_run(tmp_path, "ranking").resume()
 
 
-def test_a_checkpoint_that_was_cut_off_is_told_with_what_to_do(tmp_path, quiet):
+def test_truncated_checkpoint_is_an_error_with_a_remedy(tmp_path, quiet):
     make_run(tmp_path, "ranking", minutes=1e9).train()
     last = tmp_path / "last.safetensors"
     last.write_bytes(last.read_bytes()[:-100])
@@ -239,7 +239,7 @@ def test_a_full_disk_stops_the_run_and_what_was_saved_goes_on(failing, tmp_path,
     again.train()
 
 
-def test_a_folder_that_cannot_be_is_told(tmp_path):
+def test_impossible_folder_is_an_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(RunFolderError, match=r"cannot be written: .*folder that may be written to"):
         make_run(tmp_path / "file" / "run", "ranking").train()

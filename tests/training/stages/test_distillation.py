@@ -129,7 +129,7 @@ def test_the_teacher_is_asked_once_and_its_files_are_refused_for_anything_else(t
         teacher_vectors(tiny, crops, RECIPE, RECIPE.distillation, tmp_path)
 
 
-def test_a_teacher_with_vectors_of_another_length_is_told_with_the_remedy(tiny, tmp_path):
+def test_teacher_of_another_dimension_is_refused_with_a_remedy(tiny, tmp_path):
     recipe = replace(RECIPE, network=replace(RECIPE.network, dimension=16))
     with pytest.raises(TeacherError, match=r"set dimension = 8 in \[network\]"):
         teacher_vectors(tiny, make_crops(), recipe, recipe.distillation, tmp_path)

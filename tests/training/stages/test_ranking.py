@@ -125,7 +125,7 @@ def test_random_triplets_do_not_embed_the_pool():
     assert np.array_equal(restored._mine(1), stage._mine(1))
 
 
-def test_a_pool_without_a_positive_is_told_before_it_is_embedded():
+def test_pool_without_a_positive_is_refused_before_embedding():
     stage = stage_with(mining=replace(RECIPE.ranking.mining, pool=1))
     stage.network.forward = None
     with pytest.raises(MiningError, match="raise 'pool'"):
