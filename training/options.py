@@ -7,7 +7,7 @@ from typing import TypeVar
 import click
 import torch
 
-from reid_runtime.cli.evaluate import NAMES_HELP
+from reid_runtime.cli.layouts import NAMES_HELP
 from reid_runtime.scoring.layouts.datasets import DATASETS
 
 Command = TypeVar("Command", bound=Callable[..., None])

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli.evaluate import check_layout_options, layout_options, read_eval_set
+from reid_runtime.cli.layouts import LayoutChoice, layout_options
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples, table
+from reid_runtime.cli.terminal import examples, note, table
 from reid_runtime.errors import OptionsError
 from reid_runtime.evaluation.calibrate import LOW, Expectations, calibrate_rows, expectations
 from reid_runtime.evaluation.embedding import embed_eval_set
@@ -46,20 +46,14 @@ _SHOWN_FPIR = 0.01
 @layout_options
 @click.option("--json", "as_json", is_flag=True, help="Print the calibration as JSON too.")
 @model_options
-@click.pass_context
 def command(
-    ctx: click.Context,
     source: Path,
     output: Path,
     force: bool,
     tracks: bool,
     gap: float | None,
     elsewhere: bool,
-    dataset: str | None,
-    layout: str | None,
-    names: str | None,
-    gallery_size: str | None,
-    camera_rule: bool,
+    read_as: LayoutChoice,
     as_json: bool,
     chosen: ModelChoice,
 ) -> None:
@@ -79,13 +73,13 @@ def command(
     is_embeddings = source.suffix in FORMATS or (source / MANIFEST).is_file()
     own_site = not elsewhere
     if is_embeddings:
-        check_layout_options(ctx, None, "a folder of images")
+        read_as.check(None, "a folder of images")
         rows = read_embeddings(source)
     else:
         if tracks:
             raise OptionsError(f"--tracks takes a file of embeddings with the columns of tracks, found {source}")
-        check_layout_options(ctx, source, "SOURCE")
-        rows, published = _embed(ctx, source, chosen)
+        read_as.check(source, "SOURCE")
+        rows, published = _embed(source, read_as, chosen)
         own_site = own_site and not published
     calibration = calibrate_rows(
         rows, source.stem if source.is_file() else source.resolve().name, own_site=own_site, tracks=tracks, gap=gap
@@ -102,15 +96,12 @@ def command(
         click.echo(in_one_line(line), err=as_json)
 
 
-def _embed(ctx: click.Context, folder: Path, chosen: ModelChoice) -> tuple[Embeddings, bool]:
+def _embed(folder: Path, read_as: LayoutChoice, chosen: ModelChoice) -> tuple[Embeddings, bool]:
     """The rows of a labelled folder, and whether it is a published set."""
-    given = ctx.params
-    layout = [given[name] for name in ("dataset", "layout", "names", "gallery_size")]
-    eval_set = read_eval_set(folder, *layout, camera_rule=given["camera_rule"])
+    eval_set = read_as.eval_set(folder)
     if eval_set.search is not None or eval_set.tracklets:
         raise OptionsError(f"{folder} is a set of tracklets or frames; expected one of single crops")
-    for line in eval_set.account().lines(eval_set.dataset):
-        click.echo(in_one_line(line), err=True)
+    note(*eval_set.account().lines(eval_set.dataset))
     embedder = load_model(chosen)
     with progress_bar(len(eval_set.images())) as advance:
         return embed_eval_set(embedder, eval_set, advance), eval_set.published

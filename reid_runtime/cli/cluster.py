@@ -11,16 +11,15 @@ import numpy as np
 
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, note
 from reid_runtime.errors import ImageError, OptionsError
-from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, read_embeddings, write_embeddings
 from reid_runtime.jobs.cluster import Clusters, cluster, read_constraints
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.people_folder import check_people_folder, names_before, write_people_folder
 from reid_runtime.jobs.search.gallery import is_embeddings
 from reid_runtime.jobs.search.run import own_calibration
-from reid_runtime.jobs.sources import Sources, find_sources
+from reid_runtime.jobs.sources import find_sources
 from reid_runtime.jobs.video.crops import crop_paths
 from reid_runtime.matching import read_calibration
 from reid_runtime.matching.units import Window
@@ -103,7 +102,7 @@ def command(
                 f"none of the {len(results)} images can be used; the first is {sources.ids[0]}: {results[0].error}"
             )
         tables = [Embeddings.from_results(embedder, sources.ids, results)]
-        paths = _paths(sources)
+        paths = {} if sources.filesystem is not None else dict(zip(sources.ids, sources.paths, strict=True))
     if not is_file and not paths:
         raise OptionsError(
             "a tree is made of images: pass --root, the folder that the ids are paths in, or that of `embed --crops`"
@@ -118,10 +117,6 @@ def command(
         write_people_folder(output, clusters.rows, paths, link=link, force=force)
         write_people_page(output / SHEET, f"People of {', '.join(inputs)}", clusters.rows, paths, force=force)
     _print(clusters, output, as_json)
-
-
-def _paths(sources: Sources) -> dict[str, str]:
-    return {} if sources.filesystem is not None else dict(zip(sources.ids, sources.paths, strict=True))
 
 
 def _windows(path: Path) -> dict[tuple[str, str], Window]:
@@ -152,8 +147,7 @@ def _print(clusters: Clusters, output: Path, as_json: bool) -> None:
             "contract_id": rows.contract_id,
         }
         click.echo(json.dumps(report, indent=2))
-    for line in _lines(clusters, output):
-        click.echo(in_one_line(line), err=True)
+    note(*_lines(clusters, output))
 
 
 def _lines(clusters: Clusters, output: Path) -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reid_runtime.cli.evaluate import check_layout_options, layout_options, read_eval_set
+from reid_runtime.cli.layouts import LayoutChoice, layout_options
 from reid_runtime.cli.terminal import examples, table
 from reid_runtime.evaluation import EvalSettings, Evaluation, score_rows
 from reid_runtime.evaluation.saved import check_same_data, eval_set_of_rows, read_saved
@@ -34,18 +34,12 @@ from reid_runtime.scoring.reranking import RerankSettings
 )  # fmt: skip
 @layout_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with fractions.")
-@click.pass_context
 def command(
-    ctx: click.Context,
     before: Path,
     after: Path,
     rerank: bool,
     folder: Path | None,
-    dataset: str | None,
-    layout: str | None,
-    names: str | None,
-    gallery_size: str | None,
-    camera_rule: bool,
+    read_as: LayoutChoice,
     as_json: bool,
 ) -> None:
     """Compare BEFORE with AFTER, two files of `evaluate --save` on one data set, of one model or of two.
@@ -53,14 +47,14 @@ def command(
     Prints the change in each metric and its 95 % interval, by a paired bootstrap over people: what is hard for both
     cancels out. A change is more than noise where the interval leaves out zero.
     """
-    check_layout_options(ctx, folder, "--folder")
+    read_as.check(folder, "--folder")
     files = (before, after)
     saved = [read_saved([path]) for path in files]
     check_same_data(saved[0], saved[1], (str(before), str(after)))
     if folder is None:
-        eval_set = eval_set_of_rows(saved[0], before.stem, camera_rule=camera_rule)
+        eval_set = eval_set_of_rows(saved[0], before.stem, camera_rule=read_as.camera_rule)
     else:
-        eval_set = read_eval_set(folder, dataset, layout, names, gallery_size, camera_rule=camera_rule)
+        eval_set = read_as.eval_set(folder)
     eval_set = dataclasses.replace(eval_set, multi_query=None)
     settings = EvalSettings(rerank=RerankSettings() if rerank else None, pooling=None)
     evaluations = [

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from reid_runtime.cli.options import ModelPath
-from reid_runtime.cli.terminal import examples, table
+from reid_runtime.cli.terminal import examples, note, table
 from reid_runtime.contract_template import PRESETS, draft
 from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
@@ -98,8 +98,7 @@ def _report_draft(path: Path, values: dict[str, Any], is_known: bool) -> None:
     lines = [f"{path} {origin}" + (". In this draft, fill in:" if left_open else "; nothing is left to fill in")]
     if not is_known and not left_open:
         lines.append("  trained_on says unknown: state data and terms if you know them")
-    for line in lines + [f"  {field}" for field in left_open]:
-        click.echo(in_one_line(line), err=True)
+    note(*lines + [f"  {field}" for field in left_open])
 
 
 def _table(file: ModelFile, crops: int) -> str:

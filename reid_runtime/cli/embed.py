@@ -2,23 +2,24 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
 
 import click
 
-from reid_runtime.cli.embed_report import report_boxes, report_images, report_json, report_next
+from reid_runtime.cli.embed_report import report
 from reid_runtime.cli.embed_video import VideoChoice, check_video, choose_video, video_options
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, note
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.io.remote import is_url
-from reid_runtime.io.text import in_one_line
-from reid_runtime.jobs.embed_folder import embed_folder
-from reid_runtime.jobs.embed_video import embed_chosen
+from reid_runtime.jobs.embed_folder import JobResult, embed_folder
+from reid_runtime.jobs.embed_video import VideoResult, embed_chosen
 from reid_runtime.jobs.formats import FORMATS
-from reid_runtime.jobs.job import Failures, OnError, check_output
+from reid_runtime.jobs.job import OnError, check_output
 from reid_runtime.jobs.shard import Shard
 from reid_runtime.jobs.sources import check_named, find_sources
 
@@ -105,45 +106,23 @@ def command(
     check_video(paths, video, {"update": update, "root": root, "null": nul})
     check_named([path for path in paths if video.boxes is None or not is_url(path)])
     check_output(output, resume=resume, update=update, force=force)
-    if video.boxes is not None:
+    shared: dict[str, Any] = {"on_error": on_error, "shard": part, "resume": resume, "force": force, "metrics": metrics}
+    job: Callable[..., JobResult | VideoResult]
+    if video.boxes is None:
+        # A supervisor may have closed standard input.
+        stdin = None if sys.stdin is None else sys.stdin.buffer
+        sources = find_sources(paths, stdin, root=root, nul=nul).of(part)
+        job, count = partial(embed_folder, sources=sources, update=update, **shared), len(sources)
+    else:
         boxes = choose_video(paths[0], video)
-        embedder = load_model(chosen)
-        embedder.limits = ImageLimits(max_pixels, max_bytes, min_side=min_size)
-        with _told_of_what_is_kept(), progress_bar(len(boxes.images.of(part))) as advance:
-            done = embed_chosen(
-                embedder, boxes, output,
-                crops=video.crops, on_error=on_error, shard=part, resume=resume, force=force, progress=advance,
-                metrics=metrics,
-            )  # fmt: skip
-        if as_json:
-            report_json(done)
-        report_boxes(done, on_error == "record")
-        if done.embedded and not as_json:
-            report_next(done.output)
-        _exit(done.failed, done.embedded)
-        return
-    # A supervisor may have closed standard input.
-    stdin = None if sys.stdin is None else sys.stdin.buffer
-    sources = find_sources(paths, stdin, root=root, nul=nul).of(part)
+        job, count = partial(embed_chosen, chosen=boxes, crops=video.crops, **shared), len(boxes.images.of(part))
     embedder = load_model(chosen)
     embedder.limits = ImageLimits(max_pixels, max_bytes, min_side=min_size)
-    with _told_of_what_is_kept(), progress_bar(len(sources)) as advance:
-        result = embed_folder(
-            embedder, sources, output,
-            on_error=on_error, shard=part, resume=resume, update=update, force=force, progress=advance,
-            metrics=metrics,
-        )  # fmt: skip
-    if as_json:
-        report_json(result)
-    report_images(result, on_error == "record")
-    if result.embedded and not as_json:
-        report_next(result.output)
-    _exit(result.failed, result.embedded)
-
-
-def _exit(failed: Failures, embedded: int) -> None:
-    if failed:
-        click.get_current_context().exit(3 if embedded else 1)
+    with _told_of_what_is_kept(), progress_bar(count) as advance:
+        result = job(embedder=embedder, output=output, progress=advance)
+    report(result, on_error == "record", as_json)
+    if result.failed:
+        click.get_current_context().exit(3 if result.embedded else 1)
 
 
 @contextmanager
@@ -152,10 +131,10 @@ def _told_of_what_is_kept() -> Iterator[None]:
     try:
         yield
     except BaseException as error:  # Ctrl-C and SIGTERM too
-        for note in getattr(error, "__notes__", ()):
-            is_kept = "which are in" in note or "finished is in" in note
+        for text in getattr(error, "__notes__", ()):
+            is_kept = "which are in" in text or "finished is in" in text
             with suppress(OSError):  # a terminal that is gone
-                click.echo(in_one_line(note + (_how_to_resume() if is_kept else "")), err=True)
+                note(text + (_how_to_resume() if is_kept else ""))
         raise
 
 

@@ -1,82 +1,66 @@
 """The options of `reid-runtime embed VIDEO --boxes FILE`."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, TypeVar, cast
 
 import click
 
+from reid_runtime.cli.options import gathered
+from reid_runtime.cli.terminal import note
 from reid_runtime.errors import OptionsError
 from reid_runtime.images.video import is_video_name
-from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.embed_video import ChosenBoxes, choose_boxes
 from reid_runtime.jobs.sources import check_named
 from reid_runtime.jobs.video.box_files import FORMATS
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 _LIVE = ("rtsp://", "rtsps://", "rtmp://", "udp://", "rtp://", "srt://")
-_NAMES = ("boxes", "first_frame", "camera", "start_time", "rate", "every", "best", "min_score", "no_rotate", "crops")
 
 
 @dataclass(frozen=True)
 class VideoChoice:
     """What the options of a video say."""
 
-    boxes: str | None
-    first_frame: int | None
-    camera: str | None
-    start_time: float
-    rate: float | None
-    every: int
-    best: int | None
-    min_score: float | None
-    no_rotate: bool
-    crops: str | None
+    boxes: str | None = None
+    first_frame: int | None = None
+    camera: str | None = None
+    start_time: float = 0.0
+    rate: float | None = None
+    every: int = 1
+    best: int | None = None
+    min_score: float | None = None
+    no_rotate: bool = False
+    crops: str | None = None
 
 
-NO_VIDEO = VideoChoice(None, None, None, 0.0, None, 1, None, None, False, None)
-"""None of these options is given."""
-
-
-def video_options(command: Command) -> Command:
-    """The options of a video, which the command takes as one `video`, a VideoChoice."""
-
-    @wraps(command)
-    def with_choice(*arguments: Any, **options: Any) -> Any:
-        video = VideoChoice(**{name: options.pop(name) for name in _NAMES})
-        return command(*arguments, video=video, **options)
-
-    decorated: Any = with_choice
-    for option in (
-        click.option("--crops", metavar="DIR", help="Of a video: write the crops too, as DIR/CAMERA/TRACK/FRAME.jpg."),
-        click.option("--no-rotate", is_flag=True, help="The boxes are of frames that are not turned as the file says."),
-        click.option("--min-score", type=float, metavar="S", help="Boxes of a lower score are left out."),
+video_options = gathered(
+    "video", VideoChoice,
+    [
+        click.option("--boxes", metavar="FILE", help=f"PATH is a video, and these are its boxes: {FORMATS}."),
         click.option(
-            "--best", type=click.IntRange(min=1), metavar="K", help="Only the K best crops of each track, by quality."
+            "--first-frame", type=int, metavar="N",
+            help="The number that the boxes give the first frame.  [0 where they have a frame 0, else 1]",
         ),
+        click.option("--camera", metavar="NAME", help="Of a video.  [its name without suffix]"),
         click.option(
-            "--every", type=click.IntRange(min=1), default=1, metavar="N", help="Only every N-th frame, of the first."
+            "--start-time", type=float, default=0.0, metavar="SECONDS",
+            help="When the video begins, on the clock that the cameras share.",
         ),
         click.option(
             "--rate", type=click.FloatRange(min=0, min_open=True), metavar="FPS",
             help="Frames a second, where the file states wrong times.",
         ),
         click.option(
-            "--start-time", type=float, default=0.0, metavar="SECONDS",
-            help="When the video begins, on the clock that the cameras share.",
+            "--every", type=click.IntRange(min=1), default=1, metavar="N", help="Only every N-th frame, of the first."
         ),
-        click.option("--camera", metavar="NAME", help="Of a video.  [its name without suffix]"),
         click.option(
-            "--first-frame", type=int, metavar="N",
-            help="The number that the boxes give the first frame.  [0 where they have a frame 0, else 1]",
+            "--best", type=click.IntRange(min=1), metavar="K", help="Only the K best crops of each track, by quality."
         ),
-        click.option("--boxes", metavar="FILE", help=f"PATH is a video, and these are its boxes: {FORMATS}."),
-    ):  # fmt: skip
-        decorated = option(decorated)
-    return cast(Command, decorated)
+        click.option("--min-score", type=float, metavar="S", help="Boxes of a lower score are left out."),
+        click.option("--no-rotate", is_flag=True, help="The boxes are of frames that are not turned as the file says."),
+        click.option("--crops", metavar="DIR", help="Of a video: write the crops too, as DIR/CAMERA/TRACK/FRAME.jpg."),
+    ],
+)  # fmt: skip
 
 
 def check_video(paths: tuple[str, ...], video: VideoChoice, of_images: Mapping[str, object]) -> None:
@@ -85,7 +69,7 @@ def check_video(paths: tuple[str, ...], video: VideoChoice, of_images: Mapping[s
         path = next((path for path in paths if is_video_name(path)), None)
         if path is not None:
             raise OptionsError(f"{path} is a video: pass --boxes FILE, where its people are: {FORMATS}")
-        if video != NO_VIDEO:
+        if video != VideoChoice():
             raise OptionsError("--camera, --every, --crops and the like are of a video: expected --boxes FILE too")
         return
     if len(paths) != 1:
@@ -107,12 +91,11 @@ def choose_video(path: str, video: VideoChoice) -> ChosenBoxes:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     if video.best is not None:
-        click.echo(f"looking for the {video.best} best crops of each track, then the video is read again", err=True)
+        note(f"looking for the {video.best} best crops of each track, then the video is read again")
     chosen = choose_boxes(
         path, video.boxes or "",
         camera=video.camera, start_time=video.start_time, rate=video.rate, first_frame=video.first_frame,
         every=video.every, best=video.best, min_score=video.min_score, upright=not video.no_rotate,
     )  # fmt: skip
-    for note in chosen.notes:
-        click.echo(in_one_line(note), err=True)
+    note(*chosen.notes)
     return chosen

@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from reid_runtime.cli.options import Command, ModelChoice, load_model, model_options
+from reid_runtime.cli.layouts import LayoutChoice, layout_options
+from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples, table
+from reid_runtime.cli.terminal import examples, note, table
 from reid_runtime.embedder import Embedder
-from reid_runtime.errors import DatasetError
-from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, eval_set_of, score_rows
+from reid_runtime.evaluation import EvalSet, EvalSettings, Evaluation, score_rows
 from reid_runtime.evaluation.account import seen_in_training
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.evaluation.open_set import open_set_points
@@ -27,86 +27,11 @@ from reid_runtime.model_file.contract import Contract
 from reid_runtime.report import check_report, write_report
 from reid_runtime.report.total_maps import TotalMaps
 from reid_runtime.scoring.bootstrap import METRICS
-from reid_runtime.scoring.layouts.account import check_files, count_passed_over
-from reid_runtime.scoring.layouts.crops import CropSplits
-from reid_runtime.scoring.layouts.cuhk_sysu import GALLERY_SIZES, read_cuhk_sysu
-from reid_runtime.scoring.layouts.datasets import DATASETS, Dataset, Splits
-from reid_runtime.scoring.layouts.registry import find_dataset, missing_paths, read_dataset, read_layout
-from reid_runtime.scoring.person_search import SearchSet
 from reid_runtime.scoring.reassociation import GapScore, score_by_gap
 from reid_runtime.scoring.reranking import RerankSettings
 from reid_runtime.scoring.tracklets import Pooling
 
 _SHOWN_FPIR = 0.01
-
-NAMES_HELP = "How one's own images are named: '{identity}_{camera}', or '{camera}/{identity}/' for folders."
-
-
-def layout_options(command: Command) -> Command:
-    """--dataset, --layout, --names, --gallery-size and --no-cameras: how a folder is read."""
-    names = click.Choice([dataset.name for dataset in DATASETS])
-    for option in (
-        click.option(
-            "--no-cameras", "camera_rule", flag_value=False, default=True,
-            help="Count every other image of a person as a right answer, also those under the query's camera.",
-        ),
-        click.option("--names", metavar="PATTERN", help=NAMES_HELP),
-        click.option(
-            "--gallery-size", type=click.Choice([str(size) for size in GALLERY_SIZES]),
-            help="Gallery frames for each query, in CUHK-SYSU.  [100]",
-        ),
-        click.option(
-            "--layout", type=names, metavar="NAME",
-            help="Read the folder in the layout of that set, in place of the recognised one; counts are not checked.",
-        ),
-        click.option(
-            "--dataset", type=names, metavar="NAME",
-            help="Require a complete copy of that published set; `reid-runtime datasets` lists them.",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def check_layout_options(ctx: click.Context, folder: Path | None, argument: str) -> None:
-    """Raises UsageError for layout options that contradict, or that come without the folder that `argument` names."""
-    given = [name for name in ("dataset", "layout", "names", "gallery_size") if ctx.params[name] is not None]
-    if folder is None and given:
-        raise click.UsageError(f"--{given[0].replace('_', '-')} says how to read {argument}; name that too")
-    if "dataset" in given and "layout" in given:
-        raise click.UsageError("--dataset names a layout too; state one of --dataset and --layout")
-    if "names" in given and ("dataset" in given or ctx.params["layout"] not in (None, "plain")):
-        raise click.UsageError("--names is for one's own images; published layouts state how theirs are named")
-
-
-def read_eval_set(
-    folder: Path,
-    dataset: str | None,
-    layout: str | None,
-    names: str | None,
-    gallery_size: str | None,
-    *,
-    multi_query: bool = False,
-    camera_rule: bool = True,
-) -> EvalSet:
-    """The queries and gallery of a folder, read as the layout options say."""
-    definition, splits = _read(folder, dataset, layout, names)
-    if isinstance(splits, SearchSet) and not camera_rule:
-        raise click.UsageError("--no-cameras changes nothing in a person search, which ignores cameras")
-    warnings: tuple[str, ...] = ()
-    if dataset is None and isinstance(splits, CropSplits):
-        warnings = check_files([splits.query] if splits.query is splits.gallery else [splits.query, splits.gallery])
-    if gallery_size is None:
-        eval_set = eval_set_of(splits, dataset, definition, multi_query=multi_query, camera_rule=camera_rule)
-        if isinstance(splits, CropSplits):
-            parts = (splits.query, splits.gallery, splits.train, splits.multi_query)
-            ids = (name for part in parts if part for name in part.ids)
-            return replace(eval_set, passed_over=count_passed_over(folder, ids), notes=eval_set.notes + warnings)
-        return eval_set
-    if definition.name != "cuhk-sysu":
-        raise click.UsageError(f"--gallery-size is for CUHK-SYSU; {folder} has the layout of {definition.name}")
-    eval_set = eval_set_of(read_cuhk_sysu(folder, int(gallery_size)), dataset, definition, multi_query=multi_query)
-    return replace(eval_set, method=f"person search, {gallery_size} gallery frames a query")
 
 
 @click.command(
@@ -143,18 +68,11 @@ def read_eval_set(
 @click.option("--explain", is_flag=True, help="In the page of --report, show which places make images alike.")
 @click.option("--force", is_flag=True, help="Overwrite the files of --save and --report.")
 @model_options
-@click.pass_context
 def command(
-    ctx: click.Context,
     folder: Path | None,
-    dataset: str | None,
-    layout: str | None,
     multi_query: bool,
     rerank: bool,
     pooling: str | None,
-    names: str | None,
-    gallery_size: str | None,
-    camera_rule: bool,
     saved: tuple[Path, ...],
     gallery_people: tuple[int, ...],
     as_json: bool,
@@ -162,6 +80,7 @@ def command(
     report: Path | None,
     explain: bool,
     force: bool,
+    read_as: LayoutChoice,
     chosen: ModelChoice,
 ) -> None:
     """Score a model on FOLDER: a data set in any layout that `reid-runtime datasets` lists, folders
@@ -178,20 +97,17 @@ def command(
     the share that does not get them. With --json all of them are under `open_set`, with intervals: gallery_people,
     fpir, threshold, fnir, fpir_interval, fnir_interval, fpir_prediction.
     """
-    _check_usage(ctx, folder, saved)
+    read_as.check(folder, "FOLDER")
+    _check_usage(saved, chosen, explain=explain, report=report)
     if save is not None:
         ensure_embeddings_writable(save, force)
     if report is not None:
         check_report(report, force)
-    if explain and (report is None or saved):
-        raise click.UsageError("--explain is for a --report of what is embedded here")
     rows = read_saved(saved) if saved else None
     if folder is not None:
-        eval_set = read_eval_set(
-            folder, dataset, layout, names, gallery_size, multi_query=multi_query, camera_rule=camera_rule
-        )
+        eval_set = read_as.eval_set(folder, multi_query=multi_query)
     elif rows is not None:
-        eval_set = eval_set_of_rows(rows, saved[0].stem, camera_rule=camera_rule)
+        eval_set = eval_set_of_rows(rows, saved[0].stem, camera_rule=read_as.camera_rule)
     else:
         raise click.UsageError("Missing argument 'FOLDER'; only --from FILE does without it.")
     if pooling and not (eval_set.tracklets and rows is None):
@@ -202,18 +118,19 @@ def command(
     frames: Pooling = "max" if pooling == "max" else "mean"
     settings = EvalSettings(multi_query, RerankSettings() if rerank else None, frames if rows is None else None)
     account = eval_set.account()
-    _print(account.lines(eval_set.dataset))
+    note(*account.lines(eval_set.dataset))
     account.check(eval_set.dataset)
     if rows is None:
         embedder = load_model(chosen)
         maps = TotalMaps(Explainer(embedder)) if explain else None
-        warnings = seen_in_training(embedder.contract, eval_set)
-        _print(warnings)
-        rows, name = _embed(eval_set, frames, embedder), embedder.path.name
+        contract, name = embedder.contract, embedder.path.name
     else:
-        contract_of_rows = Contract.from_json(rows.contract, str(saved[0]))
-        name, warnings = contract_of_rows.name, seen_in_training(contract_of_rows, eval_set)
-        _print(warnings)
+        contract = Contract.from_json(rows.contract, str(saved[0]))
+        name = contract.name
+    warnings = seen_in_training(contract, eval_set)
+    note(*warnings)
+    if rows is None:
+        rows = _embed(eval_set, frames, embedder)
     if save is not None:
         write_embeddings(save, rows, force)
     evaluation = score_rows(eval_set, rows, name, settings)
@@ -226,15 +143,20 @@ def command(
     text = "" if as_json else "\n".join([_text(evaluation), *_by_gap(gaps), *_open_set(points)])
     click.echo(json.dumps(evaluation.report() | more, indent=2) if as_json else text)
     left_out = evaluation.scores.describe_without_answer(eval_set.query.ids, eval_set.query.names)
-    _print([] if left_out is None else [left_out])
+    note(*([] if left_out is None else [left_out]))
 
 
-def _check_usage(ctx: click.Context, folder: Path | None, saved: tuple[Path, ...]) -> None:
-    check_layout_options(ctx, folder, "FOLDER")
-    if saved:
-        given = [f"--{name}" for name in ("model", "contract") if ctx.params[name] is not None]
-        if given:
-            raise click.UsageError(f"{' and '.join(given)}: no model runs where --from gives the vectors")
+def _check_usage(saved: tuple[Path, ...], chosen: ModelChoice, *, explain: bool, report: Path | None) -> None:
+    given = [f"--{name}" for name in ("model", "contract") if getattr(chosen, name) is not None]
+    if saved and given:
+        raise click.UsageError(f"{' and '.join(given)}: no model runs where --from gives the vectors")
+    if explain and (report is None or saved):
+        raise click.UsageError("--explain is for a --report of what is embedded here")
+
+
+def _embed(eval_set: EvalSet, pooling: Pooling, embedder: Embedder) -> Embeddings:
+    with progress_bar(len(eval_set.images())) as advance:
+        return embed_eval_set(embedder, eval_set, advance, pooling)
 
 
 def _open_set(points: tuple[SearchPoint, ...]) -> Iterator[str]:
@@ -267,28 +189,6 @@ def _by_gap(gaps: list[GapScore]) -> Iterator[str]:
             f"{gap.seconds:>15} s {shown}  {between:>15}  {100 * gap.chance:>8.1f}  {gap.in_view:>9.1f}  "
             f"{gap.queries:>9,} of {gap.people}"
         )
-
-
-def _print(lines: list[str]) -> None:
-    for line in lines:
-        click.echo(in_one_line(line), err=True)
-
-
-def _read(folder: Path, dataset: str | None, layout: str | None, names: str | None) -> tuple[Dataset, Splits]:
-    if dataset is not None:
-        return find_dataset(dataset), read_dataset(dataset, folder)
-    if layout is None or names is not None:
-        return read_layout(folder, names)
-    definition = find_dataset(layout)
-    missing = missing_paths(definition, folder)
-    if missing:
-        raise DatasetError(f"{folder} does not lie as {layout} does: missing {', '.join(missing)}")
-    return definition, definition.read(folder)
-
-
-def _embed(eval_set: EvalSet, pooling: Pooling, embedder: Embedder) -> Embeddings:
-    with progress_bar(len(eval_set.images())) as advance:
-        return embed_eval_set(embedder, eval_set, advance, pooling)
 
 
 def _text(evaluation: Evaluation) -> str:

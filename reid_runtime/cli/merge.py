@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, note
 from reid_runtime.io.remote import is_url
 from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.formats import FORMATS
@@ -40,4 +40,4 @@ def command(parts: tuple[str, ...], output: Path, force: bool, allow_missing: bo
         if not is_url(name) and not os.path.exists(name):
             raise click.BadParameter(in_one_line(f"{name}: no such file or folder"))
     rows = merge(parts, output, force=force, allow_missing=allow_missing, prefix=prefix)
-    click.echo(in_one_line(f"merged {rows} rows of {len(parts)} inputs, in {output}"), err=True)
+    note(f"merged {rows} rows of {len(parts)} inputs, in {output}")

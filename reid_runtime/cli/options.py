@@ -2,9 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -13,9 +13,9 @@ import click
 
 from reid_runtime.backends import DEVICES, parse_device
 from reid_runtime.cli.json_lines import JsonLines
+from reid_runtime.cli.terminal import note
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
-from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file.address import Address, is_address
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.packaged import model_path
@@ -70,33 +70,41 @@ class ModelChoice:
     trust_engine: bool = False
 
 
-def model_options(command: Command) -> Command:
-    """--model, --contract, --device and --trust-engine, which the command takes as one `chosen`, a ModelChoice."""
+def gathered(name: str, kind: type, options: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Command]:
+    """A decorator: the command has these options, and takes them as one argument, the dataclass of their names."""
 
-    @wraps(command)
-    def with_choice(
-        *arguments: Any, model: str | None, contract: str | None, device: str, trust_engine: bool, **others: Any
-    ) -> Any:
-        return command(*arguments, chosen=ModelChoice(model, contract, device, trust_engine), **others)
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_choice(*arguments: Any, **given: Any) -> Any:
+            choice = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+            return command(*arguments, **{name: choice}, **given)
 
-    decorated: Any = with_choice
-    for option in (
-        click.option(
-            "--trust-engine", is_flag=True,
-            help="Run a TensorRT engine that was not built here. It is code: whoever made it decides what it does.",
-        ),
-        click.option(
-            "--device", type=DeviceName(), default="auto", show_default=True,
-            help="Where the model runs; openvino-bf16 is faster and less exact, cuda:1 is the second GPU.",
-        ),
-        click.option("--contract", type=click.Path(), help="States the contract of a model that carries none (JSON)."),
+        decorated: Any = with_choice
+        for option in reversed(options):
+            decorated = option(decorated)
+        return cast(Command, decorated)
+
+    return decorate
+
+
+model_options = gathered(
+    "chosen", ModelChoice,
+    [
         click.option(
             "--model", metavar="FILE|NAME|URL",
             help="A model's file, base, small or tiny, or a server, kserve://HOST:PORT/MODEL; base without this.",
         ),
-    ):  # fmt: skip
-        decorated = option(decorated)
-    return cast(Command, decorated)
+        click.option("--contract", type=click.Path(), help="States the contract of a model that carries none (JSON)."),
+        click.option(
+            "--device", type=DeviceName(), default="auto", show_default=True,
+            help="Where the model runs; openvino-bf16 is faster and less exact, cuda:1 is the second GPU.",
+        ),
+        click.option(
+            "--trust-engine", is_flag=True,
+            help="Run a TensorRT engine that was not built here. It is code: whoever made it decides what it does.",
+        ),
+    ],
+)  # fmt: skip
 
 
 def load_model(chosen: ModelChoice) -> Embedder:
@@ -110,7 +118,7 @@ def load_model(chosen: ModelChoice) -> Embedder:
 class _OnStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.stderr, JsonLines):  # which has a handler of its own
-            click.echo(in_one_line(record.getMessage()), err=True)
+            note(record.getMessage())
 
 
 @contextmanager
@@ -130,4 +138,4 @@ def _log_on_stderr() -> Iterator[None]:
 def print_terms(path: Path, contract: Contract) -> None:
     """Print on standard error that a model is for research only, where its training data are."""
     if line := restriction(path, contract):
-        click.echo(in_one_line(line), err=True)
+        note(line)

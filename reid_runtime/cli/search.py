@@ -11,7 +11,7 @@ import click
 
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples, highlight, table
+from reid_runtime.cli.terminal import examples, highlight, note, table
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import OptionsError
 from reid_runtime.explain import Explainer
@@ -33,18 +33,8 @@ from reid_runtime.report.search import write_search_report
 from reid_runtime.report.total_maps import TotalMaps
 
 _CSV = (
-    "query",
-    "decision",
-    "rank",
-    "id",
-    "identity",
-    "camera",
-    "similarity",
-    "fmr",
-    "verdict",
-    "is_match",
-    "threshold",
-)
+    "query", "decision", "rank", "id", "identity", "camera", "similarity", "fmr", "verdict", "is_match", "threshold"
+)  # fmt: skip
 
 
 @click.command(
@@ -76,11 +66,9 @@ _CSV = (
 @click.option("--rerank", is_flag=True, help="Order candidates by k-reciprocal re-ranking; cosines still decide.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of answers, each a receipt, for --replay.")
 @click.option(
-    "--csv",
-    "as_csv",
-    is_flag=True,
+    "--csv", "as_csv", is_flag=True,
     help="Print a line for each candidate, with a heading; '= begins a text that were a formula.",
-)
+)  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), metavar="PAGE", help="Write an HTML page with the images.")
 @click.option("--explain", is_flag=True, help="In the page, show which places make the first candidates alike.")
 @click.option("--force", is_flag=True, help="Overwrite the page.")
@@ -235,8 +223,7 @@ def _print_notes(done: _Search) -> None:
         left_out = ", ".join(f"{count:,} {why}" for why, count in gallery.left_out.items())
         lines.append(f"left out of {gallery.path}: {left_out}")
     lines += [f"skipped: {name}: {reason}" for name, reason in (*done.queries.failed, *gallery.failed)[:10]]
-    for line in lines:
-        click.echo(in_one_line(line), err=True)
+    note(*lines)
 
 
 def _text(done: _Search) -> str:

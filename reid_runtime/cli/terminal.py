@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import click
 
+from reid_runtime.io.text import in_one_line
+
 _NARROWEST = 40
 _STYLES = {
     "ok": {"fg": "green"},
@@ -43,6 +45,12 @@ def highlight(line: str) -> str:
         if is_there and after[:1] in ("", " ") and (not before.strip() or before.endswith(": ")):
             return f"{before}{click.style(word, **style)}{after}"  # type: ignore[arg-type]
     return line
+
+
+def note(*lines: str) -> None:
+    """Print lines on standard error, whatever the names in them hold."""
+    for line in lines:
+        click.echo(in_one_line(line), err=True)
 
 
 def examples(*commands: str) -> str:

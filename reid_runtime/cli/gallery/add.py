@@ -13,12 +13,11 @@ import click
 
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, note
 from reid_runtime.errors import OptionsError
 from reid_runtime.gallery.add import Added
 from reid_runtime.gallery.enrol import Keeping, add_crops, add_embeddings, find_crops
 from reid_runtime.gallery.gallery import Gallery
-from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs import read_embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.manifest import MANIFEST
@@ -139,5 +138,4 @@ def _print(added: Added, gallery: Path, total: int) -> None:
     if added.same_content:
         lines.append(f"added, though another crop has the same content: {len(added.same_content)}")
         lines += (f"  {name}: as {other} of {person}" for name, other, person in added.same_content[:_SHOWN])
-    for line in lines:
-        click.echo(in_one_line(line), err=True)
+    note(*lines)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, note
 from reid_runtime.errors import OptionsError
 from reid_runtime.gallery.gallery import Gallery
-from reid_runtime.io.text import in_one_line
 
 
 @click.command("forget", epilog=examples("reid-runtime gallery forget site.gallery person-08"))
@@ -29,6 +28,6 @@ def command(gallery: Path, people: tuple[str, ...], expired: bool, as_json: bool
         gone = file.forget_expired() if expired else file.forget(*people)
     if as_json:
         click.echo(json.dumps(asdict(gone), indent=2))
-    click.echo(f"forgotten: {gone.people} people, {gone.crops} crops", err=True)
+    note(f"forgotten: {gone.people} people, {gone.crops} crops")
     for export in gone.exports:
-        click.echo(in_one_line(f"still in a file made before: {export.path} ({export.kind})"), err=True)
+        note(f"still in a file made before: {export.path} ({export.kind})")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, note
 from reid_runtime.gallery.gallery import Gallery, Person
 from reid_runtime.io.text import in_one_line
 
@@ -36,7 +36,7 @@ def command(gallery: Path, exports: bool, as_json: bool) -> None:
     click.echo(f"{'person':<{width}}  {'crops':>6}  {'kept':>6}  cameras")
     for person in people:
         click.echo(in_one_line(_line(person, width)))
-    click.echo(f"{len(people)} people, {sum(each.crops for each in people)} crops, contract {contract_id}", err=True)
+    note(f"{len(people)} people, {sum(each.crops for each in people)} crops, contract {contract_id}")
 
 
 def date(seconds: float) -> str:

@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
-from reid_runtime.cli.terminal import examples
+from reid_runtime.cli.terminal import examples, note
 from reid_runtime.gallery.gallery import Gallery
-from reid_runtime.io.text import in_one_line
 
 _SHOWN = 10
 
@@ -35,16 +34,13 @@ def command(
         done = file.upgrade(embedder, leave_out=leave_out)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
-    click.echo(f"{gallery}: {done.crops} crops from {done.before} to {done.after}", err=True)
+    note(f"{gallery}: {done.crops} crops from {done.before} to {done.after}")
     if done.left_out:
-        click.echo(f"forgotten, for only their vectors were kept: {done.left_out} crops", err=True)
-    click.echo(
-        f"{len(done.changed)} of {done.people} people have another most similar person now"
-        + (": look at these first" if done.changed else ""),
-        err=True,
-    )
+        note(f"forgotten, for only their vectors were kept: {done.left_out} crops")
+    first = ": look at these first" if done.changed else ""
+    note(f"{len(done.changed)} of {done.people} people have another most similar person now{first}")
     for each in done.changed[:_SHOWN]:
         line = f"  {each.person}: {each.before} ({each.similarity_before:.2f}), now {each.after} "
-        click.echo(in_one_line(f"{line}({each.similarity_after:.2f})"), err=True)
+        note(f"{line}({each.similarity_after:.2f})")
     if len(done.changed) > _SHOWN:
-        click.echo(f"  and {len(done.changed) - _SHOWN} more; --json has them all", err=True)
+        note(f"  and {len(done.changed) - _SHOWN} more; --json has them all")
