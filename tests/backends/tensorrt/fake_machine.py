@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def near(result, expected):
 
 
 class OnGpu:
-    """An array of the fake GPU that its producer is still filling when it is handed out."""
+    """An array of the fake GPU that its producer is still filling when it is handed out; it goes with its last user."""
 
     def __init__(self, cuda, values, offset=0):
         self.cuda, self.values = cuda, np.ascontiguousarray(values)
@@ -78,14 +79,16 @@ class OnGpu:
             self.base = cuda.allocate(self.values.nbytes + offset)
         self.address = self.base + offset
         self.shape, self.dtype = values.shape, values.dtype
-        machine = cuda.array(self.address, self.values.nbytes)
-        cuda.queue(self.stream, Work(lambda: machine.__setitem__(slice(None), self.values.view(np.uint8).ravel())))
+        memory, content = cuda.array(self.address, self.values.nbytes), self.values.view(np.uint8).ravel()
+        cuda.queue(self.stream, Work(lambda: memory.__setitem__(slice(None), content)))
+        self.free = weakref.finalize(self, _free, cuda, self.base, self.stream)
 
-    def free(self):
-        with self.cuda.current():
-            self.cuda.synchronize(self.stream)
-            self.cuda.free(self.base)
-            self.cuda.destroy_stream(self.stream)
+
+def _free(cuda, base, stream):
+    with cuda.current():
+        cuda.synchronize(stream)
+        cuda.free(base)
+        cuda.destroy_stream(stream)
 
 
 class ByInterface(OnGpu):

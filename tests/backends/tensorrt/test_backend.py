@@ -28,7 +28,6 @@ class TestRuns:
         for count in (1, 2, 7, 1, 2):
             batch = images(count, *shape, seed=count)
             near(with_graphs.run(batch), tiny.backend.run(batch))
-        with_graphs.close()
 
     def test_nothing_has_to_be_closed(self, machine, tiny):
         """The fixture finds what would be left: the backend goes with its last reference."""
@@ -48,7 +47,6 @@ class TestRuns:
         assert backend.name == "TensorRT 11.4.0.106 with fake GPU"
         assert (backend.device, backend.contract) == ("tensorrt", CONTRACT)
         assert backend.max_batch_pixels == 4 * 64 * 32
-        backend.close()
 
     def test_planes_of_floats(self, monkeypatch, tmp_path):
         path = write_model(tmp_path / "m.onnx", FOREIGN, like=FOREIGN)
@@ -63,7 +61,6 @@ class TestRuns:
         crops = [sample_image(40, 20, seed) if seed % 3 else sample_image(30, 21, seed) for seed in range(30)]
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         near(embedder.embed(crops, channel_order="rgb"), tiny.embed(crops, channel_order="rgb"))
-        embedder.backend.close()
 
     def test_threads(self, machine, tiny):
         backend = machine.backend(cuda_graphs=2)
@@ -80,7 +77,6 @@ class TestRuns:
             for vectors, batch in zip(actual[number], batches[number::4], strict=True):
                 near(vectors, tiny.backend.run(batch))
         assert sum(len(idle) for idle in backend._pool._idle.values()) <= 4 * 2
-        backend.close()
 
     def test_close_while_running(self, machine, tiny):
         backend = machine.backend()
@@ -105,7 +101,6 @@ class TestRuns:
             backend.run(images(9))
             backend.run(images(2, 40, 24))
         assert len(machine.trt.contexts) == 2
-        backend.close()
 
     def test_buffers_only_grow(self, machine):
         backend = machine.backend()
@@ -114,7 +109,6 @@ class TestRuns:
         backend.run(images(8, 16, 8))
         backend.run(images(2, 9, 5))
         assert (set(machine.cuda.memory), set(machine.cuda.pinned)) == before
-        backend.close()
 
     def test_parts_overlap(self, machine, monkeypatch):
         """The second part is on its way, on a stream of its own, before the first is waited for."""
@@ -138,7 +132,6 @@ class TestRuns:
         copies, compute = ({stream for call, stream in order if call == each} for each in ("upload", "download"))
         assert len(copies) == len(compute) == 1
         assert copies != compute
-        backend.close()
 
     def test_last_used_graphs_are_kept(self, machine):
         backend = machine.backend(cuda_graphs=2)
@@ -150,7 +143,6 @@ class TestRuns:
             launched.append(machine.cuda.faults.calls.count("cuGraphLaunch"))
         assert launched == [0, 1, 0, 1, 0]
         assert len(machine.cuda.graphs) == 2
-        backend.close()
 
     def test_graph_whose_output_has_moved(self, machine, tiny):
         """The larger batch has smaller images: the input stays where it is, the output grows."""
@@ -158,7 +150,6 @@ class TestRuns:
         for count, shape in ((2, (16, 16)), (4, (16, 8)), (2, (16, 16)), (4, (16, 8))):
             batch = images(count, *shape, seed=count)
             near(backend.run(batch), tiny.backend.run(batch))
-        backend.close()
 
     @pytest.mark.parametrize(
         ("announced", "words"),
@@ -173,7 +164,6 @@ class TestRuns:
         machine.trt.announced = announced
         with pytest.raises(BackendError, match=words):
             backend.run(images(2))
-        backend.close()
 
     @pytest.mark.parametrize(
         ("batch", "words"),
@@ -192,7 +182,6 @@ class TestRuns:
         with pytest.raises(BackendError, match=words):
             backend.run(batch)
         assert machine.trt.contexts == []
-        backend.close()
 
 
 class TestProfiles:
@@ -208,7 +197,6 @@ class TestProfiles:
         machine.trt.embed = lambda batch: seen.append(len(batch)) or embed(batch)
         near(backend.run(images(*shape)), tiny.backend.run(images(*shape)))
         assert [count for count in seen if count > 1] == parts  # the fake asks with one image how wide the output is
-        backend.close()
 
     def test_nearest_area(self, machine):
         backend = machine.backend()
@@ -217,7 +205,6 @@ class TestProfiles:
         assert backend._profile(1, 16, 24) == 1
         assert backend._profile(1, 8, 4) == 0
         assert backend._profile(2, 64, 32) == 2
-        backend.close()
 
     @pytest.mark.parametrize(
         ("shape", "nearest"),
@@ -235,10 +222,8 @@ class TestProfiles:
         )
         with pytest.raises(BackendError, match=words):
             backend.run(images(*shape))
-        backend.close()
 
     def test_fallback(self, machine, tiny):
         backend = machine.backend(fallback=tiny.backend)
         near(backend.run(images(2, 100, 50)), tiny.backend.run(images(2, 100, 50)))
         assert machine.trt.contexts == []
-        backend.close()

@@ -27,8 +27,6 @@ class TestArraysOfTheGpu:
         near(backend.run(given), tiny.backend.run(batch))
         copies = [call for call in machine.cuda.faults.calls if call.startswith("cuMemcpy")]
         assert copies == ["cuMemcpyDtoHAsync"] * 2
-        given.free()
-        backend.close()
 
     def test_misaligned_is_moved_on_the_gpu(self, machine, tiny):
         backend = machine.backend()
@@ -36,8 +34,6 @@ class TestArraysOfTheGpu:
         given = ByInterface(machine.cuda, batch, offset=64)
         near(backend.run(given), tiny.backend.run(batch))
         assert "cuMemcpyHtoDAsync" not in machine.cuda.faults.calls
-        given.free()
-        backend.close()
 
     def test_strided_batch_is_refused(self, machine):
         class Strided(ByInterface):
@@ -49,24 +45,18 @@ class TestArraysOfTheGpu:
         given = Strided(machine.cuda, images(2))
         with pytest.raises(BackendError, match=r"contiguous uint8 .* with strides \(384, 48, 3, 1\)"):
             backend.run(given)
-        given.free()
-        backend.close()
 
     def test_no_fallback_to_the_host(self, machine, tiny):
         backend = machine.backend(fallback=tiny.backend)
         given = ByInterface(machine.cuda, images(2, 100, 50))
         with pytest.raises(BackendError, match="no profile of this engine takes 2 images of 100x50"):
             backend.run(given)
-        given.free()
-        backend.close()
 
     def test_another_dtype_is_refused(self, machine):
         backend = machine.backend()
         given = ByInterface(machine.cuda, images(2).astype(np.float32))
         with pytest.raises(BackendError, match=r"takes contiguous uint8 from the GPU, found .* of float32"):
             backend.run(given)
-        given.free()
-        backend.close()
 
 
 class TestFrames:
@@ -89,8 +79,6 @@ class TestFrames:
         assert valid.tolist() == before.tolist()
         assert (result[valid] * expected[valid]).sum(axis=1).min() > 0.9999  # a grey level at most apart
         assert not result[~valid].any()
-        given.free()
-        embedder.backend.close()
 
     def test_more_boxes_than_a_profile_takes(self, machine, tiny):
         """In parts; row i is box i."""
@@ -100,24 +88,18 @@ class TestFrames:
         given, backend = ByInterface(machine.cuda, frame), machine.backend()
         crops = np.stack([resize(np.ascontiguousarray(frame[y1:y2, x1:x2]), (16, 8)) for x1, y1, x2, y2 in corners])
         near(backend.run_crops(given, "rgb", corners, (16, 8), CONTRACT.input), tiny.backend.run(crops))
-        given.free()
-        backend.close()
 
     def test_a_contract_that_is_not_the_engines(self, machine):
         """The kernel would write floats where the engine has room for bytes."""
         given, backend = ByInterface(machine.cuda, sample_image(60, 50)), machine.backend()
         with pytest.raises(BackendError, match="input is NCHW of float32, the engine's another"):
             backend.run_crops(given, "rgb", np.array([(0, 0, 20, 40)]), (16, 8), FOREIGN.input)
-        given.free()
-        backend.close()
 
     def test_a_crop_outside_every_profile(self, machine, tiny_model):
         given = ByInterface(machine.cuda, sample_image(120, 200))
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
         with pytest.raises(BackendError, match="no profile of this engine takes 1 images of 16x1; the nearest"):
             embedder.embed_boxes(given, [(60, 3, 61, 118)], "rgb")
-        given.free()
-        embedder.backend.close()
 
     def test_an_engine_that_gives_no_numbers(self, machine, tiny_model):
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
@@ -125,8 +107,6 @@ class TestFrames:
         machine.trt.embed = lambda batch: embed(batch) * np.float32(np.nan)
         with pytest.raises(BackendError, match="the model gave NaN"):
             embedder.embed_boxes(given, self.BOXES[:2], "rgb")
-        given.free()
-        embedder.backend.close()
 
     def test_a_frame_of_another_kind(self, machine, tiny_model):
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
@@ -138,15 +118,11 @@ class TestFrames:
             given = ByInterface(machine.cuda, values)
             with pytest.raises(ImageError, match=r"\(height, width, 3\) of uint8"):
                 embedder.embed_boxes(given, [(0, 0, 20, 20)], "rgb")
-            given.free()
         given = ByInterface(machine.cuda, np.zeros((20, 20, 3), np.uint8))
         with pytest.raises(ImageError, match="never guessed"):
             embedder.embed_boxes(given, [(0, 0, 20, 20)], None)
-        given.free()
-        embedder.backend.close()
 
     def test_a_backend_of_the_host_says_so(self, machine, tiny):
         given = ByInterface(machine.cuda, sample_image(120, 200))
         with pytest.raises(BackendError, match="the frame is on the GPU, and onnxruntime cpu takes pixels of the host"):
             tiny.embed_boxes(given, self.BOXES, "rgb")
-        given.free()
