@@ -2,31 +2,35 @@
 
 The similarity of two groups is the mean cosine over all pairs across them. Of unit vectors that is the dot product of
 the groups' mean vectors, not normalised, so it is exact at any size without a matrix of all pairs. Two groups whose
-similarity reaches the threshold have at least one pair that does. So only near pairs are looked at: the most similar
-groups are joined first, and the groups that are left are looked at again, until no two of them reach the threshold.
+similarity reaches a threshold have at least one pair that does, so only near pairs are looked at, and the most similar
+groups are joined first. All rows are compared once (`matching.neighbours`), and again only groups some of whose rows
+had more near ones than were kept, once the threshold has fallen to what was left out: these are few by then.
 The groups are those of SciPy's `linkage(..., "average")`, which takes the memory of all pairs, 3 GB for 20,000 rows.
 No library can do without: SciPy and fastcluster have no constraints and no sparse form; scikit-learn's
 AgglomerativeClustering with a connectivity graph connects all of it first, and averages over the pairs in it alone.
 """
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from reid_runtime.matching.neighbours import both_ways, near_pairs
 from reid_runtime.vectors import Vectors
 
 Integers = npt.NDArray[np.int64]
 Pairs = npt.NDArray[np.int64]
 """(P, 2) rows."""
 
-_NEIGHBOURS, _PAIRS = 64, 4_000_000
-"""Pairs that are looked at for each row, and in all; what lies behind them is found among the groups."""
-_BLOCK = 1 << 24
-"""Similarities of a block."""
-_ROUNDS = 20
+_HEAP = 1_000_000
+"""Pairs that are joined in one go, the most similar first; each takes some 200 bytes for a moment."""
+_BLOCK = 1 << 16
+"""Pairs that are compared at once."""
+_NEVER = -2.0
+"""Below every cosine: of pairs in one group, or that cannot be."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,9 @@ def average_linkage(vectors: Vectors, links: Links, thresholds: Sequence[float])
     return [labels for _, labels in falling_linkage(vectors, links, thresholds)]
 
 
-def falling_linkage(vectors: Vectors, links: Links, thresholds: Iterable[float]) -> Iterator[tuple[float, Integers]]:
+def falling_linkage(vectors: Vectors, links: Links, thresholds: Sequence[float]) -> Iterator[tuple[float, Integers]]:
     """As `average_linkage`: each threshold with its labels, as soon as these are there."""
-    graph = _Groups(vectors, links)
+    graph = _Groups(vectors, links, min(thresholds, default=1.0))
     for threshold in thresholds:
         graph.join(threshold)
         yield threshold, numbered(graph.roots())
@@ -88,13 +92,14 @@ def _root(parents: list[int], row: int) -> int:
 class _Groups:
     """Groups that are joined over a graph of nearest neighbours; a group goes by the number of its first root."""
 
-    def __init__(self, vectors: Vectors, links: Links) -> None:
+    def __init__(self, vectors: Vectors, links: Links, floor: float) -> None:
         count = len(vectors)
+        self._floor = floor
         self._parents = [*range(count)]
         self._means = vectors.astype(np.float32, copy=True)
         self._sizes = np.ones(count, np.int64)
         self._versions = [0] * count
-        self._neighbours: list[set[int]] = [set() for _ in range(count)]
+        self._links = links
         self._cannot: dict[int, set[int]] = {}
         for one, other in links.cannot.tolist():
             self._cannot.setdefault(one, set()).add(other)
@@ -103,46 +108,98 @@ class _Groups:
             a, b = self._root(one), self._root(other)
             if a != b:
                 self._merge(a, b)
+        # Near pairs, by any rows of the two groups, and a similarity above which that of the groups cannot be: a mean
+        # is at most the greatest of its parts. And down to which similarity each row's pairs are known.
+        self._ones, self._others = np.empty(0, np.int32), np.empty(0, np.int32)
+        self._bounds = np.empty(0, np.float32)
+        self._reach = np.full(count, np.inf, np.float32)
 
     def roots(self) -> Integers:
         """(N,) the group of each row."""
-        return np.array([self._root(row) for row in range(len(self._parents))], np.int64)
+        roots = np.array(self._parents, np.int64)
+        while not np.array_equal(further := roots[roots], roots):
+            roots = further
+        return roots
 
     def join(self, threshold: float) -> None:
         """Join groups until no two that may be one are as similar as this."""
-        for _ in range(_ROUNDS):
-            alive = np.unique(self.roots())
-            pairs = [
-                (-similarity, one, other)
-                for one, other, similarity in _near_pairs(self._means, alive, threshold)
-                if other not in self._forbidden(one)
-            ]
-            if not pairs:
+        while True:
+            roots = self.roots()
+            barred = both_ways(roots[self._links.cannot])
+            self._look(roots, barred, threshold)
+            ones, others, similarities = self._near(roots, barred, threshold)
+            if not len(similarities):
                 return
-            for _, one, other in pairs:
-                self._neighbours[one].add(other)
-                self._neighbours[other].add(one)
-            self._agglomerate([(*pair, self._versions[pair[1]], self._versions[pair[2]]) for pair in pairs], threshold)
-            for row in alive.tolist():
-                self._neighbours[row] = set()
+            least = threshold
+            if len(similarities) > _HEAP:
+                least = float(np.partition(similarities, -_HEAP)[-_HEAP])
+                near = similarities >= least
+                ones, others, similarities = ones[near], others[near], similarities[near]
+            self._agglomerate(ones.tolist(), others.tolist(), similarities.tolist(), least)
 
-    def _agglomerate(self, heap: list[tuple[float, int, int, int, int]], threshold: float) -> None:
+    def _look(self, roots: Integers, barred: Pairs, threshold: float) -> None:
+        """Look for the pairs of groups that were left out, where some of them may be as similar as the threshold."""
+        # A pair is left out where both sides have nearer ones, so that a group alone has none.
+        asked = np.unique(roots[self._reach >= threshold])
+        if len(asked) < 2:
+            return
+        found = near_pairs(self._means, asked, np.unique(roots), barred, self._floor)
+        again = np.zeros(len(roots), np.bool_)
+        again[asked] = True
+        again = again[roots]
+        self._reach[again] = -np.inf
+        self._reach[asked] = found.reach
+        kept = (self._bounds > _NEVER) & ~(again[self._ones] & again[self._others])
+        self._ones = np.concatenate([self._ones[kept], found.ones])
+        self._others = np.concatenate([self._others[kept], found.others])
+        self._bounds = np.concatenate([self._bounds[kept], found.similarities])
+
+    def _near(
+        self, roots: Integers, barred: Pairs, threshold: float
+    ) -> tuple[Integers, Integers, npt.NDArray[np.float32]]:
+        """The pairs of groups that reach the threshold, and may be one."""
+        places = np.flatnonzero(self._bounds >= threshold)
+        ends = roots[self._ones[places]], roots[self._others[places]]
+        keys, firsts, names = np.unique(
+            np.minimum(*ends) * len(roots) + np.maximum(*ends), return_index=True, return_inverse=True
+        )
+        ones, others = ends[0][firsts], ends[1][firsts]
+        similarities = np.concatenate(
+            [
+                np.einsum("pd,pd->p", self._means[ones[start:end]], self._means[others[start:end]])
+                for start in range(0, len(keys), _BLOCK)
+                for end in [start + _BLOCK]
+            ]
+            or [np.empty(0, np.float32)]
+        )
+        similarities[(ones == others) | np.isin(keys, barred[:, 0] * len(roots) + barred[:, 1])] = _NEVER
+        self._bounds[places] = similarities[names.reshape(-1)]
+        near = similarities >= threshold
+        return ones[near], others[near], similarities[near]
+
+    def _agglomerate(self, ones: list[int], others: list[int], similarities: list[float], threshold: float) -> None:
+        neighbours: defaultdict[int, set[int]] = defaultdict(set)
+        heap = []
+        for one, other, similarity in zip(ones, others, similarities, strict=True):
+            neighbours[one].add(other)
+            neighbours[other].add(one)
+            heap.append((-similarity, one, other, self._versions[one], self._versions[other]))
         heapq.heapify(heap)
         while heap:
             _, one, other, first, second = heapq.heappop(heap)
             if self._versions[one] != first or self._versions[other] != second:
                 continue  # one of the two has changed, and its new similarities are in the heap
             kept = self._merge(one, other)
-            near = {self._root(row) for row in self._neighbours[kept]} - {kept}
+            near = {self._root(row) for row in neighbours.pop(one) | neighbours.pop(other)} - {kept}
             near -= self._forbidden(kept)
-            self._neighbours[kept] = near
+            neighbours[kept] = near
             if not near:
                 continue
             rows = np.fromiter(near, np.int64, len(near))
-            similarities = self._means[rows] @ self._means[kept]
-            for place in np.flatnonzero(similarities >= threshold).tolist():
+            values = self._means[rows] @ self._means[kept]
+            for place in np.flatnonzero(values >= threshold).tolist():
                 row = int(rows[place])
-                pair = (-float(similarities[place]), min(kept, row), max(kept, row))
+                pair = (-float(values[place]), min(kept, row), max(kept, row))
                 heapq.heappush(heap, (*pair, self._versions[pair[1]], self._versions[pair[2]]))
 
     def _merge(self, one: int, other: int) -> int:
@@ -153,8 +210,6 @@ class _Groups:
         self._parents[gone] = kept
         self._versions[kept] += 1
         self._versions[gone] = -1
-        self._neighbours[kept] |= self._neighbours[gone]
-        self._neighbours[gone] = set()
         if gone in self._cannot:
             self._cannot.setdefault(kept, set()).update(self._cannot.pop(gone))
         return kept
@@ -167,26 +222,3 @@ class _Groups:
 
     def _root(self, row: int) -> int:
         return _root(self._parents, row)
-
-
-def _near_pairs(means: Vectors, rows: Integers, threshold: float) -> Iterator[tuple[int, int, float]]:
-    """Pairs (a, b, similarity), a < b, of these rows at or above a threshold; of each row the most similar ones."""
-    vectors = means[rows]
-    size = max(1, _BLOCK // max(1, len(rows)))
-    most = max(2, min(_NEIGHBOURS, _PAIRS // max(1, len(rows))))
-    for start in range(0, len(rows), size):
-        similarities = vectors[start : start + size] @ vectors.T
-        similarities[np.arange(len(similarities)), start + np.arange(len(similarities))] = -1
-        ones, others = np.nonzero(similarities >= threshold)
-        values = similarities[ones, others]
-        order = np.lexsort((-values, ones))
-        ones, others, values = ones[order], others[order], values[order]
-        near = np.arange(len(ones)) - np.searchsorted(ones, ones) < most
-        firsts, seconds = rows[ones[near] + start], rows[others[near]]
-        # A pair may come from both sides; the heap takes it twice without harm.
-        yield from zip(
-            np.minimum(firsts, seconds).tolist(),
-            np.maximum(firsts, seconds).tolist(),
-            values[near].tolist(),
-            strict=True,
-        )

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.matching.linkage import Integers, Links, falling_linkage
+from reid_runtime.matching.neighbours import both_ways, partners
 from reid_runtime.vectors import Vectors
 
 Numbers = npt.NDArray[np.float64]
@@ -60,12 +61,11 @@ class Choice:
 
 def nearness(vectors: Vectors, labels: Integers, links: Links, rows: Integers, nobody: float) -> Nearness:
     """How near these rows are to the groups; `nobody` stands for a group where there is none."""
-    count = int(labels.max(initial=-1)) + 1
-    sizes = np.bincount(labels, minlength=count)
-    sums = np.zeros((count, vectors.shape[1]), np.float32)
-    np.add.at(sums, labels, vectors)
-    means = sums / np.maximum(sizes, 1)[:, None]
-    barred = _barred(labels, links)
+    sizes = np.bincount(labels)
+    count = len(sizes)
+    order = np.argsort(labels, kind="stable")
+    means = np.add.reduceat(vectors[order], np.cumsum(sizes) - sizes, axis=0) / sizes[:, None].astype(np.float32)
+    barred = both_ways(links.cannot)
     near = np.full((3, len(rows)), nobody)
     step = max(1, _BLOCK // max(1, count))
     for start in range(0, len(rows), step):
@@ -75,8 +75,8 @@ def nearness(vectors: Vectors, labels: Integers, links: Links, rows: Integers, n
         # Without the crop itself.
         near[0, start : start + step] = (similarities[places, own] * sizes[own] - 1) / np.maximum(sizes[own] - 1, 1)
         similarities[places, own] = -np.inf
-        for place, row in enumerate(chosen.tolist()):
-            similarities[place, barred.get(row, [])] = -np.inf
+        these, others = partners(chosen, barred)
+        similarities[these, labels[others]] = -np.inf
         for rank in range(1, 3):
             best = similarities.argmax(axis=1)
             value = similarities[places, best]
@@ -123,12 +123,3 @@ def _is_worse(losses: Numbers, groups: Integers, errors: float) -> bool:
     """Whether the mean loss is above zero by so many standard errors, over groups, whose crops go together."""
     around = np.bincount(groups, losses) - np.bincount(groups) * losses.mean()
     return bool(losses.mean() > errors * np.sqrt((around**2).sum()) / max(1, len(losses)))
-
-
-def _barred(labels: Integers, links: Links) -> dict[int, list[int]]:
-    """For each row the groups that it cannot be in."""
-    barred: dict[int, list[int]] = {}
-    for one, other in links.cannot.tolist():
-        barred.setdefault(one, []).append(int(labels[other]))
-        barred.setdefault(other, []).append(int(labels[one]))
-    return barred

@@ -3,7 +3,8 @@ import pytest
 
 from reid_runtime.errors import OptionsError
 from reid_runtime.matching.clustering import Constraint, ConstraintError, group, read_links
-from reid_runtime.matching.linkage import Links, average_linkage, joined, nothing_known
+from reid_runtime.matching.linkage import Links, average_linkage, joined, nothing_known, numbered
+from reid_runtime.matching.margin import best_groups
 from reid_runtime.matching.units import Sightings, Window, apart, number_units, pool_units
 
 
@@ -55,10 +56,43 @@ def test_five_thousand_crops_are_grouped_as_from_the_dense_matrix():
 
 
 def test_groups_that_neighbours_hide_are_joined_all_the_same(monkeypatch):
-    monkeypatch.setattr("reid_runtime.matching.linkage._NEIGHBOURS", 3)
+    monkeypatch.setattr("reid_runtime.matching.neighbours.MOST", 3)
     vectors, whose = pile(people=4, crops=40, spread=0.3)
     (labels,) = average_linkage(vectors, nothing_known(), [0.5])
     assert same(labels, whose)
+
+
+@pytest.mark.parametrize("people", [100, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("most", [64, 5])
+def test_the_widest_margin_is_that_of_all_pairs(monkeypatch, people, most):
+    """2,000 and 5,000 rows: SciPy's groups under every threshold, and every similarity of every row to every group."""
+    hierarchy = pytest.importorskip("scipy.cluster.hierarchy")
+    distance = pytest.importorskip("scipy.spatial.distance")
+    monkeypatch.setattr("reid_runtime.matching.neighbours.MOST", most)
+    monkeypatch.setattr("reid_runtime.matching.linkage._HEAP", 300)
+    monkeypatch.setattr("reid_runtime.matching.margin._SAMPLE", 500)
+    vectors, _ = pile(people=people, crops=20, spread=1.0, dimension=48)
+    found = best_groups(vectors, nothing_known(), 0.5, 0.0)
+    similarities = vectors @ vectors.T
+    distances = distance.squareform(1 - similarities.astype(np.float64), checks=False)
+    tree = hierarchy.linkage(np.maximum(distances, 0), "average")
+    rows = np.sort(np.random.default_rng(0).permutation(len(vectors))[:500])
+    tried = []
+    for value in np.round(np.arange(0.65, 0.145, -0.01), 2).tolist():
+        labels = numbered(hierarchy.fcluster(tree, 1 - value, "distance").astype(np.int64))
+        sizes = np.bincount(labels)
+        order = np.argsort(labels, kind="stable")
+        sums = np.add.reduceat(similarities[rows][:, order], np.cumsum(sizes) - sizes, axis=1)
+        own = np.arange(len(rows)), labels[rows]
+        rest = (sums[own] - 1) / np.maximum(sizes[labels[rows]] - 1, 1)
+        means = sums / sizes
+        means[own] = -1
+        first, second = -np.partition(-means, 1, axis=1)[:, :2].T
+        margin = np.where(sizes[labels[rows]] == 1, 1 - first - second, rest - first).mean()
+        tried.append((margin, value, labels))
+    _, value, labels = max(tried, key=lambda each: each[0])
+    assert found.value == value
+    assert np.array_equal(found.labels, labels)
 
 
 def test_falling_thresholds_give_what_each_gives_alone():
