@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from reid_runtime.batching import WINDOW
-from reid_runtime.errors import ImageError, ReidRuntimeError
+from reid_runtime.errors import ImageError
 from reid_runtime.images.decode import ImageSource, detach, source_name
 from reid_runtime.inference import Infer, Inference
 from reid_runtime.io.concurrency import FIRST, chunked, parallel_map
 from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.preparation import Prepared, judged
+from reid_runtime.together import together
 from reid_runtime.vectors import Vectors
 
 
@@ -49,9 +50,7 @@ def results(
 ) -> Iterator[Result]:
     """A result for every image, as `Embedder.stream` has it.
 
-    Side by side, each thread takes a few consecutive images, decodes, resizes and embeds them: their pixels stay in its
-    core's cache, and of what is taken ahead nothing but vectors is held. Else threads prepare a window of images while
-    the one before it is embedded.
+    Threads prepare a window of images while the one before it is embedded; or, side by side, both at once (`together`).
     """
     numbered: Iterator[tuple[int, ImageSource]] = enumerate(map(detach, images))
     if isinstance(images, Sequence) and len(images) == 1:  # a thread would take longer to begin
@@ -67,23 +66,8 @@ def results(
                 yield from _embedded(index, window, inference.infer)
                 index += len(window)
         return
-
-    def embed(group: Sequence[tuple[int, ImageSource]]) -> tuple[list[Result], ReidRuntimeError | None]:
-        prepared, error = [], None
-        try:
-            for each in group:
-                prepared.append(prepare(*each))
-        except ReidRuntimeError as raised:  # at its image's turn
-            error = raised
-        return list(_embedded(group[0][0], judged(prepared, times), inference.infer_here)), error
-
-    size = 1 if low_latency else inference.group
-    groups = chunked(numbered, size, first=1)
-    with closing(parallel_map(embed, groups, threads, WINDOW // size, first=2 * threads)) as done:
-        for finished, error in done:
-            yield from finished
-            if error is not None:
-                raise error
+    for number, item, vector in together(inference, numbered, prepare, threads, low_latency, times):
+        yield _result(number, item, vector)
 
 
 def _embedded(first: int, images: Sequence[Prepared], infer: Infer) -> Iterator[Result]:
@@ -92,5 +76,8 @@ def _embedded(first: int, images: Sequence[Prepared], infer: Infer) -> Iterator[
     pixels = [item.pixels for item in images if item.pixels is not None]
     vectors = iter(infer([(each.shape[0], each.shape[1]) for each in pixels], pixels.__getitem__, names))
     for number, item in enumerate(images, first):
-        vector = None if item.pixels is None else next(vectors).copy()  # not the whole window
-        yield Result(number, item.source, vector, item.error, *item.size, item.reasons, item.quality)
+        yield _result(number, item, None if item.pixels is None else next(vectors).copy())  # not the whole window
+
+
+def _result(number: int, item: Prepared, vector: Vectors | None) -> Result:
+    return Result(number, item.source, vector, item.error, *item.size, item.reasons, item.quality)

@@ -19,10 +19,12 @@ CPU_BATCH_PIXELS = 32 * 256 * 128
 
 @dataclass(frozen=True)
 class Options:
-    """How a model file is opened. All but `threads` are for devices that run engines."""
+    """How a model file is opened. All but `threads` and `fast` are for devices that run engines."""
 
     threads: int | None = None
     """CPU threads of a call; None uses every core."""
+    fast: bool = False
+    """The device's faster mode, whose vectors differ in their last bits with the images that came before."""
     trust_engine: bool = False
     """Run an engine that nothing vouches for; it is code."""
     cuda_graphs: int = 0

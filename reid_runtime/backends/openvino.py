@@ -27,6 +27,7 @@ from reid_runtime.backends.base import (
     one_output,
     raise_signal,
 )
+from reid_runtime.backends.fixed_sizes import FixedSizes
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
 from reid_runtime.model_file import ModelFile
@@ -76,12 +77,12 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 def open_float32(file: ModelFile, options: Options) -> "OpenVinoBackend":
     """OpenVINO on the CPU in float32."""
-    return OpenVinoBackend(file.path, options.threads, output=file.contract.output)
+    return OpenVinoBackend(file.path, options.threads, output=file.contract.output, fast=options.fast)
 
 
 def open_bfloat16(file: ModelFile, options: Options) -> "OpenVinoBackend":
     """OpenVINO on the CPU in bfloat16."""
-    return OpenVinoBackend(file.path, options.threads, "bfloat16", file.contract.output)
+    return OpenVinoBackend(file.path, options.threads, "bfloat16", file.contract.output, fast=options.fast)
 
 
 class OpenVinoBackend:
@@ -94,6 +95,7 @@ class OpenVinoBackend:
         precision: Literal["float32", "bfloat16"] = "float32",
         output: str | None = None,
         streams: int = 1,
+        fast: bool = False,
     ) -> None:
         """Compile `path` for the CPU; `threads` limits it, None uses every core. `streams` share them: calls at once.
 
@@ -101,6 +103,8 @@ class OpenVinoBackend:
         refused with a BackendError on a CPU that does not compute in it.
 
         output: the graph's output that is the vector, where it has several.
+
+        fast: compile the network for each size that many images have, which gives them other last bits than before.
         """
         openvino = import_openvino()
         core = openvino_core()
@@ -114,27 +118,29 @@ class OpenVinoBackend:
         try:
             model = core.read_model(path)
             self.batch_size = _batch_size(openvino, model)
-            self._compiled = core.compile_model(model, "CPU", options)
+            compiled = core.compile_model(model, "CPU", options)
             self.path, self.outputs = path, tuple(output_name(each, output) for each in model.outputs)
             self._kind = {"f32": "float32", "f16": "float16"}.get(
                 model.inputs[0].get_element_type().get_type_name(), ""
             )
-        except Exception as error:  # OpenVINO raises plain RuntimeError, and others
+        except Exception as error:  # it raises plain RuntimeError, and others
             raise BackendError(f"{path}: OpenVINO cannot load it: {error}") from error
         if len(model.inputs) != 1:
             raise BackendError(f"{path}: expected one input, found {len(model.inputs)}")
         self._output = self.outputs.index(one_output(self.outputs, output, path))
-        used = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != _HINTS[precision]:
             raise BackendError(f"{path}: {precision} was asked for, OpenVINO chose {used}")
-        self.name = f"openvino cpu, {precision}"
+        self.name = f"openvino cpu, {precision}{', fast' if fast else ''}"
         self.device = "openvino" if precision == "float32" else "openvino-bf16"
         self.max_batch_pixels = CPU_BATCH_PIXELS
-        self._precision, self._wanted = precision, output
+        self._precision, self._wanted, self._fast, self._options = precision, output, fast, options
         # What an operator takes to begin weighs more there than the caches do: `tiny` takes 1.36 ms an image in batches
         # of eight and 1.67 of four, `base` 6.9 and 6.4.
         self._group, self._has_large_batches = images_at_once(path), precision == "bfloat16" or is_light(path)
-        self._requests: SimpleQueue[Any] = SimpleQueue()
+        self._network = self._requests_of(compiled)
+        if fast and streams > 1:
+            self._network = FixedSizes(self._network, self._of_one_size).run
 
     @property
     def side_by_side(self) -> OnOneCore | None:
@@ -144,30 +150,41 @@ class OpenVinoBackend:
         return OnOneCore(self._on_one_core, (8 if self._has_large_batches else 4) * 256 * 128, _WORTH, self._group)
 
     def _on_one_core(self, threads: int) -> Run:
-        other = OpenVinoBackend(self.path, threads, self._precision, self._wanted, streams=threads)
+        other = OpenVinoBackend(self.path, threads, self._precision, self._wanted, threads, self._fast)
         other.batch_size = self.batch_size  # which a trial may have found
         return other.run
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         """One batch in the contract's input format to (N, D) float32; BackendError with OpenVINO's own words."""
-        return in_batches(self._run, images, self.batch_size)
+        return in_batches(self._network, images, self.batch_size)
 
-    def _run(self, images: ModelInput) -> npt.NDArray[np.float32]:
-        try:
-            request = self._requests.get_nowait()
-        except Empty:
-            request = self._compiled.create_infer_request()
-        images = as_float(images, self._kind)
-        try:
-            outputs = request.infer([images], share_inputs=True)
-            # A copy: the request writes its next result over this one.
-            vectors = np.array(outputs[self._output])
-        except Exception as error:  # as above
-            raise BackendError(
-                f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}"
-            ) from error
-        self._requests.put(request)
-        return as_rows(vectors, len(images), self.name)
+    def _of_one_size(self, shape: tuple[int, ...]) -> Run:
+        model = openvino_core().read_model(self.path)
+        model.reshape(list(shape))
+        return self._requests_of(openvino_core().compile_model(model, "CPU", self._options))
+
+    def _requests_of(self, compiled: Any) -> Run:
+        """What runs a batch in a request of the compiled model, of which each is lent to one call at a time."""
+        requests: SimpleQueue[Any] = SimpleQueue()
+
+        def run(images: ModelInput) -> npt.NDArray[np.float32]:
+            try:
+                request = requests.get_nowait()
+            except Empty:
+                request = compiled.create_infer_request()
+            images = as_float(images, self._kind)
+            try:
+                outputs = request.infer([images], share_inputs=True)
+                # A copy: the request writes its next result over this one.
+                vectors = np.array(outputs[self._output])
+            except Exception as error:  # OpenVINO raises plain RuntimeError, and others
+                raise BackendError(
+                    f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}"
+                ) from error
+            requests.put(request)
+            return as_rows(vectors, len(images), self.name)
+
+        return run
 
 
 def _check_bfloat16(capabilities: list[str]) -> None:

@@ -44,6 +44,8 @@ class Device:
     """For a device that computes in fewer bits than the file holds: the one that runs it as exactly as it is."""
     builds_engines: bool = False
     """Whether opening a file may take minutes, and the options for engines apply."""
+    has_fast: bool = False
+    """Whether it has a faster mode, which does not keep the last bits."""
 
 
 _ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
@@ -51,7 +53,11 @@ _TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx")
 REGISTRY = {
     "cpu": Device("reid_runtime.backends.onnx:open_cpu", _ONNXRUNTIME, "cpu"),
     "openvino": Device(
-        "reid_runtime.backends.openvino:open_float32", ("openvino",), "openvino", formats=(ONNX, OPENVINO)
+        "reid_runtime.backends.openvino:open_float32",
+        ("openvino",),
+        "openvino",
+        formats=(ONNX, OPENVINO),
+        has_fast=True,
     ),
     "openvino-bf16": Device(
         "reid_runtime.backends.openvino:open_bfloat16",
@@ -59,6 +65,7 @@ REGISTRY = {
         "openvino",
         formats=(ONNX, OPENVINO),
         rounds="openvino",
+        has_fast=True,
     ),
     "cuda": Device("reid_runtime.backends.onnx:open_cuda", _ONNXRUNTIME, "gpu"),
     "tensorrt": Device(
@@ -141,6 +148,11 @@ def require_device(path: Path, device: str, options: Options = DEFAULT) -> str:
     name = usable[0] if device == "auto" else device
     if (options.cuda_graphs or options.fallback is not None) and not REGISTRY[name].builds_engines:
         raise BackendError(f"CUDA graphs and a fallback are for device 'tensorrt', and {device!r} was asked for")
+    if options.fast and not REGISTRY[name].has_fast:
+        known = ", ".join(each for each, device in REGISTRY.items() if device.has_fast)
+        raise BackendError(
+            f"device {name!r} has no faster mode, it is at its fastest without; those that have: {known}"
+        )
     if name not in usable:
         raise BackendError(
             f"{path}: device {name!r} runs {' and '.join(known.suffix for known in REGISTRY[name].formats)} files, "

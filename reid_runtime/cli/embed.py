@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,11 +17,13 @@ from reid_runtime.cli.terminal import examples, note
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.io.remote import is_url
 from reid_runtime.jobs.embed_folder import JobResult, embed_folder
-from reid_runtime.jobs.embed_video import VideoResult, embed_chosen
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.job import OnError, check_output
 from reid_runtime.jobs.shard import Shard
 from reid_runtime.jobs.sources import check_named, find_sources
+
+if TYPE_CHECKING:
+    from reid_runtime.jobs.embed_video import VideoResult
 
 
 @click.command(
@@ -107,13 +109,15 @@ def command(
     check_named([path for path in paths if video.boxes is None or not is_url(path)])
     check_output(output, resume=resume, update=update, force=force)
     shared: dict[str, Any] = {"on_error": on_error, "shard": part, "resume": resume, "force": force, "metrics": metrics}
-    job: Callable[..., JobResult | VideoResult]
+    job: "Callable[..., JobResult | VideoResult]"
     if video.boxes is None:
         # A supervisor may have closed standard input.
         stdin = None if sys.stdin is None else sys.stdin.buffer
         sources = find_sources(paths, stdin, root=root, nul=nul).of(part)
         job, count = partial(embed_folder, sources=sources, update=update, **shared), len(sources)
     else:
+        from reid_runtime.jobs.embed_video import embed_chosen  # images begin sooner without it
+
         boxes = choose_video(paths[0], video)
         job, count = partial(embed_chosen, chosen=boxes, crops=video.crops, **shared), len(boxes.images.of(part))
     embedder = load_model(chosen)

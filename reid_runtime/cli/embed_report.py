@@ -4,21 +4,24 @@ import dataclasses
 import json
 import shlex
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import click
 
 from reid_runtime.cli.terminal import highlight, note
 from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.embed_folder import JobResult
-from reid_runtime.jobs.embed_video import VideoResult
 from reid_runtime.jobs.job import Failures
 from reid_runtime.jobs.sources import describe_skipped
+
+if TYPE_CHECKING:
+    from reid_runtime.jobs.embed_video import VideoResult
 
 _SHOWN = 10
 """Skipped images that are named one by one; the rest are counted."""
 
 
-def report(result: JobResult | VideoResult, recorded: bool, as_json: bool) -> None:
+def report(result: "JobResult | VideoResult", recorded: bool, as_json: bool) -> None:
     """Print what became of images, or of a video's boxes; with `as_json` one object on standard output too."""
     if as_json:
         failed = [{"id": name, "error": reason} for name, reason in result.failed]
@@ -46,7 +49,7 @@ def _report_images(result: JobResult) -> None:
         note(f"skipped, links to folders: {result.skipped_links}; name such a folder to embed it")
 
 
-def _report_rows(result: JobResult | VideoResult, recorded: bool) -> None:
+def _report_rows(result: "JobResult | VideoResult", recorded: bool) -> None:
     """The rows with reasons for doubt, and what could not be used."""
     flagged, failed = result.flagged, result.failed
     if flagged:

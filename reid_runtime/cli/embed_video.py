@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +11,11 @@ from reid_runtime.cli.options import gathered
 from reid_runtime.cli.terminal import note
 from reid_runtime.errors import OptionsError
 from reid_runtime.images.video import is_video_name
-from reid_runtime.jobs.embed_video import ChosenBoxes, choose_boxes
 from reid_runtime.jobs.sources import check_named
 from reid_runtime.jobs.video.box_files import FORMATS
+
+if TYPE_CHECKING:
+    from reid_runtime.jobs.embed_video import ChosenBoxes
 
 _LIVE = ("rtsp://", "rtsps://", "rtmp://", "udp://", "rtp://", "srt://")
 
@@ -85,8 +88,10 @@ def check_video(paths: tuple[str, ...], video: VideoChoice, of_images: Mapping[s
     check_named([video.boxes])
 
 
-def choose_video(path: str, video: VideoChoice) -> ChosenBoxes:
+def choose_video(path: str, video: VideoChoice) -> "ChosenBoxes":
     """The boxes of a video that the options choose; what there is to say of it and them is printed."""
+    from reid_runtime.jobs.embed_video import choose_boxes
+
     # Broken packets are told in our own words; FFmpeg's are for people who know its insides.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")

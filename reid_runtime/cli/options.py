@@ -62,12 +62,13 @@ class DeviceName(click.Choice[str]):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """What --model, --contract, --device and --trust-engine say."""
+    """What --model, --contract, --device, --fast and --trust-engine say."""
 
     model: str | None
     contract: str | None
     device: str
     trust_engine: bool = False
+    fast: bool = False
 
 
 def gathered(name: str, kind: type, options: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Command]:
@@ -100,6 +101,10 @@ model_options = gathered(
             help="Where the model runs; openvino-bf16 is faster and less exact, cuda:1 is the second GPU.",
         ),
         click.option(
+            "--fast", is_flag=True,
+            help="OpenVINO's faster mode: last bits of a vector then depend on the images that came before.",
+        ),
+        click.option(
             "--trust-engine", is_flag=True,
             help="Run a TensorRT engine that was not built here. It is code: whoever made it decides what it does.",
         ),
@@ -111,7 +116,11 @@ def load_model(chosen: ModelChoice) -> Embedder:
     """The model, with a line of its terms where they restrict what it may be used for."""
     with _log_on_stderr():
         return Embedder.load(
-            chosen.model, device=chosen.device, contract=chosen.contract, trust_engine=chosen.trust_engine
+            chosen.model,
+            device=chosen.device,
+            contract=chosen.contract,
+            fast=chosen.fast,
+            trust_engine=chosen.trust_engine,
         )
 
 

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from queue import Empty, Queue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 FIRST = 8
 """How many items the first result waits for."""
@@ -43,28 +43,58 @@ def parallel_map(
     An error in `function` is raised at its item's turn. When `items` itself raises, what was taken before is still
     yielded, then the error is raised.
     """
+    with workers(threads) as submit:
+        yield from ahead(submit, function, items, prefetch, first)
+
+
+def ahead(
+    submit: Callable[..., Future[Output]],
+    function: Callable[[Item], Output],
+    items: Iterable[Item],
+    prefetch: int,
+    first: int | None = None,
+) -> Iterator[Output]:
+    """As `parallel_map`, on the threads of `workers`; without `first`, with `prefetch` in advance from the start."""
     iterator = iter(items)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     waiting: deque[Future[Output]] = deque()
     source_error: Exception | None = None
-    more, limit = True, min(first, prefetch)
+    more, limit = True, min(first or prefetch, prefetch)
+    while more or waiting:
+        while more and len(waiting) < limit:
+            try:
+                waiting.append(submit(function, next(iterator)))
+            except StopIteration:
+                more = False
+            except Exception as error:  # raised once its turn comes
+                source_error, more = error, False
+        if waiting:
+            yield waiting.popleft().result()
+            limit = min(limit + 1, prefetch)
+    if source_error is not None:
+        raise source_error
+
+
+@contextmanager
+def workers(threads: int) -> Iterator[Callable[..., Future[Any]]]:
+    """A call that submits a function and its arguments to one of so many threads, which end with the block.
+
+    What none of them has begun by then is dropped; those at work are waited for a second at most, and one that takes
+    longer ends after the call that it is at.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    at_work: set[Future[Any]] = set()
+
+    def submit(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future = pool.submit(function, *arguments)
+        at_work.add(future)
+        future.add_done_callback(at_work.discard)
+        return future
+
     try:
-        while more or waiting:
-            while more and len(waiting) < limit:
-                try:
-                    waiting.append(pool.submit(function, next(iterator)))
-                except StopIteration:
-                    more = False
-                except Exception as error:  # raised once its turn comes
-                    source_error, more = error, False
-            if waiting:
-                yield waiting.popleft().result()
-                limit = min(limit + 1, prefetch)
-        if source_error is not None:
-            raise source_error
+        yield submit
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        if not wait([each for each in waiting if not each.cancelled()], _PATIENCE).not_done:
+        if not wait([each for each in list(at_work) if not each.cancelled()], _PATIENCE).not_done:
             pool.shutdown(wait=True)
 
 

@@ -42,6 +42,35 @@ def test_contract_of_an_onnx_file(pair):
     assert openvino.artefact_id == onnx.artefact_id
 
 
+@pytest.mark.parametrize("device", ["openvino", "openvino-bf16"])
+def test_fast_compiles_for_the_sizes_that_many_images_have(device, monkeypatch):
+    """And stays within what rounding in another order gives; the other sizes keep their bytes."""
+    if device == "openvino-bf16" and "BF16" not in backend.openvino_core().get_property(
+        "CPU", "OPTIMIZATION_CAPABILITIES"
+    ):
+        pytest.skip("this CPU has no bfloat16")
+    for name in ("openvino._WORTH", "fixed_sizes._WORTH"):
+        monkeypatch.setattr(f"reid_runtime.backends.{name}", 8)
+    exact, fast = (Embedder.load("tiny", device=device, threads=2, fast=fast) for fast in (False, True))
+    images = crops(32, 128, 64) + crops(2, 100, 60)
+    compiled = []
+    of_one_size = backend.OpenVinoBackend._of_one_size
+    monkeypatch.setattr(
+        backend.OpenVinoBackend, "_of_one_size", lambda self, shape: compiled.append(shape) or of_one_size(self, shape)
+    )
+    for _ in range(2):
+        expected, result = (embedder.embed(images, "rgb") for embedder in (exact, fast))
+    assert compiled == [(1, 256, 128, 3)]
+    assert (expected * result).sum(axis=1).min() > (0.999999 if device == "openvino" else 0.99)
+    assert expected[32:].tobytes() == result[32:].tobytes()
+    assert fast.backend.name.endswith(", fast")
+
+
+def test_fast_is_refused_where_there_is_no_such_mode():
+    with pytest.raises(BackendError, match=r"'cpu' has no faster mode.*: openvino, openvino-bf16$"):
+        Embedder.load("tiny", fast=True)
+
+
 def test_vectors_are_copied(pair):
     _, openvino = pair
     first = openvino.embed(crops(2), channel_order="rgb")
@@ -117,7 +146,7 @@ def test_ctrl_c_after_embedders_are_gone(tiny_model):
 
 
 def has_bfloat16():
-    return "BF16" in backend.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in backend.backend.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def test_bfloat16_logs_its_drift(pair, caplog):
