@@ -51,13 +51,13 @@ def test_fast_compiles_for_the_sizes_that_many_images_have(device, monkeypatch):
         pytest.skip("this CPU has no bfloat16")
     for name in ("openvino._WORTH", "fixed_sizes._WORTH"):
         monkeypatch.setattr(f"reid_runtime.backends.{name}", 8)
-    exact, fast = (Embedder.load("tiny", device=device, threads=2, fast=fast) for fast in (False, True))
-    images = crops(32, 128, 64) + crops(2, 100, 60)
     compiled = []
     of_one_size = backend.OpenVinoBackend._of_one_size
     monkeypatch.setattr(
         backend.OpenVinoBackend, "_of_one_size", lambda self, shape: compiled.append(shape) or of_one_size(self, shape)
     )
+    exact, fast = (Embedder.load("tiny", device=device, threads=2, fast=fast) for fast in (False, True))
+    images = crops(32, 128, 64) + crops(2, 100, 60)
     for _ in range(2):
         expected, result = (embedder.embed(images, "rgb") for embedder in (exact, fast))
     assert compiled == [(1, 256, 128, 3)]
