@@ -109,7 +109,7 @@ def command(
     check_named([path for path in paths if video.boxes is None or not is_url(path)])
     check_output(output, resume=resume, update=update, force=force)
     shared: dict[str, Any] = {"on_error": on_error, "shard": part, "resume": resume, "force": force, "metrics": metrics}
-    job: "Callable[..., JobResult | VideoResult]"
+    job: Callable[..., JobResult | VideoResult]
     if video.boxes is None:
         # A supervisor may have closed standard input.
         stdin = None if sys.stdin is None else sys.stdin.buffer
