@@ -15,7 +15,7 @@ RUN python3 -m venv /opt/reid-runtime \
     && /opt/reid-runtime/bin/pip uninstall -q -y pip setuptools
 # What is in it, as CycloneDX: the tool stays behind, the list goes along.
 RUN python3 -m venv /build/sbom && /build/sbom/bin/pip install -q --no-cache-dir cyclonedx-bom==7.5.0 \
-    && /build/sbom/bin/cyclonedx-py environment --output-reproducible --outfile /opt/reid-runtime/sbom.cdx.json \
+    && /build/sbom/bin/cyclonedx-py environment --output-reproducible --output-file /opt/reid-runtime/sbom.cdx.json \
         /opt/reid-runtime/bin/python
 
 FROM python

@@ -41,7 +41,9 @@ class JsonLines(io.TextIOBase):
         self._stream.flush()
 
     def flush(self) -> None:
-        """Write what has been taken, also of a line that is not whole."""
+        """Write what has been taken, also of a line that is not whole; nothing where the stream was closed before."""
+        if self._stream.closed:  # at the end of a process: closing this one flushes it, and 3.13 tells of errors in that
+            return
         begun, self._begun = self._begun, ""
         if begun.strip():
             self.put("info", begun)

@@ -1,5 +1,6 @@
 """With --log-format json all that comes on standard error is JSON, one object a line, whoever wrote it."""
 
+import io
 import json
 import logging
 import sys
@@ -101,3 +102,11 @@ def test_what_asks_for_it(words, expected):
 def test_bytes_are_refused():
     with pytest.raises(TypeError):
         JsonLines(sys.stderr).write(b"")
+
+
+def test_closing_it_after_its_stream_is_no_error():
+    stream = io.StringIO()
+    lines = JsonLines(stream)
+    lines.write("not whole")
+    stream.close()
+    lines.close()  # as the garbage collector does; Python 3.13 tells of errors in that
