@@ -54,8 +54,8 @@ def python(tmp_path_factory):
     options = {
         "APT::Architecture": "arm64", "APT::Architectures": "arm64", "APT::Install-Recommends": "false",
         "Dir::State": f"{folder}/state", "Dir::State::status": f"{folder}/state/status",
-        "Dir::Cache": f"{folder}/cache", "Dir::Etc::sourcelist": f"{folder}/sources.list", "Dir::Etc::sourceparts": "/dev/null",
-        "APT::Sandbox::User": "root",
+        "Dir::Cache": f"{folder}/cache", "Dir::Etc::sourcelist": f"{folder}/sources.list",
+        "Dir::Etc::sourceparts": "/dev/null", "APT::Sandbox::User": "root",
     }  # fmt: skip
     apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
     run(*apt, "update")
@@ -72,7 +72,8 @@ def python(tmp_path_factory):
     def line(*words):
         return run(
             QEMU, "-L", folder / "root", folder / "root/usr/bin/python3.11", *words,
-            PYTHONPATH=f"{folder}/packages:{ROOT}", PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
+            PYTHONPATH=f"{folder}/packages:{ROOT}", PYTHONDONTWRITEBYTECODE="1",
+            OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
         )  # fmt: skip
 
     yield line
