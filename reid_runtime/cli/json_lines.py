@@ -42,7 +42,7 @@ class JsonLines(io.TextIOBase):
 
     def flush(self) -> None:
         """Write what has been taken, also of a line that is not whole; nothing where the stream was closed before."""
-        if self._stream.closed:  # at the end of a process: closing this one flushes it, and 3.13 tells of errors in that
+        if self._stream.closed:  # closing this one flushes it, and Python 3.13 tells of errors in that
             return
         begun, self._begun = self._begun, ""
         if begun.strip():

@@ -80,6 +80,7 @@ def open_served(address: Address, stated: str | os.PathLike[str] | None = None, 
     rows = np.concatenate([backend.run(crop) for crop in crops])
     if checked:
         _check(rows, len(crops), record, contract, source)
+        _check_company(backend, crops[0], rows[0], contract, source)
     artefact_id = statement.artefact_id or f"sha256:{hashlib.sha256(rows.astype('<f4').tobytes()).hexdigest()}"
     backend.watch(crops[0], rows[:1])
     return ServedModel(address, backend, contract, artefact_id, record, "" if record is None else whose)
@@ -153,4 +154,17 @@ def _check(rows: Vectors, crops: int, record: SelfTest | None, contract: Contrac
         raise BackendError(
             f"{source}: the server does not give the model's vectors: expected cosines of at least {least}, found "
             f"{worst:.7f}: `reid-runtime verify --model {source}` says what drifts"
+        )
+
+
+def _check_company(backend: RemoteBackend, crop: ModelInput, alone: Vectors, contract: Contract, source: str) -> None:
+    """BackendError where a crop has another vector in a batch than alone, as where a server mixes up the rows."""
+    both: ModelInput = np.concatenate([crop, 255 - crop if crop.dtype == np.uint8 else -crop])  # and its negative
+    ahead, behind = backend.run(both), backend.run(both[::-1])
+    expected, found = np.stack([alone, alone, ahead[1]]), np.stack([ahead[0], behind[1], behind[0]])
+    worst = compare(expected, found).worst_cosine
+    if not worst >= min_cosine(contract.precision, "remote"):
+        raise BackendError(
+            f"{source}: the server gives a crop another vector in a batch of two than alone, at cosine {worst:.7f}: "
+            "does it mix up the rows of a batch?"
         )

@@ -158,10 +158,18 @@ def test_wrong_answers(served, wrong, words, when, protocol):
         embedder.embed(IMAGES[:5], "rgb")
 
 
-def test_other_vectors_than_the_record_are_refused_at_once(served):
-    compute = served.compute
-    served.compute = lambda images: compute(images[..., ::-1])
-    with serving(served) as address, pytest.raises(BackendError, match=r"verify --model .* says what drifts"):
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda run: lambda images: run(images[..., ::-1]), r"verify --model .* says what drifts"),
+        (lambda run: lambda images: run(images)[::-1], "mix up the rows"),
+        (lambda run: lambda images: run(images[:1]).repeat(len(images), axis=0), "mix up the rows"),
+    ],
+    ids=["not the record's", "backwards", "the first for all"],
+)
+def test_other_vectors_are_refused_at_once(served, wrong, words):
+    served.compute = wrong(served.compute)
+    with serving(served) as address, pytest.raises(BackendError, match=words):
         Embedder.load(address)
 
 
