@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def measure_stages(embedder: Embedder, video: VideoFile, boxes: Boxes, rounds: i
         "cut, judge, resize": cut,
         "infer": lambda: embed(ready),
     }
-    return {name: min((spent(call) for _ in range(rounds)), key=_core_seconds) for name, call in stages.items()}
+    cost = itemgetter("core_seconds")
+    return {name: min((spent(call) for _ in range(rounds)), key=cost) for name, call in stages.items()}
 
 
 def measure_whole(embedder: Embedder, video: VideoFile, boxes: Boxes, rounds: int) -> dict[str, float]:
@@ -132,10 +134,6 @@ def measure_memory(embedder: Embedder, video: VideoFile, boxes: Boxes, loops: in
         "frames": len(repeated), "boxes": len(chosen), "seconds": time.perf_counter() - begin,
         "most": float(mib.max()), "mib_per_100000_frames_behind_the_first_third": 1e5 * slope, "curve": curve,
     }  # fmt: skip
-
-
-def _core_seconds(spent_: dict[str, float]) -> float:
-    return spent_["core_seconds"]
 
 
 @click.command()

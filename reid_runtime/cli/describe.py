@@ -16,7 +16,7 @@ from reid_runtime.images.resize import Filter
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.text import in_one_line
 from reid_runtime.model_file import ModelFile
-from reid_runtime.model_file.contract import Contract, open_fields
+from reid_runtime.model_file.contract import open_fields
 from reid_runtime.model_file.file import carried_contract, known_contract, read_selftest
 from reid_runtime.model_file.packaged import default_model
 
@@ -103,6 +103,7 @@ def _report_draft(path: Path, values: dict[str, Any], is_known: bool) -> None:
 
 def _table(file: ModelFile, crops: int) -> str:
     contract = file.contract
+    length = "of unit length" if contract.unit_output else "brought to unit length by the runtime"
     rows = [
         ("model", contract.name),
         ("file", f"{file.path}, {file.path.stat().st_size / 1e6:.1f} MB"),
@@ -113,7 +114,7 @@ def _table(file: ModelFile, crops: int) -> str:
         *(("drift", f"{measure} {value:g}") for measure, value in (contract.drift or {}).items()),
         ("resize", f"{contract.resize}; {contract.resize.filter}"),
         ("input", _input(contract.input)),
-        ("output", f"{contract.dimension} numbers, {_length(contract)}, compared by {contract.metric}"),
+        ("output", f"{contract.dimension} numbers, {length}, compared by {contract.metric}"),
         ("graph", contract.graph),
         ("weights", contract.weights),
     ]
@@ -134,7 +135,3 @@ def _input(form: InputFormat) -> str:
     if form.dtype == "uint8":
         return words
     return f"{words}, (pixel * {form.scale:g} - {list(form.mean)}) / {list(form.deviation)}"
-
-
-def _length(contract: Contract) -> str:
-    return "of unit length" if contract.unit_output else "brought to unit length by the runtime"

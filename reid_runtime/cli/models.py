@@ -29,7 +29,8 @@ def command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(models, indent=2, ensure_ascii=False))
         return
-    click.echo("\n".join(map(in_one_line, [*_sizes(models), "", *_scores(models), "", *_terms(models)])))
+    terms = table([("terms", text) for text in dict.fromkeys(text for model in models for text in model["terms"])])
+    click.echo("\n".join(map(in_one_line, [*_sizes(models), "", *_scores(models), "", *terms])))
 
 
 def _sizes(models: Sequence[dict[str, Any]]) -> list[str]:
@@ -59,10 +60,6 @@ def _scores(models: Sequence[dict[str, Any]]) -> list[str]:
 
 def _percent(score: dict[str, Any] | None) -> str:
     return "" if score is None else f"{100 * score['rank_1']:.1f} / {100 * score['map_finite_sum']:.1f}"
-
-
-def _terms(models: Sequence[dict[str, Any]]) -> list[str]:
-    return table([("terms", terms) for terms in dict.fromkeys(terms for model in models for terms in model["terms"])])
 
 
 def _facts(model: Packaged) -> dict[str, Any]:

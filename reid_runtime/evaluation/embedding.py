@@ -15,7 +15,7 @@ from reid_runtime.images.decode import ImageSource, load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.concurrency import interruptible
 from reid_runtime.jobs import Embeddings
-from reid_runtime.jobs.labels import Texts, named_labels
+from reid_runtime.jobs.labels import named_labels
 from reid_runtime.scoring.tracklets import Pooling, pool
 from reid_runtime.vectors import Vectors
 
@@ -39,7 +39,7 @@ def embed_eval_set(
     vectors, sizes = _embed(embedder, images, advance)
     entries = list(eval_set.splits.values())
     parts = [_rows(each, index, vectors, sizes, pooling if eval_set.tracklets else None) for each in entries]
-    labels = [_labels(each) for each in entries]
+    labels = [named_labels(each.identities, each.cameras, each.names.identity, each.names.camera) for each in entries]
     return Embeddings.of(
         embedder,
         [name for each in entries for name in each.ids],
@@ -48,11 +48,6 @@ def embed_eval_set(
         split=np.array([name for name, each in eval_set.splits.items() for _ in each.ids], dtype=np.str_),
         **{name: np.concatenate([each[name] for each in labels]) for name in labels[0]},
     )
-
-
-def _labels(entries: Entries) -> dict[str, Texts]:
-    """The columns `identity`, `camera` and `role`, under the names that the data set gives."""
-    return named_labels(entries.identities, entries.cameras, entries.names.identity, entries.names.camera)
 
 
 def _embed(embedder: Embedder, images: list[EntryImage], advance: Callable[[], None]) -> tuple[Vectors, Sizes]:

@@ -31,7 +31,8 @@ def read_saved(paths: Sequence[Path]) -> Embeddings:
             f"the first is {paths[differing[0]]} ({files[differing[0]].contract_id}): vectors of two embedding spaces "
             "cannot be compared; embed all with one model"
         )
-    columns = {name: np.concatenate([rows.columns()[name] for rows in files]) for name in _columns(files)}
+    shared = [name for name in first.columns() if all(name in rows.columns() for rows in files)]
+    columns = {name: np.concatenate([rows.columns()[name] for rows in files]) for name in shared}
     return Embeddings(
         **columns,
         contract=first.contract,
@@ -138,8 +139,3 @@ def _check_labelled(path: Path, rows: Embeddings) -> None:
             f"{path}: {wrong.size} of {len(rows)} vectors hold NaN or infinity, the first is that of "
             f"{rows.id[wrong[0]]}; embed these again"
         )
-
-
-def _columns(files: Sequence[Embeddings]) -> list[str]:
-    """The columns that all files have."""
-    return [name for name in files[0].columns() if all(name in rows.columns() for rows in files)]

@@ -60,8 +60,10 @@ def _read(path: Path, graph: "hashlib._Hash | None") -> dict[str, str]:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise ValueError("the file is empty (0 bytes)")
-            if (found := _foreign(file.read(_START))) is not None:
-                raise ValueError(f"it is {found}")
+            start = file.read(_START)
+            for pattern, words in _FOREIGN:
+                if pattern.match(start):
+                    raise ValueError(f"it is {words}")
             file.seek(0)
             while file.tell() < size:
                 field = next_field(file, size)
@@ -78,10 +80,6 @@ def _read(path: Path, graph: "hashlib._Hash | None") -> dict[str, str]:
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read: {error.strerror}") from error
     return metadata
-
-
-def _foreign(start: bytes) -> str | None:
-    return next((words for pattern, words in _FOREIGN if pattern.match(start)), None)
 
 
 def _digest(file: BinaryIO, field: Field, digest: "hashlib._Hash") -> None:

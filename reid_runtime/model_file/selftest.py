@@ -10,8 +10,8 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -73,7 +73,9 @@ class SelfTest:
                 f"{source}: expected the self-test record's fields {list(_FIELDS)}, found {sorted(values)}"
             )
         try:
-            record = cls(values["graph"], values["contract"], _images(values["images"]), _vectors(values["vectors"]))
+            decode = partial(base64.b64decode, validate=True)
+            vectors = np.array([np.frombuffer(decode(each), "<f4") for each in values["vectors"]], np.float32)
+            record = cls(values["graph"], values["contract"], tuple(map(decode, values["images"])), vectors)
             intact = record.to_json() == text
         except (TypeError, ValueError, AttributeError) as error:
             raise DamagedFileError(f"{source}: the self-test record cannot be read: {error}") from error
@@ -120,11 +122,3 @@ def verified_record(path: Path) -> SelfTest | None:
     if altered:
         raise DamagedFileError(f"{path} is damaged: {'; '.join(altered)}; fetch or export it again")
     return record
-
-
-def _images(values: Any) -> tuple[bytes, ...]:
-    return tuple(base64.b64decode(value, validate=True) for value in values)
-
-
-def _vectors(values: Any) -> Vectors:
-    return np.array([np.frombuffer(base64.b64decode(value, validate=True), "<f4") for value in values], np.float32)

@@ -3,11 +3,13 @@
 import base64
 import io
 from collections.abc import Callable
+from functools import partial
 
 from PIL import Image
 
 from reid_runtime.errors import ImageError
 from reid_runtime.evaluation.eval_set import Entries
+from reid_runtime.images.decode import ImageSource, load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.report.markup import escaped
 
@@ -24,6 +26,11 @@ def loader(entries: Entries, row: int) -> Callable[[], Pixels] | None:
     """What reads the image of an entry, of a tracklet its middle frame; None without pixels."""
     images = entries.images[row]
     return images[len(images) // 2].load if images else None
+
+
+def file_loader(source: ImageSource | None) -> Callable[[], Pixels] | None:
+    """What reads an image; None where there is none."""
+    return None if source is None else partial(load_image, source)
 
 
 def image_tag(load: Callable[[], Pixels] | None, text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from reid_runtime.report.explanation import Figure, Panel, Row
+from reid_runtime.report.explanation import Figure, Row
 from reid_runtime.report.heat import colour_bar
 
 _MARGIN, _GAP, _LINE = 24, 12, 18
@@ -62,12 +62,9 @@ def _draw_row(
     left = _MARGIN
     for panel, width in zip(row.panels, widths, strict=False):
         canvas.paste(panel.image, (left, top + _LINE + tallest - panel.image.height))
-        draw.multiline_text((left, top + _LINE + tallest + 3), _lines(panel), _INK, _font(12), spacing=3)
+        caption = "\n".join(panel.caption.split("\n")[:2])
+        draw.multiline_text((left, top + _LINE + tallest + 3), caption, _INK, _font(12), spacing=3)
         left += width + _GAP
-
-
-def _lines(panel: Panel) -> str:
-    return "\n".join(panel.caption.split("\n")[:2])
 
 
 def _fitted(text: str, width: int) -> str:

@@ -1,16 +1,13 @@
 """The page of people: each with their crops, how good these are, and who looks most alike."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from reid_runtime.images.decode import ImageSource, load_image
-from reid_runtime.images.resize import Pixels
+from reid_runtime.images.decode import ImageSource
 from reid_runtime.jobs.embeddings import Embeddings
-from reid_runtime.matching.search import Block, VectorRows, nearest
-from reid_runtime.report.crops import image_tag
+from reid_runtime.report.crops import file_loader, image_tag
 from reid_runtime.report.document import check_report, document, facts, write_page
 from reid_runtime.report.markup import camera_name, escaped
 from reid_runtime.scoring.vectors import normalise
@@ -74,24 +71,11 @@ def _look_alikes(vectors: Vectors, members: Sequence[np.ndarray]) -> list[list[t
     if len(members) < 2:
         return [[] for _ in members]
     means = normalise(np.stack([vectors[rows].mean(axis=0) for rows in members]), "mean")
-    neighbours: list[list[tuple[int, float]]] = []
-    for start in range(0, len(means), 64):
-
-        def hide(first: int, block: Vectors, similarities: Block, start: int = start) -> None:
-            for row in range(len(similarities)):
-                if first <= start + row < first + len(block):
-                    similarities[row, start + row - first] = -np.inf
-
-        hits = nearest(means[start : start + 64], VectorRows((means,)), min(_ALIKE, len(means) - 1), hide=hide)
-        neighbours += [
-            [
-                (row, cosine)
-                for row, cosine in zip(each.rows.tolist(), each.similarities.tolist(), strict=True)
-                if row != start + index
-            ]
-            for index, each in enumerate(hits)
-        ]
-    return neighbours
+    means = means.astype(np.float64)
+    cosines = means @ means.T
+    np.fill_diagonal(cosines, -np.inf)
+    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, : min(_ALIKE, len(means) - 1)].tolist()
+    return [[(other, float(cosines[own, other])) for other in others] for own, others in enumerate(nearest)]
 
 
 def _person(
@@ -142,7 +126,7 @@ def _crop(rows: Embeddings, row: int, load: Callable[[str], ImageSource | None])
     camera = "" if rows.camera is None or not rows.camera[row] else f"<span>{camera_name(str(rows.camera[row]))}</span>"
     reasons = "" if rows.reasons is None or not rows.reasons[row] else f"<span>{escaped(rows.reasons[row])}</span>"
     return (
-        f'<li title="{escaped(name)}"><figure class="crop">{image_tag(_loader(load(name)), name)}'
+        f'<li title="{escaped(name)}"><figure class="crop">{image_tag(file_loader(load(name)), name)}'
         f"<figcaption>{camera}{reasons}</figcaption></figure></li>"
     )
 
@@ -153,7 +137,7 @@ def _alike(
     row = _chosen(rows, own)[0]
     style = f"--at:{max(0.0, min(1.0, cosine)):.4f}"
     return (
-        f'<li><a href="#{escaped(name)}"><figure class="crop">{image_tag(_loader(load(str(rows.id[row]))), name)}'
+        f'<li><a href="#{escaped(name)}"><figure class="crop">{image_tag(file_loader(load(str(rows.id[row]))), name)}'
         f'<figcaption><span class="mark">{cosine:.3f}</span><span class="meter" style="{style}" aria-hidden="true">'
         f'<b></b></span><span class="identity">{escaped(name)}</span></figcaption></figure></a></li>'
     )
@@ -168,7 +152,3 @@ def _unsure(rows: Embeddings, unsure: np.ndarray, load: Callable[[str], ImageSou
         f'or of which nobody can tell whose they are.</p><article class="query"><ol class="ranked found">{crops}</ol>'
         "</article></section>"
     )
-
-
-def _loader(source: ImageSource | None) -> Callable[[], Pixels] | None:
-    return None if source is None else partial(load_image, source)

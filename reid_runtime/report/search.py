@@ -2,10 +2,8 @@
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
-from reid_runtime.images.decode import ImageSource, load_image
 from reid_runtime.images.resize import Pixels
 from reid_runtime.jobs.search.answers import Answer, Match
 from reid_runtime.jobs.search.gallery import SearchGallery
@@ -13,7 +11,7 @@ from reid_runtime.jobs.search.queries import Queries, Query
 from reid_runtime.jobs.search.wording import foot, rates, whom
 from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.rates import percent
-from reid_runtime.report.crops import image_tag
+from reid_runtime.report.crops import file_loader, image_tag
 from reid_runtime.report.document import check_report, document, facts, write_page
 from reid_runtime.report.markup import camera_name, escaped
 from reid_runtime.report.total_maps import TotalMaps
@@ -116,7 +114,7 @@ def _query(query: Query, answer: Answer, gallery: SearchGallery, maps: TotalMaps
     if maps is not None:
         best = [*answer.matches, *answer.below][:_EXPLAINED]
         pictures = [
-            (f"rank {each.rank}: {each.identity or each.id}", _loader(gallery.image_of(each.row))) for each in best
+            (f"rank {each.rank}: {each.identity or each.id}", file_loader(gallery.image_of(each.row))) for each in best
         ]
         why = maps.details(_query_image(query, gallery), pictures)
     several = f", {answer.crops} images" if answer.crops > 1 else ""
@@ -141,7 +139,7 @@ def _candidate(match: Match, is_above: bool, answer: Answer, gallery: SearchGall
     camera = f"<span>{camera_name(match.camera)}</span>" if match.camera else ""
     return (
         f'<li class="{"above" if is_above else "under"}" title="{escaped(match.id)}"><figure class="crop">'
-        f"{image_tag(_loader(path), alt)}<figcaption>"
+        f"{image_tag(file_loader(path), alt)}<figcaption>"
         f'<span class="mark">{sign}{match.rank} · {match.similarity:.3f}</span>'
         f'<span class="meter" style="{style}" aria-hidden="true"><b></b>{line}</span>'
         f'<span class="identity">{escaped(name)}</span>{camera}{verdict}</figcaption></figure></li>'
@@ -152,9 +150,5 @@ def _query_image(query: Query, gallery: SearchGallery) -> Callable[[], Pixels] |
     for name in query.images:
         for path in (Path(name), Path(gallery.root or "", name)):
             if path.is_file():
-                return _loader(path)
+                return file_loader(path)
     return None
-
-
-def _loader(path: ImageSource | None) -> Callable[[], Pixels] | None:
-    return None if path is None else partial(load_image, path)

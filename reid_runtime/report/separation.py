@@ -159,8 +159,8 @@ def error_rates(counted: Histograms) -> list[tuple[float, float]]:
 
 def _thresholds(measured: Measured) -> str:
     rows = [
-        [percent(point.fmr), f"{point.threshold:.3f}", f"{percent(point.fnmr)}", _span(point.fnmr_interval)]
-        for point in measured.points
+        [percent(each.fmr), f"{each.threshold:.3f}", percent(each.fnmr), " to ".join(map(percent, each.fnmr_interval))]
+        for each in measured.points
     ]
     refused = "".join(
         f'<p class="aside">FMR {percent(rate.fmr)} is not supported by these data: it takes about {rate.people:,} '
@@ -171,10 +171,6 @@ def _thresholds(measured: Measured) -> str:
         return refused
     head = ["FMR", "threshold", "FNMR", "95 % interval of FNMR"]
     return f"<h3>Thresholds</h3>{table(head, rows)}{refused}"
-
-
-def _span(interval: tuple[float, float]) -> str:
-    return f"{percent(interval[0])} to {percent(interval[1])}"
 
 
 def _median(edges: tuple[float, ...], counts: tuple[int, ...]) -> float:

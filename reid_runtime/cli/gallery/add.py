@@ -1,7 +1,6 @@
 """reid-runtime gallery add: images or embeddings of people into a gallery."""
 
 import json
-import os
 import re
 import time
 from collections import Counter
@@ -97,14 +96,10 @@ def moment(text: str) -> float:
 
 
 def _is_embeddings(sources: Sequence[str]) -> bool:
-    files = [name for name in sources if Path(name).suffix.lower() in FORMATS or _is_parts(name)]
+    files = [name for name in sources if Path(name).suffix.lower() in FORMATS or Path(name, MANIFEST).is_file()]
     if files and len(sources) > 1:
         raise OptionsError(f"{files[0]} is a file of embeddings and others are named with it: add one at a time")
     return bool(files)
-
-
-def _is_parts(name: str) -> bool:
-    return os.path.isfile(os.path.join(name, MANIFEST))
 
 
 def _opened(path: Path, contract: Contract, artefact_id: str) -> Gallery:

@@ -22,7 +22,8 @@ def whom(answer: Answer) -> str:
         return f"{len(answer.matches)} candidates, no decision: there is no calibration"
     if answer.decision == "nobody":
         return f"among {answer.gallery_size:,} {answer.gallery_of}"
-    return " or ".join(map(_called, answer.matches[: 1 + (answer.decision == "ambiguous")]))
+    named = answer.matches[: 1 + (answer.decision == "ambiguous")]
+    return " or ".join(match.identity or match.id for match in named)
 
 
 def rates(match: Match) -> str:
@@ -30,10 +31,6 @@ def rates(match: Match) -> str:
     if match.fmr is None:
         return ""
     return f"{match.verdict}, FMR {'≤ ' * match.fmr_is_bound}{percent(match.fmr)}"
-
-
-def _called(match: Match) -> str:
-    return match.identity or match.id
 
 
 def foot(answer: Answer, calibration: Calibration | None) -> list[str]:
