@@ -79,11 +79,11 @@ def difference(expected: str, actual: str) -> str | None:
             pattern += r"(\d+(?:\.\d+)?)"
         else:
             pattern += re.escape(part)
-    found = re.fullmatch(rf"(?:.*\n)?{pattern}\s*", actual, re.DOTALL)
-    if found is None:
+    match = re.fullmatch(rf"(?:.*\n)?{pattern}\s*", actual, re.DOTALL)
+    if match is None:
         return f"expected:\n{expected}\nfound:\n{actual}"
-    wanted = [number for number in _NUMBER.findall(expected.replace("...", "\n")) if "." in number]
-    for number, came in zip(wanted, found.groups(), strict=True):
+    numbers = [number for number in _NUMBER.findall(expected.replace("...", "\n")) if "." in number]
+    for number, came in zip(numbers, match.groups(), strict=True):
         last_place = 10.0 ** -len(number.partition(".")[2])
         if abs(float(number) - float(came)) > max(_TOLERANCE * float(number), 1.5 * last_place):
             return f"expected {number}, found {came}, in:\n{actual}"

@@ -314,12 +314,12 @@ def test_windows_make_the_same_batches_from_any_multiple(tiny, monkeypatch):
     run, batches = tiny.backend.run, []
     monkeypatch.setattr(tiny.backend, "run", lambda batch: batches.append(batch.tobytes()) or run(batch))
     assert len(list(tiny.stream(images, "rgb", low_latency=False))) == count
-    whole = list(batches)
+    complete = list(batches)
     for start in (WINDOW, 2 * WINDOW):
         batches.clear()
         assert len(list(tiny.stream(images[start:], "rgb", low_latency=False))) == count - start
         assert batches
-        assert batches == whole[-len(batches) :]
+        assert batches == complete[-len(batches) :]
 
 
 def test_error_of_the_model_names_the_image(tiny, monkeypatch, png):

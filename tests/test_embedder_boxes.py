@@ -114,8 +114,8 @@ def test_boxes_hardly_worth_a_vector_are_counted(embedder, box, codes):
         embedder.embed_boxes(FRAME, [box], "rgb")
     assert ("all edges are from 0 to 1, and pixels" in str(warned[0].message)) == (box[2] < 1)
     assert ", ".join(f"{code} {count}" for code, count in sorted(embedder.doubtful_boxes.items())).endswith(codes)
-    found = read_frame(FRAME, [box, (10, 20, 50, 100), EMPTY[0]], "rgb").reasons()
-    assert [bool(each) for each in found] == [True, False, False]
+    reasons = read_frame(FRAME, [box, (10, 20, 50, 100), EMPTY[0]], "rgb").reasons()
+    assert [bool(each) for each in reasons] == [True, False, False]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         embedder.embed_boxes(FRAME, [box], "rgb")
@@ -132,5 +132,5 @@ def test_boxes_of_another_shape_are_refused_with_the_edit(embedder, boxes, hint)
 def test_boxes_of_a_graph_of_gradients(embedder):
     torch = pytest.importorskip("torch")
     boxes = [[10.0, 20.0, 50.0, 100.0]]
-    found = embedder.embed_boxes(FRAME, torch.tensor(boxes, requires_grad=True), "rgb")
-    assert np.array_equal(found, embedder.embed_boxes(FRAME, boxes, "rgb"))
+    actual = embedder.embed_boxes(FRAME, torch.tensor(boxes, requires_grad=True), "rgb")
+    assert np.array_equal(actual, embedder.embed_boxes(FRAME, boxes, "rgb"))

@@ -44,8 +44,8 @@ def test_places_and_bias_add_up_to_the_vector_that_embedding_gives(model, engine
     for size in SIZES:
         image = noise(*size)
         explanation = explainer.explain(image, "rgb")
-        found = explanation.maps.sum((1, 2)) + explanation.bias
-        np.testing.assert_allclose(found, embedder.embed([image], "rgb")[0], atol=1e-5)
+        sums = explanation.maps.sum((1, 2)) + explanation.bias
+        np.testing.assert_allclose(sums, embedder.embed([image], "rgb")[0], atol=1e-5)
         assert explanation.maps.shape[0] == DIMENSION
         assert explanation.maps.shape[1] > 1 or size[0] < 33
         assert np.abs(explanation.maps).max() > 1e-3, "a bias alone explains nothing"
@@ -110,8 +110,8 @@ def test_outputs_are_added_without_moving_a_byte_and_nodes_are_those_of_onnx(mod
     assert more.startswith(content)
     graph = onnx.load_from_string(more).graph
     assert [each.name for each in graph.output] == ["embeddings", "features", "weights"]
-    found = [(node.operator, node.inputs, node.outputs) for node in read_nodes(more)]
-    assert found == [(node.op_type, tuple(node.input), tuple(node.output)) for node in graph.node]
+    nodes = [(node.operator, node.inputs, node.outputs) for node in read_nodes(more)]
+    assert nodes == [(node.op_type, tuple(node.input), tuple(node.output)) for node in graph.node]
     (layer,) = [node for node in read_nodes(content) if node.operator == "Gemm"]
     assert layer.integers["transB"] == 1
 

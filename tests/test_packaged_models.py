@@ -62,9 +62,9 @@ def test_all_of_them_are_fit_for_a_wheel():
 @pytest.mark.parametrize(("name", "least"), [("base", 0.9), ("small", 0.9), ("tiny", 0.7)])
 def test_they_tell_people_apart(command, tmp_path, name, least):
     write_market(tmp_path / "drawn", identities=12, cameras=2, views=2)
-    found = json.loads(command("evaluate", tmp_path / "drawn", "--model", name, "--json").out)
-    assert found["valid_queries"] == found["queries"]
-    assert found["rank_1"] >= least  # by chance it is one in twelve
+    scores = json.loads(command("evaluate", tmp_path / "drawn", "--model", name, "--json").out)
+    assert scores["valid_queries"] == scores["queries"]
+    assert scores["rank_1"] >= least  # by chance it is one in twelve
 
 
 def test_embeddings_of_a_former_default_are_refused_with_a_remedy(tiny, tmp_path, monkeypatch):
@@ -93,10 +93,10 @@ def test_crops_of_many_sizes_give_one_vector_each_whatever_their_company(default
 def _check_scores(command, folder, model, dataset):
     run = command("evaluate", folder, "--model", model.name, "--json")
     assert run.code == 0, run.err
-    found = json.loads(run.out)
+    scores = json.loads(run.out)
     stated = next(score for score in ModelFile.open(model.path).contract.scores if score.dataset == dataset)
     for measure in ("rank_1", "map_finite_sum", "map_trapezoid"):
-        assert found[measure] == pytest.approx(getattr(stated, measure), abs=1e-3)
+        assert scores[measure] == pytest.approx(getattr(stated, measure), abs=1e-3)
 
 
 @pytest.mark.realdata

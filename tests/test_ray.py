@@ -65,10 +65,10 @@ def test_every_row_comes_once(tiny, tiny_model, tmp_path, killed):
     folder, tally, output = tmp_path / "pictures", tmp_path / "tally", tmp_path / "rows.npz"
     folder.mkdir()
     tally.mkdir()
-    contents = [encode(sample_image(48, 16 + place % 7, place), "PNG") for place in range(ROWS)]
+    contents = [encode(sample_image(48, 16 + number % 7, number), "PNG") for number in range(ROWS)]
     contents[17] = contents[17][:60]
-    for place, content in enumerate(contents):
-        (folder / f"{place:03}.png").write_bytes(content)
+    for number, content in enumerate(contents):
+        (folder / f"{number:03}.png").write_bytes(content)
 
     arguments = [str(folder), str(tiny_model), str(tally) if killed else "", str(output)]
     patient = os.environ | {"RAY_raylet_start_wait_time_s": "240"}  # a busy machine takes long to start a cluster
@@ -83,10 +83,10 @@ def test_every_row_comes_once(tiny, tiny_model, tmp_path, killed):
 
     with np.load(output) as rows:
         order = np.argsort(rows["path"])
-        assert rows["path"][order].tolist() == [f"{place:03}.png" for place in range(ROWS)]
+        assert rows["path"][order].tolist() == [f"{number:03}.png" for number in range(ROWS)]
         actual = {name: rows[name][order] for name in ("embedding", "error", "width", "height")}
-    good = [place for place in range(ROWS) if place != 17]
-    assert np.array_equal(actual["embedding"][good], tiny.embed([contents[place] for place in good]))
+    good = [number for number in range(ROWS) if number != 17]
+    assert np.array_equal(actual["embedding"][good], tiny.embed([contents[number] for number in good]))
     assert np.isnan(actual["embedding"][17]).all()
-    assert [place for place in range(ROWS) if actual["error"][place]] == [17]
-    assert actual["width"][good].tolist() == [16 + place % 7 for place in good]
+    assert [number for number in range(ROWS) if actual["error"][number]] == [17]
+    assert actual["width"][good].tolist() == [16 + number % 7 for number in good]

@@ -43,8 +43,8 @@ def cut_short(path, packets):
     data = path.read_bytes()
     index = data.index(b"moov") - 4
     moov = bytearray(data[index:])
-    place = moov.index(b"stco") + 12
-    moov[place : place + 4] = struct.pack(">I", struct.unpack(">I", moov[place : place + 4])[0] + len(moov))
+    offset = moov.index(b"stco") + 12
+    moov[offset : offset + 4] = struct.pack(">I", struct.unpack(">I", moov[offset : offset + 4])[0] + len(moov))
     media = data.index(b"mdat") - 4
     sizes, start = _packets(data)
     path.write_bytes(data[:media] + bytes(moov) + data[media : start + sum(sizes[:packets])])
@@ -53,8 +53,8 @@ def cut_short(path, packets):
 def turn(path):
     """Say that the frames are to be turned by 90 degrees, as a phone that is held upright does."""
     data = bytearray(path.read_bytes())
-    place = data.index(b"tkhd") + 44
-    data[place : place + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
+    offset = data.index(b"tkhd") + 44
+    data[offset : offset + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
 
 
@@ -69,21 +69,21 @@ def vary_rate(path, seconds):
 
 
 def _packets(data):
-    place = data.index(b"stsz") + 12
-    count = struct.unpack(">I", data[place : place + 4])[0]
-    sizes = struct.unpack(f">{count}I", data[place + 4 : place + 4 + 4 * count])
-    place = data.index(b"stco") + 12
-    return sizes, struct.unpack(">I", data[place : place + 4])[0]
+    offset = data.index(b"stsz") + 12
+    count = struct.unpack(">I", data[offset : offset + 4])[0]
+    sizes = struct.unpack(f">{count}I", data[offset + 4 : offset + 4 + 4 * count])
+    offset = data.index(b"stco") + 12
+    return sizes, struct.unpack(">I", data[offset : offset + 4])[0]
 
 
 def _replaced(data, names, content):
     """The boxes of an mp4 with another content of one of them."""
-    boxes, place = b"", 0
-    while place < len(data):
-        size, name = struct.unpack(">I4s", data[place : place + 8])
-        body = data[place + 8 : place + size]
+    boxes, offset = b"", 0
+    while offset < len(data):
+        size, name = struct.unpack(">I4s", data[offset : offset + 8])
+        body = data[offset + 8 : offset + size]
         if name == names[0]:
             body = _replaced(body, names[1:], content) if names[1:] else content
         boxes += struct.pack(">I4s", len(body) + 8, name) + body
-        place += size
+        offset += size
     return boxes

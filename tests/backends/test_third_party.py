@@ -104,12 +104,12 @@ def test_rows_are_right(tmp_path, caplog, kind, device):
     options = dict(options)
     path = graph(tmp_path / "m.onnx", *options.pop("nodes"), **options)
     embedder = Embedder.load(path, device=device, contract=stated_file(path, dataclasses.replace(STATED, **changes)))
-    found = embedder.embed(IMAGES, "rgb")
+    actual = embedder.embed(IMAGES, "rgb")
     if kind == "one size":
         alone = np.concatenate([embedder.embed([image], "rgb") for image in IMAGES])
-        np.testing.assert_allclose(found, alone, atol=1e-5)
+        np.testing.assert_allclose(actual, alone, atol=1e-5)
     else:
-        np.testing.assert_allclose(found, expected(tmp_path / "plain.onnx"), atol=2e-3 if "half" in kind else 1e-5)
+        np.testing.assert_allclose(actual, expected(tmp_path / "plain.onnx"), atol=2e-3 if "half" in kind else 1e-5)
     if device == "cpu":  # OpenVINO frees some batches itself
         said = [each for each in caplog.records if "takes batches of" in each.message]
         assert len(said) == (kind in ONE_BY_ONE)
@@ -169,9 +169,9 @@ def test_a_draft_with_a_preset_runs(tmp_path, kind):
     assert values["precision"]["kind"] == ("float16" if "half" in kind else "float32")
     contract = Contract.from_json(file.read_text(), "c.json")
     assert (contract.resize, contract.dimension) == (FixedSize(SIDE, SIDE), NUMBERS)
-    found = Embedder.load(path, contract=file).embed(IMAGES[:3], "rgb")
+    actual = Embedder.load(path, contract=file).embed(IMAGES[:3], "rgb")
     if kind != "one size":
-        np.testing.assert_allclose(found, expected(tmp_path / "p.onnx")[:3], atol=2e-3 if "half" in kind else 1e-5)
+        np.testing.assert_allclose(actual, expected(tmp_path / "p.onnx")[:3], atol=2e-3 if "half" in kind else 1e-5)
 
 
 def test_a_draft_finds_the_one_size(tmp_path):
@@ -188,7 +188,7 @@ def test_bicubic_is_pillows(tmp_path):
     from PIL import Image
 
     path = graph(tmp_path / "m.onnx", FLAT)
-    found = [
+    actual = [
         Embedder.load(path, contract=stated_file(path, dataclasses.replace(STATED, resize=rule))).embed(images, "rgb")
         for rule, images in (
             (FixedSize(SIDE, SIDE, "bicubic"), IMAGES[:1]),
@@ -199,5 +199,5 @@ def test_bicubic_is_pillows(tmp_path):
             ),
         )
     ]
-    np.testing.assert_allclose(found[0], found[2], atol=1e-3)
-    assert abs(found[0] - found[1]).max() > 1e-3
+    np.testing.assert_allclose(actual[0], actual[2], atol=1e-3)
+    assert abs(actual[0] - actual[1]).max() > 1e-3

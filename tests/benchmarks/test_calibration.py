@@ -24,8 +24,8 @@ def test_halves_are_of_different_people_and_promises_are_held_to_the_other_half(
 
 def test_another_models_vectors_are_outside():
     samples = people(40)
-    found = calibrate(samples, ORIGIN)
-    assert all(is_inside for *_, is_inside in inside(found, samples))
+    calibration = calibrate(samples, ORIGIN)
+    assert all(is_inside for *_, is_inside in inside(calibration, samples))
     noisy = people(40, noise=2.0)
-    assert not all(is_inside for *_, is_inside in inside(found, noisy))
-    np.testing.assert_allclose(inside(found, samples)[0][1], 0.1, rtol=0.05)
+    assert not all(is_inside for *_, is_inside in inside(calibration, noisy))
+    np.testing.assert_allclose(inside(calibration, samples)[0][1], 0.1, rtol=0.05)

@@ -9,9 +9,9 @@ from benchmarks.clusters import agreement
 def test_agreement_is_that_of_the_definitions():
     people = np.array(["a", "a", "a", "b", "b", "c"])
     groups = np.array([1, 1, 2, 2, 2, 3])
-    found = agreement(groups, people)
+    actual = agreement(groups, people)
     # 2 of 4 joined pairs are right, of 4 that there are.
-    assert found.f1 == pytest.approx(0.5)
+    assert actual.f1 == pytest.approx(0.5)
     precision = (1 + 1 + 1 / 3 + 2 / 3 + 2 / 3 + 1) / 6
     recall = (2 / 3 + 2 / 3 + 1 / 3 + 1 + 1 + 1) / 6
-    assert found.b_cubed == pytest.approx(2 * precision * recall / (precision + recall))
+    assert actual.b_cubed == pytest.approx(2 * precision * recall / (precision + recall))

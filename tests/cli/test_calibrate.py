@@ -56,11 +56,11 @@ def saved(tmp_path):
 def test_saved_labels(command, saved, tmp_path):
     run = command("calibrate", saved(planted(0.9)), "-o", tmp_path / "c.json")
     assert (run.code, run.err) == (0, "")
-    found = read_calibration(tmp_path / "c.json")
-    assert found.source.people == PEOPLE
-    assert found.source.mated == PEOPLE * 8
-    assert found.source.own_site
-    assert f"{found.operating_points[0].threshold:.4f}" in run.out
+    calibration = read_calibration(tmp_path / "c.json")
+    assert calibration.source.people == PEOPLE
+    assert calibration.source.mated == PEOPLE * 8
+    assert calibration.source.own_site
+    assert f"{calibration.operating_points[0].threshold:.4f}" in run.out
     assert "0.01 %  not supported: it takes about" in run.out
     again = command("calibrate", saved(planted(0.9)), "-o", tmp_path / "c.json")
     assert again.code == 1
@@ -100,11 +100,13 @@ def test_a_folder_is_embedded_first(command, tmp_path, tiny_model):
     run = command("calibrate", tmp_path / "people", "--model", tiny_model, "-o", tmp_path / "c.json")
     assert run.code == 0, run.err
     assert "people: 3 people, 2 cameras, 12 images" in run.err
-    found = read_calibration(tmp_path / "c.json")
-    assert found.source.left_out == {"near_duplicate": 6}, "the small model takes two images of one camera for one"
-    assert (found.source.mated, found.source.non_mated) == (3, 6)
-    assert found.operating_points == ()
-    assert [rate.fmr for rate in found.refused] == [0.1, 0.01, 0.001, 0.0001]
+    calibration = read_calibration(tmp_path / "c.json")
+    assert calibration.source.left_out == {"near_duplicate": 6}, (
+        "the small model takes two images of one camera for one"
+    )
+    assert (calibration.source.mated, calibration.source.non_mated) == (3, 6)
+    assert calibration.operating_points == ()
+    assert [rate.fmr for rate in calibration.refused] == [0.1, 0.01, 0.001, 0.0001]
 
 
 @pytest.mark.parametrize(

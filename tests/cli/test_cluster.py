@@ -71,13 +71,13 @@ def test_files_of_two_cameras_are_one_pile(tmp_path):
     first = people(["anna", "ben"], crops=2, track=np.array(["1", "1", "2", "2"]), frame=np.array([1, 2, 1, 2]))
     second = people(["anna", "ben"], crops=2, track=np.array(["1", "1", "2", "2"]), frame=np.array([1, 2, 1, 2]))
     second.id[:] = [name.replace(".jpg", ".png") for name in second.id]
-    found = cluster([first, second], None, threshold=0.6)
-    assert found.units == 4
+    clusters = cluster([first, second], None, threshold=0.6)
+    assert clusters.units == 4
     assert (
-        found.rows.identity.tolist()
+        clusters.rows.identity.tolist()
         == ["person-0001"] * 2 + ["person-0002"] * 2 + ["person-0001"] * 2 + ["person-0002"] * 2
     )
-    assert {*found.rows.camera.tolist()} == {"camera-1", "camera-2"}
+    assert {*clusters.rows.camera.tolist()} == {"camera-1", "camera-2"}
 
 
 def test_crops_of_no_worth_are_unsure(tmp_path):

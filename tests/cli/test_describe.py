@@ -30,14 +30,14 @@ PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 def test_the_default_model(command):
     run = command("describe")
     assert (run.code, run.err) == (0, "")
-    known = Embedder.load()
+    embedder = Embedder.load()
     rows = dict(line.split("  ", 1) for line in run.out.splitlines())
     rows = {title.strip(): words.strip() for title, words in rows.items()}
-    assert rows["contract"] == known.contract.contract_id
-    assert rows["artefact"] == known.artefact_id
-    assert rows["weights"] == known.contract.weights
-    assert rows["terms"] == known.contract.trained_on[-1].terms
-    market = known.contract.scores[0]
+    assert rows["contract"] == embedder.contract.contract_id
+    assert rows["artefact"] == embedder.artefact_id
+    assert rows["weights"] == embedder.contract.weights
+    assert rows["terms"] == embedder.contract.trained_on[-1].terms
+    market = embedder.contract.scores[0]
     assert rows["scores"].startswith(f"Market-1501: rank-1 {market.rank_1:.1%}, mAP {market.map_finite_sum:.1%} (fin")
     assert rows["resize"] == "longest side 256, aspect ratio kept; bilinear"
     assert rows["self-test"].startswith("4 crops")
@@ -116,12 +116,12 @@ def test_a_draft_leaves_open_what_nobody_can_read_and_is_refused_so(command, tmp
     assert [line.split()[0] for line in run.err.splitlines()[1:]] == left_open
     with pytest.raises(ContractError, match="still to be filled in: resize ") as refused:
         Embedder.load(model, contract=file)
-    assert all(f"{place} (" in str(refused.value) for place in left_open)
-    for place in ("colour", "scale"):  # each of them alone is refused too
+    assert all(f"{field} (" in str(refused.value) for field in left_open)
+    for field in ("colour", "scale"):  # each of them alone is refused too
         values = fill(draft, resize={"rule": "longest-side", "size": 16, "filter": "bilinear"})
-        values["input"] = stated_input(FOREIGN) | {place: draft["input"][place]}
+        values["input"] = stated_input(FOREIGN) | {field: draft["input"][field]}
         file.write_text(json.dumps(values))
-        with pytest.raises(ContractError, match=rf"still to be filled in: input\.{place} \("):
+        with pytest.raises(ContractError, match=rf"still to be filled in: input\.{field} \("):
             Embedder.load(model, contract=file)
 
 
@@ -208,11 +208,11 @@ def test_a_draft_of_an_openvino_model_gives_its_vectors(command, reid_data, tmp_
     pytest.importorskip("openvino", reason="needs the extra openvino")
     name = "person-reidentification-retail-0288"
     model = reid_data / "reference" / "intel-reid-ir" / f"{name}.xml"
-    known = json.loads((PEERS / f"{name}.json").read_text())
-    assert json.loads(command("describe", model, "--json").out) == known
+    peer = json.loads((PEERS / f"{name}.json").read_text())
+    assert json.loads(command("describe", model, "--json").out) == peer
     values = json.loads(json.dumps(contract_template.draft(model, "raw-bgr")))
-    assert {key for key in known if values[key] != known[key]} == {"graph", "trained_on"}
-    filled = values | {"trained_on": known["trained_on"]}
+    assert {key for key in peer if values[key] != peer[key]} == {"graph", "trained_on"}
+    filled = values | {"trained_on": peer["trained_on"]}
     (tmp_path / "filled.json").write_text(json.dumps(filled))
     images = [sample_image(90, 41), sample_image(33, 40)]
     actual, expected = (

@@ -44,12 +44,12 @@ def test_one_line(command, site):
 
 def test_folders_are_compared_by_the_thresholds_of_means(command, site):
     run = command("same", site / "a", site / "b", "--json", "--fmr", "0.01", "--model", site / "m.onnx")
-    found = json.loads(run.out)
-    assert (found["crops"], found["same_threshold"]) == ("nxn", 0.5)
-    assert found["settings"] == {"same_fmr": 0.01, "different_fnmr": 0.01}
-    assert [side["images"] for side in found["images"]] == [2, 2]
-    assert found["images"][0]["digest"] != found["images"][1]["digest"]
-    assert found["artefact_id"].startswith("sha256:")
+    actual = json.loads(run.out)
+    assert (actual["crops"], actual["same_threshold"]) == ("nxn", 0.5)
+    assert actual["settings"] == {"same_fmr": 0.01, "different_fnmr": 0.01}
+    assert [side["images"] for side in actual["images"]] == [2, 2]
+    assert actual["images"][0]["digest"] != actual["images"][1]["digest"]
+    assert actual["artefact_id"].startswith("sha256:")
     mixed = command("same", site / "a", site / "b/0.jpg", "--model", site / "m.onnx")
     assert (mixed.code, "no comparisons 1xn" in mixed.err) == (1, True)
 

@@ -65,8 +65,8 @@ def test_json_is_a_list_with_the_keys_that_scripts_rely_on(command):
 @pytest.mark.usefixtures("files")
 def test_csv_has_a_line_for_each_candidate(command):
     table = list(csv.DictReader(io.StringIO(ask(command, "--calibration", "c.json", "--csv").out)))
-    found = [(row["query"], row["identity"], row["decision"], row["is_match"]) for row in table]
-    assert found == [
+    actual = [(row["query"], row["identity"], row["decision"], row["is_match"]) for row in table]
+    assert actual == [
         ("one.jpg", "anna", "match", "1"), ("one.jpg", "ben", "match", "0"),
         ("two.jpg", "anna", "nobody", "0"), ("two.jpg", "ben", "nobody", "0"),
     ]  # fmt: skip

@@ -40,8 +40,8 @@ def model(whole, tmp_path):
 def test_a_whole_model_passes_and_is_named(command, whole):
     run = command("verify", whole)
     assert (run.code, run.err) == (0, "")
-    known = Embedder.load(whole)
-    assert f"artefact {known.artefact_id}\ncontract {known.contract.contract_id}, float32\n" in run.out
+    embedder = Embedder.load(whole)
+    assert f"artefact {embedder.artefact_id}\ncontract {embedder.contract.contract_id}, float32\n" in run.out
     assert "\nok      graph, contract and record are as they were written\n" in run.out
     assert "\nok      onnxruntime cpu" in run.out
     assert "worst cosine 1.0000000, at least 0.99999 expected" in run.out
@@ -106,16 +106,16 @@ def test_any_flipped_bit_fails_before_anything_is_run(model, monkeypatch):
     monkeypatch.setattr(verification, "Embedder", None)
     content = model.read_bytes()
     frames = {content.index(part) + step for part in (b"reid_runtime.c", b"reid_runtime.p") for step in range(-8, 40)}
-    for place in sorted({*range(60), *frames, *range(0, len(content), 17), *range(len(content) - 40, len(content))}):
+    for offset in sorted({*range(60), *frames, *range(0, len(content), 17), *range(len(content) - 40, len(content))}):
         altered = bytearray(content)
-        altered[place] ^= 1 << (place % 8)
+        altered[offset] ^= 1 << (offset % 8)
         model.write_bytes(altered)
         try:
             actual = verification.verify(model)
         except ReidRuntimeError:
             continue
-        assert not actual.ok, place
-        assert actual.damage, place
+        assert not actual.ok, offset
+        assert actual.damage, offset
 
 
 def test_a_low_bit_of_a_weight_is_damage_though_the_vectors_stay(command, model):

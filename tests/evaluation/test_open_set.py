@@ -28,8 +28,8 @@ def test_rates_are_those_of_the_queries_in_all_of_the_gallery():
     cosines = made.query_vectors @ made.gallery_vectors.T
     right = made.eval_set.query.identities[:, None] == made.eval_set.gallery.identities
     for point in points:
-        found = (np.where(right, -1, cosines) >= point.threshold).any(axis=1).mean()
-        assert point.fpir - 0.02 <= found <= point.fpir
+        false_positives = (np.where(right, -1, cosines) >= point.threshold).any(axis=1).mean()
+        assert point.fpir - 0.02 <= false_positives <= point.fpir
         np.testing.assert_allclose(point.fnir, (np.where(right, cosines, -1).max(axis=1) < point.threshold).mean())
         assert point.fpir_interval[0] < point.fpir < point.fpir_interval[1]
     assert len(points) >= 1

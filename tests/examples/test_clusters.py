@@ -44,9 +44,9 @@ def bucket():
         s3fs.S3FileSystem.clear_instance_cache()
         store = s3fs.S3FileSystem()
         store.mkdir("site")
-        for place in range(IMAGES):
-            content = encode(sample_image(200, 80 + place % 9, place), "JPEG")
-            store.pipe_file(f"site/crops/{place:04}.jpg", content[:60] if place == BAD else content)
+        for number in range(IMAGES):
+            content = encode(sample_image(200, 80 + number % 9, number), "JPEG")
+            store.pipe_file(f"site/crops/{number:04}.jpg", content[:60] if number == BAD else content)
         yield store
         s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
@@ -130,9 +130,9 @@ def test_a_batch_of_a_data_frame(tiny, tiny_model, tmp_path, engine):
     pandas = pytest.importorskip("pandas")
     from reid_runtime import EmbedBatch
 
-    contents = [encode(sample_image(48, 16 + place % 7, place), "PNG") for place in range(60)]
+    contents = [encode(sample_image(48, 16 + number % 7, number), "PNG") for number in range(60)]
     contents[BAD] = contents[BAD][:60]
-    paths = [str(tmp_path / f"{place:03}.png") for place in range(60)]
+    paths = [str(tmp_path / f"{number:03}.png") for number in range(60)]
     for path, content in zip(paths, contents, strict=True):
         Path(path).write_bytes(content)
     embed, frame = EmbedBatch(str(tiny_model), threads=1), pandas.DataFrame({"path": paths})
@@ -149,8 +149,8 @@ def test_a_batch_of_a_data_frame(tiny, tiny_model, tmp_path, engine):
         session.stop()
     rows = rows.sort_values("path")
     assert rows["path"].tolist() == paths
-    good = [place for place in range(60) if place != BAD]
-    expected = tiny.embed([contents[place] for place in good])
-    assert [list(rows["embedding"].iloc[place]) for place in good] == expected.tolist()
+    good = [number for number in range(60) if number != BAD]
+    expected = tiny.embed([contents[number] for number in good])
+    assert [list(rows["embedding"].iloc[number]) for number in good] == expected.tolist()
     assert rows["embedding"].iloc[BAD] is None
     assert rows["error"].iloc[BAD]

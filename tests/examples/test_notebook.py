@@ -28,5 +28,5 @@ def test_the_notebook_gives_what_it_shows(monkeypatch):
     expected = texts(shown)
     nbclient.NotebookClient(shown, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
     assert len(expected) > 5
-    for wanted, came in zip(expected, texts(shown), strict=True):
-        assert difference(wanted, came) is None
+    for text, came in zip(expected, texts(shown), strict=True):
+        assert difference(text, came) is None

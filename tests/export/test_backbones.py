@@ -49,9 +49,9 @@ SLOW = (
 @pytest.fixture
 def short(request, monkeypatch):
     """A backbone of few layers, under its whole one's name."""
-    whole = BACKBONES[request.param]
-    monkeypatch.setitem(BACKBONES, whole.name, dataclasses.replace(whole, build=SHORT[whole.name]))
-    return whole.name
+    backbone = BACKBONES[request.param]
+    monkeypatch.setitem(BACKBONES, backbone.name, dataclasses.replace(backbone, build=SHORT[backbone.name]))
+    return backbone.name
 
 
 @pytest.mark.parametrize("short", SHORT, indirect=True)
@@ -88,8 +88,8 @@ def export_and_check(backbone, tmp_path):
     for height, width in ((33, 33), (640, 512)):
         image = np.random.default_rng(4).integers(0, 256, (height, width, 3), dtype=np.uint8)
         explanation = explainer.explain(image, "rgb")
-        found = explanation.maps.sum((1, 2)) + explanation.bias
-        np.testing.assert_allclose(found, embedder.embed([image], "rgb")[0], atol=1e-5)
+        sums = explanation.maps.sum((1, 2)) + explanation.bias
+        np.testing.assert_allclose(sums, embedder.embed([image], "rgb")[0], atol=1e-5)
 
 
 def assert_named(path, network, contract):
@@ -98,8 +98,8 @@ def assert_named(path, network, contract):
     model = onnx.load(str(path))
     with torch.inference_mode():
         features = network.features(torch.from_numpy(images)).numpy()
-    found = outputs(model, contract.inner, images)
-    np.testing.assert_allclose(found, features, atol=1e-4 * np.abs(features).max())
+    tensors = outputs(model, contract.inner, images)
+    np.testing.assert_allclose(tensors, features, atol=1e-4 * np.abs(features).max())
     initializers = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     slope = [network.activation.weight] if isinstance(network.activation, torch.nn.PReLU) else []
     expected = [network.projection.weight, network.projection.bias, *slope]

@@ -23,8 +23,8 @@ def test_the_draw_is_seeded_and_recorded(training):
     assert one.digest == same.digest != other.digest
     assert len(set(one.names)) == 40
     assert str(one) == "40 crops of train, seed 1"
-    whole = draw(training, 1000, 1)
-    assert sorted(whole.names) == sorted(path.name for path in training.iterdir())
+    complete = draw(training, 1000, 1)
+    assert sorted(complete.names) == sorted(path.name for path in training.iterdir())
 
 
 def test_some_crops_are_held_back_from_the_ranges(training):
@@ -42,9 +42,9 @@ def test_each_of_those_is_shown_as_other_cameras_might_have_it(training):
     _, held = sample.resized(SMALL.resize)
     _, again = sample.resized(SMALL.resize)
     assert [view.tobytes() for view in held] == [view.tobytes() for view in again]
-    for place in range(8):
-        crop = sample.images[8 * place]
-        as_it_is, *others = held[VIEWS * place : VIEWS * (place + 1)]
+    for number in range(8):
+        crop = sample.images[8 * number]
+        as_it_is, *others = held[VIEWS * number : VIEWS * (number + 1)]
         assert (as_it_is == resize(crop, SMALL.resize.shape(*crop.shape[:2]))).all()
         assert len({view.tobytes() for view in (as_it_is, *others)}) == VIEWS
 

@@ -34,12 +34,12 @@ def saved(model, tmp_path):
 
 def before(model, kind, *nodes, **constants):
     """Put nodes before the one of this kind, which then reads what the last of them gives."""
-    (place,) = [place for place, node in enumerate(model.graph.node) if node.op_type == kind]
+    (index,) = [index for index, node in enumerate(model.graph.node) if node.op_type == kind]
     for name, values in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
-    model.graph.node[place].input[0] = nodes[-1].output[0]
+    model.graph.node[index].input[0] = nodes[-1].output[0]
     for node in reversed(nodes):
-        model.graph.node.insert(place, node)
+        model.graph.node.insert(index, node)
     return model
 
 

@@ -42,8 +42,8 @@ def reference(parent, few):
 
 
 def altered(parent, change):
-    known = loaded(parent)
-    return Embedder(Altered(known.backend, change), known.contract, parent)
+    embedder = loaded(parent)
+    return Embedder(Altered(embedder.backend, change), embedder.contract, parent)
 
 
 def unit(vectors):
@@ -133,8 +133,8 @@ def test_a_reference_that_tells_nothing_apart_is_no_reference(tmp_path, few):
 @pytest.fixture(scope="module")
 def judged(labelled, few):
     """The crops that have another shape than the miniature's, and the miniature."""
-    kept = [place for place, crop in enumerate(few.crops) if SMALL.resize.shape(*crop.shape[:2]) != (SIDE, SIDE // 2)]
-    names, crops = (tuple(column[place] for place in kept) for column in (few.names, few.crops))
+    kept = [index for index, crop in enumerate(few.crops) if SMALL.resize.shape(*crop.shape[:2]) != (SIDE, SIDE // 2)]
+    names, crops = (tuple(column[index] for index in kept) for column in (few.names, few.crops))
     return dataclasses.replace(read_eval_inputs(data=labelled, dataset="Miniature"), names=names, crops=crops)
 
 

@@ -44,8 +44,8 @@ def test_places_and_bias_add_up_in_every_precision(kind, gem, tmp_path, monkeypa
     write_model(tmp_path / "model.onnx", model, contract)
     image = np.random.default_rng(0).integers(0, 256, (200, 90, 3), dtype=np.uint8)
     explanation = Explainer(tmp_path / "model.onnx").explain(image, "rgb")
-    found = explanation.maps.sum((1, 2)) + explanation.bias
-    np.testing.assert_allclose(found, Embedder.load(tmp_path / "model.onnx").embed([image], "rgb")[0], atol=bound)
+    sums = explanation.maps.sum((1, 2)) + explanation.bias
+    np.testing.assert_allclose(sums, Embedder.load(tmp_path / "model.onnx").embed([image], "rgb")[0], atol=bound)
 
 
 def test_a_graph_without_the_maps_or_the_layer_names_nothing():

@@ -108,9 +108,9 @@ def test_the_tensorrt_kind_is_symmetric_int8_alone(crops):
             assert values[node.input[2]].dtype == np.int8
             assert not values[node.input[2]].any()
     assert not any(value.dtype in (np.int32, np.uint8) for value in values.values()), "no quantised bias"
-    known = {node.output[0]: node for node in model.graph.node}
+    producers = {node.output[0]: node for node in model.graph.node}
     read = {
-        node.op_type: {known[name].op_type for name in node.input if name in known}
+        node.op_type: {producers[name].op_type for name in node.input if name in producers}
         for node in model.graph.node
         if node.op_type in ("Conv", "Gemm", "Add")
     }
@@ -119,7 +119,7 @@ def test_the_tensorrt_kind_is_symmetric_int8_alone(crops):
         if node.op_type == "Conv":
             assert (
                 numpy_helper.to_array(
-                    next(t for t in model.graph.initializer if t.name == known[node.input[1]].input[0])
+                    next(t for t in model.graph.initializer if t.name == producers[node.input[1]].input[0])
                 )
                 .__abs__()
                 .max()

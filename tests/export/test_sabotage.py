@@ -121,8 +121,8 @@ def test_nothing_is_derived_from_a_file_with_one_flipped_bit_in_a_weight(copied,
     weights = numpy_helper.to_array(
         next(t for t in onnx.load(str(copied)).graph.initializer if t.name == "wide.weight")
     ).tobytes()
-    place = bytes(content).index(weights)
-    content[place + 40] ^= 1  # the lowest bit of a mantissa: no vector moves by more than a rounding
+    offset = bytes(content).index(weights)
+    content[offset + 40] ^= 1  # the lowest bit of a mantissa: no vector moves by more than a rounding
     copied.write_bytes(content)
     refuses(copied, "is not the model that was written")
 

@@ -31,9 +31,9 @@ def test_the_same_model_with_its_scores(measured, tmp_path):
     assert after.contract.contract_id == before.contract.contract_id
     assert after.selftest().graph == before.selftest().graph
     (score,) = after.contract.scores
-    found = json.loads(report.read_text())
-    assert (score.dataset, score.protocol) == ("Drawn", found["protocol"])
-    assert (score.rank_1, score.map_trapezoid) == (found["rank_1"], found["map_trapezoid"])
+    scores = json.loads(report.read_text())
+    assert (score.dataset, score.protocol) == ("Drawn", scores["protocol"])
+    assert (score.rank_1, score.map_trapezoid) == (scores["rank_1"], scores["map_trapezoid"])
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,10 @@ def test_the_same_model_with_its_scores(measured, tmp_path):
 )
 def test_scores_of_another_file_are_refused_and_nothing_is_written(measured, tmp_path, change, message):
     model, report = measured
-    found = json.loads(report.read_text()) | change
+    scores = json.loads(report.read_text()) | change
     if message is None:
-        del found["rank_1"]
-    report.write_text(json.dumps(found))
+        del scores["rank_1"]
+    report.write_text(json.dumps(scores))
     with pytest.raises(StateScoresError, match=message or "expected what reid-runtime evaluate --json prints"):
         state_scores(model, {"Drawn": report}, tmp_path / "scored.onnx")
     assert not (tmp_path / "scored.onnx").exists()

@@ -21,10 +21,10 @@ from .small import SMALL, centred, example_crops, loaded, outputs, replace_const
 def types_of(model):
     """Element type of every tensor, by ONNX's own inference, which refuses a graph whose types do not meet."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=False)
-    known = {tensor.name: tensor.data_type for tensor in inferred.graph.initializer}
+    types = {tensor.name: tensor.data_type for tensor in inferred.graph.initializer}
     for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output):
-        known[value.name] = value.type.tensor_type.elem_type
-    return known
+        types[value.name] = value.type.tensor_type.elem_type
+    return types
 
 
 def test_weights_and_convolutions_are_half_and_the_rest_is_float32():
@@ -34,9 +34,9 @@ def test_weights_and_convolutions_are_half_and_the_rest_is_float32():
     for node in model.graph.node:
         if node.op_type != "Cast":
             read.setdefault(node.op_type, set()).update(types[name] for name in node.input if name in types)
-    half, whole = {TensorProto.FLOAT16}, {TensorProto.FLOAT}
+    half, single = {TensorProto.FLOAT16}, {TensorProto.FLOAT}
     assert all(read[kind] == half for kind in ("Conv", "MaxPool", "Add", "Relu", "Gemm"))
-    assert all(read[kind] - {TensorProto.INT64} == whole for kind in ("Pow", "ReduceMean", "ReduceL2", "Div", "Mul"))
+    assert all(read[kind] - {TensorProto.INT64} == single for kind in ("Pow", "ReduceMean", "ReduceL2", "Div", "Mul"))
     assert types["embeddings"] == TensorProto.FLOAT
 
 
@@ -123,14 +123,14 @@ def test_the_command_writes_a_contract_that_says_what_was_measured(export, paren
     path = tmp_path / "half.onnx"
     run = export("to_fp16", parent, "-o", path)
     assert (run.code, run.err) == (0, "")
-    known, half = loaded(parent), loaded(path)
+    original, half = loaded(parent), loaded(path)
     expected = Contract(
-        **{**vars(SMALL), "name": "half", "precision": Precision("float16"), "parent": known.artefact_id}
+        **{**vars(SMALL), "name": "half", "precision": Precision("float16"), "parent": original.artefact_id}
         | {"last_layer": ("projection.weight/half", "bias/half")}
     )
     drift = dict(half.contract.drift)
     assert vars(half.contract) == {**vars(expected), "drift": half.contract.drift}
-    assert half.contract.contract_id == known.contract.contract_id
+    assert half.contract.contract_id == original.contract.contract_id
     assert 0.9999 <= drift["worst_cosine"] <= drift["mean_cosine"] <= 1
     assert drift["crops"] == 32
     assert f"worst cosine {drift['worst_cosine']:.7f}" in run.out

@@ -54,11 +54,11 @@ def test_onnx_runtime_makes_floats_of_them_when_it_loads(made, parent, tmp_path)
 
 
 def test_contract_has_scheme_and_drift(made, parent, command):
-    known, contract = loaded(parent).contract, loaded(made).contract
+    original, contract = loaded(parent).contract, loaded(made).contract
     assert str(contract.precision).startswith("int8 (weights alone")
-    assert (contract.parent, contract.contract_id) == (loaded(parent).artefact_id, known.contract_id)
+    assert (contract.parent, contract.contract_id) == (loaded(parent).artefact_id, original.contract_id)
     assert 0.99 <= contract.drift["worst_cosine"] < 1
-    assert (contract.inner, contract.last_layer) == (known.inner, known.last_layer)
+    assert (contract.inner, contract.last_layer) == (original.inner, original.last_layer)
     run = command("verify", made, "--device", "cpu")
     assert run.code == 0, run.out
 

@@ -24,8 +24,8 @@ def traces(rows, kept):
 def found_in(folder, runs, texts):
     """How many traces are in the bytes of the gallery and of everything beside it."""
     content = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
-    found = {content[at : at + WINDOW] for at in range(len(content) - WINDOW + 1)} & runs
-    return len(found) + sum(text in content for text in texts)
+    windows = {content[at : at + WINDOW] for at in range(len(content) - WINDOW + 1)} & runs
+    return len(windows) + sum(text in content for text in texts)
 
 
 @pytest.fixture

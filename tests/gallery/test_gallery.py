@@ -30,10 +30,10 @@ def test_what_is_added_comes_back(gallery, tmp_path):
     kept = images(rows)
     assert gallery.add(rows, kept, origin="north gate").added == tuple(rows.id)
     with Gallery.open(gallery.path, read_only=True) as reader:
-        found = reader.embeddings()
+        actual = reader.embeddings()
         for name, values in rows.columns().items():
-            assert np.array_equal(found.columns()[name], values, equal_nan=values.dtype.kind == "f"), name
-        assert found.metadata() == rows.metadata()
+            assert np.array_equal(actual.columns()[name], values, equal_nan=values.dtype.kind == "f"), name
+        assert actual.metadata() == rows.metadata()
         assert reader.crop(rows.id[4]) == kept[4].jpeg
         anna, _ = reader.people()
         assert (anna.name, anna.crops, anna.images, anna.cameras, anna.first, anna.last) == (

@@ -46,16 +46,16 @@ def pixels(frame, box):
 @given(in_frames, st.sampled_from([np.float64, np.float32, list]))
 @example([(0, [(10.4, 20.5, 49.5, 39.6), (-30, -1, 40, 50), (50, 30, 1e300, 4000), (0.49, 0.49, 0.51, 0.51)])], list)
 def test_every_row_is_its_own_boxs(tiny, called, kind):
-    frames = [FRAMES[place] for place, _ in called]
+    frames = [FRAMES[index] for index, _ in called]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # boxes without pixels; and what is too large for float32 becomes infinite
-        given_boxes = [found if kind is list else np.array(found, kind).reshape(-1, 4) for _, found in called]
+        given_boxes = [boxes if kind is list else np.array(boxes, kind).reshape(-1, 4) for _, boxes in called]
         vectors, valid = tiny.embed_frames(frames, given_boxes, "rgb", return_valid=True)
     assert len(vectors) == len(valid) == len(called)
-    for frame, found, rows, mask in zip(frames, given_boxes, vectors, valid, strict=True):
-        assert rows.shape == (len(found), DIMENSION)
+    for frame, boxes, rows, mask in zip(frames, given_boxes, vectors, valid, strict=True):
+        assert rows.shape == (len(boxes), DIMENSION)
         assert rows.dtype == np.float32
-        for box, row, real in zip(found, rows, mask, strict=True):
+        for box, row, real in zip(boxes, rows, mask, strict=True):
             corners = [float(value) for value in box]
             crop = pixels(frame, corners)
             assert real == (crop is not None)
@@ -89,7 +89,7 @@ def test_long_lists_are_cut_out_in_parts(tiny_model, monkeypatch):
     embedder = Embedder.load(tiny_model)
     sizes, infer = [], embedder._inference.infer
     embedder._inference.infer = lambda shapes, cut: (sizes.append(len(shapes)), infer(shapes, cut))[1]
-    boxes_by_frame = [[(x, 0, x + 9, 20) for x in range(place)] for place in range(5)]
+    boxes_by_frame = [[(x, 0, x + 9, 20) for x in range(count)] for count in range(5)]
     rows = embedder.embed_frames([FRAMES[0]] * 5, boxes_by_frame, "rgb")
     assert sizes == [3, 3, 3, 1]
     for each, boxes_of_it in zip(rows, boxes_by_frame, strict=True):
@@ -98,10 +98,10 @@ def test_long_lists_are_cut_out_in_parts(tiny_model, monkeypatch):
 
 def test_a_stack_of_frames_is_several(tiny):
     stack = np.stack([sample_image(30, 40, seed) for seed in range(3)])
-    found = np.array([[(0, 0, 9, 9)], [(3, 3, 30, 30)], [(5, 0, 9, 20)]], np.float32)
-    rows = tiny.embed_frames(stack, found, "bgr")
+    boxes = np.array([[(0, 0, 9, 9)], [(3, 3, 30, 30)], [(5, 0, 9, 20)]], np.float32)
+    rows = tiny.embed_frames(stack, boxes, "bgr")
     assert isinstance(rows, list)
-    for frame, box, row in zip(stack, found, rows, strict=True):
+    for frame, box, row in zip(stack, boxes, rows, strict=True):
         assert np.array_equal(row, tiny.embed_boxes(frame, box, "bgr"))
 
 

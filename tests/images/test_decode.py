@@ -120,8 +120,8 @@ def test_16_bits_keep_the_upper_8():
 
 def test_cmyk_jpeg():
     inks = np.zeros((16, 64, 4), np.uint8)
-    for place, ink in enumerate([(0, 0, 0, 0), (255, 0, 0, 0), (0, 128, 64, 0), (100, 50, 0, 120)]):
-        inks[:, 16 * place : 16 * place + 16] = ink
+    for row, ink in enumerate([(0, 0, 0, 0), (255, 0, 0, 0), (0, 128, 64, 0), (100, 50, 0, 120)]):
+        inks[:, 16 * row : 16 * row + 16] = ink
     content = encode(Image.frombytes("CMYK", (64, 16), inks.tobytes()), "JPEG", quality=100)
     light = 255.0 - inks
     assert_near(load_image(content), np.rint(light[:, :, :3] * light[:, :, 3:] / 255).astype(np.uint8), 3)
@@ -176,7 +176,7 @@ VARIANTS = {
 def test_truncated_is_an_error_and_never_partly_grey(kind):
     file_format, options = VARIANTS[kind]
     content = encode(RGB, file_format, **options)
-    whole = load_image(content)
+    complete = load_image(content)
     for end in sorted({1, 2, 3, 12, 16, 30, *range(1, len(content), 17), *range(len(content) - 8, len(content))}):
         try:
             actual = load_image(content[:end])
@@ -185,7 +185,7 @@ def test_truncated_is_an_error_and_never_partly_grey(kind):
         # Only a PNG without the checksum of its last, empty chunk has lost nothing.
         assert file_format == "PNG"
         assert len(content) - end <= 4
-        assert np.array_equal(actual, whole)
+        assert np.array_equal(actual, complete)
 
 
 def test_jpeg_with_a_tail_of_zeros():
@@ -198,9 +198,9 @@ def test_jpeg_with_a_tail_of_zeros():
 
 def test_png_damage_anywhere_is_found():
     content, rng = encode(RGB, "PNG"), np.random.default_rng(2)
-    for place in rng.choice(len(content) - 12, 120, replace=False).tolist():
+    for offset in rng.choice(len(content) - 12, 120, replace=False).tolist():
         damaged = bytearray(content)
-        damaged[place] ^= 1 << int(rng.integers(8))
+        damaged[offset] ^= 1 << int(rng.integers(8))
         with pytest.raises(ImageError):
             load_image(bytes(damaged))
 
@@ -212,8 +212,8 @@ def test_damage_is_an_image_error_or_decodes(kind):
     refused = 0
     for trial in range(150):
         damaged = bytearray(content)
-        place = int(rng.integers(len(content) if trial % 2 else 64))
-        damaged[place : place + 16] = rng.bytes(min(16, len(content) - place))
+        offset = int(rng.integers(len(content) if trial % 2 else 64))
+        damaged[offset : offset + 16] = rng.bytes(min(16, len(content) - offset))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

@@ -97,11 +97,11 @@ def test_frames_that_are_stored_out_of_order(reid_data, tmp_path):
         pytest.skip("no PETS09 among the development data")
     film = tmp_path / "film.mp4"
     film.write_bytes(source.read_bytes())
-    whole = open_video(film)
-    assert len(whole) == 795
-    wanted = range(95, 106)
-    before = {frame.number: frame.pixels for frame in whole.frames(wanted)}
+    video = open_video(film)
+    assert len(video) == 795
+    numbers = range(95, 106)
+    before = {frame.number: frame.pixels for frame in video.frames(numbers)}
     break_packets(film, 102)  # which is shown as frame 100, and which no other frame needs
-    after = {frame.number: frame.pixels for frame in open_video(film).frames(wanted)}
+    after = {frame.number: frame.pixels for frame in open_video(film).frames(numbers)}
     assert {*before} - {*after} == {100}
     assert all(np.array_equal(before[number], pixels) for number, pixels in after.items())

@@ -32,7 +32,7 @@ def two_tracks(frames=range(1, FRAMES + 1)):
     """One that walks to the right, another behind it in every second frame."""
     rows = [(frame, "1", [frame, 4, frame + 24, 44]) for frame in frames]
     rows += [(frame, "2", [30.4, 2, 60.6, 47]) for frame in frames if frame % 2]
-    return Boxes.of("boxes.txt", *([row[place] for row in rows] for place in (0, 2, 1)))
+    return Boxes.of("boxes.txt", *([row[column] for row in rows] for column in (0, 2, 1)))
 
 
 def decoded(path):

@@ -313,7 +313,7 @@ def test_csv_is_for_other_programs(tmp_path):
     assert [line["contract_id"] for line in lines] == [rows.contract_id] * 4
     assert (lines[1]["embedding_0"], lines[2]["time"], lines[3]["frame"]) == ("", "", str(2**40))
     for row in (0, 2, 3):
-        vector = [lines[row][f"embedding_{place}"] for place in range(CONTRACT.dimension)]
+        vector = [lines[row][f"embedding_{number}"] for number in range(CONTRACT.dimension)]
         assert np.array_equal(np.array(vector, np.float32), rows.embedding[row])
     for read in (read_embeddings, read_vector_table):
         with pytest.raises(StorageError, match=r"x\.csv: .* a \.csv is written for other programs"):

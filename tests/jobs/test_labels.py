@@ -37,10 +37,10 @@ def test_text_labels_are_numbered(names):
 
 
 def test_unknown_labels():
-    known = np.array(["1", "2", "3", "4"])
+    labels = np.array(["1", "2", "3", "4"])
     for identity, camera, reason in (
-        (np.array(["1", "", "", "4"]), known, "2 of 4 rows have no identity, the first is b; .* junk or distractor"),
-        (known, np.array(["1", "2", "", "4"]), "1 of 4 rows have no camera, the first is c"),
+        (np.array(["1", "", "", "4"]), labels, "2 of 4 rows have no identity, the first is b; .* junk or distractor"),
+        (labels, np.array(["1", "2", "", "4"]), "1 of 4 rows have no camera, the first is c"),
     ):
         with pytest.raises(StorageError, match=reason):
             integer_labels(IDS, identity, camera, None)

@@ -16,8 +16,8 @@ parser = pytest.importorskip("prometheus_client.parser")
 def crops(tmp_path):
     folder = tmp_path / "crops"
     folder.mkdir()
-    for place in range(5):
-        (folder / f"{place}.png").write_bytes(encode(sample_image(48, 24, place), "PNG"))
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(encode(sample_image(48, 24, number), "PNG"))
     (folder / "cut.png").write_bytes(b"\x89PNG")
     return folder
 

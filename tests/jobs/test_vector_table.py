@@ -19,11 +19,11 @@ from .tables import table
 
 
 def unit_table(rows=7, **changes):
-    whole = table(rows)
-    unit = whole.embedding / np.linalg.norm(whole.embedding, axis=1, keepdims=True)
+    rows_of_table = table(rows)
+    unit = rows_of_table.embedding / np.linalg.norm(rows_of_table.embedding, axis=1, keepdims=True)
     texts = {"identity": [f"p{row % 3}" for row in range(rows)], "role": [*[""] * (rows - 1), "junk"]}
     return dataclasses.replace(
-        whole, embedding=unit, **{name: np.array(each) for name, each in texts.items()}, **changes
+        rows_of_table, embedding=unit, **{name: np.array(each) for name, each in texts.items()}, **changes
     )
 
 

@@ -87,7 +87,7 @@ def test_two_crops_of_nobody_twice_are_no_calibration() -> None:
 
 def test_searches_find_what_drawn_galleries_find() -> None:
     samples, size, threshold = people(30, 4), 10, 0.7
-    found = maxima(samples)
+    best = maxima(samples)
     cosines = samples.vectors @ samples.vectors.T
     generator, hits = np.random.default_rng(1), []
     for query in range(len(cosines)):
@@ -95,18 +95,18 @@ def test_searches_find_what_drawn_galleries_find() -> None:
         for _ in range(40):
             gallery = np.isin(samples.people, generator.permutation(others)[:size])
             hits.append(cosines[query, gallery].max() >= threshold)
-    curve = false_positive_curve(found, size)
+    curve = false_positive_curve(best, size)
     assert abs(curve[bin_at(threshold)] - np.mean(hits)) < 0.02
     np.testing.assert_allclose(
-        false_positive_curve(found, 29)[bin_at(threshold)],
-        (found.others >= bin_at(threshold)).any(axis=1).mean(),
+        false_positive_curve(best, 29)[bin_at(threshold)],
+        (best.others >= bin_at(threshold)).any(axis=1).mean(),
         atol=1e-6,
     )
     right = (samples.people[:, None] == samples.people) & (samples.cameras[:, None] != samples.cameras)
     order = np.argsort(samples.people, kind="stable")
     own = np.where(right, cosines, -1).max(axis=1)[order]
-    np.testing.assert_allclose(found.own, (own + 1) * BINS / 2, atol=1.01)
-    points = search_points(found)
+    np.testing.assert_allclose(best.own, (own + 1) * BINS / 2, atol=1.01)
+    points = search_points(best)
     assert {point.gallery_people for point in points} == {10, 20, 29}
     for point in points:
         assert point.fpir_prediction[0] < point.fpir < point.fpir_prediction[1]
@@ -126,12 +126,12 @@ def test_intervals_hold_for_the_place_and_predictions_for_other_people(count: in
         return np.triu(generator.poisson(rate), 1).astype(np.float64)
 
     comparisons, draws = np.triu(np.full((count, count), 10.0), 1), draws_of(count)
-    place = np.exp(0.5**2 + of_pair**2 / 2 + base) / 10
+    site_rate = np.exp(0.5**2 + of_pair**2 / 2 + base) / 10
     held, kept = [], []
     for _ in range(150):
         rate = PairRate.of(errors().astype(np.float32), comparisons.astype(np.float32), draws)
         for span, value, results in (
-            (rate.interval(), place, held), (rate.prediction(), errors().sum() / comparisons.sum(), kept),
+            (rate.interval(), site_rate, held), (rate.prediction(), errors().sum() / comparisons.sum(), kept),
         ):  # fmt: skip
             results.append(span[0] <= value <= span[1])
     for results in (held, kept):
@@ -175,8 +175,8 @@ def test_tracks_compare_only_known_pairs() -> None:
     measured = measure(own_comparisons(samples))
     assert measured.mated == count * sum(length - gap for gap in range(3, length)), "at least 25 apart"
     assert measured.non_mated == (count // 2) ** 2 * length**2
-    found = maxima(samples)
-    assert set(found.known) == {count // 2}
+    best = maxima(samples)
+    assert set(best.known) == {count // 2}
     made = calibrate(samples, ORIGIN)
     assert (made.source.kind, made.source.across_cameras) == ("tracks", False)
     assert any("one camera" in bias for bias in made.source.biases)

@@ -159,11 +159,11 @@ def test_undecidable_units_are_unsure():
     # Two people of three crops, one crop near the first and alone by a constraint, one far from all.
     vectors = at(0, 4, 8, 90, 94, 98, 20, 180)
     links = Links(pairs(), pairs((6, 0), (6, 1), (6, 2)))
-    found = group(vectors, np.arange(8), links, None, threshold=0.9)
-    assert found.groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 3]  # barred from the first, and far from the others
-    found = group(vectors, np.arange(8), nothing_known(), None, threshold=0.997)
-    assert found.groups[6] == -1
-    assert found.groups[7] >= 0
+    grouping = group(vectors, np.arange(8), links, None, threshold=0.9)
+    assert grouping.groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 3]  # barred from the first, and far from the others
+    grouping = group(vectors, np.arange(8), nothing_known(), None, threshold=0.997)
+    assert grouping.groups[6] == -1
+    assert grouping.groups[7] >= 0
     kept = group(vectors, np.arange(8), Links(pairs((6, 7)), pairs()), None, threshold=0.997)
     assert kept.groups[6] == kept.groups[7] >= 0
 

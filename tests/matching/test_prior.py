@@ -26,8 +26,8 @@ def measured(vectors, whose):
 def f1(labels, whose):
     """Pairwise."""
     ones, others = np.triu_indices(len(whose), 1)
-    found, right = labels[ones] == labels[others], whose[ones] == whose[others]
-    return 2 * (found & right).sum() / (found.sum() + right.sum())
+    predicted, right = labels[ones] == labels[others], whose[ones] == whose[others]
+    return 2 * (predicted & right).sum() / (predicted.sum() + right.sum())
 
 
 @pytest.mark.parametrize(("people", "crops"), [(8, 25), (100, 3)])
@@ -45,14 +45,14 @@ def test_groups_without_labels_are_as_good_as_the_best_with_labels(spread):
     calibration = measured(*pile(people=60, crops=8, spread=spread, seed=3, dimension=64))
     vectors, whose = pile(people=40, crops=10, spread=1.5, seed=4, dimension=64)
     units = np.arange(len(whose))
-    found = group(vectors, units, nothing_known(), calibration)
+    grouping = group(vectors, units, nothing_known(), calibration)
     best = max(
         f1(group(vectors, units, nothing_known(), None, threshold).groups, whose)
         for threshold in np.arange(0.05, 0.8, 0.05)
     )
-    alone = np.where(found.groups < 0, 1000 + units, found.groups)
+    alone = np.where(grouping.groups < 0, 1000 + units, grouping.groups)
     assert f1(alone, whose) > best - 0.03
-    assert found.least <= 40 <= found.most < 80
+    assert grouping.least <= 40 <= grouping.most < 80
 
 
 def test_known_strangers_say_how_much_alike_people_look_here():
@@ -64,7 +64,7 @@ def test_known_strangers_say_how_much_alike_people_look_here():
     strangers = np.argwhere(np.triu(whose[:, None] != whose[None]))[::40]
     units = np.arange(len(whose))
     blind = group(shifted, units, nothing_known(), calibration)
-    told = group(shifted, units, Links(nothing_known().must, strangers), calibration)
-    scores = [f1(np.where(each.groups < 0, 1000 + units, each.groups), whose) for each in (blind, told)]
+    informed = group(shifted, units, Links(nothing_known().must, strangers), calibration)
+    scores = [f1(np.where(each.groups < 0, 1000 + units, each.groups), whose) for each in (blind, informed)]
     assert scores[1] > scores[0] + 0.2
-    assert "strangers" in told.threshold.source
+    assert "strangers" in informed.threshold.source

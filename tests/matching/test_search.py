@@ -16,11 +16,11 @@ def unit(rows, seed, dimension=16):
 def plain(query, gallery, count, groups=None, hidden=()):
     """Rows and cosines of the best row of each group, by sorting everything."""
     cosines = gallery.astype(np.float64) @ query.astype(np.float64)
-    found = {}
+    first_rows = {}
     for row in np.lexsort((np.arange(len(gallery)), -cosines)).tolist():
         if row not in hidden:
-            found.setdefault(row if groups is None else groups[row], row)
-    rows = list(found.values())[:count]
+            first_rows.setdefault(row if groups is None else groups[row], row)
+    rows = list(first_rows.values())[:count]
     return rows, cosines[rows]
 
 

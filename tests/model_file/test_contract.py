@@ -70,9 +70,9 @@ def test_id_keeps_through_scores_names_and_derivation(change):
 
 
 def test_id_is_the_same_for_1_and_1_point_0():
-    whole = dataclasses.replace(CONTRACT, input=InputFormat(scale=1, mean=(0, 0, 0), deviation=(1, 1, 1)))
-    assert whole.contract_id == CONTRACT.contract_id
-    assert whole.to_json() == CONTRACT.to_json()
+    complete = dataclasses.replace(CONTRACT, input=InputFormat(scale=1, mean=(0, 0, 0), deviation=(1, 1, 1)))
+    assert complete.contract_id == CONTRACT.contract_id
+    assert complete.to_json() == CONTRACT.to_json()
     stated = CONTRACT.to_json().replace('"scale": 1.0', '"scale": 1')
     assert Contract.from_json(stated, "here").contract_id == CONTRACT.contract_id
 
@@ -80,13 +80,13 @@ def test_id_is_the_same_for_1_and_1_point_0():
 def altered(path, value):
     """The JSON of FULL with another value at a path, or without the field where the value is ..."""
     values = json.loads(FULL.to_json())
-    place = values
+    parent = values
     for step in path[:-1]:
-        place = place[step]
+        parent = parent[step]
     if value is ...:
-        del place[path[-1]]
+        del parent[path[-1]]
     else:
-        place[path[-1]] = value
+        parent[path[-1]] = value
     return json.dumps(values)
 
 

@@ -65,10 +65,10 @@ def test_foreign_record_is_refused(text, said):
 
 def test_every_flipped_bit_of_a_record_is_seen():
     content = RECORD.to_json().encode()
-    for place in range(len(content)):
+    for offset in range(len(content)):
         for bit in range(8):
             altered = bytearray(content)
-            altered[place] ^= 1 << bit
+            altered[offset] ^= 1 << bit
             with pytest.raises((ReidRuntimeError, UnicodeDecodeError)):
                 SelfTest.from_json(altered.decode(), "here")
 

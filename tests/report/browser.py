@@ -62,9 +62,9 @@ def measure(page: str, folder: Path, dark: bool = False) -> list[dict]:
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     command = [CHROMIUM, *FLAGS, scheme, f"--user-data-dir={folder / 'profile'}", "--dump-dom", outer.as_uri()]
     run = subprocess.run(command, capture_output=True, timeout=120, check=True, encoding="utf-8")
-    found = re.search("<pre id=.measured.>(.*?)</pre>", run.stdout, re.DOTALL)
-    assert found, run.stdout[-500:] + run.stderr[-500:]
-    return json.loads(html.unescape(found[1]))
+    match = re.search("<pre id=.measured.>(.*?)</pre>", run.stdout, re.DOTALL)
+    assert match, run.stdout[-500:] + run.stderr[-500:]
+    return json.loads(html.unescape(match[1]))
 
 
 def check_layout(page: str, folder: Path, images: int) -> None:

@@ -149,10 +149,10 @@ def test_ranked_lists_are_those_of_the_evaluation(parsed, evaluation, folder):
     assert precision[shown[8]] == np.nanmin(precision)
     items = [one for one in parsed.all("li") if one.get("class") in ("right", "wrong")]
     assert len(items) == 12 * 10
-    for row, found in zip(shown, np.split(np.array(items), 12), strict=True):
+    for row, listed in zip(shown, np.split(np.array(items), 12), strict=True):
         rows, right = evaluation.ranked(row, 10)
-        assert [one["title"] for one in found] == [evaluation.eval_set.gallery.ids[item] for item in rows]
-        assert [one["class"] == "right" for one in found] == right.tolist()
+        assert [one["title"] for one in listed] == [evaluation.eval_set.gallery.ids[item] for item in rows]
+        assert [one["class"] == "right" for one in listed] == right.tolist()
 
 
 def test_right_and_wrong_differ_in_word_sign_and_frame(parsed):

@@ -80,8 +80,8 @@ def test_the_cosine_is_under_each_image(evaluation):
     ranked, _ = evaluation.ranked(row, 10)
     expected = evaluation.gallery_vectors[ranked] @ evaluation.query_vectors[row]
     captions = "".join(one["text"] for one in drawn.all("figcaption"))
-    found = [float(cosine) for cosine in re.findall(r"cosine (-?\d\.\d+)", captions)]
-    assert np.allclose(found[: len(ranked)], expected, atol=6e-4)
+    cosines = [float(cosine) for cosine in re.findall(r"cosine (-?\d\.\d+)", captions)]
+    assert np.allclose(cosines[: len(ranked)], expected, atol=6e-4)
 
 
 def test_in_a_browser(evaluation, tmp_path):

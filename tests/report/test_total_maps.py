@@ -29,11 +29,11 @@ def loaders(paths):
 def test_a_page_says_the_similarity_of_the_very_images_and_stops_at_its_most(model):
     explainer = Explainer(model)
     maps = TotalMaps(explainer, most=3)
-    (_, query), *found = loaders(PATHS[:5])
-    page = Page(f"<div>{maps.details(query, found)}</div>")
+    (_, query), *candidates = loaders(PATHS[:5])
+    page = Page(f"<div>{maps.details(query, candidates)}</div>")
     assert [each["tag"] for each in page.elements].count("figure") == 3
     assert f"similarity {explainer.pair(PATHS[0], PATHS[1]).cosine:.3f}" in page.text
-    assert maps.details(query, found) == ""
+    assert maps.details(query, candidates) == ""
 
 
 def test_images_that_are_gone_are_left_out(model):
@@ -41,9 +41,9 @@ def test_images_that_are_gone_are_left_out(model):
         return load_image(CROPS / "nobody.png")
 
     maps = TotalMaps(Explainer(model))
-    (_, query), (name, found) = loaders(PATHS[:2])
-    assert maps.details(gone, [(name, found)]) == maps.details(None, [(name, found)]) == ""
-    assert maps.details(query, [("gone", gone), ("none", None), (name, found)]).count("<figure>") == 1
+    (_, query), (name, candidate) = loaders(PATHS[:2])
+    assert maps.details(gone, [(name, candidate)]) == maps.details(None, [(name, candidate)]) == ""
+    assert maps.details(query, [("gone", gone), ("none", None), (name, candidate)]).count("<figure>") == 1
 
 
 def test_an_evaluation_and_a_search_show_it_where_asked(command, model, tmp_path):

@@ -358,8 +358,8 @@ def test_from_a_folder_of_pictures_to_vectors(tmp_path):
         ("reid_runtime.cli", "embed", people, "--model", tmp_path / "model.onnx", "-o", tmp_path / "v.npz"),
     ):
         last = python(*step)
-        told = last.communicate()[1]
-        assert last.returncode == 0, told
+        errors = last.communicate()[1]
+        assert last.returncode == 0, errors
     with np.load(tmp_path / "v.npz") as file:
         assert file["embedding"].shape == (24, 64)
         np.testing.assert_allclose(np.linalg.norm(file["embedding"], axis=1), 1, atol=1e-4)

@@ -21,7 +21,7 @@ from training.models.network import EmbeddingNetwork
 from training.recipe import Recipe
 from training.stages.base import StageInputs, StageKind
 from training.stages.epochs import EpochStage
-from training.stages.losses import TeacherRelations
+from training.stages.losses import TeacherVectors
 from training.stages.teacher import taught
 
 NAME = "adaptation"
@@ -56,7 +56,7 @@ def adaptation_stage(inputs: StageInputs, vectors: torch.Tensor, terms: str = ""
             click.echo(f"the fully connected layer is fitted: mean cosine {cosine:.4f} to the teacher", err=True)
 
     return EpochStage(
-        NAME, inputs, recipe.network, TeacherRelations(vectors, choices.relations), choices, (recipe.network.rule,),
+        NAME, inputs, recipe.network, TeacherVectors(vectors, choices.relations), choices, (recipe.network.rule,),
         show, target, sources=lambda epoch: shapes[epoch % choices.views], terms=terms, prepare=prepare,
     )  # fmt: skip
 

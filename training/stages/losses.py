@@ -72,43 +72,29 @@ class LinearClassifier(nn.Module):
 
 
 class TeacherVectors(nn.Module):
-    """Distillation: every image has the unit vector that a better model gives it; the loss is 1 - cosine to that."""
+    """Distillation: every image has the unit vector that a better model gives it; the loss is 1 - cosine to that.
 
-    vectors: torch.Tensor
-
-    def __init__(self, vectors: torch.Tensor) -> None:
-        """`vectors`: (images, D), of unit length."""
-        super().__init__()
-        # Not part of the state: the run folder keeps the teacher's vectors in files of their own.
-        self.register_buffer("vectors", vectors, persistent=False)
-
-    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(loss, mean cosine), both scalar; labels (N,) are the images' row numbers."""
-        cosine = (embeddings * self.vectors[labels]).sum(dim=1).mean()
-        return 1 - cosine, cosine.detach()
-
-
-class TeacherRelations(nn.Module):
-    """As TeacherVectors, and the similarities of a batch's images among each other are to be the teacher's too.
-
-    The loss is 1 - cosine, and `weight` times the mean absolute difference of the similarities.
-    Source: Park et al., Relational knowledge distillation, 2019.
+    `relations` times the mean absolute difference of the similarities of a batch's images among each other, theirs and
+    the teacher's, is added (Park et al., Relational knowledge distillation, 2019).
     """
 
     vectors: torch.Tensor
 
-    def __init__(self, vectors: torch.Tensor, weight: float) -> None:
+    def __init__(self, vectors: torch.Tensor, relations: float = 0.0) -> None:
         """`vectors`: (images, D), of unit length."""
         super().__init__()
+        # Not part of the state: the run folder keeps the teacher's vectors in files of their own.
         self.register_buffer("vectors", vectors, persistent=False)
-        self.weight = weight
+        self.relations = relations
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(loss, mean cosine), both scalar; labels (N,) are the images' row numbers."""
         targets = self.vectors[labels]
         cosine = (embeddings * targets).sum(dim=1).mean()
-        relations = (embeddings @ embeddings.T - targets @ targets.T).abs().mean()
-        return 1 - cosine + self.weight * relations, cosine.detach()
+        loss = 1 - cosine
+        if self.relations:
+            loss = loss + self.relations * (embeddings @ embeddings.T - targets @ targets.T).abs().mean()
+        return loss, cosine.detach()
 
 
 @dataclass(frozen=True)

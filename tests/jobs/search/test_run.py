@@ -146,8 +146,8 @@ def test_images_and_folders_look_in_a_folder_of_images(tiny, tmp_path):
     assert (gallery.size, gallery.size_of, len(gallery.table)) == (4, "people", 16)
     image = next((tmp_path / "people/person-02/camera-1").iterdir())
     one, four = search([image, tmp_path / "people/person-03"], gallery, embedder=tiny)
-    found = [match.id for match in one.matches]
-    assert image.relative_to(tmp_path / "people").as_posix() not in found
+    ids = [match.id for match in one.matches]
+    assert image.relative_to(tmp_path / "people").as_posix() not in ids
     assert {match.identity for match in one.matches} == {f"person-0{number}" for number in range(1, 5)}
     assert {match.identity for match in four.matches} == {"person-01", "person-02", "person-04"}
     assert (one.crops, four.crops) == (1, 4)
@@ -157,10 +157,10 @@ def test_images_and_folders_look_in_a_folder_of_images(tiny, tmp_path):
 
 def test_a_mean_of_several_images_has_a_higher_threshold(tiny, tmp_path):
     write_crops(tmp_path / "people", 3)
-    known = calibration()
-    higher = dataclasses.replace(known.strata[0], crops="1xn")
-    known = dataclasses.replace(known, strata=(higher,))
-    (answer,) = search(tmp_path / "people/person-01", tmp_path / "people", embedder=tiny, calibration=known)
+    measured = calibration()
+    higher = dataclasses.replace(measured.strata[0], crops="1xn")
+    measured = dataclasses.replace(measured, strata=(higher,))
+    (answer,) = search(tmp_path / "people/person-01", tmp_path / "people", embedder=tiny, calibration=measured)
     assert answer.threshold == pytest.approx(0.5 + 0.25)
     assert answer.extrapolated
     assert "0.250 above" in answer.notes[0]

@@ -107,9 +107,9 @@ def mars(root):
 def structs(*records):
     """A 1 x N MATLAB struct array."""
     array = np.empty((1, len(records)), dtype=[(name, object) for name in records[0]])
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         for name, value in record.items():
-            array[0, place][name] = value
+            array[0, index][name] = value
     return array
 
 
@@ -214,8 +214,8 @@ def mot(folder, people, seconds=4, rate=3, extra=()):
     lines = []
     for frame in range(1, seconds * rate + 1):
         image = np.full((60, 40 * len(people) + 40, 3), 128, np.uint8)
-        for place, person in enumerate(people):
-            left, top = 40 * place + frame, 5
+        for index, person in enumerate(people):
+            left, top = 40 * index + frame, 5
             image[top : top + 40, left : left + 20] = sample_image(40, 20, person)
             lines.append(f"{frame},{person},{left},{top},20,40,1,1,1")
         (folder / "img1" / f"{frame:06}.png").write_bytes(encode(image, "PNG"))

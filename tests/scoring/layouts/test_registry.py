@@ -75,5 +75,5 @@ def test_missing_files_are_named(tmp_path):
 
 
 def test_names_are_distinct():
-    names = [known.name for known in datasets.DATASETS]
+    names = [dataset.name for dataset in datasets.DATASETS]
     assert len(set(names)) == len(names)

@@ -394,7 +394,7 @@ def test_killed_again_and_again_it_ends_with_the_same_report(whole, people, prep
 
 
 def test_the_help_names_every_factor(tiny_backbone):
-    told = CliRunner().invoke(main, ["--help"]).output
+    text = CliRunner().invoke(main, ["--help"]).output
     for name in ("augmentation", "size", "pooling", "backbone", "pre-training", "mining"):
-        assert f"  {name} " in told
+        assert f"  {name} " in text
     assert issubclass(FactorError, ReidRuntimeError)

@@ -46,10 +46,10 @@ def people(rows):
 
 def test_what_tells_nobody_apart_counts_less():
     rows = site(nuisance=1.5)
-    found = site_whitening(rows, people(rows))
-    assert found.helps
-    assert np.mean(found.after) < np.mean(found.before) - 0.08
-    weights = np.linalg.norm(found.matrix, axis=0)
+    whitening = site_whitening(rows, people(rows))
+    assert whitening.helps
+    assert np.mean(whitening.after) < np.mean(whitening.before) - 0.08
+    weights = np.linalg.norm(whitening.matrix, axis=0)
     assert weights[:4].min() > 2 * weights[4:].max()
 
 
@@ -73,12 +73,12 @@ def test_the_last_layer_takes_it_in(activation):
             "network.activation.1.weight": torch.randn(8, 8),
         }
     before = replace(before, tensors=tensors)
-    after, found = site_whitened(before, site(1.5, before.weights_digest), "ours")
+    after, whitening = site_whitened(before, site(1.5, before.weights_digest), "ours")
     crops, device = make_crops(light=40), torch.device("cpu")
     old, new = (
         embed_images(each.network(), crops.images, LongestSide(40), device, "float32") for each in (before, after)
     )
-    assert new == pytest.approx(applied(old, found.matrix), abs=1e-5)
+    assert new == pytest.approx(applied(old, whitening.matrix), abs=1e-5)
     assert after.weights_digest != before.weights_digest
     assert (after.trained_on[0].data, after.trained_on[0].terms) == ("tracks of the site", "ours")
 

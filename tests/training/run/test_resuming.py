@@ -40,15 +40,15 @@ def test_a_resumed_run_goes_on_where_parts_of_the_trunk_are_fixed(tmp_path):
 
 
 def test_a_resumed_run_goes_on_with_the_neck_that_its_finished_model_has_taken_in(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert in_process(whole, "classification") == 0
+    complete, killed = tmp_path / "whole", tmp_path / "killed"
+    assert in_process(complete, "classification") == 0
     assert in_process(killed, "classification", at=5) == -9
     assert in_process(killed, "classification") == 0
-    assert "network.neck.running_var" in same_tensors(whole, killed)
-    last, model = (read_checkpoint(whole / name) for name in ("last.safetensors", "model.safetensors"))
+    assert "network.neck.running_var" in same_tensors(complete, killed)
+    last, model = (read_checkpoint(complete / name) for name in ("last.safetensors", "model.safetensors"))
     assert not any("neck" in name for name in model.tensors)
     assert last.weights_digest == model.weights_digest
-    resumed = make_run(whole, "classification")
+    resumed = make_run(complete, "classification")
     resumed.resume()
     images = torch.randint(0, 256, (4, 32, 16, 3), dtype=torch.uint8)
     with torch.inference_mode():
@@ -72,12 +72,12 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(stage, tmp_path)
     assert in_process(killed, stage) == 0
 
     same_tensors(tmp_path / "whole", killed)
-    told = [
+    records = [
         [(record["update"], record.get("loss"), record.get("held_out_map")) for record in read_metrics(folder)]
         for folder in (tmp_path / "whole", killed)
     ]
-    assert [update for update, _, _ in told[0]] == [update for update, _, _ in told[1]], "each record once"
-    assert [scored for _, _, scored in told[0]] == [scored for _, _, scored in told[1]]
+    assert [update for update, _, _ in records[0]] == [update for update, _, _ in records[1]], "each record once"
+    assert [scored for _, _, scored in records[0]] == [scored for _, _, scored in records[1]]
 
 
 def test_the_pool_of_a_resumed_run_has_the_vectors_of_the_weights_that_it_was_embedded_with(tmp_path):

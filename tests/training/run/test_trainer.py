@@ -68,9 +68,9 @@ def test_a_run_folder_tells_the_whole_run(tmp_path):
     assert (record["stage"], record["seed"]) == ("ranking", RECIPE.seed)
     assert record["sessions"][0]["training"].startswith("sha256:")
     metrics = read_metrics(tmp_path)
-    told = [line for line in metrics if "loss" in line]
-    assert [line["update"] for line in told] == [2, 4, 6, 8, 10]
-    assert all(line["seconds_mining"] >= 0 < line["seconds_updating"] for line in told)
+    records = [line for line in metrics if "loss" in line]
+    assert [line["update"] for line in records] == [2, 4, 6, 8, 10]
+    assert all(line["seconds_mining"] >= 0 < line["seconds_updating"] for line in records)
     assert [line["update"] for line in metrics if "held_out_map" in line] == [0, 4, 8, 10]
     for name, least in (("plots.png", 400), ("curriculum.png", 200)):
         with Image.open(tmp_path / name) as image:
@@ -98,8 +98,8 @@ def test_an_interrupted_run_saves_where_it_is_and_goes_on_to_the_same_weights(
 ):
     torch.set_num_threads(1)
     monkeypatch.setattr("training.run.interrupts.PATIENCE", 600.0)
-    whole = make_run(tmp_path / "whole", stage, minutes=1e9)
-    whole.train()
+    complete = make_run(tmp_path / "whole", stage, minutes=1e9)
+    complete.train()
     stopped = make_run(tmp_path / "stopped", stage, minutes=1e9)
     step, done = stopped.stage.optimiser.step, 0
 
@@ -119,7 +119,7 @@ def test_an_interrupted_run_saves_where_it_is_and_goes_on_to_the_same_weights(
     assert resumed.resume()
     assert resumed.update == done == 5
     resumed.train()
-    for key, value in whole.stage.network.state_dict().items():
+    for key, value in complete.stage.network.state_dict().items():
         assert torch.equal(resumed.stage.network.state_dict()[key], value), key
     assert len(json.loads((tmp_path / "stopped" / "run.json").read_text())["sessions"]) == 2
 
@@ -203,12 +203,12 @@ def test_truncated_checkpoint_is_an_error_with_a_remedy(tmp_path, quiet):
 def test_an_update_that_takes_long_is_given_up_and_the_one_before_is_kept(tmp_path, quiet):
     torch.set_num_threads(1)
     assert in_process(tmp_path / "stuck", "ranking", at=3, during="gradients") == 128 + signal.SIGHUP
-    resumed, whole = (make_run(tmp_path / name, "ranking", minutes=1e9) for name in ("stuck", "whole"))
+    resumed, complete = (make_run(tmp_path / name, "ranking", minutes=1e9) for name in ("stuck", "whole"))
     assert resumed.resume()
     assert resumed.update == 3
-    for each in (whole, resumed):
+    for each in (complete, resumed):
         each.train()
-    for key, value in whole.stage.network.state_dict().items():
+    for key, value in complete.stage.network.state_dict().items():
         assert torch.equal(resumed.stage.network.state_dict()[key], value), key
 
 

@@ -15,7 +15,7 @@ from reid_runtime.images.resize import Area
 from training.data.views import view_of
 from training.models.embedding import pool_images
 from training.stages.adaptation import refit
-from training.stages.losses import TeacherRelations
+from training.stages.losses import TeacherVectors
 from training.stages.teacher import TeacherError, teacher_vectors
 
 from ..tiny import RECIPE, make_crops, make_stage
@@ -90,10 +90,10 @@ def test_relations_are_the_difference_of_a_batchs_similarities():
     vectors, targets = (functional.normalize(torch.randn(5, 4, generator=random), dim=1) for _ in range(2))
     cosine = (vectors * targets).sum(1).mean()
     for weight in (0.0, 2.0):
-        loss, agreement = TeacherRelations(targets, weight)(vectors, torch.arange(5))
+        loss, agreement = TeacherVectors(targets, weight)(vectors, torch.arange(5))
         relations = (vectors @ vectors.T - targets @ targets.T).abs().mean()
         assert agreement == pytest.approx(cosine.item())
         assert loss.item() == pytest.approx((1 - cosine + weight * relations).item(), rel=1e-6)
     turned = torch.linalg.qr(torch.randn(4, 4, generator=random))[0]
-    loss, agreement = TeacherRelations(targets, 1.0)(targets @ turned, torch.arange(5))
+    loss, agreement = TeacherVectors(targets, 1.0)(targets @ turned, torch.arange(5))
     assert loss.item() == pytest.approx(1 - agreement.item(), abs=1e-6), "a turn keeps all similarities"

@@ -144,5 +144,5 @@ def test_a_student_learns_its_teachers_vectors(tiny, tmp_path, monkeypatch):
     vectors = teacher_vectors(tiny, kept, recipe, recipe.distillation, tmp_path)
     run.stage = distillation_stage(StageInputs(run.stage.network, kept, recipe, torch.device("cpu"), tmp_path), vectors)
     run.train()
-    told = [record for record in read_metrics(tmp_path) if "loss" in record]
-    assert told[-1]["agreement"] > 0.9 > told[0]["agreement"] + 0.3
+    records = [record for record in read_metrics(tmp_path) if "loss" in record]
+    assert records[-1]["agreement"] > 0.9 > records[0]["agreement"] + 0.3

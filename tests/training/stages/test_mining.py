@@ -13,7 +13,7 @@ def unit(vectors):
 
 def loss(pool, query, positive, negative, margin=0.1):
     """The paper's, in float64, before the hinge: that one hides who is the hardest among those without a loss."""
-    q, p, n = (pool.vectors[place].astype(np.float64) for place in (query, positive, negative))
+    q, p, n = (pool.vectors[row].astype(np.float64) for row in (query, positive, negative))
     return 0.5 * (margin + ((q - p) ** 2).sum() - ((q - n) ** 2).sum())
 
 
