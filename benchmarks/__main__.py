@@ -1,4 +1,4 @@
-"""python -m benchmarks VERB: every benchmark by its verb; `python -m benchmarks.VERB` is the same."""
+"""python -m benchmarks VERB: the benchmarks of models, by their verbs; `python -m benchmarks.VERB` is the same."""
 
 from importlib import import_module
 from typing import Any

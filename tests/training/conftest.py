@@ -9,3 +9,9 @@ def tiny_backbone(monkeypatch):
     from .tiny import TINY
 
     monkeypatch.setitem(BACKBONES, TINY.name, TINY)
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """No plots, which take longer than the training."""
+    monkeypatch.setattr("training.run.trainer.write_plots", lambda folder: None)

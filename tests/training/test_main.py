@@ -70,12 +70,6 @@ def people(tmp_path_factory):
     return write_people(tmp_path_factory.mktemp("people"), 6, 2, 2)
 
 
-@pytest.fixture
-def quiet(monkeypatch, tiny_backbone):
-    """The tiny backbone, and no plots, which take longer than the training."""
-    monkeypatch.setattr("training.run.trainer.write_plots", lambda folder: None)
-
-
 def prepared(folder, backbone, dimension=8):
     """Arguments that all stages take: the recipe, and weights in ImageNet's place."""
     (folder / "recipe.toml").write_text(RECIPE.format(backbone=backbone, dimension=dimension))
@@ -107,7 +101,7 @@ def trunks(command, people, folder, change):
     return read_checkpoint(folder / "run" / "model.safetensors").network().trunk, given
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 def test_all_the_stages_follow_each_other_on_a_plain_folder(people, tiny_model, tmp_path):
     pytest.importorskip("onnxruntime", reason="needs the extra cpu")
     common = prepared(tmp_path, "tiny")
@@ -134,7 +128,7 @@ def test_all_the_stages_follow_each_other_on_a_plain_folder(people, tiny_model, 
     assert "resumed at update 3 of 3" in again.output
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 def test_a_stage_begins_with_the_trunk_that_it_is_given(people, tmp_path):
     still = "updates = 1\nlearning_rate = 1e-12"
     actual, given = trunks("rank", people, tmp_path, lambda text: text.replace("updates = 3", still))
@@ -149,7 +143,7 @@ def test_a_stage_begins_with_the_trunk_that_it_is_given(people, tmp_path):
     )
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path):
     anew = "updates = 1\nlearning_rate = 1e-12\nbn_calibration = "
     actual, trunk = trunks("rank", people, tmp_path, lambda text: text.replace("updates = 3", f"{anew}100"))
@@ -168,7 +162,7 @@ def test_ranking_takes_statistics_anew_where_the_recipe_says_so(people, tmp_path
         trunks("rank", people, tmp_path / "few", lambda text: text.replace("updates = 3", f"{anew}8"))
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 @pytest.mark.parametrize("command", ["classify", "rank"])
 def test_fixed_parts_of_the_trunk_compute_what_they_did(command, people, tmp_path):
     decay = "updates = 3\nweight_decay = 9.0"
@@ -181,7 +175,7 @@ def test_fixed_parts_of_the_trunk_compute_what_they_did(command, people, tmp_pat
         assert not torch.allclose(actual(images), given(images), rtol=1e-3, atol=1e-3), "all else has learnt"
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 def test_a_network_learns_another_size_from_images_without_labels(people, tiny_model, tmp_path):
     pytest.importorskip("onnxruntime", reason="needs the extra cpu")
     images = tmp_path / "images"
@@ -206,7 +200,7 @@ def test_a_network_learns_another_size_from_images_without_labels(people, tiny_m
         invoke("adapt", tmp_path / "adapted" / "nothing", *common, *run, "--unlabelled")
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 def test_a_new_run_needs_one_start(people, tiny_model, tmp_path):
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run"]
     for command in (["rank"], ["distil", "--teacher", tiny_model], ["adapt", "--teacher", tiny_model]):
@@ -217,7 +211,7 @@ def test_a_new_run_needs_one_start(people, tiny_model, tmp_path):
     assert not (tmp_path / "run").exists(), "not even the teacher was asked"
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 @pytest.mark.parametrize("device", ["gpu0", "cpu:cpu"])
 def test_unknown_device_is_an_error(device, people, tmp_path):
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run", "--device", device]
@@ -230,7 +224,7 @@ def test_unknown_device_is_an_error(device, people, tmp_path):
         )
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 def test_a_start_of_another_backbone_is_refused(people, tmp_path):
     common = [*prepared(tmp_path, "tiny"), "-o", tmp_path / "run"]
     write_checkpoint(tmp_path / "other.safetensors", untrained("resnet18", 8))
@@ -238,7 +232,7 @@ def test_a_start_of_another_backbone_is_refused(people, tmp_path):
         invoke("rank", people, *common, "--start", tmp_path / "other.safetensors")
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 @pytest.mark.parametrize("command", ["classify", "rank", "distil", "adapt"])
 def test_every_stage_refuses_bad_data_before_it_begins(command, tiny_model, tmp_path):
     write_people(tmp_path / "people", 3, 1, 1)
@@ -270,7 +264,7 @@ def test_a_checkpoint_is_whitened_and_no_file_is_lost(people, tmp_path):
     assert invoke(*command, "--force").exit_code == 0
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 def test_a_checkpoint_is_brought_to_another_size_by_the_statistics_of_whom_it_knows(people, tmp_path):
     common = prepared(tmp_path, "tiny")
     weights = tmp_path / "imagenet.safetensors"
@@ -298,7 +292,7 @@ def test_a_checkpoint_is_brought_to_another_size_by_the_statistics_of_whom_it_kn
     assert out.read_bytes() == content
 
 
-@pytest.mark.usefixtures("quiet")
+@pytest.mark.usefixtures("quiet", "tiny_backbone")
 def test_a_stage_that_starts_from_its_own_checkpoint_goes_on_with_its_classifier(people, tmp_path):
     common = prepared(tmp_path, "tiny")
     invoke("classify", people, *common, "--weights", tmp_path / "imagenet.safetensors", "-o", tmp_path / "first")

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
-from reid_runtime.errors import DatasetError, ReidRuntimeError
+from reid_runtime.errors import DatasetError
 from reid_runtime.images.resize import LongestSide, resize
 from reid_runtime.scoring.labels import Labels
 from reid_runtime.scoring.ranking import score
@@ -74,15 +74,19 @@ def prepared(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def quiet(monkeypatch, tiny_backbone):
-    """The tiny backbone; no plots, which take longer than the training; one thread, so that sums have one order."""
-    monkeypatch.setattr("training.run.trainer.write_plots", lambda folder: None)
-    monkeypatch.setattr("training.ablation.report.write_plot", lambda path, tables, title: None)
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Sums have one order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def small(quiet, monkeypatch, tiny_backbone):
+    """The tiny backbone, and no plots, which take longer than the training."""
+    monkeypatch.setattr("training.ablation.report.write_plot", lambda path, tables, title: None)
 
 
 def arguments(prepared, people, out, *more, budget=BUDGET, choices=CHOICES, weights=None):
@@ -103,11 +107,8 @@ def whole(people, prepared, tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setitem(BACKBONES, TINY.name, TINY)
         monkeypatch.setattr("training.run.trainer.write_plots", lambda folder: None)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         folder = tmp_path_factory.mktemp("whole")
         result = ablate(prepared, people, folder)
-        torch.set_num_threads(threads)
     assert result.exit_code == 0, result.output
     return folder
 
@@ -142,7 +143,7 @@ def test_every_variant_is_run_with_every_seed_and_classification_is_shared_where
     assert (recipes[5].classification.epochs, recipes[5].classification.warmup_epochs) == (2, 1.0)
 
 
-def test_start_of_each_ranking(people, prepared, tmp_path, quiet, monkeypatch):
+def test_start_of_each_ranking(people, prepared, tmp_path, small, monkeypatch):
     seen = {}
 
     def noted(kind, crops, recipe, job):
@@ -198,7 +199,7 @@ class Killed(BaseException):
     """Ends the ablation as a kill does: nothing catches it, nothing is saved on its way."""
 
 
-def test_a_killed_ablation_goes_on_and_repeats_nothing(whole, people, prepared, tmp_path, quiet, monkeypatch):
+def test_a_killed_ablation_goes_on_and_repeats_nothing(whole, people, prepared, tmp_path, small, monkeypatch):
     accumulate, count = RankingStage.accumulate, 0
 
     def dying(stage, triplets, update):
@@ -231,7 +232,7 @@ def test_a_killed_ablation_goes_on_and_repeats_nothing(whole, people, prepared, 
     assert not list(tmp_path.glob("seed-*/*/*/last.safetensors")), "what is done is not kept twice"
 
 
-def test_it_grows_by_seeds_and_factors_and_nothing_else(people, prepared, tmp_path, quiet):
+def test_it_grows_by_seeds_and_factors_and_nothing_else(people, prepared, tmp_path, small):
     one = (*BUDGET[:4], "--seeds", 1, *BUDGET[6:])
     mining, flip = ("--factor", "mining"), ("--factor", "augmentation")
     ablate(prepared, people, tmp_path, budget=one, choices=mining)
@@ -256,7 +257,7 @@ def test_it_grows_by_seeds_and_factors_and_nothing_else(people, prepared, tmp_pa
     assert not list(tmp_path.glob("seed-*/ranked/augmentation*")), "nothing was trained meanwhile"
 
 
-def test_on_test_everybody_is_trained_on_and_query_and_gallery_are_scored_once_a_run(prepared, tmp_path, quiet):
+def test_on_test_everybody_is_trained_on_and_query_and_gallery_are_scored_once_a_run(prepared, tmp_path, small):
     data = tmp_path / "data"
     for split, views in (("train", 2), ("query", 1), ("gallery", 2)):
         write_people(data / split, 4, views=views, tint=30)
@@ -303,7 +304,7 @@ def test_on_test_everybody_is_trained_on_and_query_and_gallery_are_scored_once_a
         ),
     ],
 )
-def test_impossible_ablations_are_refused_before_training(more, error, said, people, prepared, tmp_path, quiet):
+def test_impossible_ablations_are_refused_before_training(more, error, said, people, prepared, tmp_path, small):
     with pytest.raises(error, match=said):
         ablate(prepared, people, tmp_path / "out", *(one.format(prepared / "imagenet.safetensors") for one in more))
     assert not (tmp_path / "out").exists()
@@ -328,14 +329,14 @@ def test_usage(more, said, people, prepared, tmp_path, tiny_backbone):
     assert said in result.output
 
 
-def test_fixed_parts_of_another_backbone_are_refused_before_the_first_run(people, prepared, tmp_path, quiet):
+def test_fixed_parts_of_another_backbone_are_refused_before_the_first_run(people, prepared, tmp_path, small):
     (tmp_path / "small.toml").write_text(f'fixed = ["layer1"]\n{RECIPE}')
     with pytest.raises(FixedPartError, match="'layer1', which the trunk has not"):
         ablate(tmp_path, people, tmp_path / "out", weights=prepared / "imagenet.safetensors")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_from_before_a_choice_was_there_goes_on(people, prepared, tmp_path, quiet):
+def test_a_folder_from_before_a_choice_was_there_goes_on(people, prepared, tmp_path, small):
     assert ablate(prepared, people, tmp_path, choices=("--factor", "pooling")).exit_code == 0
     plan = json.loads((tmp_path / "ablation.json").read_text())
     del plan["recipe"]["fixed"]
@@ -343,14 +344,14 @@ def test_a_folder_from_before_a_choice_was_there_goes_on(people, prepared, tmp_p
     assert ablate(prepared, people, tmp_path, choices=("--factor", "pooling")).exit_code == 0
 
 
-def test_a_folder_with_something_else_under_the_plans_name_is_refused(people, prepared, tmp_path, quiet):
+def test_a_folder_with_something_else_under_the_plans_name_is_refused(people, prepared, tmp_path, small):
     for content in ("{", "[]", '{"format": "other"}'):
         (tmp_path / "ablation.json").write_text(content)
         with pytest.raises(AblationError, match="is not an ablation's plan"):
             ablate(prepared, people, tmp_path)
 
 
-def test_damaged_scores_are_named(whole, people, prepared, tmp_path, quiet):
+def test_damaged_scores_are_named(whole, people, prepared, tmp_path, small):
     shutil.copytree(whole, tmp_path / "copy")
     path = tmp_path / "copy" / "seed-5" / "ranked" / "baseline" / "scores.npz"
     path.write_bytes(path.read_bytes()[:100])
@@ -397,4 +398,3 @@ def test_the_help_names_every_factor(tiny_backbone):
     text = CliRunner().invoke(main, ["--help"]).output
     for name in ("augmentation", "size", "pooling", "backbone", "pre-training", "mining"):
         assert f"  {name} " in text
-    assert issubclass(FactorError, ReidRuntimeError)

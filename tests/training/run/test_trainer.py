@@ -38,12 +38,6 @@ EAGER = replace(
 )
 
 
-@pytest.fixture
-def quiet(monkeypatch):
-    """No plots, which take longer than the training."""
-    monkeypatch.setattr("training.run.trainer.write_plots", lambda folder: None)
-
-
 @pytest.mark.parametrize(
     ("stage", "classifier"), [("classification", "cosine"), ("classification", "bnneck"), ("ranking", "cosine")]
 )
