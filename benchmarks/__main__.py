@@ -7,7 +7,18 @@ import click
 
 from reid_runtime.cli import run
 
-VERBS = ("report", "compare", "latency", "throughput", "accuracy", "gpu", "random-weights", "search", "models")
+VERBS = (
+    "report",
+    "compare",
+    "latency",
+    "throughput",
+    "accuracy",
+    "gpu",
+    "random-weights",
+    "search",
+    "models",
+    "growth",
+)
 
 
 class Verbs(click.Group):

@@ -18,12 +18,14 @@ from benchmarks.timing import FULL, QUICK, Budget
 from export.gate import EXAMPLES, EvalInputs, read_eval_inputs
 from reid_runtime.agreement import computed_in
 from reid_runtime.backends import DEVICES
+from reid_runtime.backends.base import Run, SideBySide
 from reid_runtime.batching import same_shape_batches
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import MissingBackendError, ReidRuntimeError
 from reid_runtime.images.model_input import ModelInput, to_model_input
 from reid_runtime.images.resize import Pixels, resized
 from reid_runtime.images.suffixes import is_image_name
+from reid_runtime.io.concurrency import share_out
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import artefact_digest, carried_contract
 from reid_runtime.model_file.packaged import default_model
@@ -44,11 +46,15 @@ class Case:
 
     embedder: Embedder
     parity: Parity = field(default_factory=Parity)
+    threads: int = 1
+    """Batches at once, where the engine runs them side by side."""
+    is_fast: bool = False
 
     def row(self, part: Part, name: str = "", **fields: Any) -> Row:
         """The template of a row of it."""
         contract = self.embedder.contract
         engine = _ENGINES.get(self.embedder.backend.device, self.embedder.backend.name)
+        name = name or ("--fast" if self.is_fast else "")
         return replace(
             Row(part, name, model=self.embedder.path.stem, network=network_of(contract), engine=engine),
             precision=cpu_precision(contract, self.embedder.backend.device), parity=self.parity, **fields,
@@ -60,16 +66,27 @@ class Case:
 
     def batches(self, images: Sequence[Pixels]) -> list[ModelInput]:
         """Resized images as the engine gets them."""
-        shapes, backend = [(image.shape[0], image.shape[1]) for image in images], self.embedder.backend
+        shapes = [(image.shape[0], image.shape[1]) for image in images]
+        most = self.embedder.backend.max_batch_pixels if self._one_core is None else self._one_core[1]
         return [
             to_model_input(np.stack([images[row] for row in rows]), self.embedder.contract.input)
-            for rows in same_shape_batches(shapes, backend.max_batch_pixels)
+            for rows in same_shape_batches(shapes, most)
         ]
 
     def run(self, batches: Sequence[ModelInput]) -> None:
-        """The engine alone."""
+        """The engine alone: a batch after the other on all cores, or each on one, as the runtime has it."""
+        if self._one_core is not None:
+            share_out(self._one_core[0], batches, self.threads)
+            return
         for batch in batches:
             self.embedder.backend.run(batch)
+
+    @cached_property
+    def _one_core(self) -> tuple[Run, int] | None:
+        """What runs a batch on one core, and its pixels."""
+        backend = self.embedder.backend
+        how = backend.side_by_side if self.threads > 1 and isinstance(backend, SideBySide) else None
+        return None if how is None else (how.open(self.threads), how.pixels)
 
     def operations(self, shapes: Iterable[tuple[int, int]]) -> float | None:
         """For crops of these heights and widths, as they are after the contract's resize; None if not countable."""
@@ -132,7 +149,7 @@ class Setup:
         notes = []
         for path, device in ((path, device) for path in self.models for device in self.devices):
             try:
-                case = Case(load(path, device, self.threads))
+                case = Case(load(path, device, self.threads), threads=self.threads)
             except ReidRuntimeError as error:
                 notes.append(f"{path.name} on {device}: {error}")
                 continue
@@ -183,7 +200,7 @@ def about_evidence(evidence: EvalInputs) -> dict[str, Any]:
     return about
 
 
-def load(path: Path, device: str, threads: int | None = None) -> Embedder:
+def load(path: Path, device: str, threads: int | None = None, fast: bool = False) -> Embedder:
     """A model file on a device; a third-party one that carries no contract has its own in benchmarks/peers.
 
     A checkpoint (.safetensors) is torch in float32, on the CPU: the reference of all that was made of it.
@@ -192,7 +209,7 @@ def load(path: Path, device: str, threads: int | None = None) -> Embedder:
         return _load_checkpoint(path, threads)
     stated = CONTRACTS / f"{path.stem}.json"
     foreign = stated.is_file() and carried_contract(path) is None
-    return Embedder.load(path, device=device, contract=stated if foreign else None, threads=threads)
+    return Embedder.load(path, device=device, contract=stated if foreign else None, threads=threads, fast=fast)
 
 
 def _load_checkpoint(path: Path, threads: int | None) -> Embedder:

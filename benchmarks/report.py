@@ -1,6 +1,6 @@
 """python -m benchmarks.report -o FOLDER: every benchmark in one run, as JSON, Markdown and a plot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,16 @@ from benchmarks import tables, targets
 from benchmarks.cases import Setup, case_options
 from benchmarks.environment import environment
 from benchmarks.latency import measure_latency
-from benchmarks.measurements import Measurements, Part, Report, Row, markdown_table, read_report, run_parts
+from benchmarks.measurements import (
+    Measurements,
+    Part,
+    Report,
+    ResultError,
+    Row,
+    markdown_table,
+    read_report,
+    run_parts,
+)
 from benchmarks.parity import earlier_parity
 from benchmarks.peers.compete import PeerOptions, measure_peers, peer_options
 from benchmarks.roofline import measure_roofline
@@ -30,8 +39,23 @@ class PartsError(ReidRuntimeError):
     """The report is written, and parts of it are missing because they broke."""
 
 
-def measure(setup: Setup, peers: PeerOptions, parts: Sequence[str], announce: Callable[[str], None]) -> Report:
-    """Some parts, one after the other; one that breaks is noted and named in the environment's `failed`."""
+_SAME = ("git", "processor", "cores", "packages", "artefacts", "threads", "budget", "evidence", "data")
+"""What a report that is gone on with must share with the run."""
+
+
+def measure(
+    setup: Setup,
+    peers: PeerOptions,
+    parts: Sequence[str],
+    announce: Callable[[str], None],
+    keep: Callable[[Report], None] = lambda _: None,
+    earlier: Report | None = None,
+) -> Report:
+    """Some parts, one after the other; one that breaks is noted and named in the environment's `failed`.
+
+    keep: Gets the report as it is after each part.
+    earlier: What was kept of such a run, whose parts are not measured again.
+    """
     here = environment()  # as it was when this began: the source may change meanwhile
     announce("parity")
     cases, notes = setup.cases()
@@ -46,22 +70,44 @@ def measure(setup: Setup, peers: PeerOptions, parts: Sequence[str], announce: Ca
         "peers": lambda: measure_peers(setup, cases, peers),
         "scaling": lambda: measure_scaling(setup, cases[0]),
     }
-    measured.add(run_parts({name: every[name] for name in PARTS if name in parts}, announce))
-    about = here | setup.about() | ({"failed": measured.failed} if measured.failed else {})
-    return Report("report", about, tuple(measured.rows), tuple(measured.notes))
+    about = here | setup.about()
+    finished: list[str] = []
+    if earlier is not None:
+        _check_same(earlier.environment, about)
+        finished = [part for part in earlier.environment["parts"] if part not in earlier.environment.get("failed", ())]
+        measured = Measurements(list(earlier.rows), list(dict.fromkeys([*earlier.notes, *notes])))
+    report = Report("report", about, (), ())
+    for name in (part for part in PARTS if part in parts and part not in finished):
+        measured.add(run_parts({name: every[name]}, announce))
+        finished.append(name)
+        said = about | {"parts": finished} | ({"failed": measured.failed} if measured.failed else {})
+        report = Report("report", said, tuple(measured.rows), tuple(measured.notes))
+        keep(report)
+    return report if report.rows or earlier is None else earlier
+
+
+def _check_same(earlier: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    for key in _SAME:
+        if earlier.get(key) != about.get(key):
+            raise ResultError(
+                f"the report in the folder is of another run: its {key} is {earlier.get(key)}, now {about.get(key)}: "
+                "choose another folder, or --force"
+            )
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Six rows for a README: the fastest of each way to run the reference's weights; those that beat us too."""
+    """Six rows for a README: the fastest of each way to run the reference's weights, in its own precision."""
     compared = [row for row in rows if row.part == Part.PEERS and row.parity.cosine is not None]
-    ways: dict[str, Row] = {}
+    precision = next((row.precision for row in compared if row.parity.is_reference), "")
+    ways: dict[tuple[str, str], Row] = {}
     for row in sorted(compared, key=lambda row: row.median):
-        ways.setdefault(row.peer, row)
+        if row.precision == precision or not precision:
+            ways.setdefault((row.peer, "" if row.peer else row.name), row)
     head = ["", "how", "precision", "images/s", "speed", "worst cosine", "change in mAP, points"]
     change = tables.mean_ap("map_finite_sum")
     lines = [
-        [row.peer or "reid-runtime", row.name or row.engine, row.precision, f"{row.rate:.1f}", tables.speed(row, rows),
-         tables.cosine(row, rows), change(row, rows)]
+        [row.peer or "reid-runtime", row.name if row.peer else " ".join(filter(None, (row.engine, row.name))),
+         row.precision, f"{row.rate:.1f}", tables.speed(row, rows), tables.cosine(row, rows), change(row, rows)]
         for row in list(ways.values())[:6]
     ]  # fmt: skip
     return markdown_table(head, lines)
@@ -114,6 +160,9 @@ def plot(report: Report, path: Path) -> None:
     help="A report.json, a trial's too, whose parity is taken over for the same artefacts on the same engines.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite a report that is in the folder.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the report that is in the folder: each part is kept when done."
+)
 def main(
     setup: Setup,
     peers: PeerOptions,
@@ -121,6 +170,7 @@ def main(
     parts: tuple[str, ...],
     parity: Path | None,
     force: bool,
+    resume: bool,
 ) -> None:
     """Measure everything, write a report into a folder, and print six rows for a README.
 
@@ -133,16 +183,20 @@ def main(
     """
     output.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        ensure_writable(output / name, force)
+        ensure_writable(output / name, force or resume)
+    earlier = read_report(output / FILES[0]) if resume and (output / FILES[0]).exists() else None
     setup = replace(setup, reference=setup.reference or peers.checkpoint)
     taken_over: dict[str, Any] = {}
     if parity is not None:
-        earlier = read_report(parity)
-        setup = replace(setup, earlier=earlier_parity(earlier, environment() | setup.about()))
-        taken_over = {"parity_from": {key: earlier.environment.get(key) for key in ("time", "git")}}
-    report = measure(setup, peers, parts, lambda name: click.echo(f"measuring: {name}", err=True))
+        scored = read_report(parity)
+        setup = replace(setup, earlier=earlier_parity(scored, environment() | setup.about()))
+        taken_over = {"parity_from": {key: scored.environment.get(key) for key in ("time", "git")}}
+
+    def keep(report: Report) -> None:
+        replace(report, environment={**report.environment, **taken_over}).write(output / FILES[0])
+
+    report = measure(setup, peers, parts, lambda name: click.echo(f"measuring: {name}", err=True), keep, earlier)
     report = replace(report, environment={**report.environment, **taken_over})
-    report.write(output / FILES[0])
     with atomic_write(output / FILES[1]) as tmp_path:
         tmp_path.write_text(tables.page("Benchmarks", report, targets.tables(report.rows)), encoding="utf-8")
     plot(report, output / FILES[2])

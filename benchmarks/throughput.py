@@ -26,7 +26,7 @@ from reid_runtime.images.decode import load_image
 from reid_runtime.jobs.embed_folder import embed_folder
 from reid_runtime.model_file.file import carried_contract
 
-FOLDER, ENGINE = "a folder to a file", "the engine alone, same batches"
+FOLDER, ENGINE = "a folder to a file", "the engine alone, images ready"
 DECODE = "decoding and resizing alone, on one core"
 MANY_WIDTHS, SAME = "33 widths", "one size"
 _FILES, _WINDOWS, _ROUNDS = 32, 4, 6

@@ -16,6 +16,7 @@ from benchmarks.measurements import Call, Key, Measurements, Parity, Part, Row, 
 from benchmarks.parity import parity_of, score_files
 from benchmarks.peers.ways import OnnxSession, OnnxSessionACore, OpenVinoQueue, Peer, TorchExtractor
 from benchmarks.timing import QUICK
+from reid_runtime.backends.registry import REGISTRY
 from reid_runtime.errors import DatasetError, ReidRuntimeError
 from reid_runtime.evaluation import evaluate
 
@@ -79,7 +80,7 @@ def _first_line(error: Exception) -> str:
 
 def _runtime(setup: Setup, cases: Sequence[Case], others: Sequence[Case], files: Sequence[Path]) -> Iterator[Entry]:
     """This runtime with our artefacts, and with third-party models."""
-    for case in [*cases, *others]:
+    for case in [*cases, *_faster(cases, setup.threads), *others]:
         row = case.row(Part.PEERS, items=len(files), operations=case.operations([FILE_SIZE] * len(files)))
         if case in others:
             parity = setup.earlier.get(row.owner)
@@ -87,6 +88,16 @@ def _runtime(setup: Setup, cases: Sequence[Case], others: Sequence[Case], files:
                 parity = parity_of(None, evaluate(case.embedder, setup.evidence.task).scores, None)
             row = replace(row, parity=parity or Parity())
         yield row, partial(case.embedder.embed, files)
+
+
+def _faster(cases: Sequence[Case], threads: int) -> list[Case]:
+    """The cases again whose device has a faster mode, which does not keep the last bits."""
+    devices = [(case, case.embedder.backend.device) for case in cases]
+    return [
+        replace(case, embedder=load(case.embedder.path, device, threads, fast=True), is_fast=True)
+        for case, device in devices
+        if device in REGISTRY and REGISTRY[device].has_fast
+    ]
 
 
 def _peers(setup: Setup, loaders: Sequence[Loader], files: Sequence[Path], measured: Measurements) -> Iterator[Entry]:

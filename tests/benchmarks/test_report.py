@@ -28,6 +28,8 @@ def test_summary_is_six_rows_the_fastest_of_each_way():
         for seconds, peer in ((2.0, ""), (1.0, "fast"), (4.0, ""), *((5.0 + n, f"peer {n}") for n in range(6)))
     ]
     rows.append(row(Part.PEERS, (0.1,) * 6, peer="of another network"))
+    rows.append(row(Part.PEERS, (0.1,) * 6, peer="in fewer bits", precision="bfloat16", parity=parity))
+    rows.append(row(Part.PEERS, (9.0,) * 6, parity=Parity(1.0, is_reference=True)))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in summary(rows).splitlines()[2:]]
     assert [line[0] for line in lines] == ["fast", "reid-runtime", *(f"peer {n}" for n in range(4))]
     assert lines[1] == [
@@ -90,14 +92,37 @@ def test_some_parts_and_the_plot(parts, tiny_model, crops, market, tmp_path):
     assert (tmp_path / "out" / "pareto.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_interrupt_ends_a_report(parts, tiny_model, crops, tmp_path):
-    def interrupted(*_):
-        raise KeyboardInterrupt
+def interrupted(*_):
+    raise KeyboardInterrupt
 
+
+def test_interrupt_ends_a_report(parts, tiny_model, crops, tmp_path):
     parts.setattr(report, "measure_stages", interrupted)
     words = ["-o", str(tmp_path / "out"), "--model", str(tiny_model), "--crops", str(crops), "--quick"]
     with pytest.raises((KeyboardInterrupt, click.Abort)):
         report.main(words, standalone_mode=False)
+
+
+def test_an_interrupted_report_goes_on(parts, tiny_model, crops, tmp_path):
+    measured = []
+    for name in report.PARTS:
+        made = row(name=name, seconds=(0.01,) * 9)
+        parts.setattr(
+            report, f"measure_{name}", lambda *_, made=made: measured.append(made.name) or Measurements([made])
+        )
+    with parts.context() as once:
+        once.setattr(report, "measure_throughput", interrupted)
+        CliRunner().invoke(
+            report.main, ["-o", str(tmp_path), "--model", str(tiny_model), "--crops", str(crops), "--quick"]
+        )
+    assert measured == ["roofline", "stages", "latency"]
+    run, made = run_report(tmp_path, tiny_model, crops, "--resume")
+    assert run.exit_code == 0, run.output
+    assert measured == [each.name for each in made.rows] == list(report.PARTS)
+    dataclasses.replace(made, environment={**made.environment, "git": "abc"}).write(tmp_path / "report.json")
+    run, _ = run_report(tmp_path, tiny_model, crops, "--resume")
+    assert "of another run: its git is abc" in str(run.exception)
+    assert measured == list(report.PARTS)
 
 
 def test_checkpoint_is_the_reference_unless_another_is_named(parts, tiny_model, crops, tmp_path):
