@@ -137,14 +137,21 @@ def eval_set_of(
     multi_query: bool = False,
     camera_rule: bool = True,
 ) -> EvalSet:
-    """The queries and gallery of the splits that a layout's reader returned, without junk.
+    """The queries and gallery of a data set's splits.
 
-    `name` is what to call the data set, None for its folder's; `dataset` the layout that it was read by, whose protocol
-    is then named. `multi_query` takes the further crops of the queries' identities along; `camera_rule` ignores the
-    same person under the same camera, if the data set states cameras.
+    Args:
+        splits: What a layout's reader returned.
+        name: What to call the data set; None for the name of its folder.
+        dataset: The layout that it was read by, whose protocol is then named.
+        multi_query: Whether the further crops of the queries' identities are taken along.
+        camera_rule: Whether the same person under the same camera is ignored, if the data set states cameras.
 
-    Raises DatasetError for `multi_query` where there are no further crops, and without the camera rule; ScoringError
-    where no query has a right answer.
+    Returns:
+        The set, without junk.
+
+    Raises:
+        DatasetError: For `multi_query` where there are no further crops, and without the camera rule.
+        ScoringError: Where no query has a right answer.
     """
     if multi_query and not (isinstance(splits, CropSplits) and splits.multi_query is not None):
         raise DatasetError("multi-query needs further crops of each query's person: Market-1501's folder gt_bbox")

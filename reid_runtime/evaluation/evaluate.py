@@ -135,10 +135,20 @@ def evaluate(
 
 
 def score_rows(eval_set: EvalSet, rows: Embeddings, model: str, settings: EvalSettings | None = None) -> Evaluation:
-    """Score vectors that are there already: rows as `embed_eval_set` gives them, or a file keeps them, of a `model`.
+    """Score vectors that are there already.
 
-    Raises ScoringError for vectors that no score may rest on, or settings that the set does not take; StorageError for
-    rows that are not of the set's entries.
+    Args:
+        eval_set: What was embedded.
+        rows: Its rows, as `embed_eval_set` gives them or a file keeps them.
+        model: What to call their model.
+        settings: How to score; None for single queries without re-ranking.
+
+    Returns:
+        The scores, with what was compared.
+
+    Raises:
+        ScoringError: For vectors that no score may rest on, or settings that the set does not take.
+        StorageError: For rows that are not of the set's entries.
     """
     settings = settings or EvalSettings()
     if settings.rerank is not None and eval_set.search is not None:
