@@ -7,7 +7,7 @@ from reid_runtime.model_file.contract import Contract
 
 
 def seen_in_training(contract: Contract, eval_set: EvalSet) -> list[str]:
-    """A warning for each set of the contract's training data that the evaluated images are of, or a note of all others.
+    """A warning for each set of the training data that the evaluated images are of, or one short note of all others.
 
     A contract names data as `market1501/bounding_box_train`, and keeps no list of images: the folders and names that
     images lie under are compared, and copies under other names cannot be told.
@@ -24,7 +24,7 @@ def seen_in_training(contract: Contract, eval_set: EvalSet) -> list[str]:
                 "nothing of how well it knows other people"
             )
         elif folders and not of_set and not eval_set.published:
-            others.append(item.data)
+            others.append(re.split(r" \(|, ", item.data)[0])
     if others:
         warnings.append(f"{contract.name} was trained on {' and '.join(others)}: scores on those images mean nothing")
     return warnings

@@ -131,7 +131,7 @@ def test_names_by_a_pattern(evaluate, tmp_path):
 )  # fmt: skip
 def test_warning_for_images_of_the_training_data(tmp_path, folder, begin):
     seen = TrainedOn("market1501/bounding_box_train", "Academic research only", 751, 12936)
-    contract = replace(CONTRACT, trained_on=(seen, replace(seen, data="rendered people")))
+    contract = replace(CONTRACT, trained_on=(seen, replace(seen, data="rendered people (here), unpublished")))
     names = [f"{folder}/000{who}_c{camera}s1_0.jpg" for who in (2, 7) for camera in (1, 2)]
     touch(tmp_path, *names)
     rows = "".join(f"{name},{name.split('/')[-1][:4]},{name.split('_c')[-1][0]}\n" for name in names)
