@@ -66,7 +66,8 @@ class RemoteBackend:
 
     def watch(self, crop: ModelInput, vector: Vectors) -> None:
         """From now on `confirm` compares the vector of this batch of one with what it was."""
-        self._crop = crop, vector
+        filled: ModelInput = np.concatenate([crop] * (self.batch_size or 1))
+        self._crop = filled, vector
 
     def confirm(self, within: float = 0.0) -> None:
         """See that the server still runs what was opened: the same statement, and the same vector of one crop.
@@ -87,7 +88,7 @@ class RemoteBackend:
             return
         crop, before = self._crop
         answer = self._client.infer(self._input, crop, self._output)
-        row = as_rows(answer.output, 1, str(self.path))
+        row = as_rows(answer.output, len(crop), str(self.path))[:1]
         if row.shape != before.shape or not _cosine(row, before) >= _SAME_SERVER:
             raise BackendError(
                 f"{self.path}: the server gives another vector of one crop than when it was opened: {_ADVICE}"

@@ -54,6 +54,17 @@ def test_batches_no_larger_than_the_server_takes(served, local):
     assert np.array_equal(rows, local.embed([IMAGES[0]] * 8, "rgb"))
 
 
+def test_batches_of_one_size(served, local):
+    """Of a graph with a fixed first side: fuller batches are cut, others filled up, and no other is ever sent."""
+    compute, sizes = served.compute, set()
+    served.inputs, served.outputs = (("images", "UINT8", (4, -1, -1, 3)),), (("embeddings", "FP32", (4, -1)),)
+    served.compute = lambda images: sizes.add(len(images)) or compute(images)
+    with serving(served) as address:
+        rows = Embedder.load(address).embed(IMAGES[:6], "rgb")
+    assert np.array_equal(rows, local.embed(IMAGES[:6], "rgb"))
+    assert sizes == {4}
+
+
 def test_contract_beside_the_metadata_is_read(served, local):
     """As MLServer has it, which has no configuration."""
     served.has_config = False
