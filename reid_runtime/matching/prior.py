@@ -9,6 +9,7 @@ scaled first, so that these pairs are as far apart as the calibration's non-mate
 place than in another, and means over tracks more than single crops.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,10 @@ _MOST = 0.5
 """The largest share of mated pairs that is believed."""
 _STRANGERS, _MOST_STRANGERS = 50, 20_000
 """Pairs of known strangers from which on they say something of the place, and how many are looked at."""
+_LEAST_ODDS = 1 / 3
+"""For a pair to be of one person. The best expected F1 is at half of itself (Lipton, Elkan and Naryanaswamy, 2014), so
+where less than 0.5 can be expected, as of a few strangers, it would be at pairs that are hardly anybody's.
+"""
 _PSEUDO = (1.0, 99.0)
 """Mated and non-mated pairs that are added to the pile's: a pile of a few crops says nothing of the share."""
 
@@ -44,7 +49,10 @@ class PairSample:
     mated_share: float
     """The estimated share of mated pairs in the pile."""
     similarity: float
-    """The cosine at which single pairs, each for itself, have the best expected F1."""
+    """The cosine at which single pairs, each for itself, have the best expected F1; none at which a pair is of one
+    person with a probability below a quarter, and none above the mean of mated pairs, which of very many people are
+    not likely enough each for itself.
+    """
     stranger: float
     """The mean cosine of the calibration's non-mated pairs, as distances are in the pile."""
     scale: float
@@ -62,7 +70,8 @@ def sample_pairs(calibration: Calibration, vectors: Vectors, strangers: Integers
     one person; `strangers` (S, 2) are rows that are known to be of two.
     """
     histograms = pooled_histograms(calibration)
-    ratio, usual = LikelihoodRatio.of(histograms), _mean_non_mated(histograms)
+    ratio = LikelihoodRatio.of(histograms)
+    mated, usual = (_mean(counts, histograms.edges) for counts in (histograms.mated, histograms.non_mated))
     scale = _scale(usual, vectors, strangers)
     stranger = 1 - (1 - usual) / scale
     chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE]).astype(np.int64)
@@ -82,13 +91,15 @@ def sample_pairs(calibration: Calibration, vectors: Vectors, strangers: Integers
     cumulative = np.cumsum(probabilities[order])
     best = int(np.argmax(2 * cumulative / (np.arange(1, len(order) + 1) + cumulative[-1]))) if len(order) else 0
     similarity = float(similarities[order[best]]) if len(order) else 1.0
+    least = float(np.interp(np.log(_LEAST_ODDS * (1 - share) / share), ratio.logarithms, ratio.similarities))
+    similarity = min(max(similarity, 1 - (1 - least) / scale), 1 - (1 - mated) / scale)
     return PairSample((chosen[ones], chosen[others]), probabilities, share, similarity, stranger, scale)
 
 
-def _mean_non_mated(histograms: Histograms) -> float:
-    """Their mean cosine; 0 where there are none."""
-    counts, edges = np.array(histograms.non_mated, np.float64), np.array(histograms.edges)
-    return float(counts @ (edges[:-1] + edges[1:]) / 2 / max(counts.sum(), 1.0))
+def _mean(counts: Sequence[int], edges: Sequence[float]) -> float:
+    """The mean cosine of a histogram's pairs; 0 where there are none."""
+    numbers, bounds = np.array(counts, np.float64), np.array(edges)
+    return float(numbers @ (bounds[:-1] + bounds[1:]) / 2 / max(numbers.sum(), 1.0))
 
 
 def _scale(usual: float, vectors: Vectors, strangers: Integers) -> float:

@@ -1,6 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import reid_runtime
+from reid_runtime.matching import read_calibration
 from reid_runtime.matching.calibration import FORMAT, Calibration, Source
 from reid_runtime.matching.clustering import group
 from reid_runtime.matching.linkage import Links, nothing_known
@@ -68,3 +72,16 @@ def test_known_strangers_say_how_much_alike_people_look_here():
     scores = [f1(np.where(each.groups < 0, 1000 + units, each.groups), whose) for each in (blind, informed)]
     assert scores[1] > scores[0] + 0.2
     assert "strangers" in informed.threshold.source
+
+
+@pytest.mark.parametrize("crops", [2, 3, 5])
+@pytest.mark.parametrize(("cosine", "is_one"), [(0.1, False), (0.2, False), (0.65, True), (0.9, True)])
+def test_a_few_crops_are_one_person_or_as_many_as_they_are(crops, cosine, is_one):
+    """All pairs are as near: no other pair says what is usual here."""
+    calibration = read_calibration(Path(reid_runtime.__file__).parent / "models" / "base.calibration.json")
+    vectors = np.sqrt(1 - cosine) * np.eye(crops, crops + 1) + np.sqrt(cosine) * np.eye(crops + 1)[-1]
+    vectors = vectors.astype(np.float32)
+    found = group(vectors, np.arange(crops), nothing_known(), calibration)
+    assert len({*found.groups.tolist()}) == (1 if is_one else crops)
+    assert found.groups.min() >= 0
+    assert 0.4 < sample_pairs(calibration, vectors, np.empty((0, 2), np.int64)).similarity < 0.65
