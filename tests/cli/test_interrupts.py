@@ -28,6 +28,7 @@ CODE = """if True:
     import signal
     from reid_runtime.cli import main
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background hand down that it is ignored
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and those under nohup
     main()
 """
 PROGRESS = re.compile(rb" [1-9][0-9]?%")

@@ -23,12 +23,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 RUNTIME = """if True:
     import signal
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background hand down that it is ignored
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     from reid_runtime.cli import main
     main()
 """
 MODULE = """if True:
     import runpy, signal, sys
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.argv[:] = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
