@@ -15,6 +15,9 @@ from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.preparation import Prepared, judged
 from reid_runtime.vectors import Vectors
 
+_GROUP = 16
+"""Images that a thread prepares at a time: to judge the quality of one takes half as long as of all of them."""
+
 Numbered = tuple[int, ImageSource]
 
 
@@ -100,7 +103,7 @@ def together(
     number = 0
     with workers(threads) as submit:
         batches = _Batches(inference, submit, size, threads)
-        groups = ahead(submit, prepare_group, chunked(images, size, first=1), 2 * threads)
+        groups = ahead(submit, prepare_group, chunked(images, 1 if low_latency else _GROUP, first=1), 2 * threads)
         while failure is None:
             try:
                 group, failure = next(groups)

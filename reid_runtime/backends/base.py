@@ -129,8 +129,8 @@ class OnOneCore:
     worth: int
     """Pixels to embed from which on it is worth the time that opening takes."""
     group: int = 16
-    """Images of a stream that a thread takes at once: many of a light network, for which handing over takes 8 % of the
-    time, few of a heavy one, of which the last thread would be long alone at work."""
+    """Images that a thread embeds at once: many of a light network, for which handing over takes 8 % of the time, few
+    of a heavy one, of which the last thread would be long alone at work."""
 
 
 @runtime_checkable

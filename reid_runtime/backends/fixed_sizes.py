@@ -14,28 +14,36 @@ _WORTH = 256
 """Images of one size, from which on compiling for it pays: 0.27 s, for 0.7 ms of a core an image of `tiny`."""
 _MOST = 8
 """Sizes, for each has a copy of the weights."""
+_BATCH = 4
+"""Images of a batch, whose number is fixed with its size. Of one image a ResNet-50 in INT8 takes half as long again."""
 
 Shape = tuple[int, ...]
 
 
 class FixedSizes:
-    """Which network an image is embedded by: its size's own, or, until there is one, the one of free sizes."""
+    """Which network a batch goes through: its size's own, or, until there is one, the one of free sizes."""
 
     def __init__(self, any_size: Run, compiled: Callable[[Shape], Run]) -> None:
-        """`compiled` gives the network of one image of a shape (1, H, W, 3)."""
+        """`compiled` gives the network of a batch of one shape."""
         self._any_size, self._compiled = any_size, compiled
         self._networks: dict[Shape, Run] = {}
         self._images: Counter[Shape] = Counter()
         self._lock = threading.Lock()
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
-        """One batch; image by image, for then a batch gains nothing, where their size has a network of its own."""
-        shape = (1, *images.shape[1:])
+        """One batch of any number of images; those that fill no batch of a fixed number go through the network of free
+        sizes.
+        """
+        shape = (_BATCH, *images.shape[1:])
         network = self._networks.get(shape)
         if network is None:
             self._count(shape, len(images))
             return self._any_size(images)
-        return np.concatenate([network(images[row : row + 1]) for row in range(len(images))])
+        whole = len(images) // _BATCH * _BATCH
+        rows = [network(images[start : start + _BATCH]) for start in range(0, whole, _BATCH)]
+        if whole < len(images):
+            rows.append(self._any_size(images[whole:]))
+        return np.concatenate(rows)
 
     def _count(self, shape: Shape, images: int) -> None:
         if not self._lock.acquire(blocking=False):

@@ -29,10 +29,13 @@ from reid_runtime.images.model_input import ModelInput
 from reid_runtime.model_file import ModelFile
 
 _CUDA_BATCH_PIXELS = 256 * 256 * 128
-_SIDE_BY_SIDE_PIXELS = 2 * 256 * 128
-"""An image of `base` takes 6.4 ms in batches of one, 6.7 of two, 7.1 of four and 8.5 of eight, whose tensors leave a
-core's own cache; but a call costs as much as 2 % of an image of `tiny`."""
-_WORTH = 64 * 256 * 128
+_CROP = 256 * 128
+_CACHED = (4_000_000, 16_000_000)
+"""Bytes of files, between which a network keeps two crops in a core's caches, but not four: `base` and `small` are 5
+to 12 % faster by two. `tiny`, which waits for its operators to begin, and ResNet-50, which reads its weights again for
+each batch, are 3 to 8 % faster by four.
+"""
+_WORTH = 64 * _CROP
 """Opening a second session takes as long as such crops of `base` gain."""
 _KINDS = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 """ONNX Runtime's names of the kinds of floats."""
@@ -171,7 +174,8 @@ class OnnxBackend:
                 f'another version: pip install --force-reinstall "reid-runtime[gpu]"{missing}'
             )
         self.path, self._kind, self._wanted = path, _KINDS.get(port.kind, ""), output
-        self._group = images_at_once(path)
+        least, most = _CACHED
+        self._group, self._crops = images_at_once(path), 2 if least <= path.stat().st_size < most else 4
         self._input, self._output = port.name, one_output(self.outputs, output, path)
         self.name, self.device = f"onnxruntime {device}", device
         self.max_batch_pixels = _CUDA_BATCH_PIXELS if device == "cuda" else CPU_BATCH_PIXELS
@@ -187,7 +191,7 @@ class OnnxBackend:
         """A second session, whose calls run in the thread that makes them."""
         if self.device != "cpu" or (self.batch_size or 1) > 1:
             return None
-        return OnOneCore(self._on_one_core, _SIDE_BY_SIDE_PIXELS, _WORTH, self._group)
+        return OnOneCore(self._on_one_core, self._crops * _CROP, _WORTH, self._group)
 
     def _on_one_core(self, threads: int) -> Run:
         other = OnnxBackend(self.path, self.device, 1, output=self._wanted)

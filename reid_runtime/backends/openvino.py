@@ -77,11 +77,13 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 def open_float32(file: ModelFile, options: Options) -> "OpenVinoBackend":
     """OpenVINO on the CPU in float32."""
+    _check_fast(file, options)
     return OpenVinoBackend(file.path, options.threads, output=file.contract.output, fast=options.fast)
 
 
 def open_bfloat16(file: ModelFile, options: Options) -> "OpenVinoBackend":
     """OpenVINO on the CPU in bfloat16."""
+    _check_fast(file, options)
     return OpenVinoBackend(file.path, options.threads, "bfloat16", file.contract.output, fast=options.fast)
 
 
@@ -185,6 +187,11 @@ class OpenVinoBackend:
             return as_rows(vectors, len(images), self.name)
 
         return run
+
+
+def _check_fast(file: ModelFile, options: Options) -> None:
+    if options.fast and file.contract.precision.kind == "int8":
+        raise BackendError(f"{file.path}: the faster mode is for float32 files; in INT8 it would be the slower one")
 
 
 def _check_bfloat16(capabilities: list[str]) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ import pytest
 from reid_runtime import BackendError, Embedder
 from reid_runtime.agreement import compare
 from reid_runtime.backends import openvino as backend
+from reid_runtime.backends.base import Options
 from reid_runtime.errors import MissingBackendError
+from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.packaged import selftest_images
+from reid_runtime.model_file.precision import Precision
 
 from ..models import stated_for
 
@@ -57,18 +61,25 @@ def test_fast_compiles_for_the_sizes_that_many_images_have(device, monkeypatch):
         backend.OpenVinoBackend, "_of_one_size", lambda self, shape: compiled.append(shape) or of_one_size(self, shape)
     )
     exact, fast = (Embedder.load("tiny", device=device, threads=2, fast=fast) for fast in (False, True))
-    images = crops(32, 128, 64) + crops(2, 100, 60)
+    images = crops(33, 128, 64) + crops(2, 100, 60)
     for _ in range(2):
         expected, result = (embedder.embed(images, "rgb") for embedder in (exact, fast))
-    assert compiled == [(1, 256, 128, 3)]
+    assert compiled == [(4, 256, 128, 3)]
     assert (expected * result).sum(axis=1).min() > (0.999999 if device == "openvino" else 0.99)
-    assert expected[32:].tobytes() == result[32:].tobytes()
+    assert expected[33:].tobytes() == result[33:].tobytes()
     assert fast.backend.name.endswith(", fast")
 
 
 def test_fast_is_refused_where_there_is_no_such_mode():
     with pytest.raises(BackendError, match=r"'cpu' has no faster mode.*: openvino, openvino-bf16$"):
         Embedder.load("tiny", fast=True)
+
+
+def test_fast_is_refused_in_int8(pair):
+    _, openvino = pair
+    int8 = replace(openvino.contract, precision=Precision("int8", "cpu", "s"))
+    with pytest.raises(BackendError, match="for float32 files"):
+        backend.open_float32(replace(ModelFile.open(openvino.path), contract=int8), Options(fast=True))
 
 
 def test_vectors_are_copied(pair):
@@ -146,7 +157,7 @@ def test_ctrl_c_after_embedders_are_gone(tiny_model):
 
 
 def has_bfloat16():
-    return "BF16" in backend.backend.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in backend.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def test_bfloat16_logs_its_drift(pair, caplog):
