@@ -1,4 +1,6 @@
-"""Which layers run in integers: each is tried alone, then the costliest go back to float until enough is kept."""
+"""Which layers run in integers: each is tried alone, then go back to float, for the image that has lost most, those
+that cost it most, until every image keeps enough.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -7,16 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
-from export.calibration import VIEWS, Activations, CalibrationError, Floats, Sample, vectors_of
+from export.calibration import VIEWS, Activations, CalibrationError, Sample, vectors_of
 from export.quantise import GraphIndex, Layer, Scheme, quantise
-from reid_runtime.agreement import compare
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write
-
-_SCANNED = 3
-"""Of the images one in so many is enough to say which layers cost most; views of one crop follow each other."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Choice:
     alone: tuple[LayerCost, ...]
     """Each layer the only one that is quantised, in the graph's order."""
     together: tuple[LayerCost, ...]
-    """All layers quantised, then without the costliest, the two costliest, ...: the named layer goes to float."""
+    """All layers quantised, then without the named layer, which goes to float too, and so on."""
 
     @property
     def floats(self) -> tuple[str, ...]:
@@ -64,32 +63,35 @@ def choose(
         raise CalibrationError(f"the graph has no {' or '.join(sorted(scheme.operators))} with weights to quantise")
     expected = vectors_of(model, images)
 
-    def measured(chosen: Sequence[Layer], named: str, operator: str, step: int = 1) -> LayerCost:
+    def cosines(chosen: Sequence[Layer]) -> npt.NDArray[np.float64]:
         graph = quantise(model, scheme, activations, percentile, chosen)
-        return _measured(expected[::step], vectors_of(graph, images[::step]), named, operator)
+        kept: npt.NDArray[np.float64] = (expected.astype(np.float64) * vectors_of(graph, images)).sum(axis=1)
+        return kept
 
-    alone = []
+    one_by_one, alone = {}, []
     for layer in layers:
-        alone.append(measured([layer], layer.name, layer.operator, _SCANNED))
+        one_by_one[layer.key] = cosines([layer])
+        alone.append(_cost(one_by_one[layer.key], layer.name, layer.operator))
         advance()
-    costs = {layer.key: one.mean_cosine for layer, one in zip(layers, alone, strict=True)}
-    together = [measured(layers, "", "all")]
-    left = list(layers)
-    while not together[-1].worst_cosine >= cosine:
-        costliest = min(left, key=lambda layer: costs[layer.key])
+    now = cosines(layers)
+    together, left = [_cost(now, "", "all")], list(layers)
+    while not now.min() >= cosine:
+        # What costs the mean most need not cost the worst image anything: by the mean, an OSNet went to float whole.
+        worst = now.argmin()
+        costliest = min(left, key=lambda layer: one_by_one[layer.key][worst])
         left.remove(costliest)
         if not left:
             raise CalibrationError(
                 f"no layer can be quantised within a worst cosine of {cosine}; the last, {costliest.name}, alone is at "
                 f"{together[-1].worst_cosine:.5f}: calibrate on more crops, or with another --percentile"
             )
-        together.append(measured(left, costliest.name, costliest.operator))
+        now = cosines(left)
+        together.append(_cost(now, costliest.name, costliest.operator))
     return Choice(tuple(left), tuple(alone), tuple(together))
 
 
-def _measured(expected: Floats, actual: Floats, name: str, operator: str) -> LayerCost:
-    cosines = (expected.astype(np.float64) * actual).sum(axis=1)
-    return LayerCost(name, operator, compare(expected, actual).worst_cosine, float(cosines.mean()))
+def _cost(cosines: npt.NDArray[np.float64], name: str, operator: str) -> LayerCost:
+    return LayerCost(name, operator, float(cosines.min()), float(cosines.mean()))
 
 
 def report_paths(output: Path) -> tuple[Path, Path]:
@@ -132,7 +134,7 @@ def _text(output: Path, choice: Choice, sample: Sample, held_out: int) -> str:
         f"each as it is and in {VIEWS - 1} views as another camera might have it: in another part, light and "
         "resolution.",
         "",
-        "## All layers in integers, then the costliest back to float one by one",
+        "## All layers in integers, then back to float, one by one, what costs the worst view most",
         "",
         "| to float | worst cosine | mean cosine |",
         "|---|---|---|",

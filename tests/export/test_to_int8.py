@@ -1,6 +1,7 @@
 """The INT8 step as a user runs it: the file, its contract, its report, and the choice of layers."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -46,7 +47,9 @@ def test_contract_has_scheme_and_drift(made, parent):
     assert (int8.parent, int8.contract_id) == (loaded(parent).artefact_id, original.contract_id)
     assert 0.99 <= int8.drift["worst_cosine"] <= int8.drift["mean_cosine"] < 1
     assert f"worst cosine {int8.drift['worst_cosine']:.7f}" in said
-    assert (int8.inner, int8.last_layer) == ("f+", ("raw/weight", "raw/bias"))
+    is_float = "projection" in said.rsplit("in float: ", 1)[1]
+    last = ("projection.weight", "bias") if is_float else ("raw/weight", "raw/bias")
+    assert (int8.inner, int8.last_layer) == ("f+", last)
 
 
 def test_the_file_verifies(made, command):
@@ -93,6 +96,24 @@ def test_a_tensor_that_cannot_be_rounded_stays_float_on_both_sides(training):
     assert choice.together[-1].worst_cosine >= LEAST > choice.together[0].worst_cosine
     assert {layer.name for layer in choice.layers}.isdisjoint(choice.floats)
     assert choice.layers
+
+
+def test_layers_go_to_float_for_the_worst_image(training, monkeypatch):
+    """And not for the mean: a layer that costs all a little stays where the one that costs one image much goes."""
+    layers = GraphIndex(small_model()).layers(CPU)
+    costly, dull = layers[1], layers[0]
+
+    def vectors(graph, images):
+        chosen = {layer.key for layer in getattr(graph, "chosen", ())}
+        cosines = np.ones(len(images))
+        cosines -= 0.003 * (dull.key in chosen)
+        cosines[3] -= 0.02 * (costly.key in chosen)
+        return np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
+
+    monkeypatch.setattr("export.sensitivity.vectors_of", vectors)
+    monkeypatch.setattr("export.sensitivity.quantise", lambda *given: SimpleNamespace(chosen=given[-1]))
+    choice = choose(small_model(), CPU, None, 95, [None] * 8, 0.99)
+    assert choice.floats == (costly.name,)
 
 
 def test_where_nothing_can_be_rounded_it_says_so(training):
