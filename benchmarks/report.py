@@ -102,14 +102,16 @@ def summary(rows: Sequence[Row]) -> str:
     ways: dict[tuple[str, str], Row] = {}
     for row in sorted(compared, key=lambda row: row.median):
         if row.precision == precision or not precision:
-            ways.setdefault((row.peer, "" if row.peer else row.name), row)
-    head = ["", "how", "precision", "images/s", "speed", "worst cosine", "change in mAP, points"]
+            ways.setdefault((row.peer, "" if row.peer else row.engine + row.name), row)
     change = tables.mean_ap("map_finite_sum")
+    head = ["", "how", "precision", "images/s", "speed", "worst cosine", "change in mAP, points"]
     lines = [
         [row.peer or "reid-runtime", row.name if row.peer else " ".join(filter(None, (row.engine, row.name))),
          row.precision, f"{row.rate:.1f}", tables.speed(row, rows), tables.cosine(row, rows), change(row, rows)]
         for row in list(ways.values())[:6]
     ]  # fmt: skip
+    if all(row.parity.map_finite_sum_change is None for row in ways.values()):  # no data set was named
+        head, lines = head[:-1], [line[:-1] for line in lines]
     return markdown_table(head, lines)
 
 
