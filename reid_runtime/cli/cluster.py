@@ -22,6 +22,7 @@ from reid_runtime.jobs.search.run import own_calibration
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.jobs.video.crops import crop_paths
 from reid_runtime.matching import read_calibration
+from reid_runtime.matching.clustering import check_constraints
 from reid_runtime.matching.units import Window
 from reid_runtime.report.people import write_people_page
 
@@ -36,7 +37,10 @@ SHEET = "people.html"
 )  # fmt: skip
 @click.option("--constraints", type=click.Path(path_type=Path), metavar="FILE", help="CSV: id,id,must or id,id,cannot.")
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="[the model's own]")
-@click.option("--threshold", type=float, metavar="COSINE", help="In place of the one that the calibration gives.")
+@click.option(
+    "--threshold", type=click.FloatRange(-1, 1), metavar="COSINE",
+    help="In place of the one that the calibration gives.",
+)  # fmt: skip
 @click.option(
     "--windows", type=click.Path(path_type=Path), metavar="FILE",
     help="CSV: camera left,camera entered,least,most seconds between them.",
@@ -90,6 +94,7 @@ def command(
         raise OptionsError("folders of images and files of embeddings: name one kind at a time")
     else:
         sources = find_sources(inputs)
+        check_constraints(sources.ids, listed_pairs)  # before the work
         embedder = load_model(chosen)
         measured = measured or embedder.calibration
         with progress_bar(len(sources)) as advance:

@@ -61,6 +61,14 @@ class Grouping:
     most: int
 
 
+def check_constraints(ids: Iterable[str], constraints: Sequence[Constraint]) -> None:
+    """Raise ConstraintError where constraints name an id that is not there."""
+    known = {*ids}
+    for name in (name for each in constraints for name in (each.a, each.b)):
+        if name not in known:
+            raise ConstraintError(f"constraints name {name!r}, and no crop has this id")
+
+
 def read_links(ids: Texts, units: Integers, constraints: Sequence[Constraint], apart: Iterable[Pair]) -> Links:
     """The pairs of units that are known: `apart` cannot be one person, and constraints, which a person has said, hold
     against everything else.
@@ -68,12 +76,10 @@ def read_links(ids: Texts, units: Integers, constraints: Sequence[Constraint], a
     `units` (N,) has the unit of each crop; -1 for one that has none. Raises ConstraintError for an id that is not
     there, and for two crops that must be and cannot be one person.
     """
+    check_constraints(ids.tolist(), constraints)
     rows = {name: row for row, name in enumerate(ids.tolist())}
     pairs_by_word: dict[str, list[Pair]] = {"must": [], "cannot": []}
     for each in constraints:
-        missing = [name for name in (each.a, each.b) if name not in rows]
-        if missing:
-            raise ConstraintError(f"constraints name {missing[0]!r}, and no crop has this id")
         pair = int(units[rows[each.a]]), int(units[rows[each.b]])
         if pair[0] == pair[1] != -1:
             if each.kind == "cannot":

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from reid_runtime import read_embeddings, write_embeddings
 from reid_runtime.jobs.cluster import cluster, read_constraints
@@ -90,3 +91,10 @@ def test_a_line_that_is_no_constraint_is_named(tmp_path, line):
     (tmp_path / "c.csv").write_text(f"a,b,link\nx,y,must\n{line}\n")
     with pytest.raises(ConstraintError, match="line 3"):
         read_constraints(tmp_path / "c.csv")
+
+
+def test_constraints_are_looked_at_before_the_work(command, tmp_path):
+    Image.new("RGB", (32, 64)).save(tmp_path / "a.png")
+    (tmp_path / "c.csv").write_text("a.png,b.png,must\n")
+    found = command("cluster", tmp_path, "-o", "x.npz", "--constraints", tmp_path / "c.csv", "--model", "is-not-there")
+    assert "constraints name 'b.png', and no crop has this id" in found.err
