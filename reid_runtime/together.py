@@ -10,7 +10,7 @@ from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images.decode import ImageSource, source_name
 from reid_runtime.images.resize import Pixels
 from reid_runtime.inference import Inference
-from reid_runtime.io.concurrency import ahead, chunked, workers
+from reid_runtime.io.concurrency import FIRST, ahead, chunked, workers
 from reid_runtime.io.stage_times import StageTimes
 from reid_runtime.preparation import Prepared, judged
 from reid_runtime.vectors import Vectors
@@ -87,7 +87,7 @@ def together(
     `tiny` itself, so that images wait for others of theirs. Which share a batch follows from their shapes, and their
     numbers counted from a multiple of WINDOW, alone. At most a window of them is held, and what was asked for.
     """
-    size, window = (1, 1) if low_latency else (inference.group, WINDOW)
+    size, window, most = (1, 1, FIRST) if low_latency else (inference.group, WINDOW, WINDOW)
 
     def prepare_group(group: Sequence[Numbered]) -> tuple[list[Prepared], ReidRuntimeError | None]:
         prepared = []
@@ -119,7 +119,7 @@ def together(
                 number += 1
                 if number % window == 0:
                     batches.begin_all()
-            while held and (held[0].is_done or len(held) > WINDOW):
+            while held and (held[0].is_done or len(held) > most):
                 yield held.popleft().taken()
         batches.begin_all()
         while held:
