@@ -61,6 +61,11 @@ class LayoutChoice:
         return replace(eval_set, passed_over=passed_over, notes=eval_set.notes + warnings)
 
     def _read(self, folder: Path) -> tuple[Dataset, Splits]:
+        if folder.is_file() and folder.suffix in (".npz", ".parquet"):
+            raise DatasetError(
+                f"{folder} holds embeddings: expected images, a folder or a CSV file that names them; `evaluate "
+                "--from` takes what --save wrote, `calibrate` and `search` take embeddings"
+            )
         if self.dataset is not None:
             return find_dataset(self.dataset), read_dataset(self.dataset, folder)
         if self.layout is None or self.names is not None:

@@ -191,6 +191,7 @@ def test_report_is_written(command, drawn, saved, tmp_path):
     [
         ([], 2, "Missing argument 'FOLDER'"),
         (["absent"], 2, "does not exist"),
+        (["{saved}"], 1, "holds embeddings: expected images"),
         (["{drawn}", "--dataset", "nonsense"], 2, "'nonsense' is not one of 'market1501'"),
         (["{drawn}", "--dataset", "market1501", "--layout", "plain"], 2, "state one of --dataset and --layout"),
         (["{drawn}", "--dataset", "market1501"], 1, "query: expected 3368, found 8"),
