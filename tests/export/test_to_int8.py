@@ -43,7 +43,7 @@ def test_contract_has_scheme_and_drift(made, parent):
     engine, path, said = made
     original, int8 = loaded(parent).contract, loaded(path).contract
     assert (int8.precision.kind, int8.precision.engine) == ("int8", engine)
-    assert int8.precision.scheme.endswith("percentile 95 of 64 crops of train, seed 3")
+    assert int8.precision.scheme.endswith("percentile 99 of 64 crops of train, seed 3")
     assert (int8.parent, int8.contract_id) == (loaded(parent).artefact_id, original.contract_id)
     assert 0.99 <= int8.drift["worst_cosine"] <= int8.drift["mean_cosine"] < 1
     assert f"worst cosine {int8.drift['worst_cosine']:.7f}" in said
