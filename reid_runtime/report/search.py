@@ -54,7 +54,12 @@ def search_page(
     shown = list(zip(queries.queries, answers, strict=True))[:_QUERIES]
     articles = "".join(_query(query, answer, gallery, maps) for query, answer in shown)
     more = len(answers) - len(shown)
-    notes = [*gallery.notes, *_left_out(gallery), *([f"{more:,} more queries are not shown"] if more else [])]
+    notes = [
+        *gallery.notes,
+        *_left_out(gallery),
+        *_without_images(answers, gallery),
+        *([f"{more:,} more queries are not shown"] if more else []),
+    ]
     if answers[0].decision is None and calibration is None:
         notes.insert(0, "no calibration: these are ranked candidates, and nothing says who it is")
     elif answers[0].calibrated_elsewhere:
@@ -94,6 +99,13 @@ def _facts(answers: Sequence[Answer], gallery: SearchGallery, calibration: Calib
 def _left_out(gallery: SearchGallery) -> list[str]:
     counts = ", ".join(f"{count:,} {why}" for why, count in gallery.left_out.items())
     return [f"left out of the gallery: {counts}"] if counts else []
+
+
+def _without_images(answers: Sequence[Answer], gallery: SearchGallery) -> list[str]:
+    rows = [match.row for answer in answers[:_QUERIES] for match in (*answer.matches, *answer.below)]
+    if not rows or any(gallery.image_of(row) is not None for row in rows):
+        return []
+    return ["no image of the gallery was found: --root names the folder in which its ids are paths"]
 
 
 def _counts(answers: Sequence[Answer]) -> str:

@@ -1,9 +1,12 @@
 """The page of a search: what it says, and how a browser lays it out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from reid_runtime import search
+from reid_runtime.jobs.embed_folder import embed_folder
 from reid_runtime.jobs.search.gallery import open_gallery
 from reid_runtime.jobs.search.queries import read_queries
 from reid_runtime.report.search import search_page
@@ -57,6 +60,16 @@ def test_without_a_calibration_it_says_that_nothing_decides(searched):
     page = Page(text)
     assert "No calibration: these are ranked candidates, and nothing says who it is." in page.text
     assert not page.all("li", "cut")
+
+
+@pytest.mark.parametrize(("root", "told"), [(None, True), ("people", False), ("elsewhere", True)])
+def test_without_the_gallerys_images_it_says_how_to_name_them(searched, tmp_path, root, told):
+    queries, gallery, embedder = searched
+    embed_folder(embedder, gallery.path, tmp_path / "g.npz")
+    parent = Path(gallery.path).parent
+    rows = open_gallery(tmp_path / "g.npz", None, root=None if root is None else parent / root)
+    answers = search(queries, rows, embedder=embedder)
+    assert ("--root names the folder" in search_page(answers, queries, rows, None)) is told
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -128,7 +128,10 @@ def _check_cameras(queries: Queries, gallery: SearchGallery, settings: SearchSet
     if not settings.exclude_same_camera:
         return
     if not (gallery.table.camera != "").any():
-        raise OptionsError(f"--exclude-same-camera: {gallery.path} says of no row which camera took it")
+        raise OptionsError(
+            f"--exclude-same-camera: {gallery.path} says of no row which camera took it: it needs a "
+            "column camera; of a folder of images --names says which part of a name it is"
+        )
     unknown = [query.name for query in queries.queries if not query.camera]
     if unknown:
         raise OptionsError(
