@@ -68,13 +68,20 @@ def test_many_images_go_in_small_batches_on_threads_and_keep_their_rows(tiny):
 
 @pytest.mark.parametrize(
     ("images", "threads", "worth"),
-    [([CROP] * 8, 1, 0), ([CROP], 2, 0), ([CROP] * 8, 2, 9 * 256 * 128), ([(16, 8)] * 8, 2, 0)],
-    ids=["one core", "one image", "not yet worth it", "a few pixels"],
+    [([CROP], 2, 0), ([CROP] * 8, 2, 9 * 256 * 128), ([(16, 8)] * 8, 2, 0)],
+    ids=["one image", "not yet worth it", "a few pixels"],
 )
 def test_else_a_batch_has_all_cores(tiny, images, threads, worth):
     backend = StandIn(tiny.dimension, worth=worth)
     inferred(Inference(backend, tiny.contract, threads, StageTimes()), images_of(images))
     assert backend.batches == [len(images)]
+
+
+def test_one_core_has_small_batches_and_no_second_engine(tiny):
+    backend = StandIn(tiny.dimension)
+    rows = inferred(Inference(backend, tiny.contract, 1, StageTimes()), images_of([CROP] * 10))
+    assert (backend.batches, backend.threads) == ([4, 4, 2], set())
+    assert np.array_equal(rows, backend.run(np.stack(images_of([CROP] * 10))))
 
 
 def test_work_adds_up(tiny):

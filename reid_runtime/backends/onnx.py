@@ -26,6 +26,7 @@ from reid_runtime.backends.base import (
 )
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
+from reid_runtime.io.concurrency import cores
 from reid_runtime.model_file import ModelFile
 
 _CUDA_BATCH_PIXELS = 256 * 256 * 128
@@ -141,8 +142,9 @@ class OnnxBackend:
         # Threads that wait for work spin, and after a call they take the cores from whatever comes next: OpenVINO took
         # 31 ms a batch after ONNX Runtime's, 19 with this, 17 alone. It costs ONNX Runtime itself about 1 %.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        # Left alone, it binds its threads to cores of the machine, each process's to the same ones, and also where this
+        # process may not run: two processes of one core each took half as long again.
+        options.intra_op_num_threads = threads or cores()
         if device == "cuda":
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
                 raise MissingBackendError(

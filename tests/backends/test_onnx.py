@@ -269,3 +269,11 @@ def test_loading_prints_nothing(tiny_model, tmp_path, capfd):
     with pytest.raises(BackendError):
         Embedder.load(path).embed([sample_image()], "rgb")
     assert capfd.readouterr().out == ""
+
+
+def test_it_has_a_thread_for_each_core_of_this_process(tiny_model, monkeypatch):
+    """Left to itself it also binds threads to cores where the process may not run."""
+    monkeypatch.setattr("reid_runtime.backends.onnx.cores", lambda: 3)
+    for asked, expected in ((None, 3), (1, 1)):
+        backend = open_backend(ModelFile.open(tiny_model), "cpu", Options(threads=asked))
+        assert backend._session.get_session_options().intra_op_num_threads == expected
