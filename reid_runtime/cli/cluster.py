@@ -83,6 +83,7 @@ def command(
     times = {} if windows is None else _windows(windows)
     measured = None if calibration is None else read_calibration(calibration)
     paths: dict[str, str] = {}
+    failed: list[tuple[str, str]] = []
     if all(map(is_embeddings, inputs)):
         tables = [read_embeddings(path) for path in inputs]
         paths = {name: str(Path(root or "", name)) for table in tables for name in table.id.tolist()}
@@ -106,6 +107,9 @@ def command(
             raise ImageError(
                 f"none of the {len(results)} images can be used; the first is {sources.ids[0]}: {results[0].error}"
             )
+        failed = [
+            (name, str(each.error)) for name, each in zip(sources.ids, results, strict=True) if each.error is not None
+        ]
         tables = [Embeddings.from_results(embedder, sources.ids, results)]
         paths = {} if sources.filesystem is not None else dict(zip(sources.ids, sources.paths, strict=True))
     if not is_file and not paths:
@@ -122,6 +126,14 @@ def command(
         write_people_folder(output, clusters.rows, paths, link=link, force=force)
         write_people_page(output / SHEET, f"People of {', '.join(inputs)}", clusters.rows, paths, force=force)
     _print(clusters, output, as_json)
+    _name_failed(failed)
+
+
+def _name_failed(failed: Sequence[tuple[str, str]]) -> None:
+    for name, reason in failed:
+        note(f"cannot be used, and is unsure: {name}: {reason}")
+    if failed:
+        click.get_current_context().exit(3)
 
 
 def _windows(path: Path) -> dict[tuple[str, str], Window]:
