@@ -27,8 +27,12 @@ _SHAPE = (128, 64, 3)
 
 @dataclass(frozen=True)
 class Scored:
-    """A model of the table: a packaged model's name or a file beside the scores' file; its rank-1 and mAP (finite-sum)
-    in percent by data set; and the JSON of its contract where it carries none.
+    """A model of the table.
+
+    Attributes:
+        model: A packaged model's name, or a file, from the folder of the scores' file.
+        scores: Rank-1 and mAP (finite-sum) in percent by the data set, as `reid-runtime evaluate` gave them.
+        contract: The contract's JSON of a file that carries none; None for one that does.
     """
 
     model: str

@@ -34,8 +34,14 @@ class TrackScores:
 
 
 def score_tracks(truth: Sequence[Boxed], tracks: Sequence[Boxed]) -> TrackScores:
-    """The scores of a tracker's boxes against everybody in the same frames; they match from an intersection over union
-    of 0.5 on (HOTA: of all its thresholds).
+    """Score the numbers of boxes, frame by frame.
+
+    Args:
+        truth: Everybody in each frame.
+        tracks: The tracker's boxes in the same frames.
+
+    Returns:
+        The scores; boxes match from an intersection over union of 0.5 on (HOTA: of all its thresholds).
     """
     from trackeval.metrics import CLEAR, HOTA, Identity
 

@@ -23,10 +23,18 @@ class StateScoresError(ReidRuntimeError):
 
 
 def state_scores(path: Path, measured: dict[str, Path], output: Path) -> tuple[Score, ...]:
-    """Write an ONNX file of ours to `output` with other scores in its contract: the same graph and contract id.
+    """Write the model to `output` with these scores in place of those in its contract.
 
-    `measured` has, by a data set's name, what `reid-runtime evaluate --json` printed for this model on it. Raises
-    StateScoresError for scores of another file, and for what is no such JSON.
+    Args:
+        path: An ONNX file of ours.
+        measured: By a data set's name, the file that `reid-runtime evaluate --json` printed for this model on it.
+        output: The file to write: the same graph and contract id, another artefact id.
+
+    Returns:
+        The scores, in their order.
+
+    Raises:
+        StateScoresError: For scores of another file, and what is no such JSON.
     """
     file = ModelFile.open(path)
     scores = tuple(_score(dataset, report, file.artefact_id) for dataset, report in measured.items())

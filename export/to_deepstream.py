@@ -107,11 +107,21 @@ def stretch(crop: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def export_deepstream(parent: Parent, folder: Path, size: tuple[int, int], batch: int, class_id: int) -> Exported:
-    """Write the model and both files into a folder; gives what the gate measured.
+    """Write the model and both files into a folder.
 
-    `size` is height and width, `class_id` the people's in the detector before it. Raises ParityError where the vectors
-    are not the parent's on crops that are stretched alike, and ExportError for a graph that does not begin with a cast;
-    then nothing is written.
+    Args:
+        parent: The float32 model.
+        folder: Is there already.
+        size: Height and width.
+        batch: The largest batch.
+        class_id: Of people, in the detector before it.
+
+    Returns:
+        What the gate measured.
+
+    Raises:
+        ParityError: Where the vectors are not the parent's on crops that are stretched alike; then nothing is written.
+        ExportError: For a graph that does not begin with a cast.
     """
     reference = parent.reference.embedder
     rule = FixedSize(*size)

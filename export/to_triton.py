@@ -58,11 +58,19 @@ class Served:
 
 
 def read_served(model: Path, stated: Path | None = None, record_of: Path | None = None) -> Served:
-    """What a model file says of itself: an ONNX file, OpenVINO's .xml or a TensorRT engine with its sidecar.
+    """What a model file says of itself.
 
-    `stated` is a contract's JSON file for a model that carries none, `record_of` the ONNX file that an engine or .xml
-    was made of, whose self-test record it then carries too. Raises BackendError for a file that is damaged or does not
-    load, and ContractError as `ModelFile.open` does, and for a `record_of` of another embedding space.
+    Args:
+        model: An ONNX file, OpenVINO's .xml or a TensorRT engine with its sidecar.
+        stated: A contract's JSON file, for a model that carries none.
+        record_of: The ONNX file that an engine or .xml was made of, whose self-test record it then carries too.
+
+    Returns:
+        The model as it is served.
+
+    Raises:
+        BackendError: For a file that is damaged, or does not load.
+        ContractError: As `ModelFile.open` has it, and for a `record_of` of another embedding space.
     """
     file = ModelFile.open(model, stated)
     text = carried_contract(model) or file.contract.to_json()
@@ -148,10 +156,14 @@ def configuration(served: Served, name: str, backend: Backend, artefact_id: str,
 def write_repository(
     served: Served, repository: Path, name: str, backend: Backend, *, batch: int, instances: int, force: bool = False
 ) -> Path:
-    """Write REPOSITORY/NAME: config.pbtxt, contract.json, warmup/ and 1/ with the model; gives that folder.
+    """Write REPOSITORY/NAME: config.pbtxt, contract.json, warmup/ and 1/ with the model.
 
-    It is there whole or not at all. Raises StorageError for a folder that is there already or cannot be written, and
-    BackendError for a backend that does not run such a file, or a conversion that gives other vectors.
+    Returns:
+        The model's folder, which is there whole or not at all.
+
+    Raises:
+        StorageError: For a folder that is there already, or cannot be written.
+        BackendError: For a backend that does not run such a file, or a conversion that gives other vectors.
     """
     folder = repository / name
     if folder.exists() and not force:

@@ -53,11 +53,18 @@ class _Cause:
 def diagnose(
     served: Embed, local: Embed | None, images: Sequence[bytes], crops: Sequence[Pixels], expected: Vectors
 ) -> str:
-    """What drifts, in a line: channel order, scale, normalisation, precision, a second resize or other weights, and how
-    that is known.
+    """Name what drifts.
 
-    `images` are the self-test's files, `crops` the same decoded and resized, and `expected` (N, D) their right vectors.
-    Without `local`, the model on this machine, only the causes that need none are tried.
+    Args:
+        served: The server.
+        local: The model on this machine; without it only the causes that need none are tried.
+        images: The self-test's files.
+        crops: The same, decoded and resized.
+        expected: Their right vectors (N, D).
+
+    Returns:
+        One line: channel order, scale, normalisation, precision, a second resize or other weights, and how that is
+        known.
     """
     vectors = served(crops)
     worst = _worst(expected, vectors)

@@ -25,13 +25,21 @@ def verify_server(
 ) -> Verification:
     """Send the self-test's crops through a server, alone and in company, and hold the vectors to the right ones.
 
-    `contract` is a JSON file, for a server that states none. `reference` is the ONNX file that should be served there,
-    or a packaged model's name: its record says which vectors are right, and it runs here beside the server. None for
-    the packaged model of the contract id; where there is none, the record that the server itself carries, and without
-    that the vectors are only compared with one another.
+    Args:
+        address: The server.
+        contract: A JSON file that states the contract, for a server that states none.
+        reference: The ONNX file that should be served there, or a packaged model's name: its record says which vectors
+            are right, and it runs here beside the server. None for the packaged model of the contract id; where there
+            is none, the record that the server itself carries, and without that the vectors are only compared with
+            one another.
 
-    Raises BackendError for a server or a reference that is not there or does not run, ContractError for a contract that
-    is missing, or of another embedding space than the server's or the reference's.
+    Returns:
+        What was found; a check that fails names what drifts.
+
+    Raises:
+        BackendError: For a server that is not there or does not run, or a reference that does not.
+        ContractError: For a contract that is missing, or of another embedding space than the server's or the
+            reference's.
     """
     served = open_served(address, contract, checked=False)
     path = packaged_of(served.contract.contract_id) if reference is None else model_path(reference)

@@ -63,9 +63,15 @@ def decode(
 ) -> Table:
     """A frozen dataclass from plain values, as TOML and JSON have them; keys that are absent keep their defaults.
 
-    Its fields are booleans, numbers, strings, Literals, tuples and further dataclasses. `error`, which names `source`,
-    is raised for what is no table, unknown keys, absent ones without a default, and values that a key cannot have;
-    `root` is the outermost table, in which a key that is unknown here may belong.
+    Args:
+        kind: The dataclass; its fields are booleans, numbers, strings, Literals, tuples and further dataclasses.
+        values: A mapping of its fields' names.
+        source: What the error names: a file, and the table in it.
+        error: What is raised.
+        root: The outermost table, in which a key that is unknown here may belong.
+
+    Raises:
+        error: For what is no table, unknown keys, absent ones without a default, and values that a key cannot have.
     """
     if not isinstance(values, Mapping):
         raise error(f"{source} is {values!r}, expected a table")

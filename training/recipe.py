@@ -256,8 +256,10 @@ def _with_current_names(values: Any) -> Any:
 
 
 def recipe_from(values: Any, source: str) -> Recipe:
-    """A recipe from plain values, as TOML and JSON have them; what they do not name is the paper's. Raises RecipeError,
-    which names `source`, for what cannot be a recipe.
+    """A recipe from plain values, as TOML and JSON have them; what they do not name is the paper's.
+
+    Raises:
+        RecipeError: Naming `source`, for what cannot be a recipe.
     """
     recipe = decode(Recipe, _with_current_names(values), source)
     sizes = recipe.classification.sizes

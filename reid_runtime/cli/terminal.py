@@ -59,10 +59,15 @@ def examples(*commands: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], align: str = "", indent: str = "") -> list[str]:
-    """Rows as lines: columns of one width, two spaces between them, and the last cell wrapped on a terminal.
+    """Rows as lines: columns of one width, two spaces between them, and the last one wrapped on a terminal.
 
-    Rows may be of different lengths. `align` has `<` or `>` for each column, `<` where it is shorter; each line begins
-    with `indent`.
+    Args:
+        rows: Cells; rows may be of different lengths, and the last cell of one may be as long as it likes.
+        align: `<` or `>` for each column; `<` for those that are not named.
+        indent: What each line begins with.
+
+    Returns:
+        The lines, one a row where standard output is no terminal.
     """
     columns = max(map(len, rows), default=1) - 1
     widths = [max(len(row[at]) for row in rows if at < len(row) - 1) for at in range(columns)]

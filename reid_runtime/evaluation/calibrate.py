@@ -64,14 +64,21 @@ LOW = 64
 def calibrate_rows(
     rows: Embeddings, dataset: str, *, own_site: bool = True, tracks: bool = False, gap: float | None = None
 ) -> Calibration:
-    """Measure what similarities mean on the rows of a table, which the calibration calls `dataset`.
+    """Measure what similarities mean on the rows of a table.
 
-    The rows have `identity`, and `camera` where it is known; or, with `tracks`, `track`, `time` or `frame`, and
-    `camera`, and two boxes of one track have to be `gap` apart: None for a second, or 25 frames. `own_site`: whether
-    they are of the place where the calibration will be used.
+    Args:
+        rows: With `identity`, and `camera` where it is known; or with `track`, `time` or `frame`, and `camera`.
+        dataset: What to call them.
+        own_site: Whether they are of the place where the calibration will be used.
+        tracks: Whether the tracks are used, and no labels.
+        gap: With tracks, how far apart two boxes of one have to be; None for a second, or 25 frames.
 
-    Raises StorageError for rows without these columns, CalibrationError where they make no mated, or no non-mated
-    comparison.
+    Returns:
+        The calibration.
+
+    Raises:
+        StorageError: For rows without these columns.
+        CalibrationError: Where the rows make no mated, or no non-mated comparison.
     """
     samples, left_out = samples_of_tracks(rows, gap) if tracks else samples_of_labels(rows)
     again = samples.near_duplicates(DEFAULT_POLICY.near_duplicate)
@@ -90,8 +97,17 @@ def precision_of(rows: Embeddings) -> str:
 
 
 def expectations(rows: Embeddings, gap: float | None = None) -> Expectations:
-    """What a site's own tracks tell of it: rank-1 by gap, the shift of similarities between cameras, and the share of
-    crops that are too small; of rows and with errors as for `calibrate_rows` with tracks.
+    """What a site's own tracks tell of it.
+
+    Args:
+        rows: As for `calibrate_rows` with tracks.
+        gap: Likewise.
+
+    Returns:
+        Rank-1 by gap, the shift of similarities between cameras, and the share of crops that are too small.
+
+    Raises:
+        StorageError: For rows without these columns.
     """
     samples, left_out = samples_of_tracks(rows, gap)
     samples = samples.bounded()

@@ -37,12 +37,18 @@ def samples_of_labels(rows: Embeddings) -> tuple[Samples, dict[str, int]]:
 
 
 def samples_of_tracks(rows: Embeddings, gap: float | None = None) -> tuple[Samples, dict[str, int]]:
-    """The boxes of a table that are in a track of at least two, with tracks for people; and how many were left out by
-    reason.
+    """The boxes of a table that are in a track of at least two, and how many were left out by reason.
 
-    The rows have the columns `track`, `frame` or `time`, and `camera` where there are several. Two boxes of a track are
-    compared from `gap` on: seconds where there is a column `time`, else frames; None for a second, or 25 frames. Raises
-    StorageError for a column that is missing, or two boxes of one track in one frame.
+    Args:
+        rows: With the column `track`, `frame` or `time`, and `camera` where there are several.
+        gap: How far apart two boxes of a track have to be for one comparison: seconds where there is a column `time`,
+            else frames; None for a second, or 25 frames.
+
+    Returns:
+        The samples, whose people are the tracks.
+
+    Raises:
+        StorageError: For a column that is missing, or two boxes of one track in one frame.
     """
     if rows.track is None or (rows.frame is None and rows.time is None):
         absent = "track" if rows.track is None else "frame and no time"

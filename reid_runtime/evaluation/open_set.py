@@ -22,11 +22,17 @@ from reid_runtime.vectors import Vectors
 
 
 def open_set_points(evaluation: Evaluation, sizes: Sequence[int] = ()) -> tuple[SearchPoint, ...]:
-    """Thresholds of searches with FPIR and FNIR, by gallery size and falling FPIR; none for sets of too few people and
-    for person searches, which have a gallery for each query.
+    """Thresholds of searches, with FPIR and FNIR.
 
-    `sizes` are people in a gallery; none for 10, 20, 50 and so on up to all but the query's own. Raises OptionsError
-    for a gallery of more people than there are.
+    Args:
+        evaluation: Of crops or tracklets; of a person search, which has a gallery for each query, nothing follows.
+        sizes: People in a gallery; none for 10, 20, 50 and so on up to all but the query's own.
+
+    Returns:
+        By gallery size and falling FPIR; empty where the set has too few people for any.
+
+    Raises:
+        OptionsError: For a gallery of more people than there are.
     """
     eval_set = evaluation.eval_set
     if eval_set.search is not None:

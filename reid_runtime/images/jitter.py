@@ -14,10 +14,17 @@ GAMMA, GAIN, TINT = 0.35, 0.25, 0.12
 def window_jitter(
     image: Pixels, scale: tuple[float, float], aspect: float, shift: float, random: np.random.Generator
 ) -> Pixels:
-    """A window of the image, (h, w, 3) uint8, or more than it with its edge repeated.
+    """A window of the image, or more than it with its edge repeated.
 
-    `scale` is the smallest and largest share of the image's sides; each side is longer or shorter than that by a share
-    of at most `aspect`, and the window off the middle by a share of at most `shift`.
+    Args:
+        image: (H, W, 3) uint8.
+        scale: Smallest and largest share of the image's sides.
+        aspect: Largest share by which each side is longer or shorter than that.
+        shift: Largest share of each side by which the window is off the middle.
+        random: What is drawn from.
+
+    Returns:
+        (h, w, 3) uint8.
     """
     height, width = image.shape[:2]
     share = random.uniform(*scale)

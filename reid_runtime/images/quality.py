@@ -140,10 +140,17 @@ def _contrasts(levels: Sequence[Pixels]) -> list[float]:
 
 
 def blur_of(image: Pixels) -> float:
-    """How blurred an image is along its rows, from 0 to 1, at the scale of a crop of 128 rows: the share of the
-    differences between neighbours that a mean over nine pixels leaves; 0 for an image that is too narrow to tell.
+    """How blurred an image is along its rows, from 0 to 1, at the scale of a crop of 128 rows.
 
-    A sharp image loses most of them when it is blurred, a blurred one few (Crete and others, The blur effect, 2007).
+    A sharp image loses most of its differences between neighbours when it is blurred, a blurred one few (Crete and
+    others, The blur effect, 2007).
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        The share of the differences that a mean over nine pixels leaves; 0 for an image that is too narrow to tell, or
+        has none.
     """
     return _blurs([sample(image).lines])[0]
 

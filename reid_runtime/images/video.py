@@ -75,10 +75,16 @@ class VideoFile:
         return bool(len(steps) and np.ptp(steps) > _ALIKE)
 
     def frames(self, wanted: Iterable[int]) -> Generator[VideoFrame, None, None]:
-        """Decode the frames of these numbers, ascending; others are not converted, and behind the last one nothing is
-        read.
+        """Decode frames; those that are not wanted are not converted, and behind the last one nothing is read.
 
-        Frames that do not decode are left out. Raises VideoError where the file cannot be opened any more.
+        Args:
+            wanted: Their numbers, ascending.
+
+        Yields:
+            The wanted frames that decode, in order.
+
+        Raises:
+            VideoError: Where the file cannot be opened any more.
         """
         numbers = iter(wanted)
         next_wanted = next(numbers, None)

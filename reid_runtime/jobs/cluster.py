@@ -104,9 +104,17 @@ def cluster(
 
 
 def read_constraints(path: str | os.PathLike[str]) -> list[Constraint]:
-    """Read a CSV file with the columns `a`, `b` (ids) and `link`, `must` or `cannot`; its heading may be missing.
+    """Read a CSV file with the columns `a`, `b` (ids) and `link`, which is `must` or `cannot`.
 
-    Raises StorageError for a file that cannot be read, and ConstraintError with the number of any other line.
+    Args:
+        path: The file; a first line `a,b,...` is its heading, and may be missing.
+
+    Returns:
+        The constraints.
+
+    Raises:
+        StorageError: For a file that cannot be read.
+        ConstraintError: For any other line, by its number.
     """
     constraints = []
     try:

@@ -20,9 +20,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class JobMetrics:
-    """What this run of a job has done so far; the file is replaced as a whole every ten seconds and at the end.
+    """What this run of a job has done so far.
 
-    Raises StorageError where the file cannot be written; without a path nothing is.
+    Args:
+        embedder: Whose stages are timed.
+        images: How many the job has.
+        path: The file, which is replaced as a whole every ten seconds and at the end; None for none.
+
+    Raises:
+        StorageError: Where the file cannot be written.
     """
 
     def __init__(self, embedder: Embedder, images: int, path: Path | None) -> None:

@@ -23,9 +23,15 @@ def write_people_folder(
 ) -> None:
     """Write the images of people into a tree, which appears under its name when it is complete.
 
-    Rows whose `identity` is empty are unsure, and an id that has no path has no image. `link` makes symbolic links in
-    place of copies; `force` replaces an earlier tree of this kind. Raises StorageError where something else is in the
-    way, or an image cannot be copied; then nothing has changed.
+    Args:
+        folder: What is written.
+        rows: With the column `identity`; an empty one is unsure.
+        paths: The image of each id; one that is not there has none.
+        link: Whether to make symbolic links in place of copies.
+        force: Whether to replace an earlier tree of this kind.
+
+    Raises:
+        StorageError: Where something else is in the way, or an image cannot be copied; then nothing has changed.
     """
     check_people_folder(folder, force)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")

@@ -65,11 +65,19 @@ class VectorTable:
 
 
 def read_vector_table(path: str | os.PathLike[str], threads: int | None = None) -> VectorTable:
-    """Read a file of embeddings, or a complete folder of parts or its URL, without a second copy of its vectors.
+    """Read a file of embeddings, or a complete folder of parts, without a second copy of its vectors.
 
-    `threads` parts are read at once; None for as many as there are cores. Raises StorageError for what is absent,
-    damaged, cut short or altered, for a folder that lacks parts and vectors that are not of unit length, and
-    ContractError for a contract that cannot be read.
+    Args:
+        path: What `write_embeddings` or `embed_folder` wrote; of a folder also its URL.
+        threads: How many parts are read at once; None for as many as there are cores.
+
+    Returns:
+        The table.
+
+    Raises:
+        StorageError: For anything else: absent, damaged, cut short, altered, a folder that lacks parts, or vectors that
+            are not of unit length.
+        ContractError: For a contract that cannot be read.
     """
     name = os.fspath(path)
     if is_url(name) or os.path.isdir(name):

@@ -43,10 +43,18 @@ class Origin:
 
 
 def calibrate(samples: Samples, origin: Origin) -> Calibration:
-    """The calibration of the crops of at least two people; rates that they do not support are in `refused`.
+    """Measure what similarities mean.
 
-    Raises CalibrationError where no two crops are of one person, or none of two, and ScoringError for vectors that are
-    not of unit length.
+    Args:
+        samples: The crops, of at least two people.
+        origin: Which model made the vectors, and what of.
+
+    Returns:
+        The calibration; rates that the samples do not support are in `refused`.
+
+    Raises:
+        CalibrationError: Where no two crops are of one person, or none of two.
+        ScoringError: For vectors that are not of unit length.
     """
     unit_vectors(samples.vectors, len(samples.vectors), "calibration")
     bounded = samples.bounded()

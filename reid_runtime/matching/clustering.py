@@ -70,11 +70,19 @@ def check_constraints(ids: Iterable[str], constraints: Sequence[Constraint]) -> 
 
 
 def read_links(ids: Texts, units: Integers, constraints: Sequence[Constraint], apart: Iterable[Pair]) -> Links:
-    """The pairs of units that are known: `apart` cannot be one person, and constraints, which a person has said, hold
-    against everything else.
+    """The pairs of units that are known.
 
-    `units` (N,) has the unit of each crop; -1 for one that has none. Raises ConstraintError for an id that is not
-    there, and for two crops that must be and cannot be one person.
+    Args:
+        ids: (N,) the crops' ids.
+        units: (N,) the unit of each; -1 for a crop that has none.
+        constraints: What a person has said; it holds against everything else.
+        apart: Pairs of units that cannot be one person.
+
+    Returns:
+        The links.
+
+    Raises:
+        ConstraintError: For an id that is not there, and for two crops that must be and cannot be one person.
     """
     check_constraints(ids.tolist(), constraints)
     rows = {name: row for row, name in enumerate(ids.tolist())}
@@ -107,14 +115,24 @@ def read_links(ids: Texts, units: Integers, constraints: Sequence[Constraint], a
 def group(
     vectors: Vectors, units: Integers, links: Links, calibration: Calibration | None, threshold: float | None = None
 ) -> Grouping:
-    """Group units by average linkage, and tell which of them nobody can place; gives the groups of the N rows.
+    """Group units by average linkage, and tell which of them nobody can place.
 
-    The threshold is the one whose groups stand apart by the widest margin (`matching.margin`), or a stated cosine. A
-    unit is unsure where another group is at least as similar to it as the rest of its own, and where it is alone and
-    the next group is near the threshold; nothing that a person has joined is.
+    The threshold is the one whose groups stand apart by the widest margin (`matching.margin`). A unit is unsure where
+    another group is at least as similar to it as the rest of its own, and where it is alone and the next group is near
+    the threshold; nothing that a person has joined is.
 
-    `vectors` (U, D) are of unit length, `units` (N,) has the unit of each row, -1 for a row that is unsure from the
-    beginning. Raises OptionsError for neither a calibration nor a threshold, or a threshold that is no cosine.
+    Args:
+        vectors: (U, D) float32 of unit length.
+        units: (N,) the unit of each row; -1 for a row that is unsure from the beginning.
+        links: Pairs of units that are known.
+        calibration: Of the vectors' embedding space; None with a threshold of one's own.
+        threshold: A cosine, in place of the best one.
+
+    Returns:
+        The groups of the N rows, numbered in the order of their first rows.
+
+    Raises:
+        OptionsError: For neither a calibration nor a threshold, or a threshold that is no cosine.
     """
     if threshold is not None and not -1 <= threshold <= 1:
         raise OptionsError(f"expected a cosine from -1 to 1 as threshold, found {threshold}")

@@ -63,10 +63,17 @@ class LikelihoodRatio:
 
 
 def decide(best: float, runner_up: float | None, threshold: float, ratio: LikelihoodRatio) -> Decision:
-    """Whom a query shows: "nobody" where the best is below the threshold; "ambiguous" where the odds for the best
-    person against the next one are less than LEAST_ODDS; else "match".
+    """Whom a query shows.
 
-    `runner_up` is None where there is none, or where nobody knows that it is another person.
+    Args:
+        best: The similarity of the gallery's best person.
+        runner_up: That of the next person; None where there is none, or where nobody knows that it is another person.
+        threshold: Below it the answer is "nobody".
+        ratio: What the calibration says of similarities.
+
+    Returns:
+        "nobody" where the best is below the threshold; "ambiguous" where the odds for the best against the runner-up
+        are less than LEAST_ODDS; else "match".
     """
     if best < threshold:
         return "nobody"

@@ -47,12 +47,16 @@ def nothing_known() -> Links:
 
 
 def average_linkage(vectors: Vectors, links: Links, thresholds: Sequence[float]) -> list[Integers]:
-    """For each threshold (N,) the number of each row's group, from 0 in the order of their first rows, by average
-    linkage.
+    """Group rows by average linkage.
 
-    `vectors` (N, D) are of unit length; the thresholds are cosines, falling: groups are joined while their mean
-    similarity is at least this. `links` are pairs that are joined before anything else, and pairs that never are; no
-    pair is both, directly or by way of others.
+    Args:
+        vectors: (N, D) float32 of unit length.
+        links: Pairs that are joined before anything else, and pairs that never are; no pair is both, directly or by
+            way of others.
+        thresholds: Cosines, falling: groups are joined while their mean similarity is at least this.
+
+    Returns:
+        For each threshold (N,) the number of each row's group, from 0, in the order of their first rows.
     """
     return [labels for _, labels in falling_linkage(vectors, links, thresholds)]
 

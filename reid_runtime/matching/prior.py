@@ -66,8 +66,15 @@ class PairSample:
 
 
 def sample_pairs(calibration: Calibration, vectors: Vectors, strangers: Integers) -> PairSample:
-    """All pairs of a pile of unit vectors (N, D), or of two thousand of its rows, with the probability that each is of
-    one person; `strangers` (S, 2) are rows that are known to be of two.
+    """All pairs of a pile, or of two thousand of its rows, with the probability that each is of one person.
+
+    Args:
+        calibration: Of the vectors' embedding space.
+        vectors: (N, D) float32 of unit length.
+        strangers: (S, 2) rows that are known to be of two people.
+
+    Returns:
+        The pairs.
     """
     histograms = pooled_histograms(calibration)
     ratio = LikelihoodRatio.of(histograms)

@@ -77,10 +77,16 @@ class Rates:
     histograms: Histograms
 
     def threshold(self, fmr: float) -> float:
-        """The cosine from which on two images match at a false match rate of at most this fraction.
+        """The cosine from which on two images match at a false match rate of at most `fmr`.
 
-        Between two rates that were measured, the threshold of the smaller one holds. Raises CalibrationError where the
-        data support no rate as small.
+        Args:
+            fmr: A fraction. Between two rates that were measured, the threshold of the smaller one holds.
+
+        Returns:
+            The cosine.
+
+        Raises:
+            CalibrationError: Where the data support no rate as small.
         """
         fitting = [point for point in self.operating_points if point.fmr <= fmr * (1 + 1e-9)]
         if not fitting:

@@ -83,12 +83,21 @@ rows that a query must not find.
 def nearest(
     queries: Vectors, gallery: VectorRows, count: int, *, groups: Integers | None = None, hide: Hide | None = None
 ) -> list[Hits]:
-    """The rows of a gallery that are nearest to each of the queries (Q, D) of unit length, at most `count` groups for
-    each.
+    """Find the rows of a gallery that are nearest to each query.
 
-    A row of NaN is never found. `groups` (N,) has whom or what each row is of, from 0: of each group the nearest row is
-    found; None where each row is a group of its own. `hide` says which rows a query must not find. Raises ScoringError
-    for shapes that do not fit together.
+    Args:
+        queries: (Q, D) float32 of unit length.
+        gallery: N rows of D numbers; a row of NaN is never found.
+        count: How many groups are found for each query, at most.
+        groups: (N,) whom or what each row is of, from 0: of each group the nearest row is found. None where each row
+            is a group of its own.
+        hide: Which rows a query must not find; None for none.
+
+    Returns:
+        The hits of each query.
+
+    Raises:
+        ScoringError: For shapes that do not fit together.
     """
     dimensions = {part.shape[1] for part in gallery.parts} - {queries.shape[1]}
     if queries.ndim != 2 or dimensions or count < 1:

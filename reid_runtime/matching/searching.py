@@ -48,9 +48,14 @@ class Maxima:
 
 
 def maxima(samples: Samples, queries: Samples | None = None) -> Maxima:
-    """The most similar crop of each person to each query, by the query's person, compared a block at a time.
+    """Compare queries with all crops, a block at a time.
 
-    The queries' people have the same numbers; without queries all of the samples are, in turn.
+    Args:
+        samples: The crops of the galleries.
+        queries: The queries, whose people have the same numbers; None for all of the samples in turn.
+
+    Returns:
+        The most similar crop of each person to each query, by the query's person.
     """
     order, people_there = np.argsort(samples.people, kind="stable"), np.unique(samples.people)
     vectors, people = samples.vectors[order], samples.people[order]
@@ -89,10 +94,14 @@ def gallery_sizes(most: int) -> list[int]:
 
 
 def search_points(top: Maxima, sizes: Sequence[int] | None = None) -> tuple[SearchPoint, ...]:
-    """Thresholds and rates of searches for those of FPIRS that the queries support, by gallery size and then by falling
-    FPIR.
+    """Thresholds and rates of searches, for those of FPIRS that the queries support.
 
-    `sizes` are people in a gallery; None for `gallery_sizes` up to what most people can be searched among.
+    Args:
+        top: Of `maxima`.
+        sizes: People in a gallery; None for `gallery_sizes` up to what most people can be searched among.
+
+    Returns:
+        By gallery size, and then by falling FPIR.
     """
     known = top.known
     if sizes is None:

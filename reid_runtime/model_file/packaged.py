@@ -11,8 +11,12 @@ from reid_runtime.model_file.file import ModelFile
 
 @dataclass(frozen=True)
 class Packaged:
-    """One model of the package: its name, what it is for, and the operations of an image of 256x128, in billions, where
-    a multiply-add is two.
+    """One model of the package.
+
+    Attributes:
+        name: What `Embedder.load` and `--model` call it.
+        purpose: What it is for, in a few words.
+        gflops: Operations of an image of 256x128, in billions; a multiply-add is two.
     """
 
     name: str

@@ -23,10 +23,17 @@ Images = Mapping[str, ImageSource] | Callable[[str], ImageSource | None]
 
 
 def write_people_page(path: Path, title: str, rows: Embeddings, images: Images, *, force: bool = False) -> None:
-    """Write the page of the people in a table, all of it or nothing; `title` says what they are the people of.
+    """Write the page of the people in a table, all of it or nothing.
 
-    Rows without an `identity` are counted as unsure. `images` gives the image of an id, or None. Raises StorageError
-    where the page cannot be written.
+    Args:
+        path: The .html file.
+        title: What they are the people of.
+        rows: With the column `identity`; rows without one are counted as unsure.
+        images: The image of each id, or what gives it; None for an id without one.
+        force: Whether to overwrite the file.
+
+    Raises:
+        StorageError: Where it cannot be written.
     """
     check_report(path, force)
     write_page(path, people_page(title, rows, images))

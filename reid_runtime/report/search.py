@@ -35,9 +35,19 @@ def write_search_report(
     force: bool = False,
     maps: TotalMaps | None = None,
 ) -> None:
-    """Write the page of a search, all of it or nothing; with `maps` also why the candidates are like the query.
+    """Write the page of a search, all of it or nothing.
 
-    Raises StorageError where it cannot be written.
+    Args:
+        path: The .html file.
+        answers: What `search` gave.
+        queries: What was looked for.
+        gallery: Where.
+        calibration: By which it was decided; None for none.
+        force: Whether to overwrite the file.
+        maps: Add why the candidates are like the query; None for not.
+
+    Raises:
+        StorageError: Where it cannot be written.
     """
     check_report(path, force)
     write_page(path, search_page(answers, queries, gallery, calibration, maps))

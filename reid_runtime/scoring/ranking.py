@@ -161,10 +161,18 @@ def score(query_vectors: Vectors, query: Labelled, gallery_vectors: Vectors, gal
 
 
 def score_similarities(similarities: Similarities, query: Labelled, gallery: Labelled) -> Scores:
-    """Score Q queries against G gallery rows by any similarities, whose blocks are not written to; as `score` does.
+    """Score Q queries against G gallery rows by any similarities, whose blocks are not written to.
 
-    `similarities(start, stop)` gives (stop - start, G) float32, larger is closer. Raises ScoringError for similarities
-    that are not finite, and where no query has a right answer.
+    Args:
+        similarities: Called as `similarities(start, stop)` for (stop - start, G) float32, larger is closer.
+        query: Identity and camera of each query.
+        gallery: Identity and camera of each gallery row.
+
+    Returns:
+        The scores, as `score` gives them.
+
+    Raises:
+        ScoringError: For similarities that are not finite, and where no query has a right answer.
     """
     check_answerable(query, gallery)
     count = len(query.identities)

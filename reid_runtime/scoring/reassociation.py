@@ -33,11 +33,16 @@ class GapScore:
 
 
 def tasks_of(boxes: Boxes, cameras: Integers, seconds: Integers) -> tuple[Integers, Integers, tuple[SearchTask, ...]]:
-    """The queries of re-association, by gap and then by box: (Q,) rows of the boxes, (Q,) gaps in seconds, and the
-    tasks.
+    """The queries of re-association, by gap and then by box.
 
-    Each person is at most once in a frame; `cameras` and `seconds` (M,) are those of each frame, by its camera's clock.
-    Somebody who is not in view after a gap is no query of it, nor is one who is alone then.
+    Args:
+        boxes: Everybody's boxes, each person at most once in a frame.
+        cameras: (M,) the camera of each frame.
+        seconds: (M,) the whole second of each frame, from 0, on its camera's clock.
+
+    Returns:
+        (Q,) rows of the boxes, (Q,) the gaps in seconds, and the tasks. Somebody who is not in view after a gap is no
+        query of it, nor is one who is alone then.
     """
     frame_at = {pair: row for row, pair in enumerate(zip(cameras.tolist(), seconds.tolist(), strict=True))}
     boxed = list(zip(boxes.frames.tolist(), boxes.identities.tolist(), strict=True))
@@ -60,7 +65,16 @@ def tasks_of(boxes: Boxes, cameras: Integers, seconds: Integers) -> tuple[Intege
 
 
 def score_by_gap(search: SearchSet | None, scores: Scores, bootstrap: Bootstrap | None = None) -> list[GapScore]:
-    """The scores of a re-association for each gap that has a query, ascending; none for any set but one of frames."""
+    """The scores of a re-association, gap by gap.
+
+    Args:
+        search: The set of frames that was scored, if it was one of frames.
+        scores: What `score_search` made of it.
+        bootstrap: Draws, level and seed; None for 2,000 draws at 95 %.
+
+    Returns:
+        One for each gap that has a query, ascending; none for any other set.
+    """
     if search is None or search.gaps is None:
         return []
     crowd = np.bincount(search.boxes.frames, minlength=len(search.frames))

@@ -193,11 +193,17 @@ NAMES = tuple(_FACTORS)
 
 
 def factor(name: str, recipe: Recipe, sizes: Sequence[int] = (), backbones: Sequence[str] = ()) -> Factor:
-    """The factor of that name, around a recipe; raises FactorError and BackboneError for unknown names, with the
-    nearest.
+    """The factor of that name, around a recipe.
 
-    `sizes` are longest sides in pixels, none for 256/416, 1 and 640/416 of the recipe's; without `backbones` they are
-    the paper's. FactorError also where only the recipe's own choice is left.
+    Args:
+        name: One of NAMES.
+        recipe: The baseline.
+        sizes: Longest sides in pixels; empty: 256/416, 1 and 640/416 of the recipe's.
+        backbones: Names of backbones; empty: the paper's.
+
+    Raises:
+        FactorError: With the nearest name for an unknown one, and where only the recipe's own choice is left.
+        BackboneError: For an unknown backbone.
     """
     title, make = look_up(_FACTORS, name, "factor", FactorError)
     own, *variants = make(recipe, sizes, backbones)

@@ -34,8 +34,19 @@ def calibrate_batch_norm(
 ) -> int:
     """Replace, in place, the statistics of all parts but the fixed ones by the mean of those of these images' batches.
 
-    Gives how many batches there were. A shape of which there are few images makes none; where there is none at all it
-    raises BatchNormError, and the network is as it was.
+    Args:
+        network: On `device`.
+        images: (H, W, 3) uint8 each; a shape of which there are few makes no batch.
+        rule: The resize.
+        device: Where the network is.
+        precision: The recipe's.
+        fixed: Parts of the trunk that keep their statistics.
+
+    Returns:
+        How many batches there were.
+
+    Raises:
+        BatchNormError: Where there is none; the network is as it was.
     """
     shapes = [rule.shape(*image.shape[:2]) for image in images]
     batches = [rows for rows in same_shape_batches(shapes, MAX_PIXELS) if len(rows) >= MIN_BATCH]

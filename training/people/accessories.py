@@ -28,8 +28,16 @@ class Dressed:
 def strap(dressed: Dressed, through: Points, normal: Points, inside: Points, width: float, lowest: float) -> Mesh:
     """A closed strap around the body in a plane, which bends with what it lies on.
 
-    The plane is `through` a point with the unit `normal`; `inside` is a point of it within the body. Below the height
-    `lowest` it goes straight.
+    Args:
+        dressed: what it lies on.
+        through: (3,) a point of the plane.
+        normal: (3,) its unit normal.
+        inside: (3,) a point of the plane within the body, which the strap goes around.
+        width: decimetres.
+        lowest: height above which it lies on the body; farther down it goes straight.
+
+    Returns:
+        The strap.
     """
     gap = dressed.points.astype(np.float64) - through
     off = np.abs((gap * normal).sum(axis=1))
@@ -170,8 +178,15 @@ def _line(start: Points, end: Points, count: int) -> Points:
 
 
 def headwear(kind: str, body: Body, vertices: Floats) -> tuple[list[Mesh], float]:
-    """A cap or a beanie, as a layer over the scalp of this person's `vertices`; and the height below which hair is
-    seen.
+    """A cap or a beanie, as a layer over the scalp.
+
+    Args:
+        kind: `cap` or `beanie`.
+        body: the base mesh.
+        vertices: of this person's body.
+
+    Returns:
+        Its meshes, and the height below which hair is seen.
     """
     faces, _ = body.faces("body")
     rows = body.skeleton.rows

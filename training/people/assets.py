@@ -39,8 +39,15 @@ class Assets:
         self.image = cache(self._image)
 
     def parsed(self, reader: Callable[[Path], Arrays], path: Path, about: str = "") -> Arrays:
-        """The arrays, by name, that `reader` makes of the file, out of the cache if it was read before; `about` is what
-        they depend on besides the file.
+        """What `reader` makes of the file, out of the cache if it was read before.
+
+        Args:
+            reader: a function from a file to arrays by name.
+            path: the file.
+            about: what the result depends on besides the file.
+
+        Returns:
+            Arrays by name.
         """
         digest = hashlib.sha256(path.read_bytes() + f"{READER} {reader.__name__} {about}".encode()).hexdigest()
         kept = self.cache_folder / f"{reader.__name__}-{digest[:24]}.npz"

@@ -15,8 +15,15 @@ ONE = 128
 
 
 def cloth_detail(garment: Garment, half: int, texture: Bytes) -> tuple[Bytes, Bytes]:
-    """What of a garment's (h, w, 4) texture is kept when it is dyed: (256, 256, 4) factors and opacity; (256, 256) 1
-    where stripes, collars and the like have a colour of their own. Each half, top or bottom, has its own middle.
+    """What of a garment's texture is kept when it is dyed.
+
+    Args:
+        garment: whose atlas the texture is.
+        half: 0 top, 1 bottom: each has its own middle.
+        texture: (h, w, 4) RGBA.
+
+    Returns:
+        (256, 256, 4) factors and opacity; (256, 256) 1 where stripes, collars and the like have a colour of their own.
     """
     if half not in garment.details:
         small = np.array(Image.fromarray(texture).resize((DETAIL, DETAIL), Image.Resampling.BOX))

@@ -88,10 +88,15 @@ class Body:
         return dict(zip(self.skeleton.bones, self.skeleton.start(self.vertices), strict=True))
 
     def along(self, vertices: Floats, arm_share: Floats) -> tuple[Floats, Floats]:
-        """Where (V, 3) vertices around the unshaped body lie along its limbs, given how much the arms move each.
+        """Where vertices around the unshaped body lie along its limbs.
 
-        (V,) along the arm: 0 shoulder, 1 elbow, 2 wrist, -1 elsewhere; (V,) along the leg: 0 hip, 1 knee, 2 ankle,
-        below 0 above the hip, -1 at the arms.
+        Args:
+            vertices: (V, 3).
+            arm_share: (V,) how much the arms move them.
+
+        Returns:
+            (V,) along the arm: 0 shoulder, 1 elbow, 2 wrist, -1 elsewhere; (V,) along the leg: 0 hip, 1 knee,
+            2 ankle, below 0 above the hip, -1 at the arms.
         """
         shoulder, elbow, wrist = (self.joints[f"{bone}.L"] for bone in ("upperarm01", "lowerarm01", "wrist"))
         mirrored = vertices.astype(np.float64)

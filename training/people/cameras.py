@@ -94,8 +94,16 @@ class Box:
 
 
 def boxed(points: Floats, camera: Camera, rng: np.random.Generator, largest: int) -> Box:
-    """The box of a detector, mostly good, around (V, 3) points projected with focal length 1, at most `largest` pixels
-    high.
+    """The box of a detector, mostly good, around points of the image plane.
+
+    Args:
+        points: (V, 3) projected with focal length 1.
+        camera: how large its people are.
+        rng: the view's generator.
+        largest: the greatest height, in pixels.
+
+    Returns:
+        The box.
     """
     low, high = points[:, :2].min(axis=0).astype(np.float64), points[:, :2].max(axis=0).astype(np.float64)
     wide, tall = high - low

@@ -8,7 +8,14 @@ QUAD, MATERIAL, UV = 1, 2, 8
 
 
 def converted(text: str) -> tuple[str, str]:
-    """The `.obj` and the `.mhclo` file of a garment in JSON."""
+    """The mesh and the fit of a garment.
+
+    Args:
+        text: its JSON.
+
+    Returns:
+        The `.obj` file and the `.mhclo` file.
+    """
     garment = json.loads(text)
     facts = garment["metadata"]
     name, author, licence = facts["name"], facts["license"]["author"], facts["license"]["license"]

@@ -62,8 +62,15 @@ class Studio:
         self.stranger = lru_cache(STRANGERS)(self.wardrobe.person)
 
     def crop(self, seed: int, view: int, camera_number: int) -> Crop:
-        """The crop that follows from a person's seed, the view and the camera's number, which count from 0; cameras
-        differ between sites of 50 successive seeds.
+        """The crop that follows from a person's seed, the view and the camera's number.
+
+        Args:
+            seed: of the person.
+            view: from 0.
+            camera_number: from 0; cameras differ between sites of 50 successive seeds.
+
+        Returns:
+            The crop.
         """
         rng = np.random.default_rng([seed, view])
         camera = cameras.camera(seed, camera_number)

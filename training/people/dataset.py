@@ -54,10 +54,20 @@ class Plan:
 
 
 def write(out: Path, assets: Path, plan: Plan, jobs: int = 1, cache_folder: Path | None = None) -> Iterator[int]:
-    """Render what `out` lacks of a data set; yields how many people are done, after each.
+    """Render what `out` lacks of a data set.
 
     Crop `view` of a person depends on the person's seed, the view and the number of cameras alone, so that the same
     bytes come of any number of jobs, and a larger data set contains a smaller one.
+
+    Args:
+        out: the folder, made if it is not there.
+        assets: the unpacked assets.
+        plan: what to render.
+        jobs: processes.
+        cache_folder: where parsed assets are kept; None: the default.
+
+    Yields:
+        How many people are done, after each.
     """
     for name in plan.folders:
         (out / name).mkdir(parents=True, exist_ok=True)

@@ -52,9 +52,17 @@ Opener = Callable[[str], IO[bytes]]
 
 
 def fetch(out: Path, opener: Opener = urllib.request.urlopen) -> Iterator[str]:
-    """Fetch all assets into a folder, with a line on each step; files that are there and whole are kept.
+    """Fetch all assets into a folder; files that are there and whole are kept.
 
-    Raises PeopleError where an origin cannot be reached, or no longer has a file that is pinned.
+    Args:
+        out: the folder.
+        opener: opens a URL for reading.
+
+    Yields:
+        A line on each step.
+
+    Raises:
+        PeopleError: an origin cannot be reached, or no longer has a file that is pinned.
     """
     missing: dict[str, list[str]] = {}
     for line in PINNED.read_text().splitlines():

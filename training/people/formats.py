@@ -14,8 +14,14 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def read_mesh(path: Path) -> Arrays:
-    """A Wavefront mesh, quads split into triangles: `vertices` (V, 3) and `uv` (T, 2) float32; `faces` and `uv_faces`
-    (F, 3) int32; `groups` (F,) int32, rows of `names`.
+    """A Wavefront mesh, quads split into triangles.
+
+    Args:
+        path: the `.obj` file.
+
+    Returns:
+        `vertices` (V, 3) float32; `uv` (T, 2) float32; `faces` and `uv_faces` (F, 3) int32; `groups` (F,) int32,
+        rows of `names`.
     """
     vertices: list[list[float]] = []
     uv: list[list[float]] = []
@@ -55,7 +61,14 @@ def read_mesh(path: Path) -> Arrays:
 
 
 def read_target(path: Path) -> Arrays:
-    """A change of shape: `rows` (K,) int32 of the base mesh's vertices and `shifts` (K, 3) float32 in decimetres."""
+    """A change of shape.
+
+    Args:
+        path: the `.target` file.
+
+    Returns:
+        `rows` (K,) int32 of the base mesh's vertices and `shifts` (K, 3) float32 in decimetres.
+    """
     lines = [line.split() for line in path.read_text().splitlines() if line and not line.startswith("#")]
     lines = [fields for fields in lines if len(fields) == 4]
     return {
@@ -65,9 +78,15 @@ def read_target(path: Path) -> Arrays:
 
 
 def read_fit(path: Path) -> Arrays:
-    """How a garment hangs on the base mesh, of a `.mhclo` file: `rows` (V, 3) int32 of base vertices, `weights` and
-    `offsets` (V, 3) float32 for each vertex of the garment; `scales` (S, 4) float64: axis, two base vertices, the
-    distance that offsets were measured at; `hidden` (K,) int32, base vertices beneath.
+    """How a garment hangs on the base mesh.
+
+    Args:
+        path: the `.mhclo` file.
+
+    Returns:
+        `rows` (V, 3) int32 of base vertices, `weights` (V, 3) and `offsets` (V, 3) float32 for each vertex of the
+        garment; `scales` (S, 4) float64: axis, two base vertices, the distance that offsets were measured at;
+        `hidden` (K,) int32, base vertices beneath.
     """
     rows: list[list[int]] = []
     weights: list[list[float]] = []
@@ -113,8 +132,13 @@ def fitted_mesh(path: Path) -> str:
 
 
 def read_pose(path: Path) -> Arrays:
-    """One still pose of a `.bvh` file, turned from z up to y up: `bones` (B,) names and `rotations` (B, 3, 3) float64,
-    of the bones that turn.
+    """One still pose of a `.bvh` file, turned from z up to y up.
+
+    Args:
+        path: the file.
+
+    Returns:
+        `bones` (B,) names and `rotations` (B, 3, 3) float64, of the bones that turn.
     """
     text = path.read_text()
     values = [float(number) for number in text.split("Frame Time")[1].split("\n")[1].split()]

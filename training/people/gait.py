@@ -22,10 +22,17 @@ class Pose:
 
 
 def sample_pose(rng: np.random.Generator, body: Body, start: Matrix, heavy: float, carries: str | None) -> Pose:
-    """A pose by chance, of a body whose bones start at (B, 3) `start`.
+    """A pose by chance.
 
-    `heavy` is -1 thin to 1 heavy: stout people hold their arms farther out; `carries` is the side, L or R, that a bag
-    hangs from.
+    Args:
+        rng: the view's generator.
+        body: the base mesh.
+        start: (B, 3) where the bones of this body start.
+        heavy: -1 thin to 1 heavy: stout people hold their arms farther out.
+        carries: the side, L or R, that a bag hangs from, if any.
+
+    Returns:
+        The pose.
     """
     kind = rng.choice(["walk", "stand", "still"], p=[0.66, 0.26, 0.08])
     if kind == "still" and carries is None:
@@ -40,10 +47,19 @@ def sample_pose(rng: np.random.Generator, body: Body, start: Matrix, heavy: floa
 def walking(
     rng: np.random.Generator, body: Body, start: Matrix, heavy: float, carries: str | None, phase: float, stride: float
 ) -> Pose:
-    """A moment of walking; of one generator, the same walker at another phase.
+    """A moment of walking.
 
-    `phase` is 0 to 1, and at 0 the left heel meets the ground; `stride` is 1 for an unhurried walk and 0 for standing;
-    the rest is as for `sample_pose`.
+    Args:
+        rng: for what differs between people and views; the same gives the same walker at another phase.
+        body: the base mesh.
+        start: (B, 3) where the bones of this body start.
+        heavy: -1 thin to 1 heavy.
+        carries: the side that a bag hangs from, if any.
+        phase: of the stride, 0 to 1; at 0 the left heel meets the ground.
+        stride: 1 is an unhurried walk, 0 standing.
+
+    Returns:
+        The pose.
     """
     turns = legs(rng, phase, stride)
     arms = dict.fromkeys(SIDES, "swing")

@@ -123,10 +123,15 @@ class Fabrics:
 
 
 def is_cloth(image: Bytes, even: bool) -> bool:
-    """Whether a (128, 128, 3) patch is cloth all over: no lettering, no badge, no gap beside it.
+    """Whether a patch is cloth all over: no lettering, no badge, no gap beside it.
 
-    `even`: nothing that stands out is allowed but stripes across; else a pattern is, if all four quarters show the
-    same.
+    Args:
+        image: (128, 128, 3).
+        even: True: nothing that stands out is allowed but stripes across; False: a pattern is, if all four
+            quarters show the same of it.
+
+    Returns:
+        True where it is.
     """
     small = image.reshape(32, 4, 32, 4, 3).astype(np.int64).sum(axis=(1, 3)) // 16
     away = np.abs(small - np.median(small.reshape(-1, 3), axis=0)).max(axis=2)

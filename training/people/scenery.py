@@ -42,8 +42,18 @@ class Scenery:
     def behind(
         self, camera: Camera, rng: np.random.Generator, lens: Lens, light: Light, size: tuple[int, int], feet: Floats
     ) -> tuple[Floats, str]:
-        """The background of one view, (H, W, 3) in linear light, and what it is; dark around (N, 2) `feet` on the
-        ground.
+        """The background of one view.
+
+        Args:
+            camera: what it is seen by.
+            rng: the view's generator.
+            lens: frames the crop.
+            light: of the scene, with what casts shadows.
+            size: width and height in pixels.
+            feet: (N, 2) where on the ground it is dark because somebody stands there.
+
+        Returns:
+            (H, W, 3) linear light, and what it is.
         """
         width, height = size
         shares = rasteriser.ground(width, height, lens, light, feet)

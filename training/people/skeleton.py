@@ -52,10 +52,14 @@ class Skeleton:
         return _means(vertices, self.tails)
 
     def moves(self, start: Matrix, rotations: Rotations) -> npt.NDArray[np.float32]:
-        """(B + 2, 3, 4) affine maps from the rest pose when some bones turn about their starts, those of `HANGING`
-        last.
+        """Affine maps of all bones when some of them turn about their starts.
 
-        `start` is (B, 3); `rotations` are (3, 3) by bone, in the axes of the rest pose.
+        Args:
+            start: (B, 3) where the bones start.
+            rotations: (3, 3) by bone, in the axes of the rest pose.
+
+        Returns:
+            (B + 2, 3, 4) maps from the rest pose, those of `HANGING` last.
         """
         maps: list[Matrix] = [np.eye(4)] * len(self.bones)
         for row in self.order:

@@ -25,10 +25,17 @@ def rounded_box(size: Vector, roundness: float = 0.35, columns: int = 24, rows: 
 
 
 def tube(path: Points, radius: float | Points, sides: int = 6, flat: float = 1.0, across: Points | None = None) -> Mesh:
-    """A tube along a path (N, 3); v of its texture coordinates runs along it.
+    """A tube along a path.
 
-    `radius` is one or (N,), `sides` are the corners of its section, `flat` is thickness over width, and `across` (N, 3)
-    the direction in which a strap is wide.
+    Args:
+        path: (N, 3) its middle.
+        radius: decimetres, one or (N,).
+        sides: corners of its section.
+        flat: thickness over width: a strap is flat.
+        across: (N, 3) the direction in which a strap is wide; None: any.
+
+    Returns:
+        The mesh; v of its texture coordinates runs along the path.
     """
     along = np.gradient(path, axis=0)
     along /= np.sqrt((along * along).sum(axis=1, keepdims=True)) + 1e-9

@@ -55,8 +55,18 @@ WEATHER = Weather(2.2, 0.8, (0.8, 0.77, 0.72), tuple((0.5 * s, 0.51 * s, 0.54 * 
 def frame(
     studio: Studio, people: list[Person], view: View, number: int, walk: Walk | None = None
 ) -> tuple[Bytes, npt.NDArray[np.float32]]:
-    """One frame, (H, W, 3) uint8 RGB, and (N, 4) float32 boxes x1, y1, x2, y2 in pixels, cut to the frame: of each
-    person, whether or not another one hides them. Without `walk` they are on lanes that all can be seen on.
+    """One frame.
+
+    Args:
+        studio: renders it.
+        people: who walks to and fro, N.
+        view: the camera.
+        number: of the frame, from 0.
+        walk: where they are; None for lanes that all can be seen on.
+
+    Returns:
+        (H, W, 3) uint8 RGB; (N, 4) float32 boxes x1, y1, x2, y2 in pixels, cut to the frame: of each person, whether
+        or not another one hides them.
     """
     lens = view.lens()
     layers = Layers(view.width, view.height)

@@ -20,9 +20,18 @@ IMAGES = 768
 def recalibrate(
     checkpoint: Checkpoint, crops: TrainingCrops, terms: str, size: int, images: int, device: torch.device
 ) -> Checkpoint:
-    """The checkpoint for images whose longest side is `size` pixels; people whom its recipe holds out stay unseen.
+    """The checkpoint for images whose longest side is `size` pixels.
 
-    Raises BatchNormError where no batch of one shape is large enough.
+    Args:
+        checkpoint: Its recipe says which people are held out; these stay unseen.
+        crops: What the statistics are taken of, once those people are left out.
+        terms: The crops' terms of use.
+        size: Longest side in pixels, from now on.
+        images: How many of the crops are used.
+        device: Where the network runs meanwhile.
+
+    Raises:
+        BatchNormError: Where no batch of one shape is large enough.
     """
     recipe, network = checkpoint.recipe, checkpoint.network()
     kept, _ = hold_out(crops, recipe.validation, recipe.seed)

@@ -72,11 +72,18 @@ class SiteWhitening:
 
 
 def site_whitening(rows: Embeddings, people: Integers) -> SiteWhitening:
-    """The matrix of all tracks, and what its like did for people who did not take part.
+    """Find the best matrix for a site.
 
-    The rows have the columns `track`, `time` or `frame`, and `camera` where there are several; `people` (N,) is for
-    each row the group of tracks that is left out together, as `cluster` finds them. Raises SiteError for fewer than
-    eight people, or halves without pairs of strangers.
+    Args:
+        rows: With the columns `track`, `time` or `frame`, and `camera` where there are several.
+        people: (N,) for each row the group of tracks that is left out together, as `cluster` finds them.
+
+    Returns:
+        The matrix of all tracks, and what its like did for people who did not take part.
+
+    Raises:
+        SiteError: For fewer than eight people, or halves without pairs of strangers.
+        StorageError: For rows without these columns.
     """
     numbered = replace(rows, id=np.array([str(row) for row in range(len(rows))]))
     samples, _ = samples_of_tracks(numbered)
@@ -168,10 +175,16 @@ def _mated(samples: Samples) -> Sequence[Integers]:
 
 
 def site_whitened(checkpoint: Checkpoint, rows: Embeddings, terms: str) -> tuple[Checkpoint, SiteWhitening]:
-    """The checkpoint after the whitening of a site by its tracks, and what that does.
+    """The checkpoint after the whitening of a site, and what that does.
 
-    Raises SiteError for vectors of another model, tracks that say too little, and where nothing is gained, and
-    StorageError for rows without the columns of tracks.
+    Args:
+        checkpoint: The model.
+        rows: Of the site's tracks, by this model.
+        terms: The terms of use of the site's images.
+
+    Raises:
+        SiteError: For vectors of another model, tracks that say too little, and where nothing is gained.
+        StorageError: For rows without the columns of tracks.
     """
     weights = Contract.from_json(rows.contract, "the embeddings").weights
     if weights != checkpoint.weights_digest:

@@ -39,10 +39,20 @@ class Job:
 
 
 def run_stage(kind: StageKind, crops: TrainingCrops, recipe: Recipe, job: Job) -> Path:
-    """Start or resume the stage's run; gives the file of the finished model.
+    """Start or resume the stage's run.
 
-    Raises TrainingError for a run that cannot start, be resumed or go on; further the errors of weights, checkpoint,
-    teacher, mining and run folder.
+    Args:
+        kind: One of `training.stages.registry.STAGES`.
+        crops: The training split; some people of it are held out, as the recipe says.
+        recipe: Every choice.
+        job: Where the run is kept, and what it starts from.
+
+    Returns:
+        The file of the finished model.
+
+    Raises:
+        TrainingError: For a run that cannot start, be resumed or go on; further the errors of weights, checkpoint,
+            teacher, mining and run folder.
     """
     if job.weights is not None and job.start is not None:
         raise TrainingError("expected one of --weights and --start, found both")

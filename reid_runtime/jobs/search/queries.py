@@ -64,12 +64,23 @@ def read_queries(
     camera: str = "",
     advance: Callable[[], object] = lambda: None,
 ) -> Queries:
-    """Read queries, at least one, in the order of the paths: images, taken by `camera`; folders, each of one person;
-    files of embeddings, each row of which is a query, besides junk and rows with an error.
+    """Read queries.
 
-    `advance` is called once an image. Raises OptionsError for images without a model, or where there is no query;
-    ImageError where no image can be used; StorageError for vectors of several embedding spaces, and for a file that
-    cannot be read; SourceError for a path that is not there.
+    Args:
+        paths: Images; folders, each of one person; files of embeddings, each row of which is a query, besides junk and
+            rows with an error.
+        embedder: The model, for images.
+        camera: The camera that took the images, where it is known.
+        advance: Is called once an image.
+
+    Returns:
+        The queries, at least one, in the order of the paths.
+
+    Raises:
+        OptionsError: For images without a model, or where there is no query.
+        ImageError: Where no image can be used.
+        StorageError: For vectors of several embedding spaces, and for a file that cannot be read.
+        SourceError: For a path that is not there.
     """
     queries: list[Query] = []
     failed: list[tuple[str, str]] = []

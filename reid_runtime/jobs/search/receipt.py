@@ -46,8 +46,16 @@ class Replayed:
 def receipts(
     answers: Sequence[Answer], sources: Sequence[str], inputs: SearchInputs, settings: SearchSettings
 ) -> list[dict[str, Any]]:
-    """The answers of one search for JSON, each with all that it takes to come to it again: `Answer.report()`,
-    `settings`, `inputs` and `version`.
+    """The answers as plain values, each with all that it takes to come to it again.
+
+    Args:
+        answers: Of one search.
+        sources: The path of each query.
+        inputs: What was named for the search.
+        settings: Its settings.
+
+    Returns:
+        For JSON: `Answer.report()` of each, and `settings`, `inputs` and `version`.
     """
     return [
         answer.report()
@@ -85,9 +93,17 @@ def replay(
     entries: Sequence[dict[str, Any]],
     again: Callable[[SearchInputs, list[str], SearchSettings], list[dict[str, Any]]],
 ) -> list[Replayed]:
-    """Search again for each receipt by `again`, which gives receipts, and tell what has changed, in their order.
+    """Search again for each receipt, and compare.
 
-    Raises StorageError for a receipt whose inputs or settings are none.
+    Args:
+        entries: As `read_receipts` gives them.
+        again: Searches with these inputs, paths of queries and settings, and gives receipts.
+
+    Returns:
+        What has changed of each, in their order.
+
+    Raises:
+        StorageError: For a receipt whose inputs or settings are none.
     """
     results: dict[int, Replayed] = {}
     searches: dict[tuple[SearchInputs, SearchSettings], list[int]] = {}

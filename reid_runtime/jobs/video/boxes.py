@@ -21,7 +21,11 @@ class BoxesError(DatasetError):
 
 @dataclass(frozen=True)
 class Boxes:
-    """N boxes; raises BoxesError where a track has two boxes in one frame."""
+    """N boxes.
+
+    Raises:
+        BoxesError: Where a track has two boxes in one frame.
+    """
 
     name: str
     """Of the file, for messages."""
@@ -72,11 +76,19 @@ class Boxes:
         return len(self.frame)
 
     def of_frames(self, first_frame: int | None = None, every: int = 1, min_score: float | None = None) -> "Boxes":
-        """The boxes of every n-th frame, frames counted from 1, in the order of the frames and then of the file.
+        """The boxes that are embedded, by their frames.
 
-        `first_frame` is the number that the file gives the video's first frame; None for 0 where a box has that number,
-        else 1. Boxes of a score below `min_score` are left out; those of an unknown one are not. Raises BoxesError for
-        boxes before the first frame, or where no box is left.
+        Args:
+            first_frame: The number that the file gives the video's first frame; None for 0 where a box has that
+                number, else 1.
+            every: Only every n-th frame, of the first, is taken.
+            min_score: Boxes of a lower score are left out; those of an unknown one are not.
+
+        Returns:
+            The boxes, whose frames are counted from 1, in the order of the frames and then of the file.
+
+        Raises:
+            BoxesError: For boxes before the first frame, or where no box is left.
         """
         first = self.first_frame if first_frame is None else first_frame
         if len(self) and self.frame.min() < first:

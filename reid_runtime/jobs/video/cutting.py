@@ -29,9 +29,18 @@ class Crop:
 
 
 def cut_boxes(video: VideoFile, boxes: Boxes, times: StageTimes) -> Generator[Crop, None, None]:
-    """The crop of each box, in the boxes' order, that of their frames; a thread of its own decodes and cuts ahead.
+    """The crop of each box, in the boxes' order; a thread of its own decodes and cuts ahead.
 
-    The decoding is counted in `times`. Raises VideoError where the video cannot be opened any more.
+    Args:
+        video: Where they are.
+        boxes: In the order of their frames, which are counted from 1.
+        times: Where the decoding is counted.
+
+    Yields:
+        One for each box.
+
+    Raises:
+        VideoError: Where the video cannot be opened any more.
     """
 
     def crops() -> Generator[Crop, None, None]:

@@ -38,10 +38,17 @@ _LONGEST = 18
 
 
 def read_plain(root: Path, names: str | None = None) -> CropSplits:
-    """Read a user's own folder, or a CSV whose paths are relative to it, or a folder with a `crops.csv`.
+    """Read a user's own folder or CSV.
 
-    `names` is a pattern of the images' names or paths, as `{identity}_{camera}`; None for folders, or the CSV. Query
-    and gallery are the same where there are none. Raises DatasetError for what lies otherwise, or may mean two things.
+    Args:
+        root: The folder; or a CSV, whose paths are relative to it, or a folder with a `crops.csv`.
+        names: A pattern of the images' names or paths, as `{identity}_{camera}`; None for folders, or the CSV.
+
+    Returns:
+        The splits; query and gallery are the same where there are none.
+
+    Raises:
+        DatasetError: For what lies otherwise, or may mean two things.
     """
     if root.is_file():
         return _splits(root.parent, _read_csv(root), root)

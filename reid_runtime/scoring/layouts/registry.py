@@ -24,9 +24,17 @@ def find_dataset(name: str) -> Dataset:
 
 
 def read_dataset(name: str, root: Path) -> Splits:
-    """The splits, paths and labels, of a complete copy of a published data set, by its name in `reid-runtime datasets`.
+    """Read a complete copy of a published data set.
 
-    Raises DatasetError for a folder in another layout or without the published counts, with what it lacks.
+    Args:
+        name: As `reid-runtime datasets` lists it: "market1501", "mars", …
+        root: Its folder.
+
+    Returns:
+        The splits, of paths and labels; no image is read.
+
+    Raises:
+        DatasetError: For a folder in another layout or without the published counts, with what it lacks.
     """
     dataset = find_dataset(name)
     _check_layout(dataset, root)
@@ -47,10 +55,17 @@ def read_dataset(name: str, root: Path) -> Splits:
 
 
 def read_layout(root: Path, names: str | None = None) -> tuple[Dataset, Splits]:
-    """The first of DATASETS whose layout a folder, or a CSV, has, whatever its counts; and the splits.
+    """Read any folder that lies like one of DATASETS, whatever its counts.
 
-    `names` is the pattern of one's own names, as `read_plain` takes it, which no published layout has. Raises
-    DatasetError for a folder in no layout, with what the nearest one lacks.
+    Args:
+        root: The folder, or a CSV.
+        names: The pattern of one's own names, as `read_plain` takes it, which no published layout has; None for none.
+
+    Returns:
+        The first data set whose layout it has, and the splits.
+
+    Raises:
+        DatasetError: For a folder in no layout, with what the nearest one lacks.
     """
     published = None if names is not None else find_published(root)
     if published is not None:
