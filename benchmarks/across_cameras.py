@@ -191,7 +191,9 @@ def scores(groups: Labels, boxes: Boxes) -> dict[str, float]:
     ours, person = (
         np.unique(each, return_inverse=True)[1].reshape(-1) for each in (groups[known], boxes.person[known])
     )
-    moments = [f"{camera}/{frame}" for camera, frame in zip(rows.camera, rows.frame, strict=True)]  # type: ignore[arg-type]
+    assert rows.camera is not None
+    assert rows.frame is not None
+    moments = [f"{camera}/{frame}" for camera, frame in zip(rows.camera, rows.frame, strict=True)]
     number = np.unique(moments, return_inverse=True)[1].reshape(-1)
     order = np.argsort(number, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)

@@ -43,12 +43,12 @@ def main(crops: int) -> None:
     """Group CROPS vectors of random people by the default model's calibration, and print a line of JSON."""
     vectors, whose = made_pile(crops)
     start, begin = time.process_time(), time.perf_counter()
-    found = group(vectors, np.arange(crops), nothing_known(), Embedder.load().calibration)
+    grouping = group(vectors, np.arange(crops), nothing_known(), Embedder.load().calibration)
     cpu, wall = time.process_time() - start, time.perf_counter() - begin
-    groups = np.where(found.groups < 0, crops + np.arange(crops), found.groups)
+    groups = np.where(grouping.groups < 0, crops + np.arange(crops), grouping.groups)
     values = {
-        "crops": crops, "people": len(np.unique(whose)), "found": found.people, "least": found.least,
-        "most": found.most, "f1": round(agreement(groups, whose).f1, 4), "cpu_s": round(cpu, 1),
+        "crops": crops, "people": len(np.unique(whose)), "found": grouping.people, "least": grouping.least,
+        "most": grouping.most, "f1": round(agreement(groups, whose).f1, 4), "cpu_s": round(cpu, 1),
         "wall_s": round(wall, 1), "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }  # fmt: skip
     click.echo(json.dumps(values))

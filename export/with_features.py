@@ -18,7 +18,7 @@ class WithFeatures(EmbeddingNetwork):
         assert isinstance(watched, cls)
         return watched
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]  # two outputs
         """Embed a batch of one shape: (N, dimension) and (N, channels, h, w)."""
         features = self.features(images)
         return unit_length(self.project_pooled(self.pooling(features))), features

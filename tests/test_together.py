@@ -17,14 +17,14 @@ from .test_inference import CROP, StandIn, images_of, inferred
 THIN = (256, 90)
 
 
-def whole(number, image):
+def prepared(number, image):
     return Prepared(None, image, None)
 
 
 class Stream:
     """A stream of images of these shapes; `taken` counts those of the input, `batches` has their numbers."""
 
-    def __init__(self, tiny, shapes, prepare=whole, low_latency=False):
+    def __init__(self, tiny, shapes, prepare=prepared, low_latency=False):
         self.backend = StandIn(tiny.dimension)
         inference = Inference(self.backend, tiny.contract, 2, StageTimes())
         inferred(inference, images_of([CROP] * 4))  # opens it
@@ -43,7 +43,9 @@ def test_who_shares_a_batch_follows_from_shapes_and_numbers_alone(tiny):
     shapes = [CROP if number % 3 else THIN for number in range(100)]
     composed = set()
     for slow in (0, 7):
-        stream = Stream(tiny, shapes, lambda n, image, slow=slow: time.sleep(0.002 * (n % 8 < slow)) or whole(n, image))
+        stream = Stream(
+            tiny, shapes, lambda n, image, slow=slow: time.sleep(0.002 * (n % 8 < slow)) or prepared(n, image)
+        )
         rows = list(stream.results)
         assert [number for number, _, _ in rows] == list(range(100))
         assert np.array_equal(
@@ -77,7 +79,7 @@ def test_an_error_is_raised_at_its_turn(tiny, at):
     def prepare(number, image):
         if number == at:
             raise ReidRuntimeError("broken")
-        return whole(number, image)
+        return prepared(number, image)
 
     results, seen = Stream(tiny, [CROP, THIN] * 50, prepare).results, []
     with pytest.raises(ReidRuntimeError, match="broken"):
@@ -94,9 +96,9 @@ def test_a_batch_that_fails_does_not_take_those_before_it(tiny):
     assert seen == list(range(20))
 
 
-def test_what_cannot_be_used_has_its_place(tiny):
+def test_failed_images_keep_their_turn(tiny):
     def prepare(number, image):
-        return Prepared(None, None, ImageError("no")) if number % 2 else whole(number, image)
+        return Prepared(None, None, ImageError("no")) if number % 2 else prepared(number, image)
 
     rows = list(Stream(tiny, [CROP] * 30, prepare).results)
     assert [item.error is None for _, item, _ in rows] == [row is not None for *_, row in rows] == [True, False] * 15

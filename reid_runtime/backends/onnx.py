@@ -143,7 +143,7 @@ class OnnxBackend:
         # 31 ms a batch after ONNX Runtime's, 19 with this, 17 alone. It costs ONNX Runtime itself about 1 %.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         # Left alone, it binds its threads to cores of the machine, each process's to the same ones, and also where this
-        # process may not run: two processes of one core each took half as long again.
+        # process may not run: two processes of one core each took more than twice the time.
         options.intra_op_num_threads = threads or cores()
         if device == "cuda":
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():

@@ -24,7 +24,7 @@ def seen_in_training(contract: Contract, eval_set: EvalSet) -> list[str]:
                 "nothing of how well it knows other people"
             )
         elif folders and not of_set and not eval_set.published:
-            others.append(re.split(r" \(|, ", item.data)[0])
+            others.append(item.data)
     if others:
         warnings.append(f"{contract.name} was trained on {' and '.join(others)}: scores on those images mean nothing")
     return warnings

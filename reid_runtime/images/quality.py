@@ -48,7 +48,7 @@ def sample(image: Pixels) -> Sample:
 class QualityPolicy:
     """From where on an image gets a reason code, and how many right matches it is still good for.
 
-    Measured with the default model, on Market-1501's queries against crops of other
+    Measured by `python -m benchmarks.quality` with the default model, on Market-1501's queries against crops of other
     cameras as they are, at the threshold of FMR 1 % (benchmarks/results/calibration): a good crop misses 3.2 % of its
     matches. The packaged models even out each image's contrast; others may not, and the codes are for all.
     """

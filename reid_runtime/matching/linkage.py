@@ -147,16 +147,16 @@ class _Groups:
         asked = np.unique(roots[self._reach >= threshold])
         if len(asked) < 2:
             return
-        found = near_pairs(self._means, asked, np.unique(roots), barred, self._floor)
+        near = near_pairs(self._means, asked, np.unique(roots), barred, self._floor)
         again = np.zeros(len(roots), np.bool_)
         again[asked] = True
         again = again[roots]
         self._reach[again] = -np.inf
-        self._reach[asked] = found.reach
+        self._reach[asked] = near.reach
         kept = (self._bounds > _NEVER) & ~(again[self._ones] & again[self._others])
-        self._ones = np.concatenate([self._ones[kept], found.ones])
-        self._others = np.concatenate([self._others[kept], found.others])
-        self._bounds = np.concatenate([self._bounds[kept], found.similarities])
+        self._ones = np.concatenate([self._ones[kept], near.ones])
+        self._others = np.concatenate([self._others[kept], near.others])
+        self._bounds = np.concatenate([self._bounds[kept], near.similarities])
 
     def _near(
         self, roots: Integers, barred: Pairs, threshold: float

@@ -69,10 +69,10 @@ def _of_block(vectors: Vectors, asked: Integers, among: Integers, barred: Intege
         similarities = own @ vectors[among[start : start + size]].T
         inside = (out_columns >= start) & (out_columns < start + size)
         similarities[out_rows[inside], out_columns[inside] - start] = _NEVER
-        found, places = np.nonzero(similarities >= cut[:, None])
-        rows = np.concatenate([rows, found])
+        own_rows, places = np.nonzero(similarities >= cut[:, None])
+        rows = np.concatenate([rows, own_rows])
         columns = np.concatenate([columns, places + start])
-        values = np.concatenate([values, similarities[found, places]])
+        values = np.concatenate([values, similarities[own_rows, places]])
         order = np.lexsort((-values, rows))
         rows, columns, values = rows[order], columns[order], values[order]
         ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)

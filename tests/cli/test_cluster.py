@@ -97,5 +97,5 @@ def test_a_line_that_is_no_constraint_is_named(tmp_path, line):
 def test_constraints_are_looked_at_before_the_work(command, tmp_path):
     Image.new("RGB", (32, 64)).save(tmp_path / "a.png")
     (tmp_path / "c.csv").write_text("a.png,b.png,must\n")
-    found = command("cluster", tmp_path, "-o", "x.npz", "--constraints", tmp_path / "c.csv", "--model", "is-not-there")
-    assert "constraints name 'b.png', and no crop has this id" in found.err
+    run = command("cluster", tmp_path, "-o", "x.npz", "--constraints", tmp_path / "c.csv", "--model", "is-not-there")
+    assert "constraints name 'b.png', and no crop has this id" in run.err

@@ -124,9 +124,9 @@ def test_names_by_a_pattern(evaluate, tmp_path):
     ("folder", "begin"),
     [
         ("Market-1501/bounding_box_train", ["warning: tiny was trained on market1501/bounding_box_train, and so",
-                                            "tiny was trained on rendered people: scores"]),
-        ("market1501/query", ["tiny was trained on rendered people: scores"]),
-        ("ours", ["tiny was trained on market1501/bounding_box_train and rendered people: scores"]),
+                                            "tiny was trained on rendered people (here), unpublished: scores"]),
+        ("market1501/query", ["tiny was trained on rendered people (here), unpublished: scores"]),
+        ("ours", ["tiny was trained on market1501/bounding_box_train and rendered people (here), unpublished: scores"]),
     ],
 )  # fmt: skip
 def test_warning_for_images_of_the_training_data(tmp_path, folder, begin):

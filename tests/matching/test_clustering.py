@@ -72,7 +72,7 @@ def test_the_widest_margin_is_that_of_all_pairs(monkeypatch, people, most):
     monkeypatch.setattr("reid_runtime.matching.linkage._HEAP", 300)
     monkeypatch.setattr("reid_runtime.matching.margin._SAMPLE", 500)
     vectors, _ = pile(people=people, crops=20, spread=1.0, dimension=48)
-    found = best_groups(vectors, nothing_known(), 0.5, 0.0)
+    choice = best_groups(vectors, nothing_known(), 0.5, 0.0)
     similarities = vectors @ vectors.T
     distances = distance.squareform(1 - similarities.astype(np.float64), checks=False)
     tree = hierarchy.linkage(np.maximum(distances, 0), "average")
@@ -91,8 +91,8 @@ def test_the_widest_margin_is_that_of_all_pairs(monkeypatch, people, most):
         margin = np.where(sizes[labels[rows]] == 1, 1 - first - second, rest - first).mean()
         tried.append((margin, value, labels))
     _, value, labels = max(tried, key=lambda each: each[0])
-    assert found.value == value
-    assert np.array_equal(found.labels, labels)
+    assert choice.value == value
+    assert np.array_equal(choice.labels, labels)
 
 
 def test_falling_thresholds_give_what_each_gives_alone():

@@ -81,7 +81,7 @@ def test_a_few_crops_are_one_person_or_as_many_as_they_are(crops, cosine, is_one
     calibration = read_calibration(Path(reid_runtime.__file__).parent / "models" / "base.calibration.json")
     vectors = np.sqrt(1 - cosine) * np.eye(crops, crops + 1) + np.sqrt(cosine) * np.eye(crops + 1)[-1]
     vectors = vectors.astype(np.float32)
-    found = group(vectors, np.arange(crops), nothing_known(), calibration)
-    assert len({*found.groups.tolist()}) == (1 if is_one else crops)
-    assert found.groups.min() >= 0
+    grouping = group(vectors, np.arange(crops), nothing_known(), calibration)
+    assert len({*grouping.groups.tolist()}) == (1 if is_one else crops)
+    assert grouping.groups.min() >= 0
     assert 0.4 < sample_pairs(calibration, vectors, np.empty((0, 2), np.int64)).similarity < 0.65

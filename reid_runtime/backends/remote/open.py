@@ -161,8 +161,8 @@ def _check_company(backend: RemoteBackend, crop: ModelInput, alone: Vectors, con
     """BackendError where a crop has another vector in a batch than alone, as where a server mixes up the rows."""
     both: ModelInput = np.concatenate([crop, 255 - crop if crop.dtype == np.uint8 else -crop])  # and its negative
     ahead, behind = backend.run(both), backend.run(both[::-1])
-    expected, found = np.stack([alone, alone, ahead[1]]), np.stack([ahead[0], behind[1], behind[0]])
-    worst = compare(expected, found).worst_cosine
+    first, again = np.stack([alone, alone, ahead[1]]), np.stack([ahead[0], behind[1], behind[0]])
+    worst = compare(first, again).worst_cosine
     if not worst >= min_cosine(contract.precision, "remote"):
         raise BackendError(
             f"{source}: the server gives a crop another vector in a batch of two than alone, at cosine {worst:.7f}: "

@@ -7,14 +7,16 @@ names that they look up. REID_TENSORRT_BINDINGS is a folder of folders, one a ve
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 
 import pytest
 
-from .real_api import fakes
+from .real_api import differences, fakes
 
 ROOT = Path(__file__).parents[3]
 _LOOKED_UP = (
@@ -47,7 +49,7 @@ def over_nothing(version, folder):
 
 
 @pytest.mark.parametrize("version", ["10", "11", "rtx"])
-def test_fakes_have_only_real_names(version, tmp_path):
+def test_fakes_have_only_what_is_real(version, tmp_path):
     if version == "rtx" and importlib.util.find_spec("tensorrt_rtx") is None:
         pytest.skip("no tensorrt_rtx: pip install tensorrt-rtx==1.7.1.116")
     environment = {} if version == "rtx" else over_nothing(version, tmp_path)
@@ -61,3 +63,44 @@ def test_every_class_is_looked_at():
     names = {kind.__name__ for kind in fakes()}
     assert {"Builder", "IBuilderConfig", "OnnxParser", "Runtime", "ICudaEngine", "IExecutionContext"} <= names
     assert {"IOutputAllocator", "IProgressMonitor", "ILogger", "DataType", "ParserError", "ITensor"} <= names
+
+
+class Real:
+    """As pybind11 has it: def called(self, one, two): is in an example only."""
+
+    class Kind(Enum):
+        FLOAT = 0
+
+    def take(self, *arguments):
+        """1. take(self: m.Real, name: str, sizes: tuple[int, int] = (1, 2)) -> bool
+
+        2. take(self: m.Real) -> bool"""
+
+    fixed = property(lambda self: 0)
+
+
+def _fake(**members):
+    return type("Real", (), members)
+
+
+@pytest.mark.parametrize(
+    ("fake", "message"),
+    [
+        (_fake(take=lambda self, name, sizes: 0, called=lambda self, one, two: 0, fixed=0), None),
+        (_fake(take=lambda self: 0, Kind=Enum("Kind", ["FLOAT"])), None),
+        (_fake(fix=0), "Real.fix does not exist"),
+        (_fake(tell=lambda self: 0), "Real.tell does not exist"),
+        (_fake(take=lambda self, title: 0), r"Real.take takes .*'name'.*, the fake \['title'\]"),
+        (_fake(take=lambda self, name, sizes, more: 0), "Real.take takes"),
+        (_fake(called=lambda self, one: 0), "Real.called takes"),
+        (_fake(Kind=Enum("Kind", ["FLOAT", "FLOAT33"])), "Real.Kind.FLOAT33 does not exist"),
+        (_fake(fixed=property(lambda self: 0, lambda self, value: None)), "Real.fixed cannot be set"),
+    ],
+)
+def test_difference_is_found(fake, message):
+    result = list(differences(Real, fake, "Real"))
+    if message is None:
+        assert result == []
+    else:
+        assert len(result) == 1
+        assert re.search(message, result[0])

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import types
 
 import pytest
 
@@ -14,7 +15,7 @@ from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import LongestSide
 
-from .fake_builder import BuilderFlag, DataType, MemoryPoolType, ParserError, fake_tensorrt
+from .fake_builder import BrokenRuleError, BuilderFlag, DataType, MemoryPoolType, ParserError, fake_tensorrt
 from .stub_builder import GPU
 
 PROFILES = profiles_for(LongestSide(16), Batches())
@@ -154,3 +155,77 @@ def test_failure_of_any_call_names_the_file(request_for):
         trt.faults.arm(number)
         with pytest.raises(BackendError, match=rf"^tiny\.onnx: TensorRT 11\.4\.0\.106 failed: {call}: injected"):
             build(trt, request, timings=b"known")
+
+
+# The fake's rules, each with a caller that breaks it
+
+
+class _Monitor:
+    def phase_start(self, *_):
+        pass
+
+    def step_complete(self, *_):
+        return True
+
+    phase_finish = phase_start
+
+
+@pytest.fixture
+def caller():
+    """A caller who has done everything right so far: a typed and parsed network, a configuration with a profile."""
+    trt = fake_tensorrt()
+    builder, monitor = trt.Builder(None), _Monitor()
+    network = builder.create_network(1 << trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    trt.OnnxParser(network, None).parse(b"")
+    profile = builder.create_optimization_profile()
+    profile.set_shape("images", (1, 16, 8, 3), (1, 16, 8, 3), (1, 16, 8, 3))
+    config = builder.create_builder_config()
+    config.add_optimization_profile(profile)
+    config.progress_monitor = monitor
+    return types.SimpleNamespace(trt=trt, builder=builder, network=network, config=config, monitor=monitor)
+
+
+def test_a_right_caller(caller):
+    assert caller.builder.build_serialized_network(caller.network, caller.config) == b"plan"
+
+
+def _timings(config, content, ignore_mismatch):
+    return config.set_timing_cache(config.create_timing_cache(content), ignore_mismatch=ignore_mismatch)
+
+
+BROKEN = {
+    "not strongly typed": (
+        lambda c: c.builder.build_serialized_network(c.builder.create_network(0), c.config),
+        BrokenRuleError,
+        "not strongly typed",
+    ),
+    "no profile": (
+        lambda c: c.builder.build_serialized_network(c.network, c.builder.create_builder_config()),
+        BrokenRuleError,
+        "no optimization profile",
+    ),
+    "input before parsing": (lambda c: c.builder.create_network(2).get_input(0), BrokenRuleError, "has none yet"),
+    "output before parsing": (lambda c: c.builder.create_network(2).get_output(0), BrokenRuleError, "has none yet"),
+    "foreign timings": (
+        lambda c: _timings(c.config, b"another GPU's", True),
+        BrokenRuleError,
+        "timings of another GPU",
+    ),
+    "damaged timings": (lambda c: _timings(c.config, b"damaged", False), TypeError, "incompatible function arguments"),
+    "monitor gone": (
+        lambda c: (delattr(c, "monitor"), c.builder.build_serialized_network(c.network, c.config)),
+        ReferenceError,
+        "no longer exists",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_rule_is_broken(caller, case):
+    call, error, message = BROKEN[case]
+    with pytest.raises(error, match=message):
+        call(caller)
+
+
+def test_foreign_timings_are_not_set(caller):
+    assert not _timings(caller.config, b"another GPU's", False)
