@@ -11,7 +11,7 @@ import numpy as np
 
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples, note
+from reid_runtime.cli.terminal import examples, note, note_some
 from reid_runtime.errors import ImageError, OptionsError
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, read_embeddings, write_embeddings
 from reid_runtime.jobs.cluster import Clusters, cluster, read_constraints
@@ -130,9 +130,9 @@ def command(
 
 
 def _name_failed(failed: Sequence[tuple[str, str]]) -> None:
-    for name, reason in failed:
-        note(f"cannot be used, and is unsure: {name}: {reason}")
     if failed:
+        note(f"cannot be used, and unsure: {len(failed)}")
+        note_some(failed)
         click.get_current_context().exit(3)
 
 

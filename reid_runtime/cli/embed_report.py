@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reid_runtime.cli.terminal import highlight, note
+from reid_runtime.cli.terminal import highlight, note, note_some
 from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.embed_folder import JobResult
-from reid_runtime.jobs.job import Failures
 from reid_runtime.jobs.sources import describe_skipped
 
 if TYPE_CHECKING:
     from reid_runtime.jobs.embed_video import VideoResult
-
-_SHOWN = 10
-"""Skipped images that are named one by one; the rest are counted."""
 
 
 def report(result: "JobResult | VideoResult", recorded: bool, as_json: bool) -> None:
@@ -56,13 +52,7 @@ def _report_rows(result: "JobResult | VideoResult", recorded: bool) -> None:
         counts = Counter(code for _, codes in flagged for code in codes.split(","))
         by_code = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
         note(f"embedded, with reasons for doubt: {len(flagged)} ({by_code})")
-        _note_some(flagged, "the column reasons has them all")
+        note_some(flagged, "the column reasons has them all")
     if failed:
         note(f"{'recorded with their errors' if recorded else 'skipped'}: {len(failed)}")
-        _note_some(failed, "--on-error record keeps every reason in the file")
-
-
-def _note_some(named: Failures, where_all_are: str) -> None:
-    note(*(f"  {name}: {text}" for name, text in named[:_SHOWN]))
-    if len(named) > _SHOWN:
-        note(f"  and {len(named) - _SHOWN} more; {where_all_are}")
+        note_some(failed, "--on-error record keeps every reason in the file")

@@ -11,7 +11,7 @@ import click
 
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples, highlight, note, table
+from reid_runtime.cli.terminal import examples, highlight, note, note_some, table
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import OptionsError
 from reid_runtime.explain import Explainer
@@ -222,8 +222,10 @@ def _print_notes(done: _Search) -> None:
     if gallery.left_out:
         left_out = ", ".join(f"{count:,} {why}" for why, count in gallery.left_out.items())
         lines.append(f"left out of {gallery.path}: {left_out}")
-    lines += [f"skipped: {name}: {reason}" for name, reason in (*done.queries.failed, *gallery.failed)[:10]]
     note(*lines)
+    if failed := (*done.queries.failed, *gallery.failed):
+        note(f"skipped: {len(failed)}")
+        note_some(failed)
 
 
 def _text(done: _Search) -> str:

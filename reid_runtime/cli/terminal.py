@@ -11,6 +11,8 @@ import click
 from reid_runtime.io.text import in_one_line
 
 _NARROWEST = 40
+_SHOWN = 10
+"""Images that are named one by one; the rest are counted."""
 _STYLES = {
     "ok": {"fg": "green"},
     "FAIL": {"fg": "red", "bold": True},
@@ -51,6 +53,13 @@ def note(*lines: str) -> None:
     """Print lines on standard error, whatever the names in them hold."""
     for line in lines:
         click.echo(in_one_line(line), err=True)
+
+
+def note_some(named: Sequence[tuple[str, str]], where_all_are: str = "") -> None:
+    """Print the first names, of images say, with what is to be said of each, and how many more there are."""
+    note(*(f"  {name}: {text}" for name, text in named[:_SHOWN]))
+    if len(named) > _SHOWN:
+        note(f"  and {len(named) - _SHOWN} more" + (f"; {where_all_are}" if where_all_are else ""))
 
 
 def examples(*commands: str) -> str:

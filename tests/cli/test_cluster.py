@@ -33,7 +33,7 @@ def test_a_folder_becomes_a_tree_that_evaluate_and_the_gallery_read(command, pil
     tree = tmp_path / "people"
     run = command("cluster", pile, "-o", f"{tree}/", "--threshold", "0.999", "--model", tiny_model, "--json")
     assert run.code == 3, run.err  # as of embed and search: an image could not be used
-    assert "cannot be used, and is unsure: blank.jpg: not a JPEG" in run.err
+    assert "cannot be used, and unsure: 1\n  blank.jpg: not a JPEG" in run.err
     report = json.loads(run.out)
     assert report["threshold"]["source"] == "as stated"
     assert report["crops"] == 33
