@@ -125,7 +125,7 @@ class OpenVinoBackend:
             self._kind = {"f32": "float32", "f16": "float16"}.get(
                 model.inputs[0].get_element_type().get_type_name(), ""
             )
-        except Exception as error:  # it raises plain RuntimeError, and others
+        except Exception as error:  # OpenVINO raises plain RuntimeError, and others
             raise BackendError(f"{path}: OpenVINO cannot load it: {error}") from error
         if len(model.inputs) != 1:
             raise BackendError(f"{path}: expected one input, found {len(model.inputs)}")
@@ -161,9 +161,13 @@ class OpenVinoBackend:
         return in_batches(self._network, images, self.batch_size)
 
     def _of_one_size(self, shape: tuple[int, ...]) -> Run:
-        model = openvino_core().read_model(self.path)
-        model.reshape(list(shape))
-        return self._requests_of(openvino_core().compile_model(model, "CPU", self._options))
+        try:
+            model = openvino_core().read_model(self.path)
+            model.reshape(list(shape))
+            compiled = openvino_core().compile_model(model, "CPU", self._options)
+        except Exception as error:  # as above
+            raise BackendError(f"{self.path}: OpenVINO cannot compile it for {shape}: {error}") from error
+        return self._requests_of(compiled)
 
     def _requests_of(self, compiled: Any) -> Run:
         """What runs a batch in a request of the compiled model, of which each is lent to one call at a time."""
@@ -179,7 +183,7 @@ class OpenVinoBackend:
                 outputs = request.infer([images], share_inputs=True)
                 # A copy: the request writes its next result over this one.
                 vectors = np.array(outputs[self._output])
-            except Exception as error:  # OpenVINO raises plain RuntimeError, and others
+            except Exception as error:  # as above
                 raise BackendError(
                     f"{self.name} failed on a batch of shape {images.shape} {images.dtype}: {error}"
                 ) from error

@@ -1,0 +1,59 @@
+"""A network of one size takes over where it gives the same vectors, and only there."""
+
+import numpy as np
+import pytest
+
+from reid_runtime.backends import fixed_sizes
+from reid_runtime.backends.fixed_sizes import FixedSizes
+from reid_runtime.errors import BackendError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (10, 4, 2, 3), np.uint8)
+
+
+def rows(images, change=1.0):
+    vectors = images.reshape(len(images), -1)[:, :8].astype(np.float32)
+    vectors[:, 0] *= change
+    return vectors
+
+
+def failing(shape):
+    raise BackendError("no memory")
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    monkeypatch.setattr(fixed_sizes, "_WORTH", 10)
+
+
+def test_whole_batches_take_the_network_of_their_size_and_the_rest_that_of_any():
+    calls = []
+    any_size = lambda images: calls.append(("any", len(images))) or rows(images)  # noqa: E731
+    sized = lambda shape: lambda images: calls.append(("own", images.shape)) or rows(images)  # noqa: E731
+    network = FixedSizes(any_size, sized)
+    network.run(IMAGES)
+    calls.clear()
+    assert np.array_equal(network.run(IMAGES), rows(IMAGES))
+    assert calls == [("own", (4, 4, 2, 3)), ("own", (4, 4, 2, 3)), ("any", 2)]
+
+
+@pytest.mark.parametrize(
+    ("compiled", "why"),
+    [
+        (failing, "no memory"),
+        (lambda shape: lambda images: rows(images, -9), "has the file changed"),
+        (lambda shape: lambda images: rows(images)[:, :5], "expected two arrays of one shape"),
+    ],
+    ids=["fails", "another model", "another dimension"],
+)
+def test_else_all_go_through_the_network_of_any_size(compiled, why, caplog):
+    network = FixedSizes(rows, compiled)
+    for _ in range(3):
+        assert np.array_equal(network.run(IMAGES), rows(IMAGES))
+    assert caplog.text.count(why) == 1
+
+
+def test_few_images_at_a_time_compile_nothing():
+    network = FixedSizes(rows, failing)
+    for _ in range(20):
+        assert np.array_equal(network.run(IMAGES[:3]), rows(IMAGES[:3]))
+    assert not network._networks
