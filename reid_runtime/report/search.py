@@ -113,8 +113,8 @@ def _left_out(gallery: SearchGallery) -> list[str]:
 
 def _without_images(answers: Sequence[Answer], gallery: SearchGallery) -> list[str]:
     rows = [match.row for answer in answers[:_QUERIES] for match in (*answer.matches, *answer.below)]
-    if not rows or any(gallery.image_of(row) is not None for row in rows):
-        return []
+    if gallery.crop_of is not None or not rows or any(gallery.image_of(row) is not None for row in rows):
+        return []  # a gallery file has the crops itself, or none
     return ["no image of the gallery was found: --root names the folder in which its ids are paths"]
 
 
