@@ -1,5 +1,6 @@
 """The page of a search: what it says, and how a browser lays it out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,8 @@ def test_without_the_gallerys_images_it_says_how_to_name_them(searched, tmp_path
     rows = open_gallery(tmp_path / "g.npz", None, root=None if root is None else parent / root)
     answers = search(queries, rows, embedder=embedder)
     assert ("--root names the folder" in search_page(answers, queries, rows, None)) is told
+    stored = replace(rows, crop_of=lambda name: None)
+    assert "--root" not in search_page(answers, queries, stored, None)
 
 
 @pytest.mark.parametrize("known", [True, False])
