@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -72,9 +73,16 @@ def start(tiny_model, tmp_path):
 
 
 def read_until(terminal, pattern, seconds=60):
-    """What the terminal shows, up to a pattern or (None) the end."""
-    seen, end = b"", time.monotonic() + seconds
-    while time.monotonic() < end:
+    """What the terminal shows, up to a pattern or (None) the end, as long as no such time passes in silence.
+
+    It is counted in tenths, of which a machine that was stopped meanwhile, as a laptop that sleeps, loses one.
+    """
+    seen, silent = b"", 0
+    while silent < 10 * seconds:
+        if not select.select([terminal], [], [], 0.1)[0]:
+            silent += 1
+            continue
+        silent = 0
         try:
             part = os.read(terminal, 65536)
         except OSError:  # Linux's way to say that the other side is closed
