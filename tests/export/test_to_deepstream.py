@@ -91,3 +91,4 @@ def test_the_command(in_process, parent, tmp_path):
     again = in_process(lambda: cli.run(main), *words)
     assert (again.code, "--force" in again.err) == (1, True)
     assert in_process(lambda: cli.run(main), *words, "--size", "9x").code == 2
+    assert in_process(lambda: cli.run(main), "to_deepstream", "tiny", "-o", tmp_path / "of-a-name").code == 0
