@@ -25,6 +25,7 @@ from reid_runtime.errors import MissingBackendError, ReidRuntimeError
 from reid_runtime.images.model_input import ModelInput, to_model_input
 from reid_runtime.images.resize import Pixels, resized
 from reid_runtime.images.suffixes import is_image_name
+from reid_runtime.install import install_line
 from reid_runtime.io.concurrency import share_out
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.file import artefact_digest, carried_contract
@@ -217,7 +218,7 @@ def _load_checkpoint(path: Path, threads: int | None) -> Embedder:
         from export.torch_reference import load_checkpoint
     except ImportError as error:
         raise MissingBackendError(
-            'a checkpoint is run by torch, which is missing: pip install "reid-runtime[train,export]"'
+            f"a checkpoint is run by torch, which is missing: {install_line('train,export')}"
         ) from error
     return load_checkpoint(path, threads)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from reid_runtime.backends.onnx import import_onnxruntime
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.install import install_line
 
 _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1}
 """Operators that convolve, and which of their inputs is the weights."""
@@ -48,7 +49,7 @@ def multiply_adds(path: Path, batch: int, height: int, width: int) -> int:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError as error:
-        raise FlopsError('onnx counts multiply-adds, and is missing: pip install "reid-runtime[export]"') from error
+        raise FlopsError(f"onnx counts multiply-adds, and is missing: {install_line('export')}") from error
     if path.suffix != ".onnx":
         raise FlopsError(f"{path.name}: expected an ONNX file to count, found {path.suffix or 'no suffix'}")
     try:

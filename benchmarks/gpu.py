@@ -28,6 +28,7 @@ from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ReidRuntimeError
 from reid_runtime.images.resize import Pixels
+from reid_runtime.install import install_line
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.packaged import default_model
 from reid_runtime.vectors import Vectors
@@ -52,7 +53,7 @@ class Candidate:
 def missing_torch_gpu() -> str | None:
     """Why torch has no GPU here, or None where it has one."""
     if find_spec("torch") is None:
-        return 'torch is not installed: pip install -e ".[train,export]"'
+        return f"torch is not installed: {install_line('train,export')}"
     import torch
 
     if torch.cuda.is_available():

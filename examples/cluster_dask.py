@@ -1,6 +1,6 @@
 """Embed a folder or bucket on a Dask cluster: a shard of the images a task, parts in Parquet.
 
-    pip install "reid-runtime[cpu,parquet,s3]" "dask[distributed]"
+    pip install ".[cpu,parquet,s3]" "dask[distributed]"
     python examples/cluster_dask.py SOURCE OUTPUT
 
 SOURCE and OUTPUT are folders that every machine sees, or URLs as `s3://bucket/crops`.

@@ -1,6 +1,6 @@
 """Embed a folder or bucket on a Ray cluster: a shard of the images a task, parts in Parquet.
 
-    pip install "reid-runtime[cpu,parquet,s3]" "ray>=2.40"
+    pip install ".[cpu,parquet,s3]" "ray>=2.40"
     python examples/cluster_ray.py SOURCE OUTPUT
 
 SOURCE and OUTPUT are folders that every machine sees, or URLs as `s3://bucket/crops`.

@@ -1,6 +1,6 @@
 """Embed a folder or bucket on a Spark cluster: a shard of the images a task, parts in Parquet.
 
-    pip install "reid-runtime[cpu,parquet,s3]" pyspark  # and Java 17
+    pip install ".[cpu,parquet,s3]" pyspark  # and Java 17
     python examples/cluster_spark.py SOURCE OUTPUT
 
 SOURCE and OUTPUT are folders that every machine sees, or URLs as `s3://bucket/crops`.

@@ -24,6 +24,7 @@ from export.to_onnx import export_checked
 from reid_runtime.cli import run
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.install import install_line
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.text import in_one_line
 from reid_runtime.scoring.bootstrap import METRICS
@@ -218,7 +219,7 @@ def _pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise ExportError('the plot needs matplotlib: pip install "reid-runtime[export]"') from error
+        raise ExportError(f"the plot needs matplotlib: {install_line('export')}") from error
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -20,11 +20,12 @@ from reid_runtime.errors import BackendError, ContractError, ReidRuntimeError, S
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.model_input import to_model_input
 from reid_runtime.images.resize import resized
+from reid_runtime.install import install_line
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.file import artefact_digest, carried_contract
 from reid_runtime.model_file.formats import ONNX, OPENVINO, TENSORRT
-from reid_runtime.model_file.packaged import model_path, selftest_images
+from reid_runtime.model_file.packaged import find_model, selftest_images
 from reid_runtime.model_file.selftest import METADATA_KEY as SELFTEST_KEY
 from reid_runtime.model_file.selftest import SelfTest, text_digest
 from reid_runtime.verification import run_selftest
@@ -121,7 +122,7 @@ def configuration(served: Served, name: str, backend: Backend, artefact_id: str,
         from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
     except ImportError as error:
         raise ReidRuntimeError(
-            f'tritonclient has Triton\'s schema and is missing ({error}): pip install "reid-runtime[remote]"'
+            f"tritonclient has Triton's schema and is missing ({error}): {install_line('remote')}"
         ) from error
     contract, fixed = served.contract, served.shape[0]
     # Triton adds the axis of the batch itself, where batches may have any size.
@@ -262,7 +263,7 @@ def main(
     `reid-runtime verify` find them. Backends onnxruntime, openvino and tensorrt are those of Triton's container;
     python runs the ONNX file on ONNX Runtime in Triton's Python backend.
     """
-    served = read_served(model_path(model), contract, record_of)
+    served = read_served(find_model(model), contract, record_of)
     by_file: dict[str, Backend] = {OPENVINO.suffix: "openvino", TENSORRT.suffix: "tensorrt"}
     chosen = backend or by_file.get(served.path.suffix, "onnxruntime")
     if served.profiles:

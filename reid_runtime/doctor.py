@@ -20,6 +20,7 @@ import reid_runtime
 from reid_runtime.backends.cuda.driver import missing_gpu
 from reid_runtime.backends.registry import REGISTRY, Device
 from reid_runtime.embedder import Embedder
+from reid_runtime.install import install_line
 from reid_runtime.model_file.file import artefact_digest, read_selftest
 from reid_runtime.model_file.packaged import PACKAGED, selftest_images
 
@@ -138,7 +139,7 @@ def _engine(name: str, device: Device, gpu: Check) -> Check:
     """Looked up among the packages and not tried: an engine takes minutes to build."""
     installed = ", ".join(_installed(device.packages))
     if not installed:
-        return Check(name, False, f'{device.packages[0]} is missing: pip install "reid-runtime[{device.extra}]"')
+        return Check(name, False, f"{device.packages[0]} is missing: {install_line(device.extra)}")
     if not gpu.usable:
         return Check(name, False, f"{installed}, and {gpu.detail}: install NVIDIA's driver")
     return Check(name, True, f"{installed}; not tried, an engine takes minutes to build")
@@ -147,9 +148,7 @@ def _engine(name: str, device: Device, gpu: Check) -> Check:
 def _cuda() -> Check:
     names = {str(each.metadata["Name"]) for each in metadata.distributions()}
     installed = _installed(sorted(name for name in names if name.startswith("nvidia-")))
-    return Check(
-        "CUDA libraries", bool(installed), ", ".join(installed) or "none from pip; reid-runtime[gpu] brings them"
-    )
+    return Check("CUDA libraries", bool(installed), ", ".join(installed) or f"none from pip: {install_line('gpu')}")
 
 
 def _extras() -> Mapping[str, list[str]]:
@@ -169,7 +168,7 @@ def _extras() -> Mapping[str, list[str]]:
 def _extra(name: str, packages: Iterable[str]) -> Check:
     absent = [package for package in packages if not _installed([package])]
     if absent:
-        return Check(name, False, f'{", ".join(absent)} missing: pip install "reid-runtime[{name}]"')
+        return Check(name, False, f"{', '.join(absent)} missing: {install_line(name)}")
     return Check(name, True, ", ".join(_installed(packages)))
 
 

@@ -28,11 +28,12 @@ from reid_runtime.images.resize import Pixels, resized
 from reid_runtime.inference import Inference, infer_on_gpu
 from reid_runtime.io.concurrency import cores
 from reid_runtime.io.stage_times import StageTimes
+from reid_runtime.io.text import counted
 from reid_runtime.matching import Calibration, calibration_beside
 from reid_runtime.model_file.address import Address, is_address
 from reid_runtime.model_file.contract import Contract
-from reid_runtime.model_file.file import ModelFile, artefact_digest, require_file
-from reid_runtime.model_file.packaged import model_path, packaged_of, selftest_images
+from reid_runtime.model_file.file import ModelFile, artefact_digest
+from reid_runtime.model_file.packaged import find_model, packaged_of, selftest_images
 from reid_runtime.model_file.terms import log_terms
 from reid_runtime.preparation import prepare
 from reid_runtime.stream import Result as Result
@@ -143,8 +144,7 @@ class Embedder:
         if isinstance(model, ModelFile):
             file = model
         else:
-            path = model_path(model)
-            require_file(path)
+            path = find_model(model)
             require_device(path, device, options)
             file = ModelFile.open(path, contract)
         embedder = cls._opened(file, device, options)
@@ -350,7 +350,8 @@ class Embedder:
             in_pixels = any((each.corners > 1).any() for each in framed)
             hint = "" if in_pixels else "; all edges are from 0 to 1, and pixels are expected"
             counts = ", ".join(map("{0[0]} {0[1]}".format, sorted(codes.items())))
-            what = f"are hardly worth their vectors ({counts}); counted in Embedder.doubtful_boxes"
+            what = f"boxes are hardly worth their vectors ({counts}); counted in Embedder.doubtful_boxes"
             if empty:
-                what = "have no pixels in their frame and gave zero rows; counted in Embedder.empty_boxes"
-            warnings.warn(f"{empty or ''} boxes {what}{hint}; this warning comes once".lstrip(), stacklevel=4)
+                has = counted(empty, "box has no pixels in its frame", "boxes have no pixels in their frame")
+                what = f"{has} and gave zero rows; counted in Embedder.empty_boxes"
+            warnings.warn(f"{what}{hint}; this warning comes once", stacklevel=4)

@@ -30,7 +30,7 @@ from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.formats import ONNX
 from reid_runtime.model_file.graph_end import MAXIMUM, MEAN, GraphEnd, find_graph_end
 from reid_runtime.model_file.onnx_graph import read_nodes, with_outputs
-from reid_runtime.model_file.packaged import model_path
+from reid_runtime.model_file.packaged import find_model
 
 Array = npt.NDArray[np.float64]
 
@@ -132,7 +132,7 @@ class Explainer:
             if model.address is not None:
                 raise BackendError(f"{model.address}: a server gives no inner tensors: explain with the ONNX file")
         else:
-            file = model if isinstance(model, ModelFile) else ModelFile.open(model_path(model))
+            file = model if isinstance(model, ModelFile) else ModelFile.open(find_model(model))
             path, self.contract = file.path, file.contract
         if path.suffix != ONNX.suffix:
             raise BackendError(f"{path}: only ONNX files can be explained; give the file that this one was made of")

@@ -13,7 +13,7 @@ from reid_runtime.images.resize import resized
 from reid_runtime.inference import infer
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.address import Address
-from reid_runtime.model_file.packaged import model_path, packaged_of, selftest_images
+from reid_runtime.model_file.packaged import find_model, packaged_of, selftest_images
 from reid_runtime.model_file.selftest import SelfTest
 from reid_runtime.verification import BackendCheck, Verification, check_vectors
 
@@ -42,7 +42,7 @@ def verify_server(
             reference's.
     """
     served = open_served(address, contract, checked=False)
-    path = packaged_of(served.contract.contract_id) if reference is None else model_path(reference)
+    path = packaged_of(served.contract.contract_id) if reference is None else find_model(reference)
     record, whose = served.record, served.record_of
     if reference is not None and path is not None:
         record, whose = _record(path, served.contract.contract_id), f"of {path}"

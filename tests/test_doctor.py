@@ -11,6 +11,7 @@ import pytest
 from reid_runtime import __version__, doctor
 from reid_runtime.backends import REGISTRY
 from reid_runtime.embedder import Embedder
+from reid_runtime.install import install_line
 from reid_runtime.model_file.file import artefact_digest
 from reid_runtime.model_file.packaged import PACKAGED, Packaged
 
@@ -85,7 +86,7 @@ def test_missing_onnx_runtime_fails(monkeypatch, only_cpu):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     checks = doctor.run_checks()
     assert not checks.ok
-    assert 'pip install "reid-runtime[cpu]"' in by_name(checks.devices)["cpu"].detail
+    assert install_line("cpu") in by_name(checks.devices)["cpu"].detail
 
 
 def test_damaged_model_fails(monkeypatch, only_cpu, tmp_path):
@@ -109,7 +110,7 @@ def test_extras_that_only_a_checkout_needs_are_left_out(monkeypatch, only_cpu):
 def test_extra_names_its_missing_package(monkeypatch, only_cpu):
     without(monkeypatch, "pyarrow")
     parquet = by_name(doctor.run_checks().extras)["parquet"]
-    assert (parquet.usable, parquet.detail) == (False, 'pyarrow missing: pip install "reid-runtime[parquet]"')
+    assert (parquet.usable, parquet.detail) == (False, f"pyarrow missing: {install_line('parquet')}")
 
 
 def test_tensorrt_is_never_imported(monkeypatch):

@@ -46,7 +46,7 @@ EMPTY = [
 
 @pytest.mark.parametrize("box", EMPTY)
 def test_box_without_pixels_is_a_zero_row(embedder, box):
-    with pytest.warns(UserWarning, match="1 boxes have no pixels"):
+    with pytest.warns(UserWarning, match="1 box has no pixels"):
         vectors, valid = embedder.embed_boxes(FRAME, [box], "rgb", return_valid=True)
     assert valid.tolist() == [False]
     assert np.array_equal(vectors, np.zeros((1, DIMENSION)))

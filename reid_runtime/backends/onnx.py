@@ -26,6 +26,7 @@ from reid_runtime.backends.base import (
 )
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
+from reid_runtime.install import install_line
 from reid_runtime.io.concurrency import cores
 from reid_runtime.model_file import ModelFile
 
@@ -57,7 +58,7 @@ def import_onnxruntime(extra: str) -> ModuleType:
     if len(present) > 1:
         raise BackendError(
             f"both {' and '.join(present)} are installed, and each overwrites files of the other: "
-            "pip uninstall onnxruntime onnxruntime-gpu, then install one of reid-runtime[cpu] and reid-runtime[gpu]"
+            f"pip uninstall onnxruntime onnxruntime-gpu, then {install_line('cpu')} or {install_line('gpu')}"
         )
     try:
         import onnxruntime
@@ -65,7 +66,7 @@ def import_onnxruntime(extra: str) -> ModuleType:
         onnxruntime.InferenceSession  # noqa: B018  # what another's removal left of it imports well, and is empty
     except Exception as error:  # a broken package raises whatever it stumbles over
         raise_signal(error)
-        install = f'pip install "reid-runtime[{extra}]"'
+        install = install_line(extra)
         if not present:
             raise MissingBackendError(f"ONNX Runtime is needed and missing: {install}") from error
         raise BackendError(
@@ -150,7 +151,7 @@ class OnnxBackend:
                 raise MissingBackendError(
                     "device 'cuda' was asked for, but this ONNX Runtime offers "
                     f"{', '.join(onnxruntime.get_available_providers())}: "
-                    'pip uninstall onnxruntime, then pip install "reid-runtime[gpu]"'
+                    f"pip uninstall onnxruntime, then {install_line('gpu')}"
                 )
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
             # EXHAUSTIVE, the default, searches again for every new shape: 634 ms against 2 ms.
@@ -173,7 +174,7 @@ class OnnxBackend:
         if used.removesuffix("ExecutionProvider").lower() != device:
             raise MissingBackendError(
                 f"device {device!r} was asked for, ONNX Runtime chose {used}: its CUDA libraries are missing or of "
-                f'another version: pip install --force-reinstall "reid-runtime[gpu]"{missing}'
+                f"another version: {install_line('gpu', '--force-reinstall')}{missing}"
             )
         self.path, self._kind, self._wanted = path, _KINDS.get(port.kind, ""), output
         least, most = _CACHED

@@ -30,6 +30,7 @@ from reid_runtime.backends.base import (
 from reid_runtime.backends.fixed_sizes import FixedSizes
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
+from reid_runtime.install import install_line
 from reid_runtime.model_file import ModelFile
 
 
@@ -41,7 +42,7 @@ def import_openvino() -> ModuleType:
     try:
         import openvino
     except ModuleNotFoundError as error:
-        raise MissingBackendError('OpenVINO is needed and missing: pip install "reid-runtime[openvino]"') from error
+        raise MissingBackendError(f"OpenVINO is needed and missing: {install_line('openvino')}") from error
     except Exception as error:  # a broken package raises whatever it stumbles over
         raise_signal(error)
         raise BackendError(

@@ -149,10 +149,8 @@ def require_device(path: Path, device: str, options: Options = DEFAULT) -> str:
     if (options.cuda_graphs or options.fallback is not None) and not REGISTRY[name].builds_engines:
         raise BackendError(f"CUDA graphs and a fallback are for device 'tensorrt', and {device!r} was asked for")
     if options.fast and not REGISTRY[name].has_fast:
-        known = ", ".join(each for each, device in REGISTRY.items() if device.has_fast)
-        raise BackendError(
-            f"device {name!r} has no faster mode, it is at its fastest without; those that have: {known}"
-        )
+        known = " or ".join(each for each, device in REGISTRY.items() if device.has_fast)
+        raise BackendError(f"device {device!r} has no faster mode: expected --device {known} with --fast (fast=True)")
     if name not in usable:
         raise BackendError(
             f"{path}: device {name!r} runs {' and '.join(known.suffix for known in REGISTRY[name].formats)} files, "

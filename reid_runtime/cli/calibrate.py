@@ -13,7 +13,7 @@ from reid_runtime.errors import OptionsError
 from reid_runtime.evaluation.calibrate import LOW, Expectations, calibrate_rows, expectations
 from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.io.atomic import ensure_writable
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 from reid_runtime.jobs import Embeddings, read_embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.manifest import MANIFEST
@@ -109,9 +109,9 @@ def _embed(folder: Path, read_as: LayoutChoice, chosen: ModelChoice) -> tuple[Em
 
 def _lines(calibration: Calibration) -> Iterator[str]:
     source = calibration.source
-    people = f"{source.people:,} {'people' if source.kind == 'labels' else 'tracks'}"
-    cameras = f"{source.cameras} cameras" if source.cameras else "no cameras stated"
-    yield f"{source.dataset}: {people}, {cameras}, {source.crops:,} crops; contract {calibration.contract_id}"
+    people = counted(source.people, "person" if source.kind == "labels" else "track")
+    cameras = counted(source.cameras, "camera") if source.cameras else "no cameras stated"
+    yield f"{source.dataset}: {people}, {cameras}, {counted(source.crops, 'crop')}; contract {calibration.contract_id}"
     if source.left_out:
         yield "left out: " + ", ".join(f"{name} {count:,}" for name, count in source.left_out.items())
     where = "across cameras" if source.across_cameras else "within cameras" if source.cameras else "cameras unknown"
@@ -163,7 +163,7 @@ def _expected(expected: Expectations, unit: str) -> Iterator[str]:
     for rank in expected.ranks:
         yield (
             f"  {rank.gap:g} {unit} later a box is nearest to its own track in {percent(rank.rank_1)} of "
-            f"{rank.searches:,} frames (chance {percent(rank.chance)})"
+            f"{counted(rank.searches, 'frame')} (chance {percent(rank.chance)})"
         )
     for shift in expected.shifts:
         yield (

@@ -1,9 +1,9 @@
 """reid-runtime cluster: who is who among unknown people, of one camera or of several."""
 
 import csv
-import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -12,17 +12,20 @@ import numpy as np
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
 from reid_runtime.cli.terminal import examples, note, note_some
-from reid_runtime.errors import ImageError, OptionsError
+from reid_runtime.embedder import Embedder
+from reid_runtime.errors import OptionsError
+from reid_runtime.io.text import counted
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, read_embeddings, write_embeddings
 from reid_runtime.jobs.cluster import Clusters, cluster, read_constraints
 from reid_runtime.jobs.formats import FORMATS
+from reid_runtime.jobs.job import Failures, none_usable
 from reid_runtime.jobs.people_folder import check_people_folder, names_before, write_people_folder
 from reid_runtime.jobs.search.gallery import is_embeddings
 from reid_runtime.jobs.search.run import own_calibration
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.jobs.video.crops import crop_paths
 from reid_runtime.matching import read_calibration
-from reid_runtime.matching.clustering import check_constraints
+from reid_runtime.matching.clustering import Constraint, check_constraints
 from reid_runtime.matching.units import Window
 from reid_runtime.report.people import write_people_page
 
@@ -82,58 +85,85 @@ def command(
     listed_pairs = [] if constraints is None else read_constraints(constraints)
     times = {} if windows is None else _windows(windows)
     measured = None if calibration is None else read_calibration(calibration)
-    paths: dict[str, str] = {}
-    failed: list[tuple[str, str]] = []
     if all(map(is_embeddings, inputs)):
-        tables = [read_embeddings(path) for path in inputs]
-        paths = {name: str(Path(root or "", name)) for table in tables for name in table.id.tolist()}
-        paths = {name: path for name, path in paths.items() if Path(path).is_file()}
-        if root is not None:
-            paths |= {name: path for table in tables for name, path in crop_paths(root, table).items()}
-        measured = measured or (own_calibration(None, tables[0].contract_id) if threshold is None else None)
+        pile = _read(inputs, root)
     elif any(map(is_embeddings, inputs)):
         raise OptionsError("folders of images and files of embeddings: name one kind at a time")
     else:
-        sources = find_sources(inputs)
-        check_constraints(sources.ids, listed_pairs)  # before the work
-        embedder = load_model(chosen)
-        measured = measured or embedder.calibration
-        with progress_bar(len(sources)) as advance:
-            results = []
-            for result in embedder.stream(sources.images(range(len(sources))), low_latency=False):
-                results.append(result)
-                advance()
-        if all(result.vector is None for result in results):
-            raise ImageError(
-                f"none of the {len(results)} images can be used; the first is {sources.ids[0]}: {results[0].error}"
-            )
-        failed = [
-            (name, str(each.error)) for name, each in zip(sources.ids, results, strict=True) if each.error is not None
-        ]
-        tables = [Embeddings.from_results(embedder, sources.ids, results)]
-        paths = {} if sources.filesystem is not None else dict(zip(sources.ids, sources.paths, strict=True))
-    if not is_file and not paths:
+        pile = _embedded(inputs, listed_pairs, chosen, output)
+    if not is_file and not pile.paths:
         raise OptionsError(
             "a tree is made of images: pass --root, the folder that the ids are paths in, or that of `embed --crops`"
         )
+    if measured is None and (pile.embedder is not None or threshold is None):
+        measured = own_calibration(pile.embedder, pile.tables[0].contract_id)
+    without = {name for name, _ in pile.failed}
     clusters = cluster(
-        tables, measured,
-        constraints=listed_pairs, threshold=threshold, windows=times, before=before,
+        pile.tables, measured,
+        constraints=[pair for pair in listed_pairs if not {pair.a, pair.b} & without],
+        threshold=threshold, windows=times, before=before,
     )  # fmt: skip
     if is_file:
         write_embeddings(output, clusters.rows, force)
     else:
-        write_people_folder(output, clusters.rows, paths, link=link, force=force)
-        write_people_page(output / SHEET, f"People of {', '.join(inputs)}", clusters.rows, paths, force=force)
-    _print(clusters, output, as_json)
-    _name_failed(failed)
+        crops = _usable(clusters.rows)
+        write_people_folder(output, crops, pile.paths, link=link, force=force)
+        write_people_page(output / SHEET, f"People of {', '.join(inputs)}", crops, pile.paths, force=force)
+    _print(clusters, output, pile.failed, as_json)
+    note(*pile.notes)
+    if pile.failed:
+        note(f"{'skipped' if pile.embedder else 'left out, for they have no vector'}: {len(pile.failed):,}")
+        note_some(pile.failed)
+        if pile.embedder:
+            click.get_current_context().exit(3)
 
 
-def _name_failed(failed: Sequence[tuple[str, str]]) -> None:
-    if failed:
-        note(f"cannot be used, and unsure: {len(failed)}")
-        note_some(failed)
-        click.get_current_context().exit(3)
+@dataclass(frozen=True)
+class _Pile:
+    """The crops of unknown people."""
+
+    tables: Sequence[Embeddings]
+    paths: Mapping[str, str]
+    """Of each id that has one, its image."""
+    failed: Failures
+    """(id, reason) of what has no vector."""
+    notes: Sequence[str] = ()
+    embedder: Embedder | None = None
+    """What embedded them here."""
+
+
+def _read(inputs: Sequence[str], root: str | None) -> _Pile:
+    tables = [read_embeddings(path) for path in inputs]
+    named = {name: str(Path(root or "", name)) for table in tables for name in table.id.tolist()}
+    paths = {name: path for name, path in named.items() if Path(path).is_file()}
+    if root is not None:
+        paths |= {name: path for table in tables for name, path in crop_paths(root, table).items()}
+    return _Pile(tables, paths, tuple(pair for table in tables for pair in _failed(table)))
+
+
+def _embedded(inputs: Sequence[str], pairs: Sequence[Constraint], chosen: ModelChoice, output: Path) -> _Pile:
+    sources = find_sources(inputs)
+    check_constraints(sources.ids, pairs)  # before the work
+    embedder = load_model(chosen)
+    with progress_bar(len(sources)) as advance:
+        results = []
+        for result in embedder.stream(sources.images(range(len(sources))), low_latency=False):
+            results.append(result)
+            advance()
+    table = Embeddings.from_results(embedder, sources.ids, results)
+    failed = _failed(table)
+    if len(failed) == len(table):
+        raise none_usable(failed, str(output))
+    paths = {} if sources.filesystem is not None else dict(zip(sources.ids, sources.paths, strict=True))
+    return _Pile([_usable(table)], paths, failed, sources.notes, embedder)
+
+
+def _usable(rows: Embeddings) -> Embeddings:
+    return rows.take(np.flatnonzero(rows.error == ""))
+
+
+def _failed(rows: Embeddings) -> Failures:
+    return tuple((name, error) for name, error in zip(rows.id.tolist(), rows.error.tolist(), strict=True) if error)
 
 
 def _windows(path: Path) -> dict[tuple[str, str], Window]:
@@ -149,30 +179,28 @@ def _windows(path: Path) -> dict[tuple[str, str], Window]:
     return windows
 
 
-def _print(clusters: Clusters, output: Path, as_json: bool) -> None:
+def _print(clusters: Clusters, output: Path, failed: Failures, as_json: bool) -> None:
     grouping, rows = clusters.grouping, clusters.rows
+    crops = len(rows) - int((rows.error != "").sum())
     if as_json:
         sizes = np.unique(rows.identity[rows.identity != ""], return_counts=True) if rows.identity is not None else ()
         report = {
             "people": grouping.people,
             "people_interval": [grouping.least, grouping.most],
-            "crops": len(rows),
+            "crops": crops,
             "units": clusters.units,
             "unsure": clusters.unsure,
-            "threshold": dataclasses.asdict(grouping.threshold),
+            "failed": [{"id": name, "error": reason} for name, reason in failed],
+            "threshold": asdict(grouping.threshold),
             "sizes": dict(zip(*(each.tolist() for each in sizes), strict=True)) if sizes else {},
             "contract_id": rows.contract_id,
         }
         click.echo(json.dumps(report, indent=2))
-    note(*_lines(clusters, output))
-
-
-def _lines(clusters: Clusters, output: Path) -> Sequence[str]:
-    grouping, rows = clusters.grouping, clusters.rows
-    units = f", {clusters.units} tracks and single crops" if clusters.units < len(rows) else ""
-    return (
-        f"{len(rows)} crops{units}: {grouping.people} people, {grouping.least} to {grouping.most} by thresholds that "
-        f"are as good; unsure: {clusters.unsure} crops",
+    units = f", {counted(clusters.units, 'track or single crop', 'tracks and single crops')}"
+    note(
+        f"{counted(crops, 'crop')}{units if clusters.units < crops else ''}: {counted(grouping.people, 'person')}, "
+        f"{grouping.least:,} to {grouping.most:,} by thresholds that are as good; unsure: "
+        f"{counted(clusters.unsure, 'crop')}",
         f"threshold {grouping.threshold.value:.3f}: {grouping.threshold.source}",
         f"in {output}",
     )

@@ -11,7 +11,7 @@ from reid_runtime.cli.layouts import LayoutChoice, layout_options
 from reid_runtime.cli.terminal import examples, table
 from reid_runtime.evaluation import EvalSettings, Evaluation, score_rows
 from reid_runtime.evaluation.saved import check_same_data, eval_set_of_rows, read_saved
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.scoring.bootstrap import METRICS, Bootstrap, Comparison, compare_scores
 from reid_runtime.scoring.reranking import RerankSettings
@@ -109,7 +109,7 @@ def _text(sides: list[dict[str, Any]], evaluation: Evaluation, comparison: Compa
             f"{title:<{width}}  {100 * before[key]:>6.1f}  {100 * after[key]:>6.1f}  {_points(change.value):>6}    "
             f"{_points(change.low):>5} to {_points(change.high):>5}"
         )
-    people = f"{comparison.paired_queries:,} paired queries of {comparison.identities:,} people"
+    people = f"{counted(comparison.paired_queries, 'paired query')} of {counted(comparison.identities, 'person')}"
     return "\n".join(map(in_one_line, [*lines, "", people, _verdict(comparison)]))
 
 

@@ -14,7 +14,7 @@ from reid_runtime.errors import ContractError
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import Filter
 from reid_runtime.io.atomic import atomic_write, ensure_writable
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import open_fields
 from reid_runtime.model_file.file import carried_contract, known_contract, read_selftest
@@ -119,12 +119,14 @@ def _table(file: ModelFile, crops: int) -> str:
         ("weights", contract.weights),
     ]
     for seen in contract.trained_on:
-        rows.append(("trained on", f"{seen.data}: {seen.crops:,} crops of {seen.identities:,} people"))
+        rows.append(
+            ("trained on", f"{seen.data}: {counted(seen.crops, 'crop')} of {counted(seen.identities, 'person')}")
+        )
         rows.append(("terms", seen.terms))
     for score in contract.scores:
         measures = f"rank-1 {score.rank_1:.1%}, mAP {score.map_finite_sum:.1%} (finite-sum), {score.map_trapezoid:.1%}"
         rows.append(("scores", f"{score.dataset}: {measures} (trapezoid); {score.protocol}"))
-    rows.append(("self-test", f"{crops} crops, for `reid-runtime verify`" if crops else "none"))
+    rows.append(("self-test", f"{counted(crops, 'crop')}, for `reid-runtime verify`" if crops else "none"))
     repeated = [False, *(title == before for (title, _), (before, _) in zip(rows[1:], rows, strict=False))]
     cells = [("" if again else title, words) for again, (title, words) in zip(repeated, rows, strict=True)]
     return "\n".join(map(in_one_line, table(cells)))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from reid_runtime.cli.terminal import highlight, note, note_some
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 from reid_runtime.jobs.embed_folder import JobResult
-from reid_runtime.jobs.sources import describe_skipped
+from reid_runtime.jobs.sources import passed_over
 
 if TYPE_CHECKING:
     from reid_runtime.jobs.embed_video import VideoResult
@@ -26,8 +26,8 @@ def report(result: "JobResult | VideoResult", recorded: bool, as_json: bool) -> 
     if isinstance(result, JobResult):
         _report_images(result)
     else:
-        boxes = f"{result.boxes} boxes" + (f" of {result.tracks} tracks" if result.tracks else "")
-        note(f"embedded {result.embedded} of {boxes}: {result.dimension} numbers each, in {result.output}")
+        boxes = counted(result.boxes, "box") + (f" of {counted(result.tracks, 'track')}" if result.tracks else "")
+        note(f"embedded {result.embedded:,} of {boxes}: {result.dimension} numbers each, in {result.output}")
     _report_rows(result, recorded)
     if result.embedded and not as_json and not result.output.endswith(".csv"):
         line = f"next: reid-runtime search IMAGE --in {shlex.quote(result.output)}; or cluster, gallery add"
@@ -36,13 +36,8 @@ def report(result: "JobResult | VideoResult", recorded: bool, as_json: bool) -> 
 
 def _report_images(result: JobResult) -> None:
     numbers = f"{result.dimension} numbers each, in {result.output}"
-    note(f"embedded {result.embedded} of {result.images} images: {numbers}")
-    if result.duplicates:
-        note(f"named more than once, embedded once: {result.duplicates}")
-    if result.skipped_files:
-        note(f"passed over, not images by their names: {describe_skipped(result.skipped)}")
-    if result.skipped_links:
-        note(f"skipped, links to folders: {result.skipped_links}; name such a folder to embed it")
+    note(f"embedded {result.embedded:,} of {counted(result.images, 'image')}: {numbers}")
+    note(*passed_over(result.duplicates, result.skipped, result.skipped_links))
 
 
 def _report_rows(result: "JobResult | VideoResult", recorded: bool) -> None:

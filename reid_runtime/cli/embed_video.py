@@ -11,6 +11,7 @@ from reid_runtime.cli.options import gathered
 from reid_runtime.cli.terminal import note
 from reid_runtime.errors import OptionsError
 from reid_runtime.images.video import is_video_name
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.sources import check_named
 from reid_runtime.jobs.video.box_files import FORMATS
 
@@ -96,7 +97,7 @@ def choose_video(path: str, video: VideoChoice) -> "ChosenBoxes":
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     if video.best is not None:
-        note(f"looking for the {video.best} best crops of each track, then the video is read again")
+        note(f"looking for the {counted(video.best, 'best crop')} of each track, then the video is read again")
     chosen = choose_boxes(
         path, video.boxes or "",
         camera=video.camera, start_time=video.start_time, rate=video.rate, first_frame=video.first_frame,

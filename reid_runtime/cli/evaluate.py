@@ -18,7 +18,7 @@ from reid_runtime.evaluation.embedding import embed_eval_set
 from reid_runtime.evaluation.open_set import open_set_points
 from reid_runtime.evaluation.saved import eval_set_of_rows, read_saved
 from reid_runtime.explain import Explainer
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 from reid_runtime.jobs import Embeddings, ensure_embeddings_writable, write_embeddings
 from reid_runtime.jobs.formats import SUFFIXES
 from reid_runtime.matching import SearchPoint
@@ -207,8 +207,9 @@ def _text(evaluation: Evaluation) -> str:
         if intervals is not None:
             line += f"    {100 * intervals[key].low:>5.1f} to {100 * intervals[key].high:>5.1f}"
         lines.append(line)
-    among = "gallery items" if evaluation.eval_set.search is None else "gallery frames a query"
-    lines += ["", f"{report['valid_queries']:,} of {report['queries']:,} queries, {report['gallery']:,} {among}"]
+    is_search = evaluation.eval_set.search is not None
+    among = counted(report["gallery"], "gallery item", "gallery frames a query" if is_search else None)
+    lines += ["", f"{report['valid_queries']:,} of {counted(report['queries'], 'query')}, {among}"]
     if intervals is not None:
-        lines.append(f"intervals: bootstrap over the {evaluation.people:,} people of the queries")
+        lines.append(f"intervals: bootstrap over the {counted(evaluation.people, 'person')} of the queries")
     return "\n".join(map(in_one_line, lines))

@@ -7,7 +7,7 @@ import click
 
 from reid_runtime.cli.terminal import examples, note
 from reid_runtime.io.remote import is_url
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.merge import merge
 
@@ -40,4 +40,4 @@ def command(parts: tuple[str, ...], output: Path, force: bool, allow_missing: bo
         if not is_url(name) and not os.path.exists(name):
             raise click.BadParameter(in_one_line(f"{name}: no such file or folder"))
     rows = merge(parts, output, force=force, allow_missing=allow_missing, prefix=prefix)
-    note(f"merged {rows} rows of {len(parts)} inputs, in {output}")
+    note(f"merged {counted(rows, 'row')} of {counted(len(parts), 'input')}, in {output}")

@@ -11,14 +11,14 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from reid_runtime.backends import DEVICES, parse_device
+from reid_runtime.backends import DEVICES, Options, parse_device, require_device
 from reid_runtime.cli.json_lines import JsonLines
 from reid_runtime.cli.terminal import note
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError
 from reid_runtime.model_file.address import Address, is_address
 from reid_runtime.model_file.contract import Contract
-from reid_runtime.model_file.packaged import model_path
+from reid_runtime.model_file.packaged import find_model
 from reid_runtime.model_file.terms import restriction
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -34,7 +34,11 @@ class ModelPath(click.Path):
         """The path; usage where there is no such file."""
         if is_address(value):
             self.fail(f"{value} is a server, and this reads a model's file", param, ctx)
-        return super().convert(model_path(value), param, ctx)
+        try:
+            path = find_model(value)
+        except BackendError as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(path, param, ctx)
 
 
 class ModelOrServer(ModelPath):
@@ -71,13 +75,19 @@ class ModelChoice:
     fast: bool = False
 
 
-def gathered(name: str, kind: type, options: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Command]:
-    """A decorator: the command has these options, and takes them as one argument, the dataclass of their names."""
+def gathered(
+    name: str, kind: type, options: Sequence[Callable[[Any], Any]], check: Callable[[Any], None] = lambda choice: None
+) -> Callable[[Command], Command]:
+    """A decorator: the command has these options, and takes them as one argument, the dataclass of their names.
+
+    `check` is called with it before the command.
+    """
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def with_choice(*arguments: Any, **given: Any) -> Any:
             choice = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+            check(choice)
             return command(*arguments, **{name: choice}, **given)
 
         decorated: Any = with_choice
@@ -86,6 +96,14 @@ def gathered(name: str, kind: type, options: Sequence[Callable[[Any], Any]]) -> 
         return cast(Command, decorated)
 
     return decorate
+
+
+def _check(chosen: ModelChoice) -> None:
+    """Raises BackendError, before anything else is complained of, for a model or a device that cannot be meant."""
+    if chosen.model is not None and is_address(chosen.model):
+        Address.parse(chosen.model)
+    else:
+        require_device(find_model(chosen.model), parse_device(chosen.device)[0], Options(fast=chosen.fast))
 
 
 model_options = gathered(
@@ -109,6 +127,7 @@ model_options = gathered(
             help="Run a TensorRT engine that was not built here. It is code: whoever made it decides what it does.",
         ),
     ],
+    _check,
 )  # fmt: skip
 
 

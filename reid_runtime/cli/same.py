@@ -9,7 +9,7 @@ import click
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.terminal import examples, highlight
 from reid_runtime.errors import ImageError
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 from reid_runtime.jobs.search.queries import Query, read_queries
 from reid_runtime.matching import CalibrationError, VerdictSettings, read_calibration
 from reid_runtime.matching.calibration import Crops
@@ -77,7 +77,9 @@ def command(
 
 def _person(path: str, queries: tuple[Query, ...]) -> Query:
     if len(queries) != 1:
-        raise ImageError(f"{path} holds {len(queries)} people; expected an image, or a folder of images of one person")
+        raise ImageError(
+            f"{path} holds {counted(len(queries), 'person')}; expected an image, or a folder of images of one person"
+        )
     return queries[0]
 
 

@@ -9,6 +9,7 @@ from reid_runtime.errors import ContractError, StorageError
 from reid_runtime.gallery.crops import checksum
 from reid_runtime.gallery.database import ERASE_PENDING, Database
 from reid_runtime.gallery.erase import list_exports
+from reid_runtime.io.text import counted
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.vectors import UNIT_TOLERANCE
 
@@ -56,7 +57,7 @@ def check_database(database: Database) -> CheckResult:
         "(SELECT id FROM space WHERE current))"
     )
     if missing:
-        problems.append(f"{missing} crops have no vector of the current model")
+        problems.append(f"{counted(missing, 'crop has', 'crops have')} no vector of the current model")
     shared = database.rows(
         "SELECT content FROM crop GROUP BY content HAVING COUNT(DISTINCT person) > 1 ORDER BY MIN(id)"
     )

@@ -13,6 +13,7 @@ from reid_runtime.errors import StorageError
 from reid_runtime.gallery.crops import checksum
 from reid_runtime.gallery.database import Database, add_space
 from reid_runtime.gallery.erase import ErasurePendingError, erase
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.embeddings import Embeddings
 from reid_runtime.scoring.vectors import normalise
 from reid_runtime.vectors import Vectors
@@ -108,8 +109,8 @@ def _check_images(database: Database) -> None:
     if names:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         raise MissingCropsError(
-            f"no_image: {len(names)} crops were added as vectors alone and cannot be embedded again: "
-            f"{', '.join(names[:_SHOWN])}{more}; forget them, or pass --leave-out; nothing has changed",
+            f"no_image: {counted(len(names), 'crop was', 'crops were')} added as vectors alone and cannot be embedded "
+            f"again: {', '.join(names[:_SHOWN])}{more}; forget them, or pass --leave-out; nothing has changed",
             names,
         )
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from reid_runtime.errors import OptionsError, ReidRuntimeError
 from reid_runtime.images.resize import Pixels
+from reid_runtime.install import install_line
 
 VIDEO_SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv",
@@ -122,7 +123,7 @@ def import_opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise VideoError('videos need OpenCV: pip install "reid-runtime[video]"') from error
+        raise VideoError(f"videos need OpenCV: {install_line('video')}") from error
     return cv2
 
 

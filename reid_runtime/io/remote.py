@@ -3,6 +3,7 @@
 from typing import Any
 
 from reid_runtime.errors import StorageError
+from reid_runtime.install import install_line
 
 
 def is_url(name: str) -> bool:
@@ -19,12 +20,12 @@ def open_remote(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise StorageError(f'{url} needs fsspec: pip install "reid-runtime[s3]"') from error
+        raise StorageError(f"{url} needs fsspec: {install_line('s3')}") from error
     try:
         # A cached listing does not show what others have written since.
         filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise StorageError(f'{url} cannot be reached: {error}; for s3://, pip install "reid-runtime[s3]"') from error
+        raise StorageError(f"{url} cannot be reached: {error}; for s3://, {install_line('s3')}") from error
     except Exception as error:  # every file system has errors of its own
         raise StorageError(f"{url} cannot be reached: {error}") from error
     return filesystem, path.rstrip("/")

@@ -16,3 +16,16 @@ def in_one_line(text: str) -> str:
 def csv_cell(text: str) -> str:
     """The text as a cell of a CSV file: in one line, and with an apostrophe before what would be a formula."""
     return in_one_line(f"'{text}" if _FORMULA.match(text) else text)
+
+
+_IRREGULAR = {"person": "people", "query": "queries", "box": "boxes"}
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: `1 crop`, `2 crops`, `1,000 people`.
+
+    `many` is for what an `s`, or the plural of the last word, does not make: `counted(n, "image is", "images are")`.
+    """
+    before, space, last = one.rpartition(" ")
+    many = many or f"{before}{space}{_IRREGULAR.get(last, f'{last}s')}"
+    return f"{number:,} {one if number == 1 else many}"

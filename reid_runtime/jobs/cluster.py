@@ -48,7 +48,7 @@ class Clusters:
     units: int
     """Tracks and crops without one that were grouped."""
     unsure: int
-    """Rows without an identity: of no worth, or nobody can tell."""
+    """Rows with a vector and without an identity: of no worth, or nobody can tell."""
 
 
 def cluster(
@@ -98,9 +98,8 @@ def cluster(
     links = read_links(rows.id, units, constraints, apart(sightings, units, windows or {}))
     grouping = group(vectors, units, links, calibration, threshold)
     identity = _named(grouping, rows.id, before or {})
-    return Clusters(
-        replace(rows, identity=identity), grouping, int(units.max(initial=-1)) + 1, int((identity == "").sum())
-    )
+    unsure = int(((identity == "") & (rows.error == "")).sum())
+    return Clusters(replace(rows, identity=identity), grouping, int(units.max(initial=-1)) + 1, unsure)
 
 
 def read_constraints(path: str | os.PathLike[str]) -> list[Constraint]:

@@ -11,6 +11,7 @@ from reid_runtime.embedder import Embedder
 from reid_runtime.errors import OptionsError
 from reid_runtime.images.video import VideoFile, open_video
 from reid_runtime.io.folder import Folder
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.job import Failures, OnError, open_output, run_job
 from reid_runtime.jobs.shard import Shard
 from reid_runtime.jobs.video.best import best_of_tracks
@@ -187,7 +188,7 @@ def embed_chosen(
 
 
 def _notes(video: VideoFile, given: Boxes, chosen: Boxes, first_frame: int | None) -> tuple[str, ...]:
-    notes = [f"{given.name}: left out {count} boxes {reason}" for reason, count in chosen.left_out.items()]
+    notes = [f"{given.name}: left out {counted(count, 'box')} {reason}" for reason, count in chosen.left_out.items()]
     if first_frame is None and given.first_frame == 0:
         notes.append(f"{given.name}: its frames are numbered from 0, so its frame 0 is the video's first")
     last = int(chosen.frame.max())
@@ -195,14 +196,14 @@ def _notes(video: VideoFile, given: Boxes, chosen: Boxes, first_frame: int | Non
         beyond = int(np.count_nonzero(chosen.frame > len(video)))
         ask = ": are they of this video? If its frames are numbered otherwise, pass --first-frame"
         notes.append(
-            f"{given.name}: {beyond} boxes are of frames behind the last that can be read, {len(video)}, up to {last}"
-            f"{ask if last > video.stated else ''}"
+            f"{given.name}: {counted(beyond, 'box is of a frame', 'boxes are of frames')} behind the last that can be "
+            f"read, {len(video)}, up to {last}{ask if last > video.stated else ''}"
         )
     if video.stated > len(video):
         behind = "; an AVI keeps no times, so frames behind a damaged place have too low numbers"
         notes.append(
-            f"{video.path}: it is cut short or damaged: it says {video.stated} frames, and {len(video)} can be read"
-            f"{behind if video.path.lower().endswith('.avi') else ''}"
+            f"{video.path}: it is cut short or damaged: it says {counted(video.stated, 'frame')}, and {len(video):,} "
+            f"can be read{behind if video.path.lower().endswith('.avi') else ''}"
         )
     if video.is_variable:
         steps = np.diff(video.times)
@@ -221,7 +222,7 @@ def _notes(video: VideoFile, given: Boxes, chosen: Boxes, first_frame: int | Non
         if outside.any() and not ((right > height + 1) | (bottom > width + 1)).any():
             how, other = ("as they lie in the file", "with") if video.upright else ("that are turned", "without")
             notes.append(
-                f"{given.name}: {int(outside.sum())} boxes reach out of such frames, and none out of {height} x "
-                f"{width}: they seem to be of frames {how}: begin again {other} --no-rotate"
+                f"{given.name}: {counted(int(outside.sum()), 'box reaches', 'boxes reach')} out of such frames, and "
+                f"none out of {height} x {width}: they seem to be of frames {how}: begin again {other} --no-rotate"
             )
     return tuple(notes)

@@ -17,6 +17,7 @@ from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import ImageError, OptionsError, StorageError
 from reid_runtime.io.concurrency import background_writer, interruptible
 from reid_runtime.io.folder import Folder, is_folder_name, open_folder
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.embeddings import Embeddings, join
 from reid_runtime.jobs.formats import ensure_embeddings_writable, write_embeddings
 from reid_runtime.jobs.job_input import JobInput
@@ -200,10 +201,10 @@ def _embed_to_file(work: _Work, output: Path, force: bool, resume: bool) -> tupl
         done = start + len(results)
         if done or not isinstance(error, Exception):
             words = _keep(work, output, done, *finished(), kept) if done else ", and none was finished"
-            error.add_note(f"ended after {done} of {len(work.sources)} images{words}")
+            error.add_note(f"ended after {done:,} of {counted(len(work.sources), 'image')}{words}")
         raise
     if failed and not rows.id.size:
-        raise _none_usable(failed, str(output))
+        raise none_usable(failed, str(output))
     if kept is not None:
         kept.path.unlink(missing_ok=True)
     return failed, rows.flagged()
@@ -256,14 +257,14 @@ def _embed_to_parts(work: _Work, folder: Folder, shard: Shard, update: bool) -> 
     except BaseException as error:  # Ctrl-C and SIGTERM too
         finished = sum(part.images for part in done.values())
         error.add_note(
-            f"ended after {len(done)} of {job.parts} parts, {finished} of {job.images} images, which are in "
-            f"{folder.name}"
+            f"ended after {len(done):,} of {counted(job.parts, 'part')}, {finished:,} of "
+            f"{counted(job.images, 'image')}, which are in {folder.name}"
         )
         raise
     failed = tuple(pair for number in sorted(done) for pair in done[number].failed)
     if len(failed) == len(sources) > 0 and work.on_error == "skip" and shard.count == 1:  # merge asks for every shard
         clear(folder)
-        raise _none_usable(failed, folder.name)
+        raise none_usable(failed, folder.name)
     missing = missing_parts(folder, read_manifest(folder))
     if missing:
         raise StorageError(
@@ -272,8 +273,9 @@ def _embed_to_parts(work: _Work, folder: Folder, shard: Shard, update: bool) -> 
     return failed, tuple(pair for number in sorted(done) for pair in done[number].flagged)
 
 
-def _none_usable(failed: Failures, output: str) -> ImageError:
+def none_usable(failed: Failures, not_written: str) -> ImageError:
+    """The error where every image failed; the first says why."""
     name, reason = failed[0]
-    return ImageError(
-        f"none of the {len(failed)} images can be used, and {output} is not written; the first is {name}: {reason}"
-    )
+    which = "the only image cannot" if len(failed) == 1 else f"none of the {len(failed):,} images can"
+    first = ":" if len(failed) == 1 else "; the first is"
+    return ImageError(f"{which} be used, and {not_written} is not written{first} {name}: {reason}")

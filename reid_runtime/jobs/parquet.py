@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from reid_runtime.errors import StorageError
+from reid_runtime.install import install_line
 from reid_runtime.jobs.embeddings import COLUMNS, METADATA, Embeddings
 
 GROUP = 4096
@@ -29,7 +30,7 @@ def import_pyarrow() -> tuple[ModuleType, ModuleType]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise StorageError('parquet needs pyarrow: pip install "reid-runtime[parquet]"') from error
+        raise StorageError(f"parquet needs pyarrow: {install_line('parquet')}") from error
     return pyarrow, parquet
 
 

@@ -26,6 +26,7 @@ from reid_runtime.images.decode import RemoteImage
 from reid_runtime.images.suffixes import IMAGE_SUFFIXES, is_image_name
 from reid_runtime.io.concurrency import parallel_map
 from reid_runtime.io.remote import is_url, open_remote
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.shard import Shard
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class Sources:
     """fsspec's, which holds all of them; None where they are on this machine."""
     fingerprints: tuple[str, ...] = ()
     """What a remote file system says of each file's content: size and tag, or time."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was named and is not among them."""
+        return passed_over(self.duplicates, self.skipped, self.skipped_links)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -134,6 +140,18 @@ def describe_skipped(skipped: Mapping[str, int]) -> str:
     return ", ".join([*(f"{count} {kind}" for kind, count in most), *([f"{rest} more"] if rest else [])])
 
 
+def passed_over(duplicates: int, skipped: Mapping[str, int], skipped_links: int) -> list[str]:
+    """What was named, or lay in the folders, and is not embedded, or not again; a line for each kind."""
+    lines = []
+    if duplicates:
+        lines.append(f"named more than once, embedded once: {duplicates:,}")
+    if skipped:
+        lines.append(f"passed over, not images by their names: {describe_skipped(skipped)}")
+    if skipped_links:
+        lines.append(f"skipped, links to folders: {skipped_links:,}; name such a folder to embed it")
+    return lines
+
+
 def find_sources(
     names: Sequence[str], stdin: BinaryIO | None = None, *, root: str | None = None, nul: bool = False
 ) -> Sources:
@@ -160,9 +178,9 @@ def find_sources(
     if not sources.ids:
         others = f" ({describe_skipped(sources.skipped)})" if sources.skipped else ""
         raise SourceError(
-            f"no images in {', '.join(names)}: found {sources.skipped_files} other files{others} and "
-            f"{sources.skipped_links} links to folders, which are not followed; expected names that end in "
-            f"{', '.join(IMAGE_SUFFIXES)}"
+            f"no images in {', '.join(names)}: found {counted(sources.skipped_files, 'other file')}{others} and "
+            f"{counted(sources.skipped_links, 'link to a folder', 'links to folders')}, not followed; expected names "
+            f"that end in {', '.join(IMAGE_SUFFIXES)}"
         )
     return sources
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from reid_runtime.io.text import counted
 from reid_runtime.matching.calibration import ANY_HEIGHT, FORMAT, Calibration, Cameras, Crops, Source, Stratum
 from reid_runtime.matching.comparisons import Comparisons
 from reid_runtime.matching.errors import CalibrationError
@@ -64,8 +65,9 @@ def calibrate(samples: Samples, origin: Origin) -> Calibration:
     if not (main.mated and main.non_mated):
         kind = {"across": " under two cameras", "within": " under one camera", "any": ""}[own]
         raise CalibrationError(
-            f"{len(bounded.vectors)} crops of {bounded.count} people make {main.mated} mated and {main.non_mated} "
-            f"non-mated comparisons{kind}; expected some of both: crops of the same people, and of others"
+            f"{counted(len(bounded.vectors), 'crop')} of {counted(bounded.count, 'person')} make {main.mated} mated "
+            f"and {main.non_mated} non-mated comparisons{kind}; expected some of both: crops of the same people, and "
+            "of others"
         )
     source = _source(samples, bounded, origin, main, cameras, own == "across")
     return Calibration(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.errors import OptionsError, ReidRuntimeError
+from reid_runtime.io.text import counted
 from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.linkage import Links, average_linkage, joined
 from reid_runtime.matching.margin import best_groups, nearness
@@ -158,7 +159,7 @@ def _best(vectors: Vectors, links: Links, calibration: Calibration) -> tuple[Thr
     best = best_groups(vectors, links, sample.similarity, sample.stranger)
     source = f"widest margin between people; calibrated on {calibration.source.dataset}"
     if sample.scale != 1:
-        source += f"; distances times {sample.scale:.2f}, by {len(links.cannot)} pairs of strangers"
+        source += f"; distances times {sample.scale:.2f}, by {counted(len(links.cannot), 'pair')} of strangers"
     return Threshold(best.value, source, sample.expected_f1(best.labels)), best.labels, [best.least, best.most]
 
 

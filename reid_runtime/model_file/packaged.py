@@ -1,12 +1,13 @@
 """The models that the package carries, by name, and the default models of earlier releases."""
 
+import difflib
 import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from reid_runtime.errors import ReidRuntimeError
-from reid_runtime.model_file.file import ModelFile
+from reid_runtime.errors import BackendError, DamagedFileError, ReidRuntimeError
+from reid_runtime.model_file.file import ModelFile, require_file
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,25 @@ def model_path(model: str | os.PathLike[str] | None = None) -> Path:
     if model is None:
         return default_model()
     return PACKAGED[model].path if isinstance(model, str) and model in PACKAGED else Path(model)
+
+
+def find_model(model: str | os.PathLike[str] | None = None) -> Path:
+    """As `model_path`, of a file that is there.
+
+    Raises:
+        BackendError: Where none is; for a name without a folder it says what the packaged models are called.
+    """
+    path = model_path(model)
+    try:
+        require_file(path)
+    except DamagedFileError:
+        raise
+    except BackendError as error:
+        if path.name != str(path):
+            raise
+        near = "".join(f"did you mean {name}? " for name in difflib.get_close_matches(path.stem, PACKAGED, 1))
+        raise BackendError(f"{error}; {near}the packaged models are {', '.join(PACKAGED)}") from None
+    return path
 
 
 def packaged_of(contract_id: str) -> Path | None:

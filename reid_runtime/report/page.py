@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from reid_runtime.evaluation.evaluate import Evaluation
+from reid_runtime.io.text import counted
 from reid_runtime.report.cameras import camera_pairs
 from reid_runtime.report.charts import cmc_curve, precision_histogram
 from reid_runtime.report.document import check_report, document, facts, write_page
@@ -70,8 +71,8 @@ def _facts(evaluation: Evaluation) -> str:
     values = {
         "Model": evaluation.model,
         "Contract": evaluation.contract_id,
-        "Queries": f"{valid:,} of {len(scores):,}, of {evaluation.people:,} people",
-        "Gallery": f"{scores.gallery:,} {'frames a query' if evaluation.eval_set.search else 'items'}",
+        "Queries": f"{valid:,} of {len(scores):,}, of {counted(evaluation.people, 'person')}",
+        "Gallery": f"{counted(scores.gallery, 'item', 'frames a query' if evaluation.eval_set.search else None)}",
         "Protocol": evaluation.protocol.split(";")[0] + (", re-ranked" if evaluation.settings.rerank else ""),
     }
     return facts(values)
@@ -86,8 +87,8 @@ def _tiles(evaluation: Evaluation) -> str:
     note = (
         "There are no intervals: all queries are of one person."
         if intervals is None
-        else f"The bars are {100 * Bootstrap().level:.0f} % intervals of a bootstrap over {evaluation.people:,} people "
-        f"({Bootstrap().count:,} draws)."
+        else f"The bars are {100 * Bootstrap().level:.0f} % intervals of a bootstrap over "
+        f"{counted(evaluation.people, 'person')} ({Bootstrap().count:,} draws)."
     )
     return f'<ul class="tiles">{tiles}</ul><p class="aside">{note}</p>'
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_runtime.images.decode import ImageSource
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.embeddings import Embeddings
 from reid_runtime.report.crops import file_loader, image_tag
 from reid_runtime.report.document import check_report, document, facts, write_page
@@ -62,7 +63,7 @@ def people_page(title: str, rows: Embeddings, images: Images) -> str:
 <main>
 <section aria-labelledby="people">
 <h2 id="people">People</h2>
-{f'<p class="notice">{more:,} more people, with fewer crops, are not shown.</p>' if more else ""}
+{f'<p class="notice">Not shown, for they have fewer crops: {counted(more, "person")}.</p>' if more else ""}
 {people}
 </section>
 {_unsure(rows, unsure, load)}
@@ -96,7 +97,7 @@ def _person(
 ) -> str:
     own = members[number]
     cameras = [] if rows.camera is None else [each for each in np.unique(rows.camera[own]).tolist() if each]
-    about = [f"{len(own):,} crops"]
+    about = [counted(len(own), "crop")]
     if cameras:
         about.append(f"{len(cameras)} cameras" if len(cameras) > 6 else ", ".join(map(camera_name, cameras)))
     if rows.quality is not None and np.isfinite(rows.quality[own]).any():
@@ -155,7 +156,7 @@ def _unsure(rows: Embeddings, unsure: np.ndarray, load: Callable[[str], ImageSou
         return ""
     crops = "".join(_crop(rows, row, load) for row in unsure[:200].tolist())
     return (
-        f'<section aria-labelledby="unsure"><h2 id="unsure">Unsure</h2><p>{len(unsure):,} crops that are of no worth, '
-        f'or of which nobody can tell whose they are.</p><article class="query"><ol class="ranked found">{crops}</ol>'
+        f'<section aria-labelledby="unsure"><h2 id="unsure">Unsure</h2><p>{counted(len(unsure), "crop")} of no worth, '
+        f'or of which nobody can tell who is on it.</p><article class="query"><ol class="ranked found">{crops}</ol>'
         "</article></section>"
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reid_runtime.images.resize import Pixels
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.search.answers import Answer, Match
 from reid_runtime.jobs.search.gallery import SearchGallery
 from reid_runtime.jobs.search.queries import Queries, Query
@@ -68,7 +69,7 @@ def search_page(
         *gallery.notes,
         *_left_out(gallery),
         *_without_images(answers, gallery),
-        *([f"{more:,} more queries are not shown"] if more else []),
+        *([f"{counted(more, 'more query is', 'more queries are')} not shown"] if more else []),
     ]
     if answers[0].decision is None and calibration is None:
         notes.insert(0, "no calibration: these are ranked candidates, and nothing says who it is")
@@ -97,7 +98,7 @@ pairs of two people that are as similar. A bar shows the cosine from 0 to 1, its
 
 def _facts(answers: Sequence[Answer], gallery: SearchGallery, calibration: Calibration | None) -> dict[str, str]:
     first = answers[0]
-    values = {"Gallery": f"{first.gallery_size:,} {first.gallery_of}, {int(gallery.usable.sum()):,} images"}
+    values = {"Gallery": f"{first.gallery_size:,} {first.gallery_of}, {counted(int(gallery.usable.sum()), 'image')}"}
     thresholds = sorted({answer.threshold for answer in answers if answer.threshold is not None})
     if thresholds:
         values["Threshold"] = " to ".join(f"{value:.3f}" for value in dict.fromkeys((thresholds[0], thresholds[-1])))
@@ -139,7 +140,7 @@ def _query(query: Query, answer: Answer, gallery: SearchGallery, maps: TotalMaps
             (f"rank {each.rank}: {each.identity or each.id}", file_loader(gallery.image_of(each.row))) for each in best
         ]
         why = maps.details(_query_image(query, gallery), pictures)
-    several = f", {answer.crops} images" if answer.crops > 1 else ""
+    several = f", {answer.crops:,} images" if answer.crops > 1 else ""
     return (
         f'<article class="query answer is-{answer.decision or "open"}"><header>'
         f'<h3><span class="chip">{_WORDS[answer.decision]}</span> {escaped(whom(answer))}</h3>'

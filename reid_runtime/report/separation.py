@@ -6,6 +6,7 @@ import numpy as np
 
 from reid_runtime.evaluation.eval_set import Entries
 from reid_runtime.evaluation.evaluate import Evaluation
+from reid_runtime.io.text import counted
 from reid_runtime.matching.calibrate import own_cameras, own_comparisons
 from reid_runtime.matching.errors import CalibrationError
 from reid_runtime.matching.points import Measured, measure
@@ -35,7 +36,7 @@ def separation(evaluation: Evaluation) -> str:
     kind = _KINDS[own_cameras(samples)]
     return (
         f"<p>Comparisons of two images {kind}: {measured.mated:,} mated (of one person), {measured.non_mated:,} "
-        f"non-mated (of two), of {measured.people:,} people. Distractors take no part.</p>"
+        f"non-mated (of two), of {counted(measured.people, 'person')}. Distractors take no part.</p>"
         f'<div class="charts"><div>{histograms(measured.histograms, measured.points)}</div>'
         f"<div>{det_curve(measured.histograms, measured.points)}</div></div>{_thresholds(measured)}"
     )

@@ -1,6 +1,7 @@
 """ONNX Runtime: the device that was asked for or an error, and one distribution of it."""
 
 import logging
+import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from reid_runtime import Embedder
 from reid_runtime.backends import DEVICES, Options, onnx, open_backend
 from reid_runtime.backends.cuda import driver
 from reid_runtime.errors import BackendError, MissingBackendError
+from reid_runtime.install import install_line
 from reid_runtime.model_file import ModelFile
 
 from ..models import DIMENSION, write_model
@@ -94,7 +96,7 @@ def test_sequence_output_is_refused(tiny_model, tmp_path):
 
 @without_cuda
 def test_cuda_is_never_the_cpu(tiny_model):
-    with pytest.raises(BackendError, match=r"device 'cuda'.*offers .*CPU.*pip install \"reid-runtime\[gpu\]\""):
+    with pytest.raises(BackendError, match=rf"device 'cuda'.*offers .*CPU.*{re.escape(install_line('gpu'))}"):
         open_backend(ModelFile.open(tiny_model), "cuda")
 
 
@@ -147,7 +149,7 @@ def test_auto_without_cuda_libraries(tiny_model, offers_cuda, monkeypatch, caplo
     name, message = chosen_by_auto(tiny_model, caplog)
     assert name == "onnxruntime cpu"
     assert "ONNX Runtime chose CPUExecutionProvider" in message
-    assert 'pip install --force-reinstall "reid-runtime[gpu]" (Failed to load libcudnn.so.9)' in message
+    assert f"{install_line('gpu', '--force-reinstall')} (Failed to load libcudnn.so.9)" in message
     assert capsys.readouterr().out == ""  # it belongs to --json
 
 
@@ -240,7 +242,7 @@ def test_two_distributions(tiny_model, monkeypatch):
 def test_no_distribution(tiny_model, monkeypatch, device, extra):
     pretend(monkeypatch)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(BackendError, match=rf"pip install \"reid-runtime\[{extra}\]\""):
+    with pytest.raises(BackendError, match=re.escape(install_line(extra))):
         open_backend(ModelFile.open(tiny_model), device)
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -28,27 +29,45 @@ def pile(tmp_path):
 
 
 def test_a_folder_becomes_a_tree_that_evaluate_and_the_gallery_read(command, pile, tmp_path, tiny_model):
-    shutil.copy(next(pile.iterdir()), pile / "blank.jpg")
-    (pile / "blank.jpg").write_text("no image")
+    (pile / "unreadable.jpg").write_text("no image")
+    (pile / "notes.txt").touch()
     tree = tmp_path / "people"
     run = command("cluster", pile, "-o", f"{tree}/", "--threshold", "0.999", "--model", tiny_model, "--json")
     assert run.code == 3, run.err  # as of embed and search: an image could not be used
-    assert "cannot be used, and unsure: 1\n  blank.jpg: not a JPEG" in run.err
+    assert "\npassed over, not images by their names: 1 .txt\nskipped: 1\n  unreadable.jpg: not a JPEG" in run.err
     report = json.loads(run.out)
     assert report["threshold"]["source"] == "as stated"
-    assert report["crops"] == 33
-    assert report["unsure"] >= 1
+    assert report["crops"] == 32
+    assert [each["id"] for each in report["failed"]] == ["unreadable.jpg"]
+    assert f"unsure: {report['unsure']} crop" in run.err
     files = [path for path in tree.rglob("*") if path.suffix in (".jpg", ".png")]
-    assert len(files) == 33
-    assert (tree / "unsure" / "blank.jpg").is_file()
-    assert "person-0001" in (tree / "people.html").read_text()
-    (tree / "unsure" / "blank.jpg").unlink()
+    assert len(files) == 32
+    assert "unreadable.jpg" not in {path.name for path in files} | {*read_embeddings(tree / "embeddings.npz").id}
+    page = (tree / "people.html").read_text()
+    assert "person-0001" in page
+    assert "unreadable.jpg" not in page
     added = command("gallery", "add", tmp_path / "g", tree, "--model", tiny_model)
-    assert f"refused: {report['unsure'] - 1} (no_person" in added.err or report["unsure"] == 1
+    assert f"refused: {report['unsure']} (no_person" in added.err or not report["unsure"]
     assert command("evaluate", tree, "--no-cameras", "--model", tiny_model).code == 0
     assert "exists and is not overwritten" in command("cluster", pile, "-o", tree, "--threshold", "0.5").err
     elsewhere = command("cluster", pile, "-o", tmp_path, "--threshold", "0.5")
     assert "no tree of people" in elsewhere.err
+
+
+def test_recorded_errors_are_no_crops_and_stay_in_the_file(command, tmp_path):
+    rows = dataclasses.replace(people(["anna", "ben"], crops=2), error=np.array(["", "", "", "not a JPEG"]))
+    write_embeddings(tmp_path / "in.npz", rows)
+    pair = f"{rows.id[0]},{rows.id[3]},must\n"
+    (tmp_path / "pairs.csv").write_text(pair)
+    run = command(
+        "cluster", tmp_path / "in.npz", "-o", tmp_path / "out.npz", "--threshold", "0.7",
+        "--constraints", tmp_path / "pairs.csv",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    assert run.err.startswith("3 crops: 2 people, ")
+    assert "; unsure: 0 crops\n" in run.err
+    assert f"left out, for they have no vector: 1\n  {rows.id[3]}: not a JPEG\n" in run.err
+    assert read_embeddings(tmp_path / "out.npz").identity.tolist() == ["person-0001", "person-0001", "person-0002", ""]
 
 
 def test_what_is_mended_stays_and_the_others_keep_their_names(command, tmp_path):
@@ -96,6 +115,7 @@ def test_a_line_that_is_no_constraint_is_named(tmp_path, line):
 
 def test_constraints_are_looked_at_before_the_work(command, tmp_path):
     Image.new("RGB", (32, 64)).save(tmp_path / "a.png")
-    (tmp_path / "c.csv").write_text("a.png,b.png,must\n")
-    run = command("cluster", tmp_path, "-o", "x.npz", "--constraints", tmp_path / "c.csv", "--model", "is-not-there")
+    listed = tmp_path / "c.csv"  # is no model
+    listed.write_text("a.png,b.png,must\n")
+    run = command("cluster", tmp_path, "-o", "x.npz", "--constraints", listed, "--model", listed)
     assert "constraints name 'b.png', and no crop has this id" in run.err

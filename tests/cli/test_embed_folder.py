@@ -119,7 +119,7 @@ def test_resume_of_a_complete_job(embed, many, tmp_path, monkeypatch):
     (tmp_path / "few").mkdir()
     shutil.copy(many / "1.bmp", tmp_path / "few")
     first = embed("few", "-o", "out/", "--resume")
-    done = f"embedded 1 of 1 images: {DIMENSION} numbers each, in out/\n{DOUBT}  1.bmp: blank\n"
+    done = f"embedded 1 of 1 image: {DIMENSION} numbers each, in out/\n{DOUBT}  1.bmp: blank\n"
     assert first.err.startswith(f"{done}next: reid-runtime search IMAGE --in out/")
     before = contents(tmp_path / "out")
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}

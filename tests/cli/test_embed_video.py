@@ -27,7 +27,7 @@ def test_what_is_printed(command, film, tiny_model):
     made = command("embed", "film.mp4", "--boxes", "boxes.txt", "-o", "out.npz", "--model", tiny_model, "--json")
     assert made.code == 3  # done, with boxes skipped
     assert "boxes.txt: its frames are numbered from 0, so its frame 0 is the video's first" in made.err
-    assert f"embedded {FRAMES - 1} of {FRAMES} boxes of 1 tracks" in made.err
+    assert f"embedded {FRAMES - 1} of {FRAMES} boxes of 1 track" in made.err
     assert "film.mp4#5/1: frame 5 of the video does not decode" in made.err
     assert json.loads(made.out)["failed"] == [
         {"id": "film.mp4#5/1", "error": "frame 5 of the video does not decode"},

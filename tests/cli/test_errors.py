@@ -135,7 +135,7 @@ def test_names_that_are_no_utf8(command, tiny_model, tmp_path):
     query, model = tmp_path / "pile" / name, ("--model", tiny_model)
     assert command("search", query, "--in", tmp_path / "pile", *model).code == 0
     added = command("gallery", "add", tmp_path / "g.gallery", tmp_path / "pile", "--names", "{identity}", *model)
-    assert (added.code, "added 1 crops" in added.err + added.out) == (0, True)
+    assert (added.code, "added 1 crop" in added.err + added.out) == (0, True)
     assert "\x1b" not in escaped(name)
 
 
@@ -143,5 +143,5 @@ def test_nothing_is_clustered_where_no_image_can_be_used(command, tiny_model, tm
     (tmp_path / "bad.jpg").write_text("text")
     run = command("cluster", tmp_path / "bad.jpg", "-o", tmp_path / "out", "--model", tiny_model, "--threshold", "0.5")
     assert run.code == 1
-    assert "none of the 1 images can be used; the first is" in run.err
+    assert "the only image cannot be used, and" in run.err
     assert not (tmp_path / "out").exists()

@@ -36,7 +36,7 @@ def test_the_reading_is_printed_and_checked_before_a_model_is_loaded(command, na
     (named / "0051/front/9.jpg").symlink_to(named / "anna/front/1.jpg")
     run = command("evaluate", named, "--model", "nowhere.onnx")
     assert run.code == 1
-    assert "error: 1 images are one file of two people, the first '0051/front/9.jpg' (identity 0051)" in run.err
+    assert "error: 1 image is one file of two people, the first '0051/front/9.jpg' (identity 0051)" in run.err
 
 
 def test_one_person_alone_is_no_evaluation(evaluate, tmp_path):
@@ -54,7 +54,7 @@ def test_the_reading_is_in_both_outputs(evaluate, named):
         "named: 2 people, 2 cameras, 8 images",
         "  0051/<b>/1.jpg: identity 0051, camera <b>",
         "  anna/front/2.jpg: identity anna, camera front",
-        "passed over: 1 files (1 .heic)",
+        "passed over: 1 file (1 .heic)",
     ]
     actual = json.loads(run.out)["labels"]
     assert (actual["people"], actual["cameras"], actual["images"], actual["passed_over"]) == (2, 2, 8, {".heic": 1})

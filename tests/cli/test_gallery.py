@@ -38,9 +38,9 @@ def test_a_folder_of_people_is_added_listed_exported_and_forgotten(add, command,
     assert {*rows.identity.tolist()} == {"person-01"}
     forgotten = command("gallery", "forget", path, "person-01")
     assert (forgotten.code, str(output) in forgotten.err) == (0, True)
-    assert "shows 1 people who were forgotten" in command("gallery", "list", path, "--exports").out
+    assert "shows 1 person who was forgotten" in command("gallery", "list", path, "--exports").out
     checked = command("gallery", "check", path)
-    assert (checked.code, "whole: 7 people, 28 crops (28 with their images)" in checked.out) == (0, True)
+    assert (checked.code, "whole: 7 people, 28 crops (28 with an image)" in checked.out) == (0, True)
 
 
 def test_refused_crops_have_codes_and_exit_code_3(add, tmp_path):

@@ -35,3 +35,41 @@ def test_the_log_is_left_as_it_was(tiny_model):
     before = log.level, list(log.handlers)
     load_model(ModelChoice(str(tiny_model), None, "auto"))
     assert (log.level, log.handlers) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("embed", "crops"),
+        ("search", "a.jpg", "--in", "crops"),
+        ("cluster", "crops", "-o", "people"),
+        ("same", "a.jpg", "a.jpg"),
+        ("explain", "a.jpg"),
+        ("gallery", "add", "g.gallery", "crops"),
+        ("verify",),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_misspelt_model_is_told_the_names_of_those_that_are_here(command, tmp_path, monkeypatch, words):
+    """And before anything else: there is also something else to complain of."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "embeddings.npz", "people"):
+        (tmp_path / name).touch()
+    near = command(*words, "--model", "bse")
+    assert near.code in (1, 2)
+    assert "bse: no such model file; did you mean base? the packaged models are base, small, tiny" in near.err
+    far = command(*words, "--model", "osnet")
+    assert "osnet: no such model file; the packaged models are base, small, tiny" in far.err
+    path = command(*words, "--model", "folder/base.onnx")
+    assert "folder/base.onnx: no such model file" in path.err
+    assert "packaged" not in path.err
+
+
+def test_fast_on_a_device_without_names_those_that_have_it(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "embeddings.npz").touch()
+    (tmp_path / "crops").mkdir()
+    run = command("embed", "crops", "--fast")
+    assert run.err == (
+        "error: device 'auto' has no faster mode: expected --device openvino or openvino-bf16 with --fast (fast=True)\n"
+    )

@@ -14,6 +14,7 @@ from reid_runtime import Embedder, preparation, verification
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.images import resize
 from reid_runtime.images.resize import LongestSide
+from reid_runtime.install import install_line
 from reid_runtime.model_file.onnx import read_onnx_file
 from reid_runtime.model_file.precision import Precision
 
@@ -82,7 +83,7 @@ def test_absent_backends_have_a_reason(command, whole, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     run = command("verify", whole)
     assert run.code == 0
-    assert '\nabsent  openvino: OpenVINO is needed and missing: pip install "reid-runtime[openvino]"\n' in run.out
+    assert f"\nabsent  openvino: OpenVINO is needed and missing: {install_line('openvino')}\n" in run.out
     run = command("verify", whole, "--device", "openvino")
     assert (run.code, run.out) == (1, "")
     assert "OpenVINO is needed and missing" in run.err
@@ -90,7 +91,7 @@ def test_absent_backends_have_a_reason(command, whole, monkeypatch):
     monkeypatch.setattr(metadata, "version", not_installed)
     run = command("verify", whole)
     assert run.code == 1
-    assert 'absent  cpu: ONNX Runtime is needed and missing: pip install "reid-runtime[cpu]"' in run.out
+    assert f"absent  cpu: ONNX Runtime is needed and missing: {install_line('cpu')}" in run.out
     assert "FAIL    no backend is here to run it on" in run.out
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ import training.models.network
 from export import pipeline, to_fp16
 from export.derive import ExportError
 from reid_runtime.images.resize import LongestSide, resize
+from reid_runtime.install import install_line
 from reid_runtime.model_file.contract import TrainedOn
 from training.models.base import Backbone
 from training.run.checkpoint import build, untrained
@@ -112,5 +114,5 @@ def test_without_matplotlib_it_says_so_before_any_work(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ExportError, match=r"reid-runtime\[export\]"):
+    with pytest.raises(ExportError, match=re.escape(install_line("export"))):
         pipeline._pyplot()

@@ -21,6 +21,7 @@ from reid_runtime.backends.cuda.driver import Gpu
 from reid_runtime.backends.tensorrt.engine import read_engine
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.images.resize import LongestSide
+from reid_runtime.install import install_line
 from reid_runtime.model_file.contract import Contract
 from reid_runtime.model_file.precision import Precision
 
@@ -229,7 +230,7 @@ def test_without_tensorrt_there_is_help_and_one_line(without_tensorrt, tiny_mode
     assert refused.returncode == 1
     assert refused.stdout == ""
     assert refused.stderr.count("\n") == 1
-    assert refused.stderr.startswith('error: TensorRT is needed and missing: pip install "reid-runtime[tensorrt]"')
+    assert refused.stderr.startswith(f"error: TensorRT is needed and missing: {install_line('tensorrt')}")
     assert "NVIDIA's own package index" in refused.stderr
 
 

@@ -50,7 +50,7 @@ def test_kept_crops_are_embedded_again_and_people_stay(gallery, newer):
 def test_crops_without_an_image_are_refused_by_name(gallery, tiny, newer):
     crop = NewCrop("alone.jpg", f"{CROPS}/person-01/camera-1/view-1.jpg", "alone")
     add_crops(gallery, tiny, [crop], Keeping(crops=False))
-    with pytest.raises(MissingCropsError, match=r"no_image: 1 crops .*alone\.jpg") as refused:
+    with pytest.raises(MissingCropsError, match=r"no_image: 1 crop .*alone\.jpg") as refused:
         gallery.upgrade(newer)
     assert refused.value.names == ("alone.jpg",)
     assert gallery.contract_id == tiny.contract.contract_id

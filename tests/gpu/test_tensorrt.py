@@ -107,9 +107,9 @@ def test_batch_on_the_gpu(embedder, reference, producer):
 def test_boxes_on_the_gpu(embedder, reference, producer):
     frame = batch(1, 1080, 1920)[0]
     boxes = [(100, 200, 260, 600), (-20, 30.5, 140, 420), (1800, 700, 2000, 1300), (5, 5, 5, 50)]
-    with pytest.warns(UserWarning, match="1 boxes"):
+    with pytest.warns(UserWarning, match="1 box "):
         result, valid = embedder.embed_boxes(producer.put(frame), boxes, "bgr", return_valid=True)
-    with pytest.warns(UserWarning, match="1 boxes"):
+    with pytest.warns(UserWarning, match="1 box "):
         expected = reference.embed_boxes(frame, boxes, "bgr")
     assert valid.tolist() == [True, True, True, False]
     agrees(expected[valid], result[valid], 0.999)

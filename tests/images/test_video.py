@@ -1,11 +1,13 @@
 """Frames of video files: their numbers and times are right, whatever is broken, turned, uneven or missing."""
 
+import re
 import sys
 
 import numpy as np
 import pytest
 
 from reid_runtime.images.video import UnreadableVideoError, VideoError, open_video
+from reid_runtime.install import install_line
 
 pytest.importorskip("cv2", reason="needs the extra video")
 
@@ -86,7 +88,7 @@ def test_foreign_files_are_no_video(film, content):
 
 def test_the_missing_extra_is_named(film, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(VideoError, match=r'pip install "reid-runtime\[video\]"'):
+    with pytest.raises(VideoError, match=re.escape(install_line("video"))):
         open_video(film)
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from reid_runtime.errors import ContractError, StorageError
+from reid_runtime.install import install_line
 from reid_runtime.jobs import check_same_space, ensure_embeddings_writable, read_embeddings, write_embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.merge import merge
@@ -189,7 +191,7 @@ def test_read_only_folder(tmp_path, monkeypatch):
 
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(StorageError, match=r"pip install \"reid-runtime\[parquet\]\""):
+    with pytest.raises(StorageError, match=re.escape(install_line("parquet"))):
         ensure_embeddings_writable(tmp_path / "x.parquet", force=False)
 
 

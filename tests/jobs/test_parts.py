@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 
 from reid_runtime.errors import StorageError
+from reid_runtime.install import install_line
 from reid_runtime.io.folder import open_folder
 from reid_runtime.jobs import read_embeddings
 from reid_runtime.jobs.manifest import MANIFEST, read_manifest
@@ -215,5 +217,5 @@ def test_unwritable_folder(tmp_path, monkeypatch):
 
 def test_missing_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(StorageError, match=r"pip install \"reid-runtime\[parquet\]\""):
+    with pytest.raises(StorageError, match=re.escape(install_line("parquet"))):
         check_folder(open_folder(f"{tmp_path}/out/"), resume=False, force=False)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from reid_runtime.install import install_line
 from training.models import torchvision as _torchvision  # noqa: F401  timm imports torchvision, which may need what this declares
 from training.models.base import Backbone, BackboneError, Tensors
 
@@ -56,7 +57,7 @@ def _library() -> ModuleType:
     try:
         return importlib.import_module("timm")
     except ImportError as error:
-        raise BackboneError(f'backbones "{PREFIX}NAME" need timm: pip install "reid-runtime[timm]"') from error
+        raise BackboneError(f'backbones "{PREFIX}NAME" need timm: {install_line("timm")}') from error
 
 
 def _create(model: str, pretrained: bool = False) -> nn.Module:

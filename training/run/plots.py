@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from reid_runtime.errors import ReidRuntimeError
+from reid_runtime.install import install_line
 from reid_runtime.io.atomic import atomic_write
 from training.run.record import read_metrics
 
@@ -22,7 +23,7 @@ class PlotError(ReidRuntimeError):
 def check_plots() -> None:
     """Raises PlotError, before anything is trained, where what draws the plots is missing."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise PlotError('the run\'s plots need matplotlib: pip install "reid-runtime[train]"')
+        raise PlotError(f"the run's plots need matplotlib: {install_line('train')}")
 
 
 def write_plots(folder: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from reid_runtime.backends.cuda.base import Arguments, Bytes, Counts
 from reid_runtime.errors import BackendError, MissingBackendError
+from reid_runtime.install import install_line
 
 
 class CudaBindings:
@@ -25,9 +26,7 @@ class CudaBindings:
         try:
             from cuda.bindings import driver
         except ImportError as error:
-            raise MissingBackendError(
-                'cuda-bindings is needed and missing: pip install "reid-runtime[tensorrt]"'
-            ) from error
+            raise MissingBackendError(f"cuda-bindings is needed and missing: {install_line('tensorrt')}") from error
         self._driver = driver
         try:
             _checked(driver, driver.cuInit(0))

@@ -16,6 +16,7 @@ from reid_runtime.errors import BackendError, ContractError, MissingBackendError
 from reid_runtime.images.decode import load_image
 from reid_runtime.images.model_input import ModelInput, to_model_input
 from reid_runtime.images.resize import resized
+from reid_runtime.install import install_line
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.address import Address
 from reid_runtime.model_file.contract import Contract
@@ -97,9 +98,7 @@ def _connected(address: Address) -> Client:
 
         return GrpcClient(address)
     except ImportError as error:
-        raise MissingBackendError(
-            f'tritonclient is needed and missing ({error}): pip install "reid-runtime[remote]"'
-        ) from error
+        raise MissingBackendError(f"tritonclient is needed and missing ({error}): {install_line('remote')}") from error
 
 
 def _contract(statement: Statement, stated: Contract | None, source: str) -> Contract:

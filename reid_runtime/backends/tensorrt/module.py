@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from reid_runtime.errors import MissingBackendError
+from reid_runtime.install import install_line
 
 if TYPE_CHECKING:
     import tensorrt
@@ -42,7 +43,7 @@ def import_tensorrt() -> ModuleType:
             return trt
     reason = f": {'; '.join(broken)}" if broken else " and missing"
     raise MissingBackendError(
-        f'TensorRT is needed{reason}: pip install "reid-runtime[tensorrt]"; its libraries are not among the '
+        f"TensorRT is needed{reason}: {install_line('tensorrt')}; its libraries are not among the "
         "ordinary packages, they come from NVIDIA's own package index"
     )
 

@@ -17,9 +17,11 @@ from reid_runtime.errors import OptionsError
 from reid_runtime.gallery.add import Added
 from reid_runtime.gallery.enrol import Keeping, add_crops, add_embeddings, find_crops
 from reid_runtime.gallery.gallery import Gallery
+from reid_runtime.io.text import counted
 from reid_runtime.jobs import read_embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.manifest import MANIFEST
+from reid_runtime.jobs.sources import find_sources
 from reid_runtime.model_file.contract import Contract
 
 _SHOWN = 10
@@ -68,12 +70,13 @@ def command(
     """
     keeping = Keeping(keep, origin or ", ".join(sources), None if expires is None else moment(expires))
     if _is_embeddings(sources):
-        rows = read_embeddings(sources[0])
+        rows, notes = read_embeddings(sources[0]), list[str]()
         with _opened(gallery, Contract.from_json(rows.contract, sources[0]), rows.artefact_id) as file:
             added = add_embeddings(file, rows, keeping, root, person)
             total = len(file)
     else:
         crops = find_crops(sources, person, camera, names)
+        notes = find_sources(sources).notes
         embedder = load_model(chosen)
         with _opened(gallery, embedder.contract, embedder.artefact_id) as file, progress_bar(len(crops)) as advance:
             added = add_crops(file, embedder, crops, keeping, advance)
@@ -81,6 +84,7 @@ def command(
     if as_json:
         click.echo(json.dumps(_report(added), indent=2))
     _print(added, gallery, total)
+    note(*notes)
     if added.refused:
         ctx.exit(3 if added.added or added.known else 1)
 
@@ -118,7 +122,7 @@ def _report(added: Added) -> dict[str, object]:
 
 
 def _print(added: Added, gallery: Path, total: int) -> None:
-    lines = [f"added {len(added.added)} crops; {gallery} has {total}"]
+    lines = [f"added {counted(len(added.added), 'crop')}; {gallery} has {total:,}"]
     if added.known:
         lines.append(f"there already: {len(added.known)}")
     if added.refused:

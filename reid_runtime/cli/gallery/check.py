@@ -9,7 +9,7 @@ import click
 from reid_runtime.cli.terminal import examples
 from reid_runtime.gallery.check import CheckResult
 from reid_runtime.gallery.gallery import Gallery
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 
 _SHOWN = 10
 
@@ -35,17 +35,19 @@ def _lines(result: CheckResult) -> list[str]:
     if not result.contract_id:
         return lines
     lines.append(
-        f"{'damaged' if result.problems else 'whole'}: {result.people} people, {result.crops} crops "
-        f"({result.images} with their images), contract {result.contract_id}"
+        f"{'damaged' if result.problems else 'whole'}: {counted(result.people, 'person')}, "
+        f"{counted(result.crops, 'crop')} ({result.images:,} with an image), contract {result.contract_id}"
     )
     if result.expired:
-        lines.append(f"expired, and still in the file: {result.expired} crops; `forget --expired` removes them")
+        lines.append(
+            f"expired, and still in the file: {counted(result.expired, 'crop')}; `forget --expired` removes them"
+        )
     if result.erasure_pending:
         lines.append("bytes of something forgotten may still be in the file; `forget --expired` removes them")
     if result.upgrading_to:
         lines.append(f"an upgrade to {result.upgrading_to} was begun; the same command goes on")
     if result.shared_content:
-        lines.append(f"the same content under two people: {len(result.shared_content)} times")
+        lines.append(f"the same content under two people: {counted(len(result.shared_content), 'time')}")
         lines += (f"  {', '.join(names)}" for names in result.shared_content[:_SHOWN])
     if result.exports:
         lines.append(f"exported files: {result.exports} (`list --exports`)")

@@ -7,6 +7,7 @@ import numpy as np
 
 from reid_runtime.cli.terminal import examples, note
 from reid_runtime.gallery.gallery import Gallery
+from reid_runtime.io.text import counted
 from reid_runtime.jobs import ensure_embeddings_writable, write_embeddings
 from reid_runtime.jobs.formats import FORMATS
 
@@ -30,4 +31,4 @@ def command(gallery: Path, people: tuple[str, ...], output: Path, force: bool) -
         names = [] if rows.identity is None else np.unique(rows.identity).tolist()
         file.record_export("embeddings", output, names, len(rows))
     write_embeddings(output, rows, force)
-    note(f"{len(rows)} crops of {len(names)} people, in {output}")
+    note(f"{counted(len(rows), 'crop')} of {counted(len(names), 'person')}, in {output}")

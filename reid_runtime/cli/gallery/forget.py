@@ -9,6 +9,7 @@ import click
 from reid_runtime.cli.terminal import examples, note
 from reid_runtime.errors import OptionsError
 from reid_runtime.gallery.gallery import Gallery
+from reid_runtime.io.text import counted
 
 
 @click.command("forget", epilog=examples("reid-runtime gallery forget site.gallery person-08"))
@@ -28,6 +29,6 @@ def command(gallery: Path, people: tuple[str, ...], expired: bool, as_json: bool
         gone = file.forget_expired() if expired else file.forget(*people)
     if as_json:
         click.echo(json.dumps(asdict(gone), indent=2))
-    note(f"forgotten: {gone.people} people, {gone.crops} crops")
+    note(f"forgotten: {counted(gone.people, 'person')}, {counted(gone.crops, 'crop')}")
     for export in gone.exports:
         note(f"still in a file made before: {export.path} ({export.kind})")

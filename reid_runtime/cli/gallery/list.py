@@ -9,7 +9,7 @@ import click
 
 from reid_runtime.cli.terminal import examples, note
 from reid_runtime.gallery.gallery import Gallery, Person
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 
 
 @click.command("list", epilog=examples("reid-runtime gallery list site.gallery"))
@@ -25,8 +25,9 @@ def command(gallery: Path, exports: bool, as_json: bool) -> None:
                 click.echo(json.dumps([asdict(each) for each in made], indent=2))
                 return
             for each in made:
-                forgotten = f", shows {each.forgotten} people who were forgotten since" if each.forgotten else ""
-                click.echo(in_one_line(f"{date(each.time)}  {each.kind}  {each.path}: {each.crops} crops{forgotten}"))
+                gone = counted(each.forgotten, "person who was forgotten", "people who were forgotten")
+                shown = counted(each.crops, "crop") + (f", shows {gone} since" if each.forgotten else "")
+                click.echo(in_one_line(f"{date(each.time)}  {each.kind}  {each.path}: {shown}"))
             return
         people, contract_id = file.people(), file.contract_id
     if as_json:
@@ -36,7 +37,8 @@ def command(gallery: Path, exports: bool, as_json: bool) -> None:
     click.echo(f"{'person':<{width}}  {'crops':>6}  {'kept':>6}  cameras")
     for person in people:
         click.echo(in_one_line(_line(person, width)))
-    note(f"{len(people)} people, {sum(each.crops for each in people)} crops, contract {contract_id}")
+    crops = counted(sum(each.crops for each in people), "crop")
+    note(f"{counted(len(people), 'person')}, {crops}, contract {contract_id}")
 
 
 def date(seconds: float) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from reid_runtime.cli.terminal import examples, note
 from reid_runtime.gallery.gallery import Gallery
+from reid_runtime.io.text import counted
 from reid_runtime.report.document import check_report
 from reid_runtime.report.people import write_people_page
 
@@ -26,4 +27,4 @@ def command(gallery: Path, output: Path, force: bool) -> None:
         names = [] if rows.identity is None else np.unique(rows.identity).tolist()
         file.record_export("page", output, names, len(rows))
         write_people_page(output, gallery.stem, rows, file.crop, force=force)
-    note(f"{len(names)} people, in {output}")
+    note(f"{counted(len(names), 'person')}, in {output}")

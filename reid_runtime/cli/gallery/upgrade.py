@@ -9,6 +9,7 @@ import click
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.terminal import examples, note
 from reid_runtime.gallery.gallery import Gallery
+from reid_runtime.io.text import counted
 
 _SHOWN = 10
 
@@ -34,11 +35,11 @@ def command(
         done = file.upgrade(embedder, leave_out=leave_out)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
-    note(f"{gallery}: {done.crops} crops from {done.before} to {done.after}")
+    note(f"{gallery}: {counted(done.crops, 'crop')} from {done.before} to {done.after}")
     if done.left_out:
-        note(f"forgotten, for only their vectors were kept: {done.left_out} crops")
+        note(f"forgotten, for only their vectors were kept: {counted(done.left_out, 'crop')}")
     first = ": look at these first" if done.changed else ""
-    note(f"{len(done.changed)} of {done.people} people have another most similar person now{first}")
+    note(f"another most similar person than before: {len(done.changed):,} of {counted(done.people, 'person')}{first}")
     for each in done.changed[:_SHOWN]:
         line = f"  {each.person}: {each.before} ({each.similarity_before:.2f}), now {each.after} "
         note(f"{line}({each.similarity_after:.2f})")

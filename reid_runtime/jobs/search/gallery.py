@@ -16,6 +16,7 @@ from reid_runtime.errors import DatasetError, OptionsError, StorageError
 from reid_runtime.images.decode import ImageSource
 from reid_runtime.images.quality import WORTHLESS
 from reid_runtime.io.remote import is_url
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.embeddings import Embeddings
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.labels import Texts, named_labels
@@ -201,7 +202,7 @@ def _labelled(folder: str, names: str | None) -> tuple[dict[str, str], dict[str,
     paths = dict(zip(listing.ids, listing.paths, strict=True))
     if names is None and not all("/" in each for each in listing.ids):
         note = f"{folder}: images lie in no folder of their own, so that nobody says who they are: each counts alone"
-        return paths, {}, [note]
+        return paths, {}, [note, *listing.notes]
     try:
         dataset, splits = read_layout(Path(folder), names)
     except DatasetError as error:
@@ -212,7 +213,7 @@ def _labelled(folder: str, names: str | None) -> tuple[dict[str, str], dict[str,
         raise DatasetError(f"{folder} has the layout of {dataset.name}; expected crops: embed its boxes first")
     crops = splits.gallery
     labels = named_labels(crops.identities, crops.cameras, crops.names.identity, crops.names.camera)
-    notes = [*crops.notes]
+    notes = [*crops.notes, *listing.notes]
     if len(crops) < len(listing):
-        notes.append(f"{folder}: {len(crops)} of {len(listing)} images are its gallery")
+        notes.append(f"{folder}: its gallery is {len(crops):,} of its {counted(len(listing), 'image')}")
     return {each: paths[each] for each in utf8_ids(crops.ids)}, labels, notes

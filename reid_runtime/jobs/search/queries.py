@@ -11,6 +11,7 @@ import numpy as np
 from reid_runtime.embedder import Embedder, Result
 from reid_runtime.errors import ImageError, OptionsError, StorageError
 from reid_runtime.images.quality import WORTHLESS
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.search.gallery import is_embeddings
 from reid_runtime.jobs.sources import find_sources
 from reid_runtime.jobs.vector_table import VectorTable, digest_of, read_vector_table
@@ -132,7 +133,9 @@ def _embedded(
     is_folder = os.path.isdir(path)
     sources = find_sources([path])
     if not is_folder and len(sources) > 1:
-        raise OptionsError(f"{path} names {len(sources)} images; expected an image, a folder, or a file of embeddings")
+        raise OptionsError(
+            f"{path} names {counted(len(sources), 'image')}; expected an image, a folder, or a file of embeddings"
+        )
     results: list[Result] = []
     for result in embedder.stream(list(sources.paths), low_latency=False):
         results.append(result)

@@ -9,6 +9,7 @@ import numpy as np
 
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import OptionsError, StorageError
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.search.answers import Answer, Match, SearchSettings
 from reid_runtime.jobs.search.gallery import SearchGallery, open_gallery
 from reid_runtime.jobs.search.queries import Queries, Query, read_queries
@@ -135,8 +136,8 @@ def _check_cameras(queries: Queries, gallery: SearchGallery, settings: SearchSet
     unknown = [query.name for query in queries.queries if not query.camera]
     if unknown:
         raise OptionsError(
-            f"--exclude-same-camera: the camera of {len(unknown)} of {len(queries.queries)} queries is not known, the "
-            f"first is {unknown[0]}: state it with --camera, or take queries from a file that has the column"
+            f"--exclude-same-camera: the camera of {len(unknown)} of {counted(len(queries.queries), 'query')} is not "
+            f"known, the first is {unknown[0]}: state it with --camera, or take queries from a file that has the column"
         )
 
 
@@ -203,7 +204,7 @@ def _answer(
     decision: Decision | None = None
     runner_up: Match | None = None
     if query.left_out:
-        notes.append(f"{query.left_out} images of the query are left out of its mean, for their quality")
+        notes.append(f"left out of the query's mean, for their quality: {counted(query.left_out, 'image')}")
     if query.reasons:
         notes.append(f"the query is {', '.join(query.reasons)}: its vector says nothing of a person")
         matches = []

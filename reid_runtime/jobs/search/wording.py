@@ -1,5 +1,6 @@
 """What an answer says in words, on a terminal and on a page."""
 
+from reid_runtime.io.text import counted
 from reid_runtime.jobs.search.answers import Answer, Match
 from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.rates import percent
@@ -19,7 +20,7 @@ def whom(answer: Answer) -> str:
     if answer.reasons:
         return f"can be named: the image is {', '.join(answer.reasons)}"
     if answer.decision is None:
-        return f"{len(answer.matches)} candidates, no decision: there is no calibration"
+        return f"{counted(len(answer.matches), 'candidate')}, no decision: there is no calibration"
     if answer.decision == "nobody":
         return f"among {answer.gallery_size:,} {answer.gallery_of}"
     named = answer.matches[: 1 + (answer.decision == "ambiguous")]

@@ -15,6 +15,7 @@ import numpy as np
 
 from reid_runtime.errors import DatasetError
 from reid_runtime.images.suffixes import is_image_name
+from reid_runtime.io.text import counted
 from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers, LabelNames
 from reid_runtime.scoring.layouts.crops import Crops
 from reid_runtime.scoring.layouts.folders import SPLITS
@@ -71,13 +72,13 @@ class Account:
     def lines(self, name: str) -> list[str]:
         """What is printed."""
         nobody = f", {self.distractors:,} of distractors" if self.distractors else ""
-        cameras = f"{self.cameras:,} cameras" if self.cameras else "no camera stated"
-        lines = [f"{name}: {self.people:,} people, {cameras}, {self.images:,} images{nobody}"]
+        cameras = counted(self.cameras, "camera") if self.cameras else "no camera stated"
+        lines = [f"{name}: {counted(self.people, 'person')}, {cameras}, {counted(self.images, 'image')}{nobody}"]
         for path, identity, camera in self.examples:
             lines.append(f"  {path}: identity {identity}, camera {camera or 'not stated'}")
         if self.passed_over:
             listed = ", ".join(f"{count:,} {reason}" for reason, count in self.passed_over.items())
-            lines.append(f"passed over: {sum(self.passed_over.values()):,} files ({listed})")
+            lines.append(f"passed over: {counted(sum(self.passed_over.values()), 'file')} ({listed})")
         return [*lines, *self.notes]
 
     def report(self) -> dict[str, Any]:
@@ -161,17 +162,17 @@ def check_files(crops: Sequence[Crops]) -> tuple[str, ...]:
     if people:
         one, other = people[0]
         raise DatasetError(
-            f"{len(people)} images are one file of two people, the first {one[0]!r} (identity {one[1]}) and "
-            f"{other[0]!r} (identity {other[1]}); keep the one that is right"
+            f"{counted(len(people), 'image is', 'images are')} one file of two people, the first {one[0]!r} "
+            f"(identity {one[1]}) and {other[0]!r} (identity {other[1]}); keep the one that is right"
         )
     junk = {name for each in crops for name in np.array(each.ids)[each.identities == JUNK].tolist()}
-    notes = (f"left out as junk (identity -1, junk or unsure): {len(junk):,} images",) if junk else ()
+    notes = (f"left out as junk (identity -1, junk or unsure): {counted(len(junk), 'image')}",) if junk else ()
     twice = [(one[0], other[0]) for one, other in pairs if one[2] != other[2]]
     if not twice:
         return notes
     first, second = twice[0]
     return (
         *notes,
-        f"warning: {len(twice)} images are one file under two cameras, the first {first!r} and {second!r}: any model "
-        "finds them",
+        f"warning: {counted(len(twice), 'image is', 'images are')} one file under two cameras, the first {first!r} and "
+        f"{second!r}: any model finds them",
     )

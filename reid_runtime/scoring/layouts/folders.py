@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from reid_runtime.errors import DatasetError
 from reid_runtime.images.suffixes import is_image_name
+from reid_runtime.io.text import counted
 
 SPLITS = ("train", "query", "gallery")
 ROLES = ("junk", "distractor", "unsure")
@@ -185,6 +186,6 @@ def _check_cameras(root: Path, first: list[str], last: list[str]) -> None:
     padded = numbered and max(map(len, people)) < min(map(len, cameras)) and any(name[0] == "0" for name in cameras)
     if padded or len(cameras) >= max(6, 3 * len(people)):
         raise DatasetError(
-            f"{root}: {len(people)} people under {len(cameras)} cameras such as {cameras[0]!r} look like cameras and "
-            f"people the other way round; {_HOW}"
+            f"{root}: {counted(len(people), 'person')} under {counted(len(cameras), 'camera')} such as {cameras[0]!r} "
+            f"look like cameras and people the other way round; {_HOW}"
         )

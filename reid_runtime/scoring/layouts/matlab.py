@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reid_runtime.errors import DatasetError
+from reid_runtime.install import install_line
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def load(path: Path) -> MatFile:
         from scipy.io import loadmat
     except ImportError as error:
         raise DatasetError(
-            f'{path.name} is a MATLAB file, and reading it needs SciPy: pip install "reid-runtime[matlab]"'
+            f"{path.name} is a MATLAB file, and reading it needs SciPy: {install_line('matlab')}"
         ) from error
     if not path.is_file():
         raise DatasetError(f"{path} is missing")

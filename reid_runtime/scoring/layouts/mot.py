@@ -16,6 +16,7 @@ import numpy as np
 
 from reid_runtime.errors import DatasetError
 from reid_runtime.images.suffixes import is_image_name
+from reid_runtime.io.text import counted
 from reid_runtime.scoring.labels import Integers, LabelNames, Mask
 from reid_runtime.scoring.layouts.crops import Crops
 from reid_runtime.scoring.layouts.text import read_text
@@ -157,10 +158,10 @@ def _each_second(root: Path, splits: Sequence[str]) -> tuple[Crops, Coordinates,
         columns.append((identities + camera * _EACH, np.full(len(frames), camera), each.xyxy[kept], seconds))
     numbers, cameras, corners, seconds = (np.concatenate(column) for column in zip(*columns, strict=True))
     names_of = LabelNames(people, {camera: each.folder.name for camera, each in enumerate(sequences, 1)})
-    notes = [f"{len(sequences)} sequences, a frame a second; an identity is a person of its sequence alone"]
+    notes = [f"{counted(len(sequences), 'sequence')}, a frame a second; an identity is a person of its sequence alone"]
     hidden = sum(each.hidden for each in sequences)
     if hidden:
-        notes.append(f"left out: {hidden:,} boxes of which less than {LEAST_VISIBLE:.0%} is to be seen")
+        notes.append(f"left out: {counted(hidden, 'box')} of which less than {LEAST_VISIBLE:.0%} is to be seen")
     return Crops(root, tuple(ids), numbers, cameras, names_of, tuple(notes), corners), corners, seconds
 
 

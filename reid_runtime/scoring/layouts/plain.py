@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_runtime.errors import DatasetError
+from reid_runtime.io.text import counted
 from reid_runtime.scoring.labels import DISTRACTOR, JUNK, Integers, LabelNames
 from reid_runtime.scoring.layouts.crops import PERSON_ZERO, Crops, CropSplits, check_present, number_person_zero
 from reid_runtime.scoring.layouts.folders import SPLITS, Row, read_rows
@@ -64,7 +65,10 @@ def _splits(root: Path, rows: list[Row], source: Path, notes: tuple[str, ...] = 
     check_present(root, (row.id for row in rows), source.name)
     twice = [row for row, count in Counter((row.id, row.split) for row in rows).items() if count > 1]
     if twice:
-        raise DatasetError(f"{source}: {len(twice)} images are listed more than once, the first is {twice[0][0]!r}")
+        raise DatasetError(
+            f"{source}: {counted(len(twice), 'image is', 'images are')} listed more than once, the first is "
+            f"{twice[0][0]!r}"
+        )
     identities, people = _numbers([row.identity for row in rows], _WORDS, source)
     cameras, camera_names = _numbers([row.camera for row in rows], {}, source)
     crops = Crops(root, tuple(row.id for row in rows), identities, cameras, LabelNames(people, camera_names), notes)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from reid_runtime.backends.cuda import PROVIDERS, open_cuda
 from reid_runtime.errors import BackendError
+from reid_runtime.install import install_line
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = {"cuda-bindings": "cuda.bindings", "pycuda": "pycuda"}
@@ -92,9 +94,7 @@ def test_missing_driver_in_one_line(provider):
 def test_packages_that_are_missing_are_named(monkeypatch):
     for package in ("cuda", "cuda.bindings", "pycuda"):
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        BackendError, match=r"pip install \"reid-runtime\[tensorrt\]\"; pycuda is missing .* pip install"
-    ):
+    with pytest.raises(BackendError, match=re.escape(install_line("tensorrt")) + "; pycuda is missing .* pip install"):
         open_cuda()
 
 

@@ -1,6 +1,7 @@
 """A model on a server: the same rows as here, several batches at once, and what a server may do wrong is an error."""
 
 import dataclasses
+import re
 import threading
 from contextlib import ExitStack
 
@@ -9,6 +10,7 @@ import pytest
 
 from reid_runtime import BackendError, ContractError, Embedder
 from reid_runtime.backends.remote.statement import ARTEFACT_KEY
+from reid_runtime.install import install_line
 from reid_runtime.model_file.contract import METADATA_KEY
 from reid_runtime.model_file.selftest import METADATA_KEY as SELFTEST_KEY
 
@@ -283,7 +285,5 @@ def test_missing_package(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "reid_runtime.backends.remote.http", None)
-    with pytest.raises(
-        BackendError, match=r'tritonclient is needed and missing .*pip install "reid-runtime\[remote\]"'
-    ):
+    with pytest.raises(BackendError, match="tritonclient is needed and missing .*" + re.escape(install_line("remote"))):
         Embedder.load("kserve://127.0.0.1:1/reid")

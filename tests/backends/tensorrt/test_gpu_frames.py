@@ -70,9 +70,9 @@ class TestFrames:
         frame = sample_image(120, 200)
         given = ByInterface(machine.cuda, frame)
         embedder = Embedder(machine.backend(), CONTRACT, tiny_model)
-        with pytest.warns(UserWarning, match="1 boxes"):
+        with pytest.warns(UserWarning, match="1 box "):
             result, valid = embedder.embed_boxes(given, self.BOXES, colour, return_valid=True)
-        with pytest.warns(UserWarning, match="1 boxes"):
+        with pytest.warns(UserWarning, match="1 box "):
             expected, before = Embedder(tiny.backend, CONTRACT, tiny_model).embed_boxes(
                 frame, self.BOXES, colour, return_valid=True
             )

@@ -6,6 +6,7 @@ import pytest
 
 from reid_runtime import BackendError
 from reid_runtime.backends.tensorrt.module import capture_errors, format_errors, import_tensorrt, is_rtx, version_string
+from reid_runtime.install import install_line
 
 _GOOD = "class Builder: pass\n__version__ = {!r}\n"
 _SPEAKING = (
@@ -64,7 +65,7 @@ def test_unusable_module(installed, code, message):
     installed(**({} if code is None else {"tensorrt": code}))
     with pytest.raises(BackendError, match=message) as caught:
         import_tensorrt()
-    assert 'pip install "reid-runtime[tensorrt]"' in str(caught.value)
+    assert install_line("tensorrt") in str(caught.value)
     assert "NVIDIA's own package index" in str(caught.value)
     assert "\n" not in str(caught.value)
 

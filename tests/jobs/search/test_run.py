@@ -113,7 +113,7 @@ def test_the_querys_camera_is_left_out_when_asked(look):
     query = rows(QUERY[None], ["query.jpg"], camera=["1"])
     assert names(look(gallery, query).matches) == ["a", "b"]
     assert names(look(gallery, query, exclude_same_camera=True).matches) == ["b"]
-    with pytest.raises(OptionsError, match=r"the camera of 1 of 1 queries is not known, the first is query\.jpg"):
+    with pytest.raises(OptionsError, match=r"the camera of 1 of 1 query is not known, the first is query\.jpg"):
         look(gallery, exclude_same_camera=True)
     with pytest.raises(OptionsError, match="says of no row which camera"):
         look(rows(at(0.9)), query, exclude_same_camera=True)

@@ -57,14 +57,12 @@ def test_one_file_with_two_labels(tmp_path):
     def check():
         return check_files([read_layout(tmp_path)[1].gallery])
 
-    assert check() == ("left out as junk (identity -1, junk or unsure): 1 images",)
+    assert check() == ("left out as junk (identity -1, junk or unsure): 1 image",)
     (tmp_path / "b/2/w.jpg").hardlink_to(tmp_path / "b/1/z.jpg")
-    assert "1 images are one file under two cameras, the first 'b/1/z.jpg' and 'b/2/w.jpg'" in check()[-1]
+    assert "1 image is one file under two cameras, the first 'b/1/z.jpg' and 'b/2/w.jpg'" in check()[-1]
     (tmp_path / "x.csv").write_text("id,identity,camera\nb/1/z.jpg,a,1\n./b/1/z.jpg,b,1\n")
     with pytest.raises(DatasetError, match=r"one file of two people, the first 'b/1/z.jpg'"):
         check_files([read_layout(tmp_path / "x.csv")[1].gallery])
     (tmp_path / "b/2/v.jpg").symlink_to(tmp_path / "a/2/y.jpg")
-    with pytest.raises(
-        DatasetError, match=r"1 images are one file of two people, the first 'a/2/y.jpg' \(identity a\)"
-    ):
+    with pytest.raises(DatasetError, match=r"1 image is one file of two people, the first 'a/2/y.jpg' \(identity a\)"):
         check()

@@ -144,7 +144,7 @@ def test_csv_files_of_other_programs(tmp_path):
         ("path,person\n1.jpg,2\n", r"other.csv has no column id, identity; expected id .* found 'path, person'"),
         (
             "id,identity,camera\np/1.jpg,a,1\np/1.jpg,b,2\n",
-            "1 images are listed more than once, the first is 'p/1.jpg'",
+            "1 image is listed more than once, the first is 'p/1.jpg'",
         ),
     ):
         path.write_text(text)

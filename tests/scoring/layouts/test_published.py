@@ -1,9 +1,12 @@
 """Each published layout, read from a miniature of its files."""
 
+import re
+
 import numpy as np
 import pytest
 
 from reid_runtime.errors import DatasetError
+from reid_runtime.install import install_line
 from reid_runtime.scoring.layouts import cuhk03, read_market
 from reid_runtime.scoring.layouts.mars import read_mars, read_mars_torchreid
 from reid_runtime.scoring.layouts.msmt17 import read_msmt17
@@ -161,5 +164,5 @@ def test_a_matlab_file_without_scipy_names_what_to_install(tmp_path, monkeypatch
 
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     miniatures.touch(tmp_path, "cuhk03_new_protocol_config_detected.mat")
-    with pytest.raises(DatasetError, match=r'pip install "reid-runtime\[matlab\]"'):
+    with pytest.raises(DatasetError, match=re.escape(install_line("matlab"))):
         cuhk03.read_detected(tmp_path)

@@ -43,7 +43,7 @@ def test_what_was_read_is_printed_and_person_zero_is_one(tmp_path, capsys):
         "passed over: 2 files (1 .gif, 1 junk or distractors)",
     ]
     (tmp_path / "ours/1/a/1.tif").write_bytes((tmp_path / "ours/2/b/1.tif").read_bytes())
-    with pytest.raises(DatasetError, match="1 images are one file of two people"):
+    with pytest.raises(DatasetError, match="1 image is one file of two people"):
         load_training(tmp_path / "ours")
 
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
@@ -8,6 +10,7 @@ from urllib.error import URLError
 
 from safetensors.torch import save_file
 
+from reid_runtime.install import install_line
 from training.models.backbones import BACKBONES, backbone
 from training.models.base import BackboneError
 from training.models.network import EmbeddingNetwork
@@ -52,7 +55,7 @@ def test_an_unknown_timm_name_is_answered_with_the_nearest():
 
 def test_without_timm_its_backbones_name_the_line_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(BackboneError, match=r'pip install "reid-runtime\[timm\]"'):
+    with pytest.raises(BackboneError, match=re.escape(install_line("timm"))):
         backbone("timm/a_name_that_no_other_test_has_asked_for")
 
 

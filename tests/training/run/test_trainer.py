@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from reid_runtime.errors import ReidRuntimeError, StorageError
+from reid_runtime.install import install_line
 from training.recipe import read_recipe
 from training.run import checkpoint
 from training.run.record import Metrics, read_metrics
@@ -163,7 +165,7 @@ def test_weights_so_large_that_no_vector_is_finite_stop_the_run_where_people_are
 
 def test_matplotlib_is_required_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ReidRuntimeError, match=r'pip install "reid-runtime\[train\]"'):
+    with pytest.raises(ReidRuntimeError, match=re.escape(install_line("train"))):
         make_run(tmp_path / "run", "ranking").train()
     assert not (tmp_path / "run").exists()
 

@@ -1,0 +1,45 @@
+"""The line that installs an extra, from wherever this package itself was installed."""
+
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+_NAME = "reid-runtime"
+
+
+def install_line(extra: str, *options: str) -> str:
+    """What to type to get an extra.
+
+    A package index need not have this package: what was installed from a folder, a wheel or a repository, as PEP 610's
+    direct_url.json says, is installed from there again.
+
+    Args:
+        extra: Its name, or several with commas.
+        options: pip's.
+
+    Returns:
+        As `pip install -e ".[video]"`, or `pip install "reid-runtime[video]"` where an index had the package, and where
+        the folder or wheel is gone.
+    """
+    return " ".join(["pip install", *options, _source(extra)])
+
+
+def _source(extra: str) -> str:
+    try:
+        origin = json.loads(metadata.distribution(_NAME).read_text("direct_url.json") or "{}")
+        url, vcs = str(origin.get("url", "")), origin.get("vcs_info")
+        path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
+    except (metadata.PackageNotFoundError, ValueError, AttributeError, OSError):
+        return f'"{_NAME}[{extra}]"'
+    if not url or (path is not None and not path.exists()):
+        return f'"{_NAME}[{extra}]"'
+    if vcs:
+        return f'"{_NAME}[{extra}] @ {vcs["vcs"]}+{url}@{vcs["commit_id"]}"'
+    if path is None:
+        return f'"{_NAME}[{extra}] @ {url}"'
+    place = "." if path.is_dir() and os.path.samefile(path, os.curdir) else path
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f'{editable}"{place}[{extra}]"'
