@@ -1,5 +1,6 @@
 """The command `reid-runtime`: a module per verb, each imported only when it is called."""
 
+import difflib
 import os
 import re
 import signal
@@ -71,6 +72,17 @@ class Verbs(click.Group):
         if all(option.name != _VERBOSE.name for option in command.params):
             command.params += [_LOG_FORMAT, _VERBOSE]
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; a misspelt verb is told the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.verbs, 1)
+            error.message += "".join(f" Did you mean {name!r}?" for name in near)
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What the verbs do, without an import of any."""

@@ -33,9 +33,9 @@ from reid_runtime.model_file.packaged import default_model
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the contract's JSON to this file.")
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
 @click.option(
-    "--preset", type=click.Choice([*PRESETS]),
+    "--preset", type=click.Choice([*PRESETS]), metavar="NAME",
     help="How the input of a model that carries no contract is prepared: ImageNet's or CLIP's mean and deviation, 0.5 "
-    "and 0.5, values of 0 to 1, or of 0 to 255.",
+    f"and 0.5, values of 0 to 1, or of 0 to 255. One of {', '.join(PRESETS)}.",
 )  # fmt: skip
 @click.option("--size", metavar="HEIGHTxWIDTH", help="To which size such a model's images are stretched: 256x128.")
 @click.option(

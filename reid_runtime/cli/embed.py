@@ -13,9 +13,10 @@ from reid_runtime.cli.embed_report import report
 from reid_runtime.cli.embed_video import VideoChoice, check_video, choose_video, video_options
 from reid_runtime.cli.options import ModelChoice, load_model, model_options
 from reid_runtime.cli.progress import progress_bar
-from reid_runtime.cli.terminal import examples, note
+from reid_runtime.cli.terminal import examples
 from reid_runtime.images.limits import DEFAULT_LIMITS, ImageLimits
 from reid_runtime.io.remote import is_url
+from reid_runtime.io.text import in_one_line
 from reid_runtime.jobs.embed_folder import JobResult, embed_folder
 from reid_runtime.jobs.formats import FORMATS
 from reid_runtime.jobs.job import OnError, check_output
@@ -138,7 +139,8 @@ def _told_of_what_is_kept() -> Iterator[None]:
         for text in getattr(error, "__notes__", ()):
             is_kept = "which are in" in text or "finished is in" in text
             with suppress(OSError):  # a terminal that is gone
-                note(text + (_how_to_resume() if is_kept else ""))
+                # In one line, which is copied whole.
+                click.echo(in_one_line(text + (_how_to_resume() if is_kept else "")), err=True)
         raise
 
 

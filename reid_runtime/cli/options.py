@@ -15,10 +15,10 @@ from reid_runtime.backends import DEVICES, Options, parse_device, require_device
 from reid_runtime.cli.json_lines import JsonLines
 from reid_runtime.cli.terminal import note
 from reid_runtime.embedder import Embedder
-from reid_runtime.errors import BackendError
+from reid_runtime.errors import BackendError, DamagedFileError
 from reid_runtime.model_file.address import Address, is_address
 from reid_runtime.model_file.contract import Contract
-from reid_runtime.model_file.packaged import find_model
+from reid_runtime.model_file.packaged import find_model, model_path
 from reid_runtime.model_file.terms import restriction
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -35,10 +35,12 @@ class ModelPath(click.Path):
         if is_address(value):
             self.fail(f"{value} is a server, and this reads a model's file", param, ctx)
         try:
-            path = find_model(value)
+            find_model(value)
+        except DamagedFileError:
+            pass  # a folder is told below, a pipe by who reads it
         except BackendError as error:
             self.fail(str(error), param, ctx)
-        return super().convert(path, param, ctx)
+        return super().convert(model_path(value), param, ctx)
 
 
 class ModelOrServer(ModelPath):

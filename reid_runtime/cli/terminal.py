@@ -5,6 +5,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -50,9 +51,11 @@ def highlight(line: str) -> str:
 
 
 def note(*lines: str) -> None:
-    """Print lines on standard error, whatever the names in them hold."""
-    for line in lines:
-        click.echo(in_one_line(line), err=True)
+    """Print lines on standard error, whatever the names in them hold; a terminal's are wrapped at its width."""
+    for line in map(in_one_line, lines):
+        indent = " " * (len(line) - len(line.lstrip()))
+        for part in _wrapped(line.lstrip(), indent, sys.stderr, indent + "  "):
+            click.echo(part, err=True)
 
 
 def note_some(named: Sequence[tuple[str, str]], where_all_are: str = "") -> None:
@@ -83,14 +86,16 @@ def table(rows: Sequence[Sequence[str]], align: str = "", indent: str = "") -> l
     lines = []
     for *cells, last in rows:
         padded = (f"{cell:{align[at : at + 1] or '<'}{widths[at]}}  " for at, cell in enumerate(cells))
-        lines += _wrapped(last, indent + "".join(padded))
+        lines += _wrapped(last, indent + "".join(padded), sys.stdout)
     return [line.rstrip() for line in lines]
 
 
-def _wrapped(text: str, lead: str) -> list[str]:
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+def _wrapped(text: str, lead: str, stream: TextIO, further: str | None = None) -> list[str]:
+    """The text behind `lead`, its further lines behind as many spaces or `further`; one line where no terminal is."""
+    width = shutil.get_terminal_size().columns if stream.isatty() else 0
     if not width or len(lead) + len(text) <= width:
         return [lead + text]
-    room = max(width - len(lead), _NARROWEST)
+    further = " " * len(lead) if further is None else further
+    room = max(width - len(further), _NARROWEST)
     parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-    return [lead + parts[0], *(" " * len(lead) + part for part in parts[1:])]
+    return [lead + parts[0], *(further + part for part in parts[1:])]

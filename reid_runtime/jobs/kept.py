@@ -63,7 +63,7 @@ def read_kept(output: Path, sources: JobInput, header: Embeddings, on_error: str
         raise StorageError(f"{path} was made with {'; '.join(differing)}: rows of both must not mix; {advice}")
     if part.images > len(sources) or part.digest != sources.digest(range(part.images)):
         raise StorageError(
-            f"{path}: of the job's images the first {part.images:,} are not what they were when it was made: {advice}"
+            f"{path}: the first {part.images} images of the job have changed since it was made: {advice}"
         )
     images = part.images if part.images == len(sources) else part.images - part.images % WINDOW
     ids, without = {*sources.ids[:images]}, {name for name, _ in part.failed}

@@ -19,7 +19,6 @@ import numpy as np
 from reid_runtime.errors import StorageError
 from reid_runtime.io.atomic import is_stale_temp
 from reid_runtime.io.folder import Folder
-from reid_runtime.io.text import counted
 from reid_runtime.jobs.embeddings import Embeddings, join, validated
 from reid_runtime.jobs.manifest import MANIFEST, Manifest, check_same_job, read_manifest
 from reid_runtime.jobs.parquet import import_pyarrow, read_footer, read_parquet, write_parquet
@@ -84,8 +83,8 @@ def check_folder(folder: Folder, resume: bool, force: bool) -> None:
         )
     if names and not (resume or force):
         raise StorageError(
-            f"{folder.name} holds a job already ({counted(len(names), 'file')}): pass --resume to go on with it, "
-            "--force to begin again, or choose another folder"
+            f"{folder.name} holds a job already ({len(names)} files): pass --resume to go on with it, --force to "
+            "begin again, or choose another folder"
         )
     if resume and names and MANIFEST not in names:
         raise StorageError(f"{folder.name} has parts and no {MANIFEST}: what they belong to is not known; use --force")
@@ -162,7 +161,7 @@ def present_parts(folder: Folder, job: Manifest, allow_missing: bool = False) ->
     if len(numbers) < job.parts and not allow_missing:
         first = next(number for number, there in enumerate([*numbers, -1]) if number != there)
         raise StorageError(
-            f"{folder.name}: {job.parts - len(numbers)} of {counted(job.parts, 'part')} missing, the first is "
+            f"{folder.name}: {job.parts - len(numbers)} of {job.parts} parts are missing, the first is "
             f"{part_name(first)}: finish the job with --resume, or take what is there with `reid-runtime merge "
             "--partial`"
         )

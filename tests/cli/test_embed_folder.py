@@ -212,7 +212,7 @@ def test_resume_after_bad_image(embed, many, tmp_path):
     run = embed("crops", "-o", "out/", "--on-error", "raise")
     assert run.code == 1
     ended, error = run.err.splitlines()
-    assert ended.startswith(f"ended after 2 of 3 parts, {2 * PART_IMAGES} of ")
+    assert ended.startswith(f"ended after 2 of 3 parts, {2 * PART_IMAGES:,} of ")
     assert "to go on: reid-runtime embed --resume crops -o out/ " in ended
     assert error == "error: 9x.bmp: the file is empty (0 bytes)"
     shutil.copyfile(tmp_path / "crops/1.bmp", tmp_path / "crops/9x.bmp")
@@ -252,7 +252,7 @@ def test_merged_shards_equal_the_job(embed, command, many, tmp_path):
     run = command("merge", "3", "1", "2", "-o", "out.parquet")
     assert run.code == 0
     complete, merged = read_embeddings(tmp_path / "complete.parquet"), read_embeddings(tmp_path / "out.parquet")
-    assert run.err == f"merged {len(complete)} rows of 3 inputs, in out.parquet\n"
+    assert run.err == f"merged {len(complete):,} rows of 3 inputs, in out.parquet\n"
     assert merged.id.tolist() == complete.id.tolist()
     assert merged.embedding.tobytes() == complete.embedding.tobytes()
 
@@ -270,7 +270,9 @@ def test_resume_after_full_disk(embed, many, tmp_path, monkeypatch):
         run = embed(many, "-o", "out/")
     assert run.code == 1
     ended, error = run.err.splitlines()
-    assert ended.startswith(f"ended after 1 of 3 parts, {PART_IMAGES} of {COUNT} images, which are in out/; to go on: ")
+    assert ended.startswith(
+        f"ended after 1 of 3 parts, {PART_IMAGES:,} of {COUNT:,} images, which are in out/; to go on: "
+    )
     assert error == "error: out/part-00001.parquet could not be written: [Errno 28] No space left on device"
     assert sorted(contents(tmp_path / "out")) == ["manifest.json", part_name(0)]
     assert embed(many, "-o", "out/", "--resume").code == 3

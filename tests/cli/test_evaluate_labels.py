@@ -31,10 +31,12 @@ def named(tmp_path):
 
 
 def test_the_reading_is_printed_and_checked_before_a_model_is_loaded(command, named):
-    run = command("evaluate", named, "--model", "nowhere.onnx")
+    model = named.with_name("broken.onnx")
+    model.write_text("no model")
+    run = command("evaluate", named, "--model", model)
     assert (run.code, run.err.splitlines()[0]) == (1, "named: 2 people, 2 cameras, 8 images")
     (named / "0051/front/9.jpg").symlink_to(named / "anna/front/1.jpg")
-    run = command("evaluate", named, "--model", "nowhere.onnx")
+    run = command("evaluate", named, "--model", model)
     assert run.code == 1
     assert "error: 1 image is one file of two people, the first '0051/front/9.jpg' (identity 0051)" in run.err
 

@@ -64,6 +64,21 @@ def test_examples_are_understood(words, folder, monkeypatch):
             assert context.params
 
 
+@pytest.mark.parametrize("words", [(), ("gallery",), *VERBS], ids=" ".join)
+def test_help_fits_into_80_columns(words, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    run = command(*words, "--help")
+    assert run.out.startswith("Usage: ")
+    assert [line for line in run.out.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize(("words", "near"), [(["serch"], "'search'"), (["gallery", "ad"], "'add'"), (["xyz"], None)])
+def test_a_misspelt_verb_is_told_the_nearest(command, words, near):
+    run = command(*words)
+    assert run.code == 2
+    assert run.err.endswith(f"No such command '{words[-1]}'.{f' Did you mean {near}?' if near else ''}\n")
+
+
 def test_cheap_examples_run_as_they_stand(folder, command, monkeypatch):
     """One after another, by the smallest model."""
     run_examples(command, folder, monkeypatch, [verb for verb in VERBS if verb[0] in CHEAP and verb[-1] != "upgrade"])
@@ -118,6 +133,21 @@ def test_tables_wrap_at_a_terminal_alone(monkeypatch):
     wrapped = terminal.table(rows, "<>")
     assert max(map(len, wrapped)) <= 60
     assert "".join(line[12:] + " " for line in wrapped[:-2]).split() == ("a few words " * 12).split()
+
+
+def test_notes_wrap_at_a_terminal_alone(monkeypatch, capsys):
+    """Names that are longer than that are left whole, and lines of a list keep their indent."""
+    name = "folder/" * 20
+    lines = ["words of a note " * 9, f"  {name}: not a JPEG, PNG, BMP or WebP image"]
+    terminal.note(*lines)
+    assert capsys.readouterr().err.splitlines() == lines
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal.note(*lines)
+    first, second, path, reason = capsys.readouterr().err.splitlines()
+    assert max(len(first), len(second)) <= 80
+    assert f"{first} {second.strip()}" == lines[0].strip()
+    assert (path, reason) == (f"  {name}:", "    not a JPEG, PNG, BMP or WebP image")
 
 
 @pytest.mark.parametrize(("variables", "colours"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])

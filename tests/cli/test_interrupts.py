@@ -110,7 +110,9 @@ def test_interrupted_file_job(start, many, tmp_path, number, times, code):
     kept = read_embeddings(tmp_path / "out.partial.npz")
     assert 0 < len(kept) < COUNT
     assert kept.id.tolist() == sorted(path.name for path in many.iterdir())[: len(kept)]
-    assert f"ended after {len(kept)} of {COUNT} images; what was finished is in out.partial.npz; to go on: " in message
+    assert (
+        f"ended after {len(kept)} of {COUNT:,} images; what was finished is in out.partial.npz; to go on: " in message
+    )
 
 
 def test_nohup(start, many, tmp_path):
@@ -275,7 +277,7 @@ def test_interrupted_folder_job(start, several, tmp_path, number, code):
     done = len(actual) - 1
     assert actual == ["manifest.json", *map(part_name, range(done))]
     assert 2 <= done < 6
-    assert f"ended after {done} of 6 parts, {done * PART_IMAGES} of {5 * PART_IMAGES + 100} images" in message
+    assert f"ended after {done} of 6 parts, {done * PART_IMAGES:,} of {5 * PART_IMAGES + 100:,} images" in message
     assert re.search(rf"to go on: reid-runtime embed --resume {several} -o out/ ", message)
 
 

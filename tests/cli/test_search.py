@@ -119,7 +119,7 @@ def test_foreign_receipt_is_refused(tmp_path, command, content, words):
 @pytest.mark.parametrize(
     "arguments",
     [("q.npz",), ("--in", "g.npz"), ("q.npz", "--in", "g.npz", "--json", "--csv"), ("q.npz", "--replay", "c.json"),
-     ("q.npz", "--in", "g.npz", "--fpir", "0"), ("q.npz", "--in", "g.npz", "--model", "m.onnx")],
+     ("q.npz", "--in", "g.npz", "--fpir", "0"), ("q.npz", "--in", "g.npz", "--model", "base")],
 )  # fmt: skip
 @pytest.mark.usefixtures("files")
 def test_wrong_usage(command, arguments):

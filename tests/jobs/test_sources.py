@@ -194,7 +194,7 @@ def test_nothing_there(tree):
         (["a", "absent.jpg"], r"absent\.jpg: no such file"),
         (["n" * 5000], "no such file"),
         (["empty"], "no images in empty: found 0 other files and 0 links"),
-        (["only_a_link"], "no images in only_a_link: found 0 other files and 1 links to folders"),
+        (["only_a_link"], "no images in only_a_link: found 0 other files and 1 link to a folder"),
         (["list.txt", "-"], "no images in list.txt, -"),
     ):
         with pytest.raises(SourceError, match=reason):
