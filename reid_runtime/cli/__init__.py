@@ -81,8 +81,8 @@ class Verbs(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = difflib.get_close_matches(args[0], self.verbs, 1)
-            error.message += "".join(f" Did you mean {name!r}?" for name in near)
-            raise
+            hint = "".join(f" Did you mean {name!r}?" for name in near)
+            raise click.UsageError(error.format_message() + hint, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What the verbs do, without an import of any."""

@@ -196,11 +196,14 @@ def _print(clusters: Clusters, output: Path, failed: Failures, as_json: bool) ->
             "contract_id": rows.contract_id,
         }
         click.echo(json.dumps(report, indent=2))
-    units = f", {counted(clusters.units, 'track or single crop', 'tracks and single crops')}"
+    units = ""
+    if rows.track is not None and clusters.units < crops:
+        single = " and single crops" if (rows.track == "").any() else ""
+        units = f" in {counted(clusters.units, 'track')}{single}"
+    others = f" ({grouping.least:,} to {grouping.most:,} at other thresholds that fit as well)"
     note(
-        f"{counted(crops, 'crop')}{units if clusters.units < crops else ''}: {counted(grouping.people, 'person')}, "
-        f"{grouping.least:,} to {grouping.most:,} by thresholds that are as good; unsure: "
-        f"{counted(clusters.unsure, 'crop')}",
+        f"{counted(crops, 'crop')}{units}: {counted(grouping.people, 'person')}"
+        f"{others if grouping.least < grouping.most else ''}; unsure: {counted(clusters.unsure, 'crop')}",
         f"threshold {grouping.threshold.value:.3f}: {grouping.threshold.source}",
         f"in {output}",
     )

@@ -9,7 +9,7 @@ from reid_runtime.io.text import counted
 from reid_runtime.jobs.search.answers import Answer, Match
 from reid_runtime.jobs.search.gallery import SearchGallery
 from reid_runtime.jobs.search.queries import Queries, Query
-from reid_runtime.jobs.search.wording import foot, rates, whom
+from reid_runtime.jobs.search.wording import foot, gallery_size, rates, whom
 from reid_runtime.matching.calibration import Calibration
 from reid_runtime.matching.rates import percent
 from reid_runtime.report.crops import file_loader, image_tag
@@ -98,7 +98,7 @@ pairs of two people that are as similar. A bar shows the cosine from 0 to 1, its
 
 def _facts(answers: Sequence[Answer], gallery: SearchGallery, calibration: Calibration | None) -> dict[str, str]:
     first = answers[0]
-    values = {"Gallery": f"{first.gallery_size:,} {first.gallery_of}, {counted(int(gallery.usable.sum()), 'image')}"}
+    values = {"Gallery": f"{gallery_size(first)}, {counted(int(gallery.usable.sum()), 'image')}"}
     thresholds = sorted({answer.threshold for answer in answers if answer.threshold is not None})
     if thresholds:
         values["Threshold"] = " to ".join(f"{value:.3f}" for value in dict.fromkeys((thresholds[0], thresholds[-1])))

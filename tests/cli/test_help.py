@@ -1,5 +1,6 @@
 """What a new user meets first: the command alone, the examples of each verb's help, tables and colours on terminals."""
 
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -115,6 +116,42 @@ def test_the_command_alone_shows_what_is_done_first(command):
 def test_embed_says_what_can_be_done_next(folder, command, tiny_model, tmp_path, options):
     run = command("embed", folder / "examples/crops", "-o", tmp_path / "x y.npz", "--model", tiny_model, *options)
     assert run.err.splitlines()[-1].startswith(f"next: reid-runtime search IMAGE --in '{tmp_path}") == (not options)
+
+
+def test_one_of_a_kind_is_singular_in_every_verb(command, tmp_path, monkeypatch, folder, tiny_model):
+    """One image of one person from one camera, in all that is printed and in every page."""
+    monkeypatch.chdir(tmp_path)
+    image = "one/anna/camera-1/view.jpg"
+    (tmp_path / image).parent.mkdir(parents=True)
+    shutil.copy(folder / "examples/crops/person-05/camera-1/view-1.jpg", image)
+    (tmp_path / "one/note.txt").touch()
+    model = ("--model", tiny_model, "--device", "cpu")
+    lines = [
+        ("embed", "one", "-o", "one.npz", *model),
+        ("merge", "one.npz", "-o", "merged.npz"),
+        ("search", image, "--in", "one", "--report", "search.html", *model),
+        ("cluster", "one", "-o", "people", "--threshold", "0.5", *model),
+        ("gallery", "add", "g.gallery", "one", *model),
+        ("gallery", "list", "g.gallery"),
+        ("gallery", "check", "g.gallery"),
+        ("gallery", "page", "g.gallery", "-o", "gallery.html"),
+        ("gallery", "export", "g.gallery", "-o", "export.npz"),
+        ("gallery", "list", "g.gallery", "--exports"),
+        ("gallery", "forget", "g.gallery", "anna"),
+        ("evaluate", "one", *model),
+        ("calibrate", "one", *model),
+        ("describe", "base"),
+    ]
+    printed = ""
+    for words in lines:
+        run = command(*words)
+        assert run.code == 0 or words[0] in ("evaluate", "calibrate"), run.err
+        printed += run.out + run.err
+    for page in (Path("search.html"), Path("people/people.html"), Path("gallery.html")):
+        printed += page.read_text().partition("<body")[2]
+    assert (
+        re.findall(r".{20}\b1 (?:people|queries|boxes|images|crops|files|rows|inputs|cameras|tracks)\b", printed) == []
+    )
 
 
 def test_completion_knows_verbs_and_options():

@@ -111,7 +111,7 @@ def test_interrupted_file_job(start, many, tmp_path, number, times, code):
     assert 0 < len(kept) < COUNT
     assert kept.id.tolist() == sorted(path.name for path in many.iterdir())[: len(kept)]
     assert (
-        f"ended after {len(kept)} of {COUNT:,} images; what was finished is in out.partial.npz; to go on: " in message
+        f"ended after {len(kept):,} of {COUNT:,} images; what was finished is in out.partial.npz; to go on: " in message
     )
 
 

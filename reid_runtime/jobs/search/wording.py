@@ -15,6 +15,12 @@ def headline(answer: Answer) -> str:
     return word + whom(answer)
 
 
+def gallery_size(answer: Answer) -> str:
+    """How many may be found: `8 people`."""
+    one = {"people": "person", "tracks": "track", "images": "image"}[answer.gallery_of]
+    return counted(answer.gallery_size, one)
+
+
 def whom(answer: Answer) -> str:
     """What follows the decision: who it is, or among how many nobody is."""
     if answer.reasons:
@@ -22,7 +28,7 @@ def whom(answer: Answer) -> str:
     if answer.decision is None:
         return f"{counted(len(answer.matches), 'candidate')}, no decision: there is no calibration"
     if answer.decision == "nobody":
-        return f"among {answer.gallery_size:,} {answer.gallery_of}"
+        return f"among {gallery_size(answer)}"
     named = answer.matches[: 1 + (answer.decision == "ambiguous")]
     return " or ".join(match.identity or match.id for match in named)
 
@@ -38,15 +44,15 @@ def foot(answer: Answer, calibration: Calibration | None) -> list[str]:
     """What the threshold is, and rests on."""
     if answer.threshold is None or calibration is None:
         return [
-            f"ranked by cosine among {answer.gallery_size:,} {answer.gallery_of}; without a calibration no similarity "
-            "says who it is (reid-runtime calibrate)"
+            f"ranked by cosine among {gallery_size(answer)}; without a calibration no similarity says "
+            " who it is (reid-runtime calibrate)"
         ]
     where = f"calibrated elsewhere, on {calibration.source.dataset}" if answer.calibrated_elsewhere else "of this site"
     beyond = ", extrapolated" if answer.extrapolated else ""
     strangers = answer.gallery_size * _FMR
     lines = [
         f"threshold {answer.threshold:.3f}{beyond}: FPIR {percent(answer.fpir)} in a gallery of "
-        f"{answer.gallery_size:,} {answer.gallery_of}; {where}",
+        f"{gallery_size(answer)}; {where}",
     ]
     if strangers >= 0.1:
         lines.append(
