@@ -38,7 +38,7 @@ _CPU_FEATURES = {
 }
 """What decides the speed of float32, INT8 and bfloat16, by the names in Linux' /proc/cpuinfo."""
 
-_INNER = ("train", "timm", "export", "dev", "integrations")
+_INNER = ("train", "timm", "export", "dev", "docs", "integrations")
 """Extras for a checkout, which the runtime never uses."""
 
 

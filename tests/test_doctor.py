@@ -102,7 +102,7 @@ def test_damaged_model_fails(monkeypatch, only_cpu, tmp_path):
 
 
 def test_extras_that_only_a_checkout_needs_are_left_out(monkeypatch, only_cpu):
-    extras = ("cpu", "parquet", "train", "timm", "export", "dev", "integrations")
+    extras = ("cpu", "parquet", "train", "timm", "export", "dev", "docs", "integrations")
     monkeypatch.setattr(metadata, "requires", lambda name: [f'numpy>=1; extra == "{extra}"' for extra in extras])
     assert [each.name for each in doctor.run_checks().extras] == ["parquet"]
 

@@ -93,7 +93,8 @@ def command(
         pile = _embedded(inputs, listed_pairs, chosen, output)
     if not is_file and not pile.paths:
         raise OptionsError(
-            "a tree is made of images: pass --root, the folder that the ids are paths in, or that of `embed --crops`"
+            f"{output} would be a folder of images, and none is found: pass --root, the folder that the ids are paths "
+            f"in or that of `embed --crops`; or an OUT that ends in {', '.join(FORMATS)}"
         )
     if measured is None and (pile.embedder is not None or threshold is None):
         measured = own_calibration(pile.embedder, pile.tables[0].contract_id)
