@@ -119,9 +119,8 @@ def _table(file: ModelFile, crops: int) -> str:
         ("weights", contract.weights),
     ]
     for seen in contract.trained_on:
-        rows.append(
-            ("trained on", f"{seen.data}: {counted(seen.crops, 'crop')} of {counted(seen.identities, 'person')}")
-        )
+        whose = f"{counted(seen.crops, 'crop')} of {counted(seen.identities, 'person')}"
+        rows.append(("trained on", f"{seen.data}: {whose if seen.crops else 'how many crops is not stated'}"))
         rows.append(("terms", seen.terms))
     for score in contract.scores:
         measures = f"rank-1 {score.rank_1:.1%}, mAP {score.map_finite_sum:.1%} (finite-sum), {score.map_trapezoid:.1%}"

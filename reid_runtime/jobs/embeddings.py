@@ -209,7 +209,9 @@ def validated(name: str, read: Callable[[], dict[str, Any]]) -> Embeddings:
             raise StorageError(f"it lacks {', '.join(missing)}")
         rows = Embeddings(**with_text_labels(values))
     except Exception as error:  # the readers of all formats stumble over damage in many ways
-        raise StorageError(f"{name}: expected a file of embeddings: {error}") from error
+        raise StorageError(
+            f"{name}: expected a file of embeddings: {getattr(error, 'strerror', None) or error}"
+        ) from error
     contract = Contract.from_json(rows.contract, name)
     check_not_former(contract.contract_id, name)
     if (contract.contract_id, contract.dimension) != (rows.contract_id, rows.embedding.shape[1]):

@@ -93,7 +93,9 @@ def read_vector_table(path: str | os.PathLike[str], threads: int | None = None) 
     except StorageError:
         raise
     except Exception as error:  # the readers of all formats stumble over damage in many ways
-        raise StorageError(f"{name}: expected a file of embeddings: {error}") from error
+        raise StorageError(
+            f"{name}: expected a file of embeddings: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def digest_of(digests: Iterable[tuple[str, str]]) -> str:

@@ -41,6 +41,7 @@ def test_the_default_model(command):
     assert rows["scores"].startswith(f"Market-1501: rank-1 {market.rank_1:.1%}, mAP {market.map_finite_sum:.1%} (fin")
     assert rows["resize"] == "longest side 256, aspect ratio kept; bilinear"
     assert rows["self-test"].startswith("4 crops")
+    assert rows["trained on"].endswith("unpublished: how many crops is not stated")
     assert str(default_model()) in rows["file"]
 
 
