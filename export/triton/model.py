@@ -1,11 +1,12 @@
 """Triton's Python backend: an ONNX file on ONNX Runtime's CPU, for a Triton that has no backend for it.
 
-It needs numpy and onnxruntime in the Python of the server, and nothing of reid-runtime.
+It needs numpy and onnxruntime in the Python of the server, and nothing of reid-runtime. Triton 24.08 or newer: models
+before could not answer once `execute` has returned.
 """
 
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ class TritonPythonModel:
         path = os.path.join(args["model_repository"], args["model_version"], "model.onnx")
         self.cores = len(os.sched_getaffinity(0))
         self.all_cores, self.one_core = self._open(path, self.cores), self._open(path, 1)
-        self.threads = ThreadPoolExecutor(self.cores)
+        self.threads, self.answers = ThreadPoolExecutor(self.cores), ThreadPoolExecutor(1)
+        self.last: Future[Any] = self.answers.submit(int)
         (port,) = self.all_cores.get_inputs()
         self.input, self.may_split = port.name, not isinstance(port.shape[0], int)
         self.outputs = [each.name for each in self.all_cores.get_outputs()]
@@ -36,26 +38,35 @@ class TritonPythonModel:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def _run(self, images: Any) -> list[Any]:
-        """Few images on all cores; of more, small batches side by side, each on one core, which is faster."""
+    def _submit(self, images: Any) -> list[Future[Any]]:
+        """Few images to all cores; of more, small batches side by side, each on one core, which is faster."""
         if len(images) < 2 * self.cores or not self.may_split:
-            whole: list[Any] = self.all_cores.run(self.outputs, {self.input: images})
-            return whole
-        most = max(1, 3 * _PIXELS // math.prod(images.shape[1:]))
+            return [self.threads.submit(self.all_cores.run, self.outputs, {self.input: images})]
+        most = max(1, 3 * _PIXELS // max(1, math.prod(images.shape[1:])))
         small = [{self.input: images[start : start + most]} for start in range(0, len(images), most)]
-        results = self.threads.map(lambda batch: self.one_core.run(self.outputs, batch), small)
-        return [np.concatenate(parts) for parts in zip(*results, strict=True)]
+        return [self.threads.submit(self.one_core.run, self.outputs, each) for each in small]
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Run what the dynamic batcher has gathered as one batch, and give each request its rows."""
+    def execute(self, requests: list[Any]) -> None:
+        """Begin what the dynamic batcher has gathered as one batch.
+
+        The next one may begin before this one is answered, so that no core waits for the last images of a batch.
+        """
         batches = [triton.get_input_tensor_by_name(request, self.input).as_numpy() for request in requests]
+        running = self._submit(np.concatenate(batches))
+        before, self.last = self.last, self.answers.submit(self._answer, requests, list(map(len, batches)), running)
+        wait([before])
+
+    def _answer(self, requests: list[Any], lengths: list[int], running: list[Future[Any]]) -> None:
+        """Give each request its rows."""
         try:
-            results = self._run(np.concatenate(batches))
+            parts = [future.result() for future in running]
+            whole = [np.concatenate(each) for each in zip(*parts, strict=True)]
+            rows = zip(*(np.split(each, np.cumsum(lengths)[:-1]) for each in whole), strict=True)
+            responses = [
+                triton.InferenceResponse([triton.Tensor(*pair) for pair in zip(self.outputs, each, strict=True)])
+                for each in rows
+            ]
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            return [triton.InferenceResponse(error=triton.TritonError(str(error))) for _ in requests]
-        ends = np.cumsum([len(batch) for batch in batches])[:-1]
-        parts = zip(*(np.split(result, ends) for result in results), strict=True)
-        return [
-            triton.InferenceResponse([triton.Tensor(*pair) for pair in zip(self.outputs, rows, strict=True)])
-            for rows in parts
-        ]
+            responses = [triton.InferenceResponse(error=triton.TritonError(str(error))) for _ in requests]
+        for request, response in zip(requests, responses, strict=True):
+            request.get_response_sender().send(response, flags=triton.TRITONSERVER_RESPONSE_COMPLETE_FINAL)

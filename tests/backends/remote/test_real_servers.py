@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_runtime import Embedder
+from reid_runtime import BackendError, Embedder
 from reid_runtime.model_file.packaged import model_path
 
 from ...real_servers import ROOT, free_ports, kill, python_server, triton
@@ -50,7 +50,12 @@ def test_triton(command, repository, crops, tmp_path):
         for address in addresses:
             run = command("verify", "--model", address)
             assert run.code == 0, run.out + run.err
-        assert Embedder.load(addresses[0]).artefact_id == Embedder.load("base").artefact_id
+        served = Embedder.load(addresses[0])
+        assert served.artefact_id == Embedder.load("base").artefact_id
+        for images in [np.zeros((count, 0, 5, 3), np.uint8) for count in (1, 1, 1, 40, 40, 40)]:
+            with pytest.raises(BackendError, match="ONNXRuntimeError"):  # and it goes on
+                served.backend.run(images)
+        same_as_here(addresses[:1], crops)
 
 
 def test_killed_triton(repository, tmp_path):
