@@ -69,11 +69,16 @@ def serving(model, port=0):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
+        has_refused = False
+        """As MLServer, which then closes the connection without a word: the next request on it has no answer."""
 
         def log_message(self, *words):
             pass
 
         def do_GET(self):
+            if self.has_refused:
+                self.close_connection = True
+                return
             root = f"/v2/models/{model.name}"
             if self.path == f"{root}/ready":
                 self._send(200, {})
@@ -91,6 +96,7 @@ def serving(model, port=0):
             images = np.frombuffer(body[length:], _KINDS[tensor["datatype"]]).reshape(tensor["shape"])
             refusal, rows = model.answer(images)
             if refusal:
+                self.has_refused = True
                 self._send(refusal[0], {"error": refusal[1]})
                 return
             content = rows.tobytes()

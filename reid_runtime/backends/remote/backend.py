@@ -113,7 +113,7 @@ class RemoteBackend:
                     raise BackendError(f"{error}; asked {_ATTEMPTS} times") from error
                 self._wait(error)
             except RefusedError as error:
-                if self._client.is_ready():
+                if attempt == _ATTEMPTS - 1 or self._client.is_ready():
                     raise
                 self._wait(error)  # a model that is being loaded is refused, not unavailable
             after_wait()

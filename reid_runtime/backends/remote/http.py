@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import urllib3
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from reid_runtime.backends.remote.client import (
     Answer,
@@ -105,11 +105,13 @@ class HttpClient:
     ) -> tuple[int, bytes, Mapping[str, str]]:
         """Status, body and header fields."""
         try:
-            response = self._pool.urlopen(
-                method, path, body=body, headers=headers, preload_content=False, redirect=False
-            )
-            answer = response.read(_LARGEST + 1)
-            response.release_conn()
+            try:
+                response, answer = self._exchange(method, path, body, headers)
+            except ProtocolError:
+                if method != "GET":
+                    raise
+                # A server that refuses a batch unread closes the connection, which is noticed by who uses it next.
+                response, answer = self._exchange(method, path, body, headers)
         except (HTTPError, OSError) as error:
             raise UnavailableError(f"{self.address}: no answer: {error}") from error
         if len(answer) > _LARGEST:
@@ -118,6 +120,15 @@ class HttpClient:
         if response.status in _AWAY:
             raise UnavailableError(f"{self.address}: {_words(answer, response.status)}")
         return response.status, answer, response.headers
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> tuple[urllib3.BaseHTTPResponse, bytes]:
+        """A response and its body, of which no more than a byte over _LARGEST is read."""
+        response = self._pool.urlopen(method, path, body=body, headers=headers, preload_content=False, redirect=False)
+        answer = response.read(_LARGEST + 1)
+        response.release_conn()
+        return response, answer
 
 
 def _words(body: bytes, status: int) -> str:

@@ -1,6 +1,7 @@
 """A model on a server: the same rows as here, several batches at once, and what a server may do wrong is an error."""
 
 import dataclasses
+import itertools
 import re
 import threading
 from contextlib import ExitStack
@@ -211,6 +212,17 @@ def test_retried_requests(served, local, protocol, away, refusal):
         served.before = lambda: away
         with pytest.raises(BackendError, match=r"busy.*asked 3 times"):
             embedder.embed(IMAGES[:1], "rgb")
+
+
+def test_refused_whenever_the_server_is_back(served, monkeypatch):
+    with serving(served) as address:
+        backend = Embedder.load(address).backend
+        ready = itertools.cycle([False, True])
+        monkeypatch.setattr(backend._client, "is_ready", lambda: next(ready))
+        monkeypatch.setattr(backend, "_crop", None)
+        served.before = lambda: (400, "no such shape")
+        with pytest.raises(BackendError, match="no such shape"):
+            backend.run(np.zeros((1, 8, 8, 3), np.uint8))
 
 
 @BOTH
