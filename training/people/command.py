@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from reid_runtime.io.text import in_one_line
+from reid_runtime.io.text import counted, in_one_line
 from training.people import dataset
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -40,5 +40,5 @@ def people(
     done = 0
     for done in dataset.write(out, assets, plan, jobs):
         if done % 50 == 0:
-            click.echo(f"{done} of {people} people", err=True)
-    click.echo(in_one_line(f"wrote {out}: {people} people, {people * views} crops"))
+            click.echo(f"{done:,} of {counted(people, 'person')}", err=True)
+    click.echo(in_one_line(f"wrote {out}: {counted(people, 'person')}, {counted(people * views, 'crop')}"))
