@@ -42,7 +42,7 @@ def camera():
 
 def test_a_camera_on_the_network(camera):
     begin = time.time()
-    with LiveVideo(camera, waiting=FRAMES) as frames:
+    with LiveVideo(camera, waiting=FRAMES, timeout=600) as frames:  # the clock goes on while tests are stopped
         taken = list(frames)
     assert [frame.number for frame in taken] == [number_of(frame.pixels) for frame in taken] == [*range(1, FRAMES + 1)]
     assert frames.dropped == 0
@@ -62,7 +62,7 @@ def test_a_slow_consumer_gets_the_newest_frames(tmp_path):
 
 
 def test_closing_ends_the_reading(camera):
-    with LiveVideo(camera) as frames:
+    with LiveVideo(camera, timeout=600) as frames:
         next(iter(frames))
     assert not frames._thread.is_alive()
 
