@@ -17,10 +17,13 @@ from export.quantise import GraphIndex, Layer, Scheme, quantise
 from reid_runtime.images.resize import Pixels
 from reid_runtime.io.atomic import atomic_write
 
+_WATCHED = 48
+"""So many images, those that lose most with all layers in integers, are watched from the first."""
+
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What quantising some layers costs, over the views of the crops that were held back."""
+    """What quantising some layers costs, over the images that are watched."""
 
     layer: str
     operator: str
@@ -55,29 +58,38 @@ def choose(
 ) -> Choice:
     """The most layers, of those that the scheme can take, with which every image's vector keeps `cosine`.
 
-    `images` are resized crops that the ranges were not measured on; `advance` is called once a layer. Raises
-    CalibrationError where the graph has nothing to quantise, or no choice keeps the cosine.
+    `images` are resized crops that the ranges were not measured on, and such as they clip; `advance` is called once a
+    layer. Raises CalibrationError where the graph has nothing to quantise, or no choice keeps the cosine.
     """
     layers = GraphIndex(model).layers(scheme)
     if not any(layer.operator != "Add" for layer in layers):
         raise CalibrationError(f"the graph has no {' or '.join(sorted(scheme.operators))} with weights to quantise")
     expected = vectors_of(model, images)
 
-    def cosines(chosen: Sequence[Layer]) -> npt.NDArray[np.float64]:
-        graph = quantise(model, scheme, activations, percentile, chosen)
-        kept: npt.NDArray[np.float64] = (expected.astype(np.float64) * vectors_of(graph, images)).sum(axis=1)
+    def cosines(chosen: Sequence[Layer], rows: Sequence[int]) -> npt.NDArray[np.float64]:
+        vectors = vectors_of(quantise(model, scheme, activations, percentile, chosen), [images[row] for row in rows])
+        kept: npt.NDArray[np.float64] = (expected[rows].astype(np.float64) * vectors).sum(axis=1)
         return kept
 
+    everyone = range(len(images))
+    now = cosines(layers, everyone)
+    # Each layer alone on each image is most of the work: those that lose most stand for the rest, who join if need be.
+    watched = [int(row) for row in np.argsort(now)[:_WATCHED]]
     one_by_one, alone = {}, []
     for layer in layers:
-        one_by_one[layer.key] = cosines([layer])
+        one_by_one[layer.key] = cosines([layer], watched)
         alone.append(_cost(one_by_one[layer.key], layer.name, layer.operator))
         advance()
-    now = cosines(layers)
-    together, left = [_cost(now, "", "all")], list(layers)
+    together, left = [_cost(now[watched], "", "all")], list(layers)
     while not now.min() >= cosine:
+        worst = int(now[watched].argmin())
+        if now[watched[worst]] >= cosine:
+            joining = [int(row) for row in np.flatnonzero(now < cosine)]
+            for layer in left:
+                one_by_one[layer.key] = np.concatenate([one_by_one[layer.key], cosines([layer], joining)])
+            watched += joining
+            worst = int(now[watched].argmin())
         # What costs the mean most need not cost the worst image anything: by the mean, an OSNet went to float whole.
-        worst = now.argmin()
         costliest = min(left, key=lambda layer: one_by_one[layer.key][worst])
         left.remove(costliest)
         if not left:
@@ -85,8 +97,10 @@ def choose(
                 f"no layer can be quantised within a worst cosine of {cosine}; the last, {costliest.name}, alone is at "
                 f"{together[-1].worst_cosine:.5f}: calibrate on more crops, or with another --percentile"
             )
-        now = cosines(left)
-        together.append(_cost(now, costliest.name, costliest.operator))
+        now[watched] = cosines(left, watched)
+        if now[watched].min() >= cosine:
+            now = cosines(left, everyone)
+        together.append(_cost(now[watched], costliest.name, costliest.operator))
     return Choice(tuple(left), tuple(alone), tuple(together))
 
 
@@ -100,7 +114,9 @@ def report_paths(output: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def reports(output: Path, choice: Choice, sample: Sample, percentile: float, held_out: int) -> Iterator[None]:
+def reports(
+    output: Path, choice: Choice, sample: Sample, percentile: float, held_out: int, clipped: int
+) -> Iterator[None]:
     """What was drawn, measured and chosen, at the `report_paths`, if what is done within the block ends well."""
     markdown, plain = report_paths(output)
     facts = {
@@ -110,6 +126,7 @@ def reports(output: Path, choice: Choice, sample: Sample, percentile: float, hel
             "crops": len(sample.names) - held_out,
             "held_back": held_out,
             "views_of_each": VIEWS,
+            "clipped": clipped,
             "seed": sample.seed,
             "percentile": percentile,
             "names_digest": sample.digest,
@@ -121,20 +138,21 @@ def reports(output: Path, choice: Choice, sample: Sample, percentile: float, hel
     }
     with atomic_write(plain) as temporary_json, atomic_write(markdown) as temporary_page:
         temporary_json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        temporary_page.write_text(_text(output, choice, sample, held_out), encoding="utf-8")
+        temporary_page.write_text(_text(output, choice, sample, held_out, clipped), encoding="utf-8")
         yield
 
 
-def _text(output: Path, choice: Choice, sample: Sample, held_out: int) -> str:
+def _text(output: Path, choice: Choice, sample: Sample, held_out: int, clipped: int) -> str:
     lines = [
         f"# Sensitivity of {output.name}",
         "",
         f"{sample}; the draw's names have the digest {sample.digest}. {held_out} of them were held back from the "
         "ranges. Every cosine here is between the float32 parent's vectors and those of the quantised graph on these, "
         f"each as it is and in {VIEWS - 1} views as another camera might have it: in another part, light and "
-        "resolution.",
+        f"resolution; and on the {clipped} of the others that leave the range of a tensor furthest. The tables are of "
+        f"the {_WATCHED} of these images that lose most with all layers in integers, and of such as joined them.",
         "",
-        "## All layers in integers, then back to float, one by one, what costs the worst view most",
+        "## All layers in integers, then back to float, one by one, what costs the worst image most",
         "",
         "| to float | worst cosine | mean cosine |",
         "|---|---|---|",

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 
-from export.calibration import VIEWS, CalibrationError, collect_ranges, draw
+from export.calibration import VIEWS, Activations, CalibrationError, collect_ranges, draw
 from export.gate import read_eval_inputs
 from reid_runtime.errors import ImageError
 from reid_runtime.images.resize import resize
@@ -127,6 +127,19 @@ def test_activations_are_measured(training):
     assert seen.limits("c", 100) == (seen.low["c"].min(), seen.high["c"].max())
     low, high = seen.limits("c", 90)
     assert seen.low["c"].min() < low < high < seen.high["c"].max()
+
+
+def test_the_crops_that_ranges_clip_are_found():
+    """Of each tensor the furthest by the range's width, those furthest outside first, each once."""
+    plain = np.linspace(0.9, 1, 101, dtype=np.float32)
+    wide, narrow, low = (plain.copy() for _ in range(3))
+    wide[7], narrow[7], narrow[20], low[50] = 3, 1.1, 1.5, -2
+    seen = Activations(
+        {"wide": 0 * wide, "narrow": 0 * wide, "low": low}, {"wide": wide, "narrow": narrow, "low": plain}, {}
+    )
+    assert seen.overflowing(95, 8) == [50, 7, 20]
+    assert seen.overflowing(95, 2) == [50, 7]
+    assert seen.overflowing(100, 8) == []
 
 
 def test_pictures_that_cannot_be_read_are_named(training, tmp_path):

@@ -66,6 +66,7 @@ def test_the_report_has_the_scan_and_what_was_drawn(made, training):
     assert report["calibration"]["names_digest"] == sample.digest
     assert tuple(report["calibration"]["names"]) == sample.names
     assert (report["calibration"]["crops"], report["calibration"]["held_back"]) == (56, 8)
+    assert 0 < report["calibration"]["clipped"] <= 32
     assert report["together"][-1]["worst_cosine"] >= LEAST
     page = path.with_suffix(".sensitivity.md").read_text()
     for layer in layers:
@@ -98,22 +99,28 @@ def test_a_tensor_that_cannot_be_rounded_stays_float_on_both_sides(training):
     assert choice.layers
 
 
-def test_layers_go_to_float_for_the_worst_image(training, monkeypatch):
-    """And not for the mean: a layer that costs all a little stays where the one that costs one image much goes."""
+@pytest.mark.parametrize(
+    ("images", "all_lose", "odd", "is_float"),
+    [(8, 0.003, 3, (1,)), (60, 0.03, 55, (0, 1))],
+    ids=["and not for the mean", "also one that lost less than those that were watched first"],
+)
+def test_layers_go_to_float_for_the_worst_image(images, all_lose, odd, is_float, monkeypatch):
+    """The first layer costs all images but one, which the second costs more than it may lose."""
     layers = GraphIndex(small_model()).layers(CPU)
-    costly, dull = layers[1], layers[0]
 
     def vectors(graph, images):
         chosen = {layer.key for layer in getattr(graph, "chosen", ())}
-        cosines = np.ones(len(images))
-        cosines -= 0.003 * (dull.key in chosen)
-        cosines[3] -= 0.02 * (costly.key in chosen)
+        lost = [
+            0.02 * (layers[1].key in chosen) if image == odd else all_lose * (layers[0].key in chosen)
+            for image in images
+        ]
+        cosines = 1 - np.array(lost)
         return np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
 
     monkeypatch.setattr("export.sensitivity.vectors_of", vectors)
     monkeypatch.setattr("export.sensitivity.quantise", lambda *given: SimpleNamespace(chosen=given[-1]))
-    choice = choose(small_model(), CPU, None, 95, [None] * 8, 0.99)
-    assert choice.floats == (costly.name,)
+    choice = choose(small_model(), CPU, None, 95, list(range(images)), 0.99)
+    assert choice.floats == tuple(layers[row].name for row in is_float)
 
 
 def test_where_nothing_can_be_rounded_it_says_so(training):

@@ -200,4 +200,4 @@ def _block(reader: _Reader, name: str, squeeze: bool) -> dict[str, Array]:
 
 
 def _tensors(arrays: dict[str, Array]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    return {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}
