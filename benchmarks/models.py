@@ -99,9 +99,12 @@ def plot(models: Mapping[str, Scored], times: Mapping[str, Mapping[str, list[flo
                 point = float(np.median(times[_DEVICES[0]][name])), scored.scores[dataset][0]
                 ours = scored.model in PACKAGED
                 axes.scatter(*point, marker="o" if ours else "x", color="tab:blue" if ours else "tab:gray")
-                axes.annotate(name, point, xytext=(4, 4), textcoords="offset points", fontsize=8)
-        axes.set(title=dataset, xlabel=f"ms a crop, {_DEVICES[0]}", ylabel="rank-1, %", xlim=(0, None))
-        axes.margins(x=0.25)
+                offset = (4, 4) if ours else (4, -10)
+                axes.annotate(name, point, xytext=offset, textcoords="offset points", fontsize=8)
+        axes.margins(y=0.1)
+        # Room for the name of the slowest.
+        slowest = max(float(np.median(values)) for values in times[_DEVICES[0]].values())
+        axes.set(title=dataset, xlabel=f"ms a crop, {_DEVICES[0]}", ylabel="rank-1, %", xlim=(0, 1.5 * slowest))
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 
