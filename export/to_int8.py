@@ -28,7 +28,7 @@ class Calibration:
     sample: Sample
     percentile: float = 99.0
     """Between which values a tensor stays for so many crops of a hundred becomes its range. With 95 an OSNet clips what
-    odd crops hold (two of 1,200 kept a cosine of 0.98, with 99 none is below 0.99); 100, min-max, a single crop decides:
+    odd crops hold (two of 1,200 kept a cosine of 0.98, with 99 none is below 0.99); 100, one crop decides:
     0.986 on unseen crops, where 95 gave 0.996 (a MobileNetV2)."""
     cosine: float = 0.996
     """What every view of the crops that were held back must keep, and every crop that the ranges clip most. Others lose
