@@ -6,6 +6,7 @@ In float32, or in bfloat16 where that is asked for by name: never the one when t
 import functools
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import ModuleType
@@ -28,6 +29,7 @@ from reid_runtime.backends.base import (
     raise_signal,
 )
 from reid_runtime.backends.fixed_sizes import FixedSizes
+from reid_runtime.backends.openvino_graph import fold_constants, of_one_size
 from reid_runtime.errors import BackendError, MissingBackendError
 from reid_runtime.images.model_input import ModelInput
 from reid_runtime.install import install_line
@@ -119,8 +121,9 @@ class OpenVinoBackend:
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            model = core.read_model(path)
+            model = _read(path)
             self.batch_size = _batch_size(openvino, model)
+            self._is_quantized = any(each.get_type_name() == "FakeQuantize" for each in model.get_ops())
             compiled = core.compile_model(model, "CPU", options)
             self.path, self.outputs = path, tuple(output_name(each, output) for each in model.outputs)
             self._kind = {"f32": "float32", "f16": "float16"}.get(
@@ -140,17 +143,20 @@ class OpenVinoBackend:
         self._precision, self._wanted, self._fast, self._options = precision, output, fast, options
         # What an operator takes to begin weighs more there than the caches do: `tiny` takes 1.36 ms an image in batches
         # of eight and 1.67 of four, `base` 6.9 and 6.4.
-        self._group, self._has_large_batches = images_at_once(path), precision == "bfloat16" or is_light(path)
+        self._group = images_at_once(path)
+        self._batch_pixels = (8 if precision == "bfloat16" or is_light(path) else 4) * 256 * 128
         self._network = self._requests_of(compiled)
-        if fast and streams > 1:
-            self._network = FixedSizes(self._network, self._of_one_size).run
+        if streams > 1 and not self._is_quantized:
+            self._network = FixedSizes(
+                self._network, self._of_one_size, self._group, self._batch_pixels, same_bytes=not fast
+            ).run
 
     @property
     def side_by_side(self) -> OnOneCore | None:
         """The model compiled again, for a stream of requests on each core."""
         if (self.batch_size or 1) > 1:
             return None
-        return OnOneCore(self._on_one_core, (8 if self._has_large_batches else 4) * 256 * 128, _WORTH, self._group)
+        return OnOneCore(self._on_one_core, self._batch_pixels, _WORTH, self._group)
 
     def _on_one_core(self, threads: int) -> Run:
         other = OpenVinoBackend(self.path, threads, self._precision, self._wanted, threads, self._fast)
@@ -162,16 +168,24 @@ class OpenVinoBackend:
         return in_batches(self._network, images, self.batch_size)
 
     def _of_one_size(self, shape: tuple[int, ...]) -> Run:
+        openvino, core = import_openvino(), openvino_core()
         try:
-            model = openvino_core().read_model(self.path)
-            model.reshape(list(shape))
-            compiled = openvino_core().compile_model(model, "CPU", self._options)
+            model = _read(self.path)
+            further: list[npt.NDArray[Any]] = []
+            if self._fast:
+                model.reshape(list(shape))
+                compiled = core.compile_model(model, "CPU", self._options)
+            else:
+                compiled, further = of_one_size(openvino, core, model, shape, self._options)
         except Exception as error:  # as above
             raise BackendError(f"{self.path}: OpenVINO cannot compile it for {shape}: {error}") from error
-        return self._requests_of(compiled)
+        return self._requests_of(compiled, further)
 
-    def _requests_of(self, compiled: Any) -> Run:
-        """What runs a batch in a request of the compiled model, of which each is lent to one call at a time."""
+    def _requests_of(self, compiled: Any, further: Sequence[npt.NDArray[Any]] = ()) -> Run:
+        """What runs a batch in a request of the compiled model, of which each is lent to one call at a time.
+
+        `further` are the values of its inputs after the images.
+        """
         requests: SimpleQueue[Any] = SimpleQueue()
 
         def run(images: ModelInput) -> npt.NDArray[np.float32]:
@@ -181,7 +195,7 @@ class OpenVinoBackend:
                 request = compiled.create_infer_request()
             images = as_float(images, self._kind)
             try:
-                outputs = request.infer([images], share_inputs=True)
+                outputs = request.infer([images, *further], share_inputs=True)
                 # A copy: the request writes its next result over this one.
                 vectors = np.array(outputs[self._output])
             except Exception as error:  # as above
@@ -192,6 +206,12 @@ class OpenVinoBackend:
             return as_rows(vectors, len(images), self.name)
 
         return run
+
+
+def _read(path: Path) -> Any:
+    model = openvino_core().read_model(path)
+    fold_constants(import_openvino(), model)
+    return model
 
 
 def _check_fast(file: ModelFile, options: Options) -> None:

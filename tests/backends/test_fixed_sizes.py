@@ -29,7 +29,7 @@ def test_whole_batches_take_the_network_of_their_size_and_the_rest_that_of_any()
     calls = []
     any_size = lambda images: calls.append(("any", len(images))) or rows(images)  # noqa: E731
     sized = lambda shape: lambda images: calls.append(("own", images.shape)) or rows(images)  # noqa: E731
-    network = FixedSizes(any_size, sized)
+    network = FixedSizes(any_size, sized, 4, 1000)
     network.run(IMAGES)
     calls.clear()
     assert np.array_equal(network.run(IMAGES), rows(IMAGES))
@@ -46,14 +46,39 @@ def test_whole_batches_take_the_network_of_their_size_and_the_rest_that_of_any()
     ids=["fails", "another model", "another dimension"],
 )
 def test_else_all_go_through_the_network_of_any_size(compiled, why, caplog):
-    network = FixedSizes(rows, compiled)
+    network = FixedSizes(rows, compiled, 4, 1000)
     for _ in range(3):
         assert np.array_equal(network.run(IMAGES), rows(IMAGES))
     assert caplog.text.count(why) == 1
 
 
 def test_few_images_at_a_time_compile_nothing():
-    network = FixedSizes(rows, failing)
+    network = FixedSizes(rows, failing, 4, 1000)
     for _ in range(20):
         assert np.array_equal(network.run(IMAGES[:3]), rows(IMAGES[:3]))
     assert not network._networks
+
+
+def test_other_bytes_are_taken_only_where_they_are_allowed():
+    """And where they are not, no second size is tried."""
+    shapes = []
+
+    def compiled(shape):
+        shapes.append(shape)
+        return lambda images: rows(images, 1 + 1e-6)
+
+    exact, fast = (FixedSizes(rows, compiled, 4, 1000, same_bytes) for same_bytes in (True, False))
+    for images in (IMAGES, IMAGES[:, :2], IMAGES):
+        assert np.array_equal(exact.run(images), rows(images))
+    assert shapes == [(4, 4, 2, 3)]
+    fast.run(IMAGES)
+    assert not np.array_equal(fast.run(IMAGES[:4]), rows(IMAGES[:4]))
+
+
+def test_a_batch_has_the_pixels_that_the_other_network_is_given_at_once():
+    """In whichever order a model wants its axes."""
+    shapes = []
+    network = FixedSizes(rows, lambda shape: shapes.append(shape) or rows, 8, 24)
+    for images in (IMAGES, np.ascontiguousarray(IMAGES.transpose(0, 3, 1, 2))):
+        network.run(images)
+    assert shapes == [(3, 4, 2, 3), (3, 3, 4, 2)]

@@ -13,6 +13,7 @@ from reid_runtime import BackendError, Embedder
 from reid_runtime.agreement import compare
 from reid_runtime.backends import openvino as backend
 from reid_runtime.backends.base import Options
+from reid_runtime.backends.openvino_graph import fold_constants
 from reid_runtime.errors import MissingBackendError
 from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.packaged import selftest_images
@@ -46,28 +47,69 @@ def test_contract_of_an_onnx_file(pair):
     assert openvino.artefact_id == onnx.artefact_id
 
 
+@pytest.fixture
+def one_sizes(monkeypatch):
+    """The shapes for which a network is compiled, here for a few images already."""
+    for name in ("openvino._WORTH", "fixed_sizes._WORTH"):
+        monkeypatch.setattr(f"reid_runtime.backends.{name}", 8)
+    shapes = []
+    of_one_size = backend.OpenVinoBackend._of_one_size
+    monkeypatch.setattr(
+        backend.OpenVinoBackend, "_of_one_size", lambda self, shape: shapes.append(shape) or of_one_size(self, shape)
+    )
+    return shapes
+
+
+def test_a_network_of_one_size_gives_the_bytes_of_any_size(one_sizes, monkeypatch, caplog):
+    """Sides that divide by two exactly and others, for its pooling's weights are resized to the feature map."""
+    caplog.set_level("INFO")
+    sizes = ((128, 64), (70, 50))
+    images = [each for size in sizes for each in crops(18, *size)]
+    monkeypatch.setattr("reid_runtime.backends.fixed_sizes._MOST", 0)
+    expected = Embedder.load("tiny", device="openvino", threads=2).embed(images, "rgb")
+    assert not one_sizes
+    monkeypatch.setattr("reid_runtime.backends.fixed_sizes._MOST", 8)
+    embedder = Embedder.load("tiny", device="openvino", threads=2)
+    for _ in range(5):
+        assert embedder.embed(images, "rgb").tobytes() == expected.tobytes()
+    assert {shape[1:3] for shape in one_sizes} == {embedder.contract.resize.shape(*size) for size in sizes}
+    assert "keep the network of free sizes" not in caplog.text
+
+
 @pytest.mark.parametrize("device", ["openvino", "openvino-bf16"])
-def test_fast_compiles_for_the_sizes_that_many_images_have(device, monkeypatch):
-    """And stays within what rounding in another order gives; the other sizes keep their bytes."""
+def test_fast_stays_within_what_rounding_in_another_order_gives(device, one_sizes):
+    """And the sizes that few images have keep their bytes."""
     if device == "openvino-bf16" and "BF16" not in backend.openvino_core().get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"
     ):
         pytest.skip("this CPU has no bfloat16")
-    for name in ("openvino._WORTH", "fixed_sizes._WORTH"):
-        monkeypatch.setattr(f"reid_runtime.backends.{name}", 8)
-    compiled = []
-    of_one_size = backend.OpenVinoBackend._of_one_size
-    monkeypatch.setattr(
-        backend.OpenVinoBackend, "_of_one_size", lambda self, shape: compiled.append(shape) or of_one_size(self, shape)
-    )
-    exact, fast = (Embedder.load("tiny", device=device, threads=2, fast=fast) for fast in (False, True))
     images = crops(33, 128, 64) + crops(2, 100, 60)
-    for _ in range(2):
-        expected, result = (embedder.embed(images, "rgb") for embedder in (exact, fast))
-    assert compiled == [(4, 256, 128, 3)]
+    exact = Embedder.load("tiny", device=device, threads=2)
+    expected = [exact.embed(images, "rgb") for _ in range(2)][1]
+    one_sizes.clear()
+    fast = Embedder.load("tiny", device=device, threads=2, fast=True)
+    result = [fast.embed(images, "rgb") for _ in range(2)][1]
+    assert one_sizes == [(8, 256, 128, 3)]
     assert (expected * result).sum(axis=1).min() > (0.999999 if device == "openvino" else 0.99)
     assert expected[33:].tobytes() == result[33:].tobytes()
     assert fast.backend.name.endswith(", fast")
+
+
+def test_constants_are_folded_and_bytes_stay():
+    openvino, core, path = backend.import_openvino(), backend.openvino_core(), Embedder.load("tiny").backend.path
+    folded, model = core.read_model(path), core.read_model(path)
+    fold_constants(openvino, folded)
+    images = np.stack(crops(2, 128, 64))
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    before, after = (core.compile_model(each, "CPU", exact) for each in (model, folded))
+    assert before([images])[before.output("embeddings")].tobytes() == after([images])[0].tobytes()
+    biases = [sum(layer.startswith("Reshape_") for layer in layers_of(each)) for each in (before, after)]
+    assert biases[0] > 100
+    assert biases[1] < 20
+
+
+def layers_of(compiled):
+    return [each.get_friendly_name() for each in compiled.get_runtime_model().get_ops()]
 
 
 def test_fast_is_refused_where_there_is_no_such_mode():
