@@ -32,3 +32,13 @@ def same_shape_batches(shapes: Sequence[tuple[int, int]], max_pixels: int) -> It
         limit = max(1, max_pixels // (height * width))
         for start in range(0, len(rows), limit):
             yield rows[start : start + limit]
+
+
+def even_batches(images: int, limit: int) -> int:
+    """How many images of one shape to give an engine at a time, to which each other number of them is a new shape.
+
+    The limit if that divides them; else the number nearest to it, of those between half of it and twice as many, that
+    does; else the limit. Fifteen images go five at a time where the limit is four.
+    """
+    dividing = [size for size in range(-(-limit // 2), 2 * limit + 1) if images % size == 0]
+    return min(dividing, key=lambda size: (abs(size - limit), -size), default=limit)

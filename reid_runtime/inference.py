@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from reid_runtime.backends.base import Backend, OnOneCore, Run, ServerBackend, SideBySide, crop_backend
-from reid_runtime.batching import WINDOW, same_shape_batches
+from reid_runtime.batching import WINDOW, even_batches, same_shape_batches
 from reid_runtime.errors import BackendError
 from reid_runtime.images.boxes import FrameOnGpu
 from reid_runtime.images.model_input import to_model_input
@@ -43,7 +43,7 @@ class Inference:
         self._times = times
         self.backend, self._contract, self._threads = backend, contract, threads
         self._run: Run | None = None
-        self._most, self._pixels, self.group = 0, 0, 1
+        self._most, self._pixels, self.group, self.group_among_others = 0, 0, 1, 1
         self._may_spread = threads > 1 and isinstance(backend, SideBySide)
         self._lock = threading.Lock()
 
@@ -116,11 +116,15 @@ class Inference:
     def infer_here(
         self, shapes: Sequence[tuple[int, int]], pixels: Callable[[int], Pixels], names: Sequence[str] = ()
     ) -> Vectors:
-        """As `infer`, on one core and in the thread that calls it, as others may at once; where `begin` said so."""
+        """As `infer` of images of one shape, on one core and in the thread that calls it; where `begin` said so."""
         assert self._run is not None
         with self._times.measure("infer", len(shapes)):
             vectors = np.empty((len(shapes), self._contract.dimension), np.float32)
-            for rows in same_shape_batches(shapes, self._most):
+            most = self._most
+            if self.group_among_others > self.group:
+                pixels_of_one = math.prod(shapes[0])
+                most = pixels_of_one * even_batches(len(shapes), max(1, most // pixels_of_one))
+            for rows in same_shape_batches(shapes, most):
                 self._embed(self._run, vectors, shapes, pixels, names, rows)
             return vectors
 
@@ -156,7 +160,8 @@ class Inference:
             if how is None or self._pixels < how.worth:
                 return None
             if self._run is None and self._may_spread:
-                self._run, self._most, self.group = self._opened(how, shapes[0]), how.pixels, how.group
+                self._run, self._most = self._opened(how, shapes[0]), how.pixels
+                self.group, self.group_among_others = how.group, how.group_among_others
                 self._may_spread = self._run is not None
             return None if self._run is None else (self._run, self._most)
 

@@ -45,21 +45,29 @@ class _Image:
 class _Batches:
     """Images wait here for others of their shape, and are then given to a thread."""
 
-    def __init__(self, inference: Inference, submit: Callable[..., Future[Vectors]], size: int, threads: int) -> None:
-        self._inference, self._submit, self._size, self._threads = inference, submit, size, threads
+    def __init__(
+        self, inference: Inference, submit: Callable[..., Future[Vectors]], size: int, among_others: int, threads: int
+    ) -> None:
+        """Batches of `size`, and, while images of several shapes wait, of `among_others`."""
+        self._inference, self._submit, self._threads = inference, submit, threads
+        self._alone, self._among_others = size, among_others
         self._waiting: dict[tuple[int, ...], list[_Image]] = {}
+
+    @property
+    def _size(self) -> int:
+        return self._alone if len(self._waiting) == 1 else self._among_others
 
     def add(self, image: _Image, pixels: Pixels) -> None:
         """Begin its batch if this is the last image that it waits for."""
         batch = self._waiting.setdefault(pixels.shape, [])
         batch.append(image)
-        if len(batch) == self._size:
+        if len(batch) >= self._size:
             self._begin(self._waiting.pop(pixels.shape))
 
     def begin_all(self) -> None:
         """Begin smaller batches of all that wait, so many that no thread is left without."""
         most = min(self._size, -(-sum(map(len, self._waiting.values())) // self._threads))
-        for images in self._waiting.values():
+        for images in sorted(self._waiting.values(), key=len, reverse=True):  # the last to end has little to do
             for start in range(0, len(images), most):
                 self._begin(images[start : start + most])
         self._waiting.clear()
@@ -83,11 +91,12 @@ def together(
     """Each image's number, what was prepared of it, less its pixels, and its vector, in order.
 
     A thread takes a few images to prepare, or a few of one shape to embed, whichever was asked for first: while a batch
-    runs on one core, the other prepares. A new shape costs OpenVINO one and a half core-milliseconds, half as much as
-    `tiny` itself, so that images wait for others of theirs. Which share a batch follows from their shapes, and their
+    runs on one core, the other prepares. A new shape costs OpenVINO three core-milliseconds, twice as much as an image
+    of `tiny`, so that images wait for others of theirs. Which share a batch follows from their shapes, and their
     numbers counted from a multiple of WINDOW, alone. At most a window of them is held, and what was asked for.
     """
-    size, window, most = (1, 1, FIRST) if low_latency else (inference.group, WINDOW, WINDOW)
+    sizes = (1, 1) if low_latency else (inference.group, inference.group_among_others)
+    window, most = (1, FIRST) if low_latency else (WINDOW, WINDOW)
 
     def prepare_group(group: Sequence[Numbered]) -> tuple[list[Prepared], ReidRuntimeError | None]:
         prepared = []
@@ -102,7 +111,7 @@ def together(
     failure: Exception | None = None
     number = 0
     with workers(threads) as submit:
-        batches = _Batches(inference, submit, size, threads)
+        batches = _Batches(inference, submit, *sizes, threads)
         groups = ahead(submit, prepare_group, chunked(images, 1 if low_latency else _GROUP, first=1), 2 * threads)
         while failure is None:
             try:

@@ -24,10 +24,11 @@ def prepared(number, image):
 class Stream:
     """A stream of images of these shapes; `taken` counts those of the input, `batches` has their numbers."""
 
-    def __init__(self, tiny, shapes, prepare=prepared, low_latency=False):
+    def __init__(self, tiny, shapes, prepare=prepared, low_latency=False, among_others=16):
         self.backend = StandIn(tiny.dimension)
         inference = Inference(self.backend, tiny.contract, 2, StageTimes())
         inferred(inference, images_of([CROP] * 4))  # opens it
+        inference.group_among_others = among_others
         self.batches, self.taken, run = [], 0, inference.infer_here
         self.images = [np.full((*shape, 3), number % 251, np.uint8) for number, shape in enumerate(shapes)]
         inference.infer_here = lambda shapes, pixels, names: self.batches.append(names) or run(shapes, pixels, names)
@@ -55,6 +56,15 @@ def test_who_shares_a_batch_follows_from_shapes_and_numbers_alone(tiny):
         composed.add(tuple(sorted(map(tuple, stream.batches))))
     (batches,) = composed
     assert sorted(map(len, batches)) == [2, 2, 16, 16, 16, 16, 16, 16]
+
+
+def test_more_of_one_shape_wait_for_each_other_where_going_to_another_costs(tiny):
+    mixed = Stream(tiny, [CROP, THIN] * 50, among_others=32)
+    assert len(list(mixed.results)) == 100
+    assert sorted(map(len, mixed.batches)) == [18, 18, 32, 32]
+    one = Stream(tiny, [CROP] * 100, among_others=32)
+    assert len(list(one.results)) == 100
+    assert sorted(map(len, one.batches)) == [2, 2] + [16] * 6
 
 
 def test_an_image_of_a_rare_shape_comes_with_its_window(tiny):

@@ -131,6 +131,8 @@ class OnOneCore:
     group: int = 16
     """Images that a thread embeds at once: many of a light network, for which handing over takes 8 % of the time, few
     of a heavy one, of which the last thread would be long alone at work."""
+    group_among_others: int = 16
+    """The same while images of other sizes wait too: more where going from one size to another takes time."""
 
 
 @runtime_checkable

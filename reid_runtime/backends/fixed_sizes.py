@@ -16,8 +16,9 @@ from reid_runtime.images.model_input import ModelInput
 _WORTH = 256
 """Images of one size, from which on compiling for it pays: 0.27 s, for half a millisecond of a core an image of `tiny`.
 """
-_MOST = 8
-"""Sizes, for each has a copy of the weights."""
+_MOST = 2
+"""Sizes, for each has weights and memory of its own: two cores take 33 MB for `tiny`, 77 for `base`."""
+_MOST_WHERE_ASKED = 8
 
 _SAME = 0.99
 """The least cosine to what the network of free sizes gives, where other bytes are allowed; bfloat16 keeps 0.999."""
@@ -45,7 +46,7 @@ class FixedSizes:
         self._images, self._pixels = images, pixels
         self._networks: dict[Shape, Run] = {}
         self._counts: Counter[Shape] = Counter()
-        self._most = _MOST
+        self._most = _MOST if same_bytes else _MOST_WHERE_ASKED
         self._lock = threading.Lock()
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:

@@ -194,7 +194,7 @@ class OnnxBackend:
         """A second session, whose calls run in the thread that makes them."""
         if self.device != "cpu" or (self.batch_size or 1) > 1:
             return None
-        return OnOneCore(self._on_one_core, self._crops * _CROP, _WORTH, self._group)
+        return OnOneCore(self._on_one_core, self._crops * _CROP, _WORTH, self._group, self._group)
 
     def _on_one_core(self, threads: int) -> Run:
         other = OnnxBackend(self.path, self.device, 1, output=self._wanted)
