@@ -18,7 +18,9 @@ def fold_constants(openvino: ModuleType, model: Any) -> None:
         if operator.get_type_name() != "Reshape" or operator.get_output_partial_shape(0).is_dynamic:
             continue
         constant, axes = (operator.input_value(number).get_node() for number in (0, 1))
-        if constant.get_type_name() == "Constant" and axes.get_type_name() != "Constant":
+        if constant.get_type_name() != "Constant" or axes.get_type_name() == "Constant":
+            continue
+        if constant.get_element_type().get_type_name() in ("f32", "f16"):  # four bits a number are packed
             folded = openvino.opset13.constant(constant.data.reshape(list(operator.get_output_shape(0))))
             operator.output(0).replace(folded.output(0))
 
