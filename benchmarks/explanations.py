@@ -107,23 +107,23 @@ def deletion(embedder: Embedder, explained: Sequence[PairExplanation]) -> dict[s
     """Similarities that are left, by what was covered and how much."""
     random = np.random.default_rng(1)
     left: dict[tuple[str, float], list[float]] = {}
-    whole = []
+    similarities = []
     for number, pair in enumerate(explained):
         ways = list(ways_to_cover(pair.total_a, explained[number - 1].total_a, random))
         tried = [
             (name, share, covered(pair.a.pixels, largest(values, share))) for name, values in ways for share in SHARES
         ]
         vectors = embedder.embed([pair.a.pixels, pair.b.pixels, *(pixels for _, _, pixels in tried)], "rgb")
-        whole.append(float(vectors[0] @ vectors[1]))
-        found: dict[tuple[str, float], list[float]] = {}
+        similarities.append(float(vectors[0] @ vectors[1]))
+        left_of: dict[tuple[str, float], list[float]] = {}
         for (name, share, _), vector in zip(tried, vectors[2:], strict=True):
-            found.setdefault((name, share), []).append(float(vector @ vectors[1]))
-        for key, values in found.items():
+            left_of.setdefault((name, share), []).append(float(vector @ vectors[1]))
+        for key, values in left_of.items():
             left.setdefault(key, []).append(float(np.mean(values)))
     names = list(dict.fromkeys(name for name, _ in left))
     most = {share: np.array(left["most contributing", share]) for share in SHARES}
     return {
-        "whole": vars(Estimate.of(whole)),
+        "whole": vars(Estimate.of(similarities)),
         "left": {name: {str(share): vars(Estimate.of(left[name, share])) for share in SHARES} for name in names},
         "less than": {
             name: {str(share): vars(Estimate.of(np.array(left[name, share]) - most[share])) for share in SHARES}
@@ -160,14 +160,14 @@ def rank_correlation(a: Array, b: Array) -> float:
 
 def sanity(model: Path, pairs: Sequence[tuple[Path, Path]], explained: Sequence[PairExplanation]) -> dict[str, Any]:
     """How alike the maps of true and of randomised weights are."""
-    found = {}
+    correlations = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, last_alone in (("last layer randomised", True), ("all weights randomised", False)):
             explainer = Explainer(randomised(model, Path(folder) / "random.onnx", last_alone))
             others = [explainer.pair(*pair).total_a for pair in pairs]
             rows = zip(explained, others, strict=True)
-            found[name] = vars(Estimate.of([rank_correlation(pair.total_a, other) for pair, other in rows]))
-    return found
+            correlations[name] = vars(Estimate.of([rank_correlation(pair.total_a, other) for pair, other in rows]))
+    return correlations
 
 
 def on_the_person(explained: Sequence[PairExplanation], masks: Sequence[Path]) -> dict[str, Any]:
@@ -210,18 +210,18 @@ def summary(facts: dict[str, Any]) -> str:
     def shown(values: dict[str, float]) -> str:
         return str(Estimate(**values))
 
-    found = facts["deletion"]
+    deletion = facts["deletion"]
     lines = [
         f"{facts['pairs']} pairs of {facts['data']}, one a person; model {facts['model']}, contract "
-        f"{facts['contract_id']}. Similarity of the whole images: {shown(found['whole'])}. Left when a share of A's "
+        f"{facts['contract_id']}. Similarity of the whole images: {shown(deletion['whole'])}. Left when a share of A's "
         "area is covered:\n",
         "| covered first | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |",
         "|---|" + "---|" * len(SHARES),
-        *(f"| {name} | {' | '.join(map(shown, row.values()))} |" for name, row in found["left"].items()),
+        *(f"| {name} | {' | '.join(map(shown, row.values()))} |" for name, row in deletion["left"].items()),
         "\nSimilarity that the most contributing takes beyond the others, pair by pair:\n",
         "| beyond | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |",
         "|---|" + "---|" * len(SHARES),
-        *(f"| {name} | {' | '.join(map(shown, row.values()))} |" for name, row in found["less than"].items()),
+        *(f"| {name} | {' | '.join(map(shown, row.values()))} |" for name, row in deletion["less than"].items()),
         "\n| rank correlation of a map with that of | |\n|---|---|",
         *(f"| {name} | {shown(values)} |" for name, values in facts["sanity"].items()),
     ]
@@ -241,14 +241,14 @@ def summary(facts: dict[str, Any]) -> str:
 
 def draw_deletion(facts: dict[str, Any], path: Path) -> None:
     """The deletion curves, with their intervals."""
-    whole = Estimate(**facts["whole"])
+    uncovered = Estimate(**facts["whole"])
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
     shares = [0, *(100 * share for share in SHARES)]
     for (name, row), style in zip(facts["left"].items(), ("o-", "s--", "^-.", "D:", "v--"), strict=True):
-        found = [whole, *(Estimate(**values) for values in row.values())]
-        (line,) = axes.plot(shares, [each.value for each in found], style, label=name, markersize=4)
-        ends = [each.low for each in found], [each.high for each in found]
+        estimates = [uncovered, *(Estimate(**values) for values in row.values())]
+        (line,) = axes.plot(shares, [each.value for each in estimates], style, label=name, markersize=4)
+        ends = [each.low for each in estimates], [each.high for each in estimates]
         axes.fill_between(shares, *ends, color=line.get_color(), alpha=0.12)
     axes.set_xlabel("area covered, %")
     axes.set_ylabel("similarity to the other image")

@@ -19,8 +19,10 @@ def came_from(monkeypatch):
 
     def put(origin):
         text = origin if origin is None or isinstance(origin, str) else json.dumps(origin)
-        found = type("Found", (), {"read_text": lambda self, name: text if name == "direct_url.json" else None})
-        monkeypatch.setattr(metadata, "distribution", lambda name: found())
+        distribution = type(
+            "Distribution", (), {"read_text": lambda self, name: text if name == "direct_url.json" else None}
+        )
+        monkeypatch.setattr(metadata, "distribution", lambda name: distribution())
 
     return put
 

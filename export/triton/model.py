@@ -60,8 +60,8 @@ class TritonPythonModel:
         """Give each request its rows."""
         try:
             parts = [future.result() for future in running]
-            whole = [np.concatenate(each) for each in zip(*parts, strict=True)]
-            rows = zip(*(np.split(each, np.cumsum(lengths)[:-1]) for each in whole), strict=True)
+            outputs = [np.concatenate(each) for each in zip(*parts, strict=True)]
+            rows = zip(*(np.split(each, np.cumsum(lengths)[:-1]) for each in outputs), strict=True)
             responses = [
                 triton.InferenceResponse([triton.Tensor(*pair) for pair in zip(self.outputs, each, strict=True)])
                 for each in rows

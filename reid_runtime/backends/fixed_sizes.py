@@ -56,14 +56,14 @@ class FixedSizes:
         size = max(1, min(self._images, 3 * self._pixels // images[0].size))
         shape = (size, *images.shape[1:])
         network = self._networks.get(shape)
-        whole = len(images) // size * size
-        if network is None or not whole:
-            if whole:
+        in_full_batches = len(images) // size * size
+        if network is None or not in_full_batches:
+            if in_full_batches:
                 self._count(shape, images)
             return self._any_size(images)
-        rows = [network(images[start : start + size]) for start in range(0, whole, size)]
-        if whole < len(images):
-            rows.append(self._any_size(images[whole:]))
+        rows = [network(images[start : start + size]) for start in range(0, in_full_batches, size)]
+        if in_full_batches < len(images):
+            rows.append(self._any_size(images[in_full_batches:]))
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def _count(self, shape: Shape, images: ModelInput) -> None:
@@ -81,15 +81,17 @@ class FixedSizes:
 
         It is made of the file, which may have changed since the job began.
         """
+        noise = np.random.default_rng(0).permuted(images, axis=None)
         try:
             network = self._compiled(shape)
-            agreement = compare(self._any_size(images), network(images))
+            vectors = [(self._any_size(each), network(each)) for each in (images, noise)]
+            cosine = compare(*vectors[0]).worst_cosine
         except (BackendError, ValueError) as error:
             why = str(error)
         else:
-            if agreement.worst_cosine < _SAME:
-                why = f"it gives other vectors, at cosine {agreement.worst_cosine:.4f}: has the file changed?"
-            elif not self._same_bytes or self._has_same_bytes(network, images):
+            if cosine < _SAME:
+                why = f"it gives other vectors, at cosine {cosine:.4f}: has the file changed?"
+            elif not self._same_bytes or all(expected.tobytes() == own.tobytes() for expected, own in vectors):
                 return network
             else:
                 self._most = 0  # what differs for one size will for the next
@@ -97,8 +99,3 @@ class FixedSizes:
                 return self._any_size
         _LOG.warning("images of %s stay at the usual speed, for a network of their own size fails: %s", shape[1:], why)
         return self._any_size
-
-    def _has_same_bytes(self, network: Run, images: ModelInput) -> bool:
-        """Whether both give the same bytes for these images, and for noise."""
-        noise = np.random.default_rng(0).permuted(images, axis=None)
-        return all(network(each).tobytes() == self._any_size(each).tobytes() for each in (images, noise))

@@ -58,8 +58,8 @@ def of_one_size(
     if places:
         sources = [place.get_source_output() for place in places]
         numbers = core.compile_model(openvino.Model(sources, model.get_parameters(), "of the shape"), "CPU", options)
-        found = numbers([np.zeros(shape, model.inputs[0].get_element_type().to_dtype())])
-        values = [np.array(found[number]) for number in range(len(sources))]
+        computed = numbers([np.zeros(shape, model.inputs[0].get_element_type().to_dtype())])
+        values = [np.array(computed[number]) for number in range(len(sources))]
         for place, value in zip(places, values, strict=True):
             given = openvino.opset13.parameter(list(value.shape), place.get_element_type())
             place.replace_source_output(given.output(0))

@@ -201,10 +201,10 @@ def _print(clusters: Clusters, output: Path, failed: Failures, as_json: bool) ->
     if rows.track is not None and clusters.units < crops:
         single = " and single crops" if (rows.track == "").any() else ""
         units = f" in {counted(clusters.units, 'track')}{single}"
-    others = f" ({grouping.least:,} to {grouping.most:,} at other thresholds that fit as well)"
+    interval = f" ({grouping.least:,} to {grouping.most:,} at other thresholds that fit as well)"
     note(
         f"{counted(crops, 'crop')}{units}: {counted(grouping.people, 'person')}"
-        f"{others if grouping.least < grouping.most else ''}; unsure: {counted(clusters.unsure, 'crop')}",
+        f"{interval if grouping.least < grouping.most else ''}; unsure: {counted(clusters.unsure, 'crop')}",
         f"threshold {grouping.threshold.value:.3f}: {grouping.threshold.source}",
         f"in {output}",
     )

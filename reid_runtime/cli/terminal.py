@@ -46,7 +46,7 @@ def highlight(line: str) -> str:
     for word, style in _STYLES.items():
         before, is_there, after = line.partition(word)
         if is_there and after[:1] in ("", " ") and (not before.strip() or before.endswith(": ")):
-            return f"{before}{click.style(word, **style)}{after}"  # type: ignore[arg-type]
+            return f"{before}{click.style(word, **style)}{after}"  # type: ignore[arg-type]  # str and bool
     return line
 
 

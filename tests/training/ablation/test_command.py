@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
-from reid_runtime.errors import DatasetError, ReidRuntimeError
+from reid_runtime.errors import DatasetError
 from reid_runtime.images.resize import LongestSide, resize
 from reid_runtime.scoring.labels import Labels
 from reid_runtime.scoring.ranking import score
@@ -398,4 +398,3 @@ def test_the_help_names_every_factor(tiny_backbone):
     text = CliRunner().invoke(main, ["--help"]).output
     for name in ("augmentation", "size", "pooling", "backbone", "pre-training", "mining"):
         assert f"  {name} " in text
-    assert issubclass(FactorError, ReidRuntimeError)

@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
 
+from reid_runtime.errors import ReidRuntimeError
 from training.ablation.factors import NAMES, PAPER, FactorError, PaperScore, factor
 from training.config import differing
 from training.models.base import BackboneError
@@ -128,6 +129,7 @@ def test_augmentations_that_the_paper_lacks_are_a_baseline_of_their_own():
 
 
 def test_unknown_names_are_answered_with_the_nearest():
+    assert issubclass(FactorError, ReidRuntimeError)
     with pytest.raises(FactorError, match="'poling'; did you mean 'pooling'"):
         factor("poling", Recipe())
     with pytest.raises(FactorError, match="known: augmentation, size"):
