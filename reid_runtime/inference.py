@@ -44,6 +44,7 @@ class Inference:
         self.backend, self._contract, self._threads = backend, contract, threads
         self._run: Run | None = None
         self._most, self._pixels, self.group, self.group_among_others = 0, 0, 1, 1
+        self.waits_for_shape = False
         self._may_spread = threads > 1 and isinstance(backend, SideBySide)
         self._lock = threading.Lock()
 
@@ -162,6 +163,7 @@ class Inference:
             if self._run is None and self._may_spread:
                 self._run, self._most = self._opened(how, shapes[0]), how.pixels
                 self.group, self.group_among_others = how.group, how.group_among_others
+                self.waits_for_shape = how.waits_for_shape
                 self._may_spread = self._run is not None
             return None if self._run is None else (self._run, self._most)
 

@@ -131,8 +131,11 @@ class OnOneCore:
     group: int = 16
     """Images that a thread embeds at once: many of a light network, for which handing over takes 8 % of the time, few
     of a heavy one, of which the last thread would be long alone at work."""
+    waits_for_shape: bool = True
+    """Whether images had better wait for others of their size: where going from one size to another takes time, or
+    where a batch of one does."""
     group_among_others: int = 16
-    """The same while images of other sizes wait too: more where going from one size to another takes time."""
+    """`group` while images of other sizes wait too: more where going from one size to another takes time."""
 
 
 @runtime_checkable

@@ -16,8 +16,8 @@ from reid_runtime.images.model_input import ModelInput
 _WORTH = 256
 """Images of one size, from which on compiling for it pays: 0.27 s, for half a millisecond of a core an image of `tiny`.
 """
-_MOST = 2
-"""Sizes, for each has weights and memory of its own: two cores take 33 MB for `tiny`, 77 for `base`."""
+_MOST = 4
+"""Networks, for each has weights and memory of its own: two cores take 27 MB for `tiny`, 56 for `base`."""
 _MOST_WHERE_ASKED = 8
 
 _SAME = 0.99
@@ -50,20 +50,26 @@ class FixedSizes:
         self._lock = threading.Lock()
 
     def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
-        """One batch of any number of images; those that fill no batch of a fixed number go through the network of free
-        sizes.
+        """One batch of any number of images: full batches of a fixed number, and the rest one by one.
+
+        Where one of the two has no network of its own yet, its images go through that of free sizes.
         """
         size = max(1, min(self._images, 3 * self._pixels // images[0].size))
-        shape = (size, *images.shape[1:])
-        network = self._networks.get(shape)
         in_full_batches = len(images) // size * size
-        if network is None or not in_full_batches:
-            if in_full_batches:
-                self._count(shape, images)
+        parts = [(size, images[:in_full_batches]), (1, images[in_full_batches:])]
+        parts = [(number, part) for number, part in parts if len(part)]
+        networks = [self._networks.get((number, *part.shape[1:])) for number, part in parts]
+        for network, (number, part) in zip(networks, parts, strict=True):
+            if network is None:
+                self._count((number, *part.shape[1:]), part)
+        if not any(networks):
             return self._any_size(images)
-        rows = [network(images[start : start + size]) for start in range(0, in_full_batches, size)]
-        if in_full_batches < len(images):
-            rows.append(self._any_size(images[in_full_batches:]))
+        rows = []
+        for network, (number, part) in zip(networks, parts, strict=True):
+            if network is None:
+                rows.append(self._any_size(part))
+            else:
+                rows += [network(part[start : start + number]) for start in range(0, len(part), number)]
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def _count(self, shape: Shape, images: ModelInput) -> None:

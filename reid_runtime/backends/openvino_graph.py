@@ -56,16 +56,36 @@ def of_one_size(
     places = _where_numbers_of_the_shape_enter(model)
     values: list[npt.NDArray[Any]] = []
     if places:
-        sources = [place.get_source_output() for place in places]
-        numbers = core.compile_model(openvino.Model(sources, model.get_parameters(), "of the shape"), "CPU", options)
-        computed = numbers([np.zeros(shape, model.inputs[0].get_element_type().to_dtype())])
-        values = [np.array(computed[number]) for number in range(len(sources))]
+        values = _numbers_of(openvino, core, model, [place.get_source_output() for place in places], shape, options)
         for place, value in zip(places, values, strict=True):
             given = openvino.opset13.parameter(list(value.shape), place.get_element_type())
             place.replace_source_output(given.output(0))
             model.add_parameters([given])
     model.reshape({model.inputs[0]: list(shape)})
     return core.compile_model(model, "CPU", {**options, "SNIPPETS_MODE": "DISABLE"}), values
+
+
+def _numbers_of(
+    openvino: ModuleType, core: Any, model: Any, sources: list[Any], shape: tuple[int, ...], options: Mapping[str, Any]
+) -> list[npt.NDArray[Any]]:
+    """What the model for any shape computes at `sources`, of the shape alone.
+
+    In bfloat16 what comes after the last product of a model stays in float32, to the end. Inside the whole model these
+    numbers were rounded; here each is at an end, and so is multiplied by ones on a diagonal, which rounds it likewise.
+    """
+    inputs = [np.zeros(shape, model.inputs[0].get_element_type().to_dtype())]
+    parameters = model.get_parameters()
+    if options["INFERENCE_PRECISION_HINT"] == "bf16":
+        of_that_shape = openvino.Model(sources, parameters, "shapes").clone()
+        of_that_shape.reshape({of_that_shape.inputs[0]: list(shape)})
+        for place, output in enumerate(of_that_shape.outputs):
+            if output.get_shape():
+                ones = openvino.opset13.parameter([-1, -1], output.get_element_type())
+                sources[place] = openvino.opset13.matmul(sources[place], ones, False, False)
+                parameters.append(ones)
+                inputs.append(np.eye(output.get_shape()[-1], dtype=output.get_element_type().to_dtype()))
+    computed = core.compile_model(openvino.Model(sources, parameters, "of the shape"), "CPU", options)(inputs)
+    return [np.array(computed[number]) for number in range(len(sources))]
 
 
 def _where_numbers_of_the_shape_enter(model: Any) -> list[Any]:

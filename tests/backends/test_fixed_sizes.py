@@ -22,18 +22,21 @@ def failing(shape):
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr(fixed_sizes, "_WORTH", 10)
+    monkeypatch.setattr(fixed_sizes, "_WORTH", 8)
 
 
-def test_whole_batches_take_the_network_of_their_size_and_the_rest_that_of_any():
+def test_whole_batches_take_the_network_of_their_size_and_the_rest_that_of_any_until_it_has_its_own():
     calls = []
     any_size = lambda images: calls.append(("any", len(images))) or rows(images)  # noqa: E731
     sized = lambda shape: lambda images: calls.append(("own", images.shape)) or rows(images)  # noqa: E731
     network = FixedSizes(any_size, sized, 4, 1000)
-    network.run(IMAGES)
-    calls.clear()
-    assert np.array_equal(network.run(IMAGES), rows(IMAGES))
-    assert calls == [("own", (4, 4, 2, 3)), ("own", (4, 4, 2, 3)), ("any", 2)]
+    own = [("own", (4, 4, 2, 3)), ("own", (4, 4, 2, 3))]
+    for runs, expected in ((1, [("any", 2)]), (5, [("own", (1, 4, 2, 3))] * 2)):
+        for _ in range(runs):
+            network.run(IMAGES)
+        calls.clear()
+        assert np.array_equal(network.run(IMAGES), rows(IMAGES))
+        assert calls == own + expected
 
 
 @pytest.mark.parametrize(
@@ -52,11 +55,22 @@ def test_else_all_go_through_the_network_of_any_size(compiled, why, caplog):
     assert caplog.text.count(why) == 1
 
 
-def test_few_images_at_a_time_compile_nothing():
-    network = FixedSizes(rows, failing, 4, 1000)
-    for _ in range(20):
-        assert np.array_equal(network.run(IMAGES[:3]), rows(IMAGES[:3]))
-    assert not network._networks
+def test_images_that_come_one_by_one_have_a_network_too():
+    shapes = []
+    network = FixedSizes(rows, lambda shape: shapes.append(shape) or rows, 4, 1000)
+    for image in IMAGES[:8]:
+        assert not shapes
+        assert np.array_equal(network.run(image[None]), rows(image[None]))
+    assert shapes == [(1, 4, 2, 3)]
+
+
+def test_so_many_sizes_have_a_network_and_no_more(monkeypatch):
+    monkeypatch.setattr(fixed_sizes, "_MOST", 1)
+    shapes = []
+    network = FixedSizes(rows, lambda shape: shapes.append(shape) or rows, 2, 1000)
+    for images in (IMAGES, IMAGES[:, :2], IMAGES[:, :3]):
+        network.run(images)
+    assert shapes == [(2, 4, 2, 3)]
 
 
 def test_other_bytes_are_taken_only_where_they_are_allowed():
