@@ -44,7 +44,7 @@ class Inference:
         self.backend, self._contract, self._threads = backend, contract, threads
         self._run: Run | None = None
         self._most, self._pixels, self.group, self.group_among_others = 0, 0, 1, 1
-        self.waits_for_shape = False
+        self.waits_for_shape = True
         self._may_spread = threads > 1 and isinstance(backend, SideBySide)
         self._lock = threading.Lock()
 
@@ -117,7 +117,10 @@ class Inference:
     def infer_here(
         self, shapes: Sequence[tuple[int, int]], pixels: Callable[[int], Pixels], names: Sequence[str] = ()
     ) -> Vectors:
-        """As `infer` of images of one shape, on one core and in the thread that calls it; where `begin` said so."""
+        """As `infer`, on one core and in the thread that calls it; where `begin` said so.
+
+        Of one shape where `waits_for_shape`.
+        """
         assert self._run is not None
         with self._times.measure("infer", len(shapes)):
             vectors = np.empty((len(shapes), self._contract.dimension), np.float32)

@@ -17,7 +17,7 @@ _WORTH = 256
 """Images of one size, from which on compiling for it pays: 0.27 s, for half a millisecond of a core an image of `tiny`.
 """
 _MOST = 4
-"""Networks, for each has weights and memory of its own: two cores take 27 MB for `tiny`, 56 for `base`."""
+"""Networks, for each has weights and memory of its own: two cores take 48 MB for `tiny`, 56 for `base`."""
 _MOST_WHERE_ASKED = 8
 
 _SAME = 0.99

@@ -21,6 +21,7 @@ from reid_runtime.backends.base import (
     as_rows,
     images_at_once,
     in_batches,
+    is_light,
     one_output,
     raise_signal,
 )
@@ -78,8 +79,7 @@ def import_onnxruntime(extra: str) -> ModuleType:
 
 def open_cpu(file: ModelFile, options: Options) -> "OnnxBackend":
     """ONNX Runtime on the CPU."""
-    is_quantized = file.contract.precision.kind == "int8"
-    return OnnxBackend(file.path, "cpu", options.threads, output=file.contract.output, is_quantized=is_quantized)
+    return OnnxBackend(file.path, "cpu", options.threads, output=file.contract.output)
 
 
 def open_cuda(file: ModelFile, options: Options) -> "OnnxBackend":
@@ -132,18 +132,11 @@ class OnnxBackend:
     """One ONNX Runtime session over one file. Its `run` is safe to call from many threads."""
 
     def __init__(
-        self,
-        path: Path,
-        device: str,
-        threads: int | None = None,
-        gpu: int = 0,
-        output: str | None = None,
-        is_quantized: bool = False,
+        self, path: Path, device: str, threads: int | None = None, gpu: int = 0, output: str | None = None
     ) -> None:
         """Load `path` on `device`, "cpu" or "cuda", there on the GPU of this number; `threads` limits the CPU's.
 
-        `output` names the graph's output that is the vector, where it has several. `is_quantized` tells a graph that
-        computes in integers, of which an image alone takes 15 % longer than one of four.
+        `output` names the graph's output that is the vector, where it has several.
         """
         onnxruntime = import_onnxruntime("gpu" if device == "cuda" else "cpu")
         options = onnxruntime.SessionOptions()
@@ -185,7 +178,6 @@ class OnnxBackend:
                 f"another version: {install_line('gpu', '--force-reinstall')}{missing}"
             )
         self.path, self._kind, self._wanted = path, _KINDS.get(port.kind, ""), output
-        self._is_quantized = is_quantized
         least, most = _CACHED
         self._group, self._crops = images_at_once(path), 2 if least <= path.stat().st_size < most else 4
         self._input, self._output = port.name, one_output(self.outputs, output, path)
@@ -203,9 +195,9 @@ class OnnxBackend:
         """A second session, whose calls run in the thread that makes them."""
         if self.device != "cpu" or (self.batch_size or 1) > 1:
             return None
-        return OnOneCore(
-            self._on_one_core, self._crops * _CROP, _WORTH, self._group, self._is_quantized, self._group
-        )
+        # An image of `tiny` takes as long alone as among others, and is still in the caches if it waits for none.
+        waits = not is_light(self.path)
+        return OnOneCore(self._on_one_core, self._crops * _CROP, _WORTH, self._group, waits, self._group)
 
     def _on_one_core(self, threads: int) -> Run:
         other = OnnxBackend(self.path, self.device, 1, output=self._wanted)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from reid_runtime.backends.base import (
     CPU_BATCH_PIXELS,
+    LIGHT,
     OnOneCore,
     Options,
     Run,
@@ -147,9 +148,10 @@ class OpenVinoBackend:
         # of eight and 1.67 of four, `base` 6.9 and 6.4.
         self._group = images_at_once(path)
         self._batch_pixels = (8 if precision == "bfloat16" or is_light(path) else 4) * 256 * 128
-        # Compiled for its size, it begins operators faster, and what counts is what the caches hold: two crops, but of
-        # ResNet-50, which reads its weights again for each batch, and in bfloat16 four.
-        own_pixels = (4 if precision == "bfloat16" or path.stat().st_size > _CACHED else 2) * 256 * 128
+        # Compiled for its size, it begins operators faster, and the caches count: two crops of `base`, but four of a
+        # ResNet-50, which reads its weights again for each batch. `tiny` wants few calls.
+        fits_two = precision == "float32" and LIGHT <= path.stat().st_size < _CACHED
+        own_pixels = 2 * 256 * 128 if fits_two else self._batch_pixels
         self._network = self._requests_of(compiled)
         if streams > 1 and not self._is_quantized:
             self._network = FixedSizes(
@@ -163,9 +165,7 @@ class OpenVinoBackend:
             return None
         # To go from one shape of batches to another takes it three milliseconds.
         among_others = 2 * self._group if self._group > 4 else 4 * self._group
-        return OnOneCore(
-            self._on_one_core, self._batch_pixels, _WORTH, self._group, group_among_others=among_others
-        )
+        return OnOneCore(self._on_one_core, self._batch_pixels, _WORTH, self._group, group_among_others=among_others)
 
     def _on_one_core(self, threads: int) -> Run:
         other = OpenVinoBackend(self.path, threads, self._precision, self._wanted, threads, self._fast)
