@@ -132,7 +132,7 @@ class OnOneCore:
     """Images that a thread embeds at once: many of a light network, for which handing over takes 8 % of the time, few
     of a heavy one, of which the last thread would be long alone at work."""
     waits_for_shape: bool = True
-    """Whether images had better wait for others of their size: where a batch of one, or of another size, takes longer."""
+    """Whether images had better wait for others of their size: where one alone, or of another size, takes longer."""
     group_among_others: int = 16
     """`group` while images of other sizes wait too: more where going from one size to another takes time."""
 

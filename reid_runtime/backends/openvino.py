@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from reid_runtime.backends.base import (
     CPU_BATCH_PIXELS,
-    LIGHT,
     OnOneCore,
     Options,
     Run,
@@ -149,9 +148,9 @@ class OpenVinoBackend:
         self._group = images_at_once(path)
         self._batch_pixels = (8 if precision == "bfloat16" or is_light(path) else 4) * 256 * 128
         # Compiled for its size, it begins operators faster, and the caches count: two crops of `base`, but four of a
-        # ResNet-50, which reads its weights again for each batch. `tiny` wants few calls.
-        fits_two = precision == "float32" and LIGHT <= path.stat().st_size < _CACHED
-        own_pixels = 2 * 256 * 128 if fits_two else self._batch_pixels
+        # ResNet-50, which reads its weights again for each batch, and in bfloat16. `tiny` wants few calls.
+        own = 2 if precision == "float32" and path.stat().st_size < _CACHED else 4
+        own_pixels = self._batch_pixels if is_light(path) else own * 256 * 128
         self._network = self._requests_of(compiled)
         if streams > 1 and not self._is_quantized:
             self._network = FixedSizes(
