@@ -69,9 +69,15 @@ class _Batches:
     def begin_all(self) -> None:
         """Begin smaller batches of all that wait, so many that no thread is left without."""
         most = min(self._size, -(-sum(map(len, self._waiting.values())) // self._threads))
-        for images in sorted(self._waiting.values(), key=len, reverse=True):  # the last to end has little to do
-            for start in range(0, len(images), most):
-                self._begin(images[start : start + most])
+        batches = [
+            images[start : start + most] for images in self._waiting.values() for start in range(0, len(images), most)
+        ]
+        batches.sort(key=len, reverse=True)  # the last to end has little to do
+        if odd := len(batches) % self._threads:
+            shares = self._threads // odd  # of each batch that some threads would have while others have none
+            batches[-odd:] = [images[share::shares] for images in batches[-odd:] for share in range(shares)]
+        for images in filter(None, batches):
+            self._begin(images)
         self._waiting.clear()
 
     def _begin(self, images: Sequence[_Image]) -> None:

@@ -24,11 +24,11 @@ def prepared(number, image):
 class Stream:
     """A stream of images of these shapes; `taken` counts those of the input, `batches` has their numbers."""
 
-    def __init__(self, tiny, shapes, prepare=prepared, low_latency=False, among_others=16):
+    def __init__(self, tiny, shapes, prepare=prepared, low_latency=False, among_others=16, waits=True):
         self.backend = StandIn(tiny.dimension)
         inference = Inference(self.backend, tiny.contract, 2, StageTimes())
         inferred(inference, images_of([CROP] * 4))  # opens it
-        inference.group_among_others = among_others
+        inference.group_among_others, inference.waits_for_shape = among_others, waits
         self.batches, self.taken, run = [], 0, inference.infer_here
         self.images = [np.full((*shape, 3), number % 251, np.uint8) for number, shape in enumerate(shapes)]
         inference.infer_here = lambda shapes, pixels, names: self.batches.append(names) or run(shapes, pixels, names)
@@ -65,6 +65,20 @@ def test_more_of_one_shape_wait_for_each_other_where_going_to_another_costs(tiny
     one = Stream(tiny, [CROP] * 100, among_others=32)
     assert len(list(one.results)) == 100
     assert sorted(map(len, one.batches)) == [2, 2] + [16] * 6
+
+
+def test_images_of_all_shapes_go_together_where_it_costs_nothing(tiny):
+    stream = Stream(tiny, [CROP, THIN] * 50, waits=False)
+    rows = list(stream.results)
+    assert np.array_equal(np.stack([row for *_, row in rows]), [stream.backend.run(i[None])[0] for i in stream.images])
+    assert [len(names) for names in stream.batches] == [16] * 6 + [2, 2]
+    assert set(stream.batches[0]) == {f"image {number}" for number in range(16)}
+
+
+def test_the_last_batch_of_a_window_is_shared_by_threads_that_would_have_none(tiny):
+    stream = Stream(tiny, [CROP] * 10 + [THIN] * 8 + [(256, 100)] * 7, among_others=32)
+    assert len(list(stream.results)) == 25
+    assert sorted(map(len, stream.batches)) == [3, 4, 8, 10]
 
 
 def test_an_image_of_a_rare_shape_comes_with_its_window(tiny):
