@@ -1,6 +1,7 @@
 """python -m benchmarks models: the packaged models beside others, what they score against what they cost."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +14,23 @@ from benchmarks.environment import environment
 from benchmarks.measurements import markdown_table
 from benchmarks.timing import Interval, median_interval, paired
 from reid_runtime import Embedder
+from reid_runtime.backends.base import SideBySide
 from reid_runtime.cli import run
 from reid_runtime.errors import OptionsError
+from reid_runtime.images.model_input import to_model_input
+from reid_runtime.io.concurrency import cores, share_out
 from reid_runtime.io.decode import decode
 from reid_runtime.model_file.formats import OPENVINO, format_of
 from reid_runtime.model_file.packaged import PACKAGED
 
 _DEVICES = ("openvino", "cpu")
+_EMBED, _NETWORK = "embed", "network"
+Times = Mapping[tuple[str, str], Mapping[str, list[float]]]
+"""Milliseconds a crop of round i as sample i: by what was timed and the device, then by model."""
 _BATCH = 32
+_WARMUP = 20
+"""Rounds that do not count: the runtime opens a model for batches side by side after 256 crops, and compiles it for
+their size after 256 more."""
 _SHAPE = (128, 64, 3)
 """Market-1501's crops: both longest side 256 and stretching make 256x128 of them, so that all do the same work."""
 
@@ -40,42 +50,64 @@ class Scored:
     contract: str | None = None
 
 
-def milliseconds(models: Mapping[str, Scored], folder: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds a crop, sample i of round i, by device and model; OpenVINO's files run on OpenVINO alone."""
+def milliseconds(models: Mapping[str, Scored], folder: Path, rounds: int) -> Times:
+    """How long `Embedder.embed` takes, and the network alone; OpenVINO's files run on OpenVINO alone."""
     crops = np.random.default_rng(0).integers(0, 256, (_BATCH, *_SHAPE), dtype=np.uint8)
-    candidates: dict[str, Callable[[], object]] = {}
+    candidates: dict[tuple[str, str, str], Callable[[], object]] = {}
     for name, scored in models.items():
         packaged = scored.model in PACKAGED
         path = PACKAGED[scored.model].path if packaged else folder / scored.model
         contract = None if scored.contract is None else folder / scored.contract
         for device in _DEVICES[: 1 if format_of(path) is OPENVINO else None]:
             embedder = Embedder.load(path, device=device, contract=contract)
-            candidates[f"{device}\n{name}"] = partial(embedder.embed, crops, "rgb")
-    times: dict[str, dict[str, list[float]]] = {device: {} for device in _DEVICES}
-    for key, seconds in paired(candidates, rounds).items():
-        device, name = key.split("\n")
-        times[device][name] = [1000 * value / _BATCH for value in seconds]
+            candidates[_EMBED, device, name] = partial(embedder.embed, crops, "rgb")
+            candidates[_NETWORK, device, name] = network_alone(embedder)
+    times: dict[tuple[str, str], dict[str, list[float]]] = {}
+    seconds = paired({"\n".join(key): call for key, call in candidates.items()}, rounds, _WARMUP)
+    for what, device, name in candidates:
+        samples = seconds["\n".join((what, device, name))]
+        times.setdefault((what, device), {})[name] = [1000 * value / _BATCH for value in samples]
     return times
 
 
-def table(models: Mapping[str, Scored], times: Mapping[str, Mapping[str, list[float]]]) -> str:
-    """Markdown: by model its scores and its time on each device, also as a share of the first one's in that round."""
+def network_alone(embedder: Embedder) -> Callable[[], object]:
+    """A call of the network on as many resized images, in batches as the runtime makes them, one on each core."""
+    form, shape = embedder.contract.input, embedder.contract.resize.shape(*_SHAPE[:2])
+    noise = np.random.default_rng(0).integers(0, 256, (_BATCH, *shape, 3), dtype=np.uint8)
+    backend = embedder.backend
+    how = backend.side_by_side if isinstance(backend, SideBySide) else None
+    if how is None:
+        return partial(backend.run, to_model_input(noise, form))
+    size = max(1, min(how.group, how.pixels // math.prod(shape)))
+    batches = [to_model_input(noise[start : start + size], form) for start in range(0, _BATCH, size)]
+    return partial(share_out, how.open(cores()), batches, cores())
+
+
+def score_table(models: Mapping[str, Scored]) -> str:
+    """Markdown: rank-1 and mAP by model and data set."""
     sets = datasets(models)
-    columns = (f"{device}, {what}" for what in ("ms", "of the first") for device in _DEVICES)
-    head = ["model", *sets, *columns]
     lines = []
     for name, scored in models.items():
         own_scores = [scored.scores.get(dataset) for dataset in sets]
-        samples = [times[device].get(name) for device in _DEVICES]
-        lines.append(
-            [
-                name,
-                *("–" if score is None else f"{score[0]:.1f} / {score[1]:.1f}" for score in own_scores),
-                *("–" if values is None else f"{np.median(values):.2f}" for values in samples),
-                *("–" if name not in times[device] else str(_share(times[device], name)) for device in _DEVICES),
-            ]
-        )
-    return markdown_table(head, lines)
+        lines.append([name, *("–" if score is None else f"{score[0]:.1f} / {score[1]:.1f}" for score in own_scores)])
+    return markdown_table(["model", *sets], lines)
+
+
+def time_table(times: Times) -> str:
+    """Markdown: milliseconds by model, each also as a share of the first model's in that round."""
+    names = dict.fromkeys(name for samples in times.values() for name in samples)
+    head = [title for what, device in times for title in (f"{what}, {device}, ms", "of the first")]
+    lines = []
+    for name in names:
+        cells = [
+            cell
+            for samples in times.values()
+            for cell in (
+                (str(median_interval(samples[name])), str(_share(samples, name))) if name in samples else ("–", "–")
+            )
+        ]
+        lines.append([name, *cells])
+    return markdown_table(["model", *head], lines)
 
 
 def datasets(models: Mapping[str, Scored]) -> list[str]:
@@ -87,23 +119,23 @@ def _share(times: Mapping[str, list[float]], name: str) -> Interval:
     return median_interval([one / first for one, first in zip(times[name], next(iter(times.values())), strict=True)])
 
 
-def plot(models: Mapping[str, Scored], times: Mapping[str, Mapping[str, list[float]]], path: Path) -> None:
-    """Rank-1 of each data set against milliseconds on the first device, a panel a set."""
+def plot(models: Mapping[str, Scored], times: Times, path: Path) -> None:
+    """Rank-1 of each data set against milliseconds of `Embedder.embed` on the first device, a panel a set."""
     from matplotlib.figure import Figure
 
-    sets = datasets(models)
+    sets, embedding = datasets(models), times[_EMBED, _DEVICES[0]]
     figure = Figure(figsize=(4.6 * len(sets), 4.4), layout="constrained")
     for axes, dataset in zip(np.atleast_1d(figure.subplots(1, len(sets))), sets, strict=True):
         for name, scored in models.items():
             if dataset in scored.scores:
-                point = float(np.median(times[_DEVICES[0]][name])), scored.scores[dataset][0]
+                point = float(np.median(embedding[name])), scored.scores[dataset][0]
                 ours = scored.model in PACKAGED
                 axes.scatter(*point, marker="o" if ours else "x", color="tab:blue" if ours else "tab:gray")
                 offset = (4, 4) if ours else (4, -10)
                 axes.annotate(name, point, xytext=offset, textcoords="offset points", fontsize=8)
         axes.margins(y=0.1)
         # Room for the name of the slowest.
-        slowest = max(float(np.median(values)) for values in times[_DEVICES[0]].values())
+        slowest = max(float(np.median(values)) for values in embedding.values())
         axes.set(title=dataset, xlabel=f"ms a crop, {_DEVICES[0]}", ylabel="rank-1, %", xlim=(0, 1.5 * slowest))
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
@@ -125,9 +157,13 @@ def main(scores: Path, rounds: int, output: Path) -> None:
         raise OptionsError(f"{scores}: expected models and their scores: {error}") from error
     times = milliseconds(read, scores.parent, rounds)
     output.mkdir(parents=True, exist_ok=True)
-    text = table(read, times)
+    text = f"{score_table(read)}\n\n{time_table(times)}"
     machine = environment()
-    note = f"{rounds} paired rounds of {_BATCH} crops of 128x64; {machine['processor']}, {machine['cores']} cores"
+    note = (
+        f"Milliseconds a crop, medians with 95 % intervals: {rounds} paired rounds of {_BATCH} crops of 128x64; "
+        f"{machine['processor']}, {machine['cores']} cores. `embed` is `Embedder.embed`, resizing and judging too; "
+        f"`network` is its network alone, {cores()} batches side by side as the runtime runs them."
+    )
     (output / "models.md").write_text(f"{text}\n\n{note}\n", encoding="utf-8")
     plot(read, times, output / "models.png")
     click.echo(f"{text}\n\n{note}")
