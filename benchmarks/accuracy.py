@@ -12,13 +12,14 @@ from export.parity import ParityError
 from reid_runtime.agreement import TOLERANCES, computed_in
 from reid_runtime.backends import DEVICES
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.model_file.precision import Kind
 
 
 @click.command()
-@click.argument("artefact", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("artefact", type=ModelPath())
 @click.option(
-    "--reference", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
+    "--reference", type=ModelPath(), required=True,
     help="What it must equal: a checkpoint (.safetensors), run by torch, or the float32 ONNX file.",
 )  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True)

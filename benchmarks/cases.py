@@ -20,6 +20,7 @@ from reid_runtime.agreement import computed_in
 from reid_runtime.backends import DEVICES
 from reid_runtime.backends.base import Run, SideBySide
 from reid_runtime.batching import same_shape_batches
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import MissingBackendError, ReidRuntimeError
 from reid_runtime.images.model_input import ModelInput, to_model_input
@@ -265,7 +266,6 @@ def case_options(command: Callable[..., object]) -> Callable[..., object]:
         return command(setup=setup_from(*(values.pop(name) for name in names)), **values)
 
     wrapped: Callable[..., object] = with_setup
-    file = click.Path(exists=True, dir_okay=False, path_type=Path)
     folder, device = click.Path(exists=True, file_okay=False, path_type=Path), click.Choice(DEVICES)
     for option in (
         click.option("--quick", is_flag=True, help="A trial of about a minute in place of a measurement."),
@@ -273,9 +273,9 @@ def case_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option("--called", "dataset", help="The data set's name in the report."),
         click.option("--data", type=folder, help="A data set on which every artefact's change in mAP is measured."),
         click.option("--crops", type=folder, default=EXAMPLES, help="What is embedded.  [examples/crops]"),
-        click.option("--reference", type=file, help="What models must equal: a checkpoint, or a float32 file."),
+        click.option("--reference", type=ModelPath(), help="What models must equal: a checkpoint, or a float32 file."),
         click.option("--device", "devices", type=device, multiple=True, default=["cpu"], help="Repeatable.  [cpu]"),
-        click.option("--model", "models", type=file, multiple=True, help="An artefact; repeatable.  [the default]"),
+        click.option("--model", "models", type=ModelPath(), multiple=True, help="Repeatable.  [base]"),
     ):
         wrapped = option(wrapped)
     return wrapped

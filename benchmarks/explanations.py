@@ -24,6 +24,7 @@ from PIL import Image
 
 from benchmarks.environment import environment
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.embedder import Embedder
 from reid_runtime.evaluation.eval_set import EvalSet, eval_set_of
 from reid_runtime.explain import Array, Explainer, PairExplanation
@@ -257,7 +258,7 @@ def draw_deletion(facts: dict[str, Any], path: Path) -> None:
 
 
 @click.command()
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--rendered", type=click.Path(exists=True, file_okay=False, path_type=Path), help="People with masks/.")
 @click.option("--pairs", "count", type=click.IntRange(10), default=200, show_default=True)

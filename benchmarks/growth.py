@@ -18,6 +18,7 @@ from benchmarks.inputs import frame_with_boxes, write_files
 from benchmarks.measurements import markdown_table
 from export.gate import EXAMPLES, read_crops
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.embedder import Embedder
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.concurrency import cores
@@ -123,15 +124,17 @@ def table(rows: list[Growth]) -> str:
 
 
 @click.command()
-@click.option("--model", default="tiny", show_default=True, help="A packaged model's name, or a file.")
+@click.option(
+    "--model", type=ModelPath(), default="tiny", show_default=True, help="A packaged model's name, or a file."
+)
 @click.option("--most", type=click.IntRange(1000), default=100_000, show_default=True, help="Crops.")
 @click.option("--boxes", type=click.IntRange(10), default=10_000, show_default=True, help="Of one frame.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.json")
 @click.option("--force", is_flag=True, help="Overwrite the file of -o.")
-def main(model: str, most: int, boxes: int, output: Path, force: bool) -> None:
+def main(model: Path, most: int, boxes: int, output: Path, force: bool) -> None:
     """Measure how time and memory grow with crops, boxes, cores and processes."""
     ensure_writable(output, force)
-    rows = measure(model, most, boxes)
+    rows = measure(str(model), most, boxes)
     with atomic_write(output) as tmp_path:
         tmp_path.write_text(json.dumps({"environment": environment(), "rows": [asdict(row) for row in rows]}, indent=1))
     click.echo(table(rows))

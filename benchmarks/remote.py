@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.environment import environment
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.embedder import Embedder
 from reid_runtime.jobs.sources import find_sources
 
@@ -38,13 +39,13 @@ def rates(embedders: dict[str, Embedder], paths: list[str], rounds: int) -> dict
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("addresses", nargs=-1, required=True)
-@click.option("--model", help="The file that the servers run.  [base]")
+@click.option("--model", type=ModelPath(), help="The file that the servers run.  [base]")
 @click.option("--device", default="cpu", show_default=True, help="The engine here; the servers' own, for a comparison.")
 @click.option("--images", type=click.IntRange(min=64), default=512, show_default=True, help="How many of the folder.")
 @click.option("--rounds", type=click.IntRange(min=2), default=5, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The JSON file to write.")
 def main(
-    folder: Path, addresses: tuple[str, ...], model: str | None, device: str, images: int, rounds: int,
+    folder: Path, addresses: tuple[str, ...], model: Path | None, device: str, images: int, rounds: int,
     output: Path | None,
 ) -> None:  # fmt: skip
     """Compare servers with the same engine in this process, and their vectors with its own."""

@@ -14,6 +14,7 @@ from export.graph import append_metadata, write_graph
 from export.inner_tensors import name_inner_tensors
 from export.parity import ParityError
 from reid_runtime.agreement import TOLERANCES
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ReidRuntimeError
 from reid_runtime.images.model_input import InputFormat
@@ -129,7 +130,7 @@ def derivation(export: Callable[[Parent, Path], ParityResult]) -> click.Command:
     """The command of an artefact that follows from its parent alone: `export` writes it, its docstring is the help."""
 
     @click.command()
-    @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    @click.argument("model", type=ModelPath())
     @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
     @gate_options
     @click.option("--force", is_flag=True, help="Overwrite the output file.")

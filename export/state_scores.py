@@ -11,6 +11,7 @@ import onnx
 from export.derive import seal
 from export.graph import write_graph
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.errors import ReidRuntimeError
 from reid_runtime.io.atomic import atomic_write, ensure_writable
 from reid_runtime.io.text import in_one_line
@@ -60,7 +61,7 @@ def _score(dataset: str, path: Path, artefact_id: str) -> Score:
 
 
 @click.command()
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.argument("scores", nargs=-1, required=True, metavar="DATASET=FILE...")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
 @click.option("--force", is_flag=True, help="Overwrite the output file.")

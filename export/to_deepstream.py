@@ -28,12 +28,12 @@ from export.graph import write_graph
 from export.parity import require_within
 from reid_runtime.agreement import TOLERANCES, Agreement, compare
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.errors import OptionsError
 from reid_runtime.images.model_input import InputFormat
 from reid_runtime.images.resize import FixedSize, Pixels, resized
 from reid_runtime.inference import infer
 from reid_runtime.io.atomic import atomic_write, ensure_writable
-from reid_runtime.model_file.packaged import model_path
 
 MODEL, INFER, TRACKER = "model.onnx", "config_infer_reid.txt", "config_tracker_reid.yml"
 _UNTRIED = "Written by reid-runtime. Its arithmetic was checked in numpy; it has not run in DeepStream or on a GPU."
@@ -225,7 +225,7 @@ class _Size(click.ParamType[tuple[int, int]]):
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=ModelPath())
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FOLDER")
 @click.option("--size", type=_Size(), default="256x128", show_default=True, help="To which boxes are stretched.")
 @click.option("--batch", type=click.IntRange(1, 1024), default=32, show_default=True)
@@ -236,7 +236,7 @@ class _Size(click.ParamType[tuple[int, int]]):
     "--crops", type=click.Path(exists=True, file_okay=False, path_type=Path), default=EXAMPLES, show_default=True
 )
 @click.option("--force", is_flag=True, help="Overwrite the files.")
-def main(model: str, output: Path, size: tuple[int, int], batch: int, class_id: int, crops: Path, force: bool) -> None:
+def main(model: Path, output: Path, size: tuple[int, int], batch: int, class_id: int, crops: Path, force: bool) -> None:
     """Write MODEL for DeepStream into FOLDER: a float ONNX file, Gst-nvinfer's file and NvDCF's.
 
     MODEL is base, small or tiny, or a float32 ONNX file of ours. Nothing is written unless the vectors are its own on
@@ -244,7 +244,7 @@ def main(model: str, output: Path, size: tuple[int, int], batch: int, class_id: 
     """
     if output.is_file():
         raise OptionsError(f"{output} is a file; expected a folder")
-    parent = Parent.read(model_path(model), read_eval_inputs(crops))
+    parent = Parent.read(model, read_eval_inputs(crops))
     output.mkdir(parents=True, exist_ok=True)
     for name in (MODEL, INFER, TRACKER):
         ensure_writable(output / name, force)

@@ -15,6 +15,7 @@ from export.gate import Command, ParityResult, gate_options, read_eval_inputs
 from export.quantise import SCHEMES, GraphIndex, Scheme, quantise, ranged_tensors
 from export.sensitivity import Choice, choose, report_paths, reports
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.evaluation import EvalSet
 from reid_runtime.io.atomic import ensure_writable
 from reid_runtime.io.text import in_one_line
@@ -95,7 +96,7 @@ def calibration_options(command: Command) -> Command:
 
 
 @click.command()
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
 @click.option(
     "--for",

@@ -23,6 +23,7 @@ from reid_runtime.backends.tensorrt.module import import_tensorrt
 from reid_runtime.backends.tensorrt.profiles import Batches, profiles_for
 from reid_runtime.backends.tensorrt.progress import Progress
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ImageError, ReidRuntimeError
 from reid_runtime.images.decode import load_image
@@ -148,7 +149,7 @@ class _BatchRange(click.ParamType[Batches]):
 
 
 @click.command()
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The engine file to write.")
 @click.option(
     "--profiles-from",

@@ -15,6 +15,7 @@ from reid_runtime.backends.remote.statement import ARTEFACT_KEY
 from reid_runtime.backends.tensorrt.engine import read_engine
 from reid_runtime.backends.tensorrt.profiles import Profile
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.embedder import Embedder
 from reid_runtime.errors import BackendError, ContractError, ReidRuntimeError, StorageError
 from reid_runtime.images.decode import load_image
@@ -25,7 +26,7 @@ from reid_runtime.model_file import ModelFile
 from reid_runtime.model_file.contract import METADATA_KEY, Contract
 from reid_runtime.model_file.file import artefact_digest, carried_contract
 from reid_runtime.model_file.formats import ONNX, OPENVINO, TENSORRT
-from reid_runtime.model_file.packaged import find_model, selftest_images
+from reid_runtime.model_file.packaged import selftest_images
 from reid_runtime.model_file.selftest import METADATA_KEY as SELFTEST_KEY
 from reid_runtime.model_file.selftest import SelfTest, text_digest
 from reid_runtime.verification import run_selftest
@@ -230,7 +231,7 @@ def _crops(served: Served) -> list[np.ndarray]:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=ModelPath())
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="The repository.")
 @click.option("--name", help="The model's name on the server.  [the file's]")
 @click.option("--backend", type=click.Choice(get_args(Backend)), help="Of Triton.  [by the file: .onnx, .xml, .engine]")
@@ -241,12 +242,12 @@ def _crops(served: Served) -> list[np.ndarray]:
     help="States the contract of a model that carries none (JSON).",
 )  # fmt: skip
 @click.option(
-    "--record-of", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "--record-of", type=ModelPath(),
     help="The ONNX file that an engine or .xml was made of: its self-test record goes along.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the model in the repository.")
 def main(
-    model: str,
+    model: Path,
     output: Path,
     name: str | None,
     backend: Backend | None,
@@ -263,7 +264,7 @@ def main(
     `reid-runtime verify` find them. Backends onnxruntime, openvino and tensorrt are those of Triton's container;
     python runs the ONNX file on ONNX Runtime in Triton's Python backend.
     """
-    served = read_served(find_model(model), contract, record_of)
+    served = read_served(model, contract, record_of)
     by_file: dict[str, Backend] = {OPENVINO.suffix: "openvino", TENSORRT.suffix: "tensorrt"}
     chosen = backend or by_file.get(served.path.suffix, "onnxruntime")
     if served.profiles:

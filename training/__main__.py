@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from reid_runtime.cli import run
+from reid_runtime.cli.options import ModelPath
 from reid_runtime.embedder import Embedder
 from reid_runtime.io.atomic import ensure_writable
 from reid_runtime.io.text import in_one_line
@@ -114,7 +115,7 @@ def stage_command(kind: StageKind) -> click.Command:
 
     if kind.teacher:
         command.params += [
-            click.Option(["--teacher"], type=FILE, required=True, help=kind.teacher),
+            click.Option(["--teacher"], type=ModelPath(), required=True, help=kind.teacher),
             click.Option(["--teacher-contract"], type=FILE, help="States the contract of a teacher that carries none."),
         ]
     if not kind.labels:
