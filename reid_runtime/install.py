@@ -5,7 +5,6 @@ import os
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 _NAME = "reid-runtime"
 
@@ -28,6 +27,8 @@ def install_line(extra: str, *options: str) -> str:
 
 
 def _source(extra: str) -> str:
+    from urllib.request import url2pathname  # brings ssl and http, which few runs need
+
     try:
         origin = json.loads(metadata.distribution(_NAME).read_text("direct_url.json") or "{}")
         url, vcs = str(origin.get("url", "")), origin.get("vcs_info")

@@ -27,8 +27,8 @@ def fold_constants(openvino: ModuleType, model: Any) -> None:
 
 def of_one_size(
     openvino: ModuleType, core: Any, model: Any, shape: tuple[int, ...], options: Mapping[str, Any]
-) -> tuple[Any, list[npt.NDArray[Any]]]:
-    """The model compiled for batches of one shape, so that it gives the bytes of the model for any.
+) -> tuple[dict[str, Any], list[npt.NDArray[Any]]]:
+    """Make the model one for batches of one shape, so that it gives the bytes of the model for any.
 
     Told the shape, OpenVINO does three things that change an image's last bits, and do not make it much faster:
 
@@ -48,7 +48,7 @@ def of_one_size(
         options: Properties, as the model for any shape was compiled with.
 
     Returns:
-        The compiled model, and the values of its inputs after the first.
+        The properties to compile it with, and the values of its inputs after the first.
 
     Raises:
         RuntimeError: Of OpenVINO.
@@ -62,7 +62,7 @@ def of_one_size(
             place.replace_source_output(given.output(0))
             model.add_parameters([given])
     model.reshape({model.inputs[0]: list(shape)})
-    return core.compile_model(model, "CPU", {**options, "SNIPPETS_MODE": "DISABLE"}), values
+    return {**options, "SNIPPETS_MODE": "DISABLE"}, values
 
 
 def _numbers_of(
