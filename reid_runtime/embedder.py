@@ -116,9 +116,9 @@ class Embedder:
             threads: CPU threads of an inference call, and as many that decode and resize meanwhile; None for all
                 cores.
             fast: On "openvino" and "openvino-bf16", compile the network again for each size that many images have, also
-                where that gives other bytes: up to a twentieth faster in float32, a third in bfloat16, and an image's
-                vector then differs in its last bits, in bfloat16 in its third digit, with the images that were embedded
-                before it. Without it, no vector ever does.
+                where that gives other bytes: up to a twentieth faster, and an image's vector then differs in its last
+                bits, in bfloat16 in its third digit, with the images that were embedded before it. Without it, no
+                vector ever does.
             trust_engine: Run a TensorRT engine that was not built here. An engine is code: whoever made it decides
                 what this process does.
             cuda_graphs: How many CUDA graphs TensorRT keeps for each thread, one a shape; worth it for small batches
