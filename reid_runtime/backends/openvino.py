@@ -75,6 +75,8 @@ def _core() -> Any:
 
 _WORTH = 256 * 256 * 128
 """Compiling a model again takes as long as so many crops of `small` gain."""
+_COPIED = 64_000_000
+"""Bytes of weights in all copies of a network, of which each core has one."""
 _CACHED = 16_000_000
 """Bytes of the largest file whose weights stay in a core's caches from one batch to the next."""
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
@@ -122,7 +124,7 @@ class OpenVinoBackend:
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision]}
         # A stream among others has a thread of its own, to which each call is handed over: of `tiny` that takes a tenth
         # of the time. A model compiled for a single stream runs in the thread that calls it.
-        self._copies = streams if is_light(path) else 1
+        self._copies = streams if streams * path.stat().st_size < _COPIED else 1
         if streams == 1:
             options["PERFORMANCE_HINT"] = "LATENCY"
         else:
