@@ -5,38 +5,36 @@ from typing import Any
 
 import click
 
-from reid_runtime.cli import run
+from reid_runtime.cli import Verbs, run
 
-VERBS = (
-    "report",
-    "compare",
-    "latency",
-    "throughput",
-    "accuracy",
-    "gpu",
-    "random-weights",
-    "search",
-    "models",
-    "growth",
-)
+_VERBS = {
+    "report": "Measure everything, and write a report into a folder.",
+    "compare": "Compare two reports of the same command: what became slower?",
+    "latency": "Time single crops and frames of boxes.",
+    "throughput": "Images a second: a folder, mixed sizes, batches, the cold start.",
+    "accuracy": "Compare an artefact with its reference, crop by crop.",
+    "gpu": "Compare and time what is installed on this machine's GPU.",
+    "random-weights": "Write a backbone's artefacts with random weights.",
+    "search": "Measure a search in a gallery of random vectors.",
+    "models": "Time models in turn, beside what they score.",
+    "growth": "Measure how time and memory grow with crops, boxes and cores.",
+}
 
 
-class Verbs(click.Group):
-    """Imports a verb's module when it is asked for: torch and the engines take seconds."""
+class BenchmarkVerbs(Verbs):
+    """Imports a verb's module when it is asked for: torch and the engines take seconds, and may be missing."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of VERBS."""
-        return list(VERBS)
+    verbs = _VERBS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The module's `main`."""
-        if cmd_name not in VERBS:
+        if cmd_name not in self.verbs:
             return None
         command: Any = import_module(f"benchmarks.{cmd_name.replace('-', '_')}").main
         return command if isinstance(command, click.Command) else None
 
 
-@click.command(cls=Verbs)
+@click.command(cls=BenchmarkVerbs)
 def main() -> None:
     """Measure this runtime: speed with parity, against peers, the machine's limits and earlier reports."""
 

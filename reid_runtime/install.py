@@ -2,11 +2,15 @@
 
 import json
 import os
+import sys
 from importlib import metadata
 from pathlib import Path
+from types import TracebackType
 from urllib.parse import urlsplit
 
 _NAME = "reid-runtime"
+_EXTRAS = {"export": "export", "training": "train", "benchmarks": "openvino,train,export"}
+"""What the commands of a checkout need, by the package that `python -m` runs."""
 
 
 def install_line(extra: str, *options: str) -> str:
@@ -24,6 +28,31 @@ def install_line(extra: str, *options: str) -> str:
         the folder or wheel is gone.
     """
     return " ".join(["pip install", *options, _source(extra)])
+
+
+def missing(error: ModuleNotFoundError) -> str | None:
+    """What to type where `python -m export…`, `training…` or `benchmarks…` lacks another package; None elsewhere."""
+    extra = _EXTRAS.get((getattr(sys.modules["__main__"], "__package__", None) or "").partition(".")[0])
+    absent = (error.name or "").partition(".")[0]
+    if extra is None or absent in ("", "reid_runtime", *_EXTRAS):
+        return None
+    return f"{absent} is needed and missing: {install_line(extra)}"
+
+
+def tell_missing() -> None:
+    """Where `python -m` runs the package that is being imported: what its imports lack is told in one line."""
+    if sys.argv[0] != "-m":  # which it is until the module is found; else the program is somebody else's
+        return
+    usual = sys.excepthook
+
+    def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        line = missing(error) if isinstance(error, ModuleNotFoundError) else None
+        if line is None:
+            usual(kind, error, trace)
+        else:
+            sys.stderr.write(f"error: {line}\n")
+
+    sys.excepthook = told
 
 
 def _source(extra: str) -> str:

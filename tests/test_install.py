@@ -1,7 +1,10 @@
 """The line that installs an extra fits to how the package came here, as pip wrote it down."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from reid_runtime.install import install_line
 
 COMMIT = "0" * 40
+CHECKOUT = Path(__file__).parents[1]
 NAMED = 'pip install "reid-runtime[video]"'
 
 
@@ -74,3 +78,30 @@ def test_nobody_writes_such_a_line_by_hand():
     by_hand = re.compile(r"pip install [^{\n]*reid-runtime\[")
     assert len(sources) > 200
     assert [path for path in sources if by_hand.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "package", "extra"),
+    [
+        ("export.to_onnx --help", "onnx", "export"),
+        ("export.to_int8 small --for cpu -o small.onnx", "onnx", "export"),
+        ("training --help", "torch", "train"),
+        ("benchmarks random-weights --help", "onnx", "openvino,train,export"),
+        ("benchmarks --help", "onnx", None),
+        ("reid_runtime models", "onnx", None),
+    ],
+)
+def test_a_command_of_the_checkout_says_in_one_line_what_it_lacks(tmp_path, command, package, extra):
+    (tmp_path / f"{package}.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{package}'\", name='{package}')"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{CHECKOUT}"}
+    words = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    if extra is None:
+        assert (done.returncode, done.stderr) == (0, "")
+        return
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {package} is needed and missing: pip install ")
+    assert f"[{extra}]" in line

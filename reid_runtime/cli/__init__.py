@@ -21,6 +21,7 @@ import click
 from reid_runtime.cli import json_lines
 from reid_runtime.cli.terminal import colour, highlight
 from reid_runtime.errors import OptionsError, ReidRuntimeError
+from reid_runtime.install import missing
 from reid_runtime.io.text import in_one_line
 
 _LENGTH = 200
@@ -221,7 +222,9 @@ def run(command: click.Command) -> None:
         # What was finished is kept. The interpreter's own end would wait for threads, and let a late Ctrl-C kill it.
         os._exit(int(str(error.code)))
     except Exception as error:  # a fault of ours, or a foreign file's that nobody thought of
-        _print_error(f"{type(error).__name__}: {error}; this is a fault of reid-runtime, -v prints where it is")
+        line = missing(error) if isinstance(error, ModuleNotFoundError) else None
+        fault = f"{type(error).__name__}: {error}; this is a fault of reid-runtime, -v prints where it is"
+        _print_error(line or fault)
     sys.exit(code)
 
 
