@@ -143,7 +143,7 @@ def measure(network: nn.Module, stage: Stage, rate: float, first: int, updates: 
 
 
 def classification(crops: TrainingCrops, folder: Path, updates: int) -> Steps:
-    """The first updates of a finished run's last epoch again, from its last weights, at half of its highest rate."""
+    """The last updates of a finished run again, from its last weights, at half of its highest rate."""
     saved = read_checkpoint(folder / LAST)
     network = _network(classification_architecture(saved.recipe), saved.recipe)
     stage = classification_stage(StageInputs(network, crops, saved.recipe, _CPU, folder))
