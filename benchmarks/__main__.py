@@ -16,6 +16,7 @@ _VERBS = {
     "gpu": "Compare and time what is installed on this machine's GPU.",
     "random-weights": "Write a backbone's artefacts with random weights.",
     "search": "Measure a search in a gallery of random vectors.",
+    "operators": "Show in which operators a network's time goes.",
     "models": "Time models in turn, beside what they score.",
     "growth": "Measure how time and memory grow with crops, boxes and cores.",
 }
