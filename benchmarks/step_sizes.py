@@ -143,7 +143,7 @@ def measure(network: nn.Module, stage: Stage, rate: float, first: int, updates: 
 
 
 def classification(crops: TrainingCrops, folder: Path, updates: int) -> Steps:
-    """The last updates of a finished run again, from its last weights, at half of its highest rate."""
+    """Updates of a finished run's last epoch again, from its last weights, at half of its highest rate."""
     saved = read_checkpoint(folder / LAST)
     network = _network(classification_architecture(saved.recipe), saved.recipe)
     stage = classification_stage(StageInputs(network, crops, saved.recipe, _CPU, folder))
@@ -155,7 +155,7 @@ def classification(crops: TrainingCrops, folder: Path, updates: int) -> Steps:
         value = places[int(place)]
         same = tensor.shape == value.shape
         stage.optimiser.state[value][key] = torch.empty_like(value).copy_(tensor) if same else tensor
-    first = stage.updates - updates
+    first = stage.updates - 2 * updates  # an epoch's last updates have what is left of each shape, two images maybe
     rate = saved.recipe.classification.learning_rate / 2
     return measure(network, stage, rate, first, updates)
 
