@@ -12,7 +12,8 @@ import click
 from export.calibration import LEAST, OVERFLOWING, VIEWS, Sample, collect_ranges, draw
 from export.derive import Parent, derive
 from export.gate import Command, ParityResult, gate_options, read_eval_inputs
-from export.quantise import SCHEMES, GraphIndex, Scheme, quantise, ranged_tensors
+from export.normalisation import normalise_at_once
+from export.quantise import CPU, SCHEMES, GraphIndex, Scheme, quantise, ranged_tensors
 from export.sensitivity import Choice, choose, report_paths, reports
 from reid_runtime.cli import run
 from reid_runtime.cli.options import ModelPath
@@ -52,6 +53,8 @@ def export_int8(
     how = f"{scheme.description}, per channel; percentile {percentile:g} of {sample}"
     precision = Precision("int8", scheme.engine, how)
     graph = quantise(model, scheme, activations, percentile, choice.layers)
+    if scheme is CPU:
+        normalise_at_once(graph)
     with reports(output, choice, sample, percentile, len(held_out) // VIEWS, len(clipped)):
         return derive(parent, output, graph, precision), choice
 

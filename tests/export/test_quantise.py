@@ -9,6 +9,7 @@ pytest.importorskip("onnxruntime")
 from onnx import TensorProto, numpy_helper
 
 from export.calibration import collect_ranges, vectors_of
+from export.normalisation import normalise_at_once
 from export.quantise import CPU, TENSORRT, GraphIndex, quantise, ranged_tensors
 
 from .small import example_crops, outputs, replace_constant, small_model
@@ -49,6 +50,18 @@ def test_every_layer_runs_in_integers_on_onnx_runtime(crops, tmp_path):
     assert ran.count("QGemm") == 1
     assert not {"Conv", "Gemm"} & set(ran)
     assert ran.count("QuantizeLinear") == 1, "the input's: a max pooling between integer layers is one too"
+
+
+def test_pixels_are_normalised_by_one_operator_in_rows_of_a_width(crops, tmp_path):
+    """Channels last, a subtraction and a product would have rows of three numbers."""
+    model = made(small_model(), CPU, crops)
+    once = normalise_at_once(onnx.ModelProto.FromString(model.SerializeToString()))
+    ran = as_run(once, tmp_path / "ran.onnx")
+    assert ran.index("Transpose") < ran.index("BatchNormalization")
+    assert not {"Sub", "Mul"} & set(ran[: ran.index("QuantizeLinear")])
+    assert {"mean", "scale"} & set(constants(model)), "of what is replaced"
+    assert not {"mean", "scale"} & set(constants(once))
+    assert cosines(model, once, crops).min() > 0.99999
 
 
 def test_the_pooling_after_a_float_first_layer_stays_in_float(crops, tmp_path):
