@@ -12,7 +12,8 @@ def normalise_at_once(model: onnx.ModelProto) -> onnx.ModelProto:
 
     ONNX Runtime lays out integer convolutions channels last, and moves the transposition of the pixels behind all that
     does not mind. Subtraction and product then have rows of three colours each, and take 7 % of a ResNet-50's time; a
-    batch normalisation stays where it is. A ResNet-50's vectors keep their bytes. Float graphs gain nothing by it.
+    batch normalisation stays where it is, and the vectors keep their bytes. Only what is rounded to integers next is
+    changed: a first layer in float, OSNet's, gains nothing.
     """
     constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     readers: dict[str, list[onnx.NodeProto]] = {}
@@ -28,6 +29,8 @@ def normalise_at_once(model: onnx.ModelProto) -> onnx.ModelProto:
         if mean is None or scale is None or not _is_by_channel(mean) or mean.shape != scale.shape:
             continue
         result = second[0].output[0]
+        if not any(node.op_type == "QuantizeLinear" for node in readers.get(result, [])):
+            continue
         values = {
             "scale": scale.ravel(),
             "bias": np.zeros(scale.size, scale.dtype),

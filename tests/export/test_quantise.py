@@ -62,6 +62,9 @@ def test_pixels_are_normalised_by_one_operator_in_rows_of_a_width(crops, tmp_pat
     assert {"mean", "scale"} & set(constants(model)), "of what is replaced"
     assert not {"mean", "scale"} & set(constants(once))
     assert cosines(model, once, crops).min() > 0.99999
+    floats = small_model()
+    kept = floats.SerializeToString()
+    assert normalise_at_once(floats).SerializeToString() == kept, "a first layer in float gains nothing"
 
 
 def test_the_pooling_after_a_float_first_layer_stays_in_float(crops, tmp_path):
