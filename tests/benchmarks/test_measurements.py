@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import accuracy, measurements
-from benchmarks.__main__ import VERBS
+from benchmarks.__main__ import BenchmarkVerbs
 from benchmarks.__main__ import main as verbs
 from benchmarks.environment import environment
 from benchmarks.measurements import (
@@ -126,7 +126,7 @@ def test_every_verb_is_a_command():
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
     listed = CliRunner().invoke(verbs, ["--help"], catch_exceptions=False).output
-    for verb in VERBS:
+    for verb in BenchmarkVerbs.verbs:
         assert f"\n  {verb} " in listed
         assert CliRunner().invoke(verbs, [verb, "--help"], catch_exceptions=False).exit_code == 0
     assert CliRunner().invoke(verbs, ["planted"]).exit_code == 2
