@@ -17,6 +17,7 @@ from benchmarks.environment import environment
 from benchmarks.inputs import frame_with_boxes, write_files
 from benchmarks.measurements import markdown_table
 from export.gate import EXAMPLES, read_crops
+from reid_runtime.backends import DEVICES
 from reid_runtime.cli import run
 from reid_runtime.cli.options import ModelPath
 from reid_runtime.embedder import Embedder
@@ -44,9 +45,9 @@ class Growth:
     """The largest resident memory of a process."""
 
 
-def embed_files(folder: Path, model: str, shard: Shard) -> tuple[int, float]:
+def embed_files(folder: Path, model: str, device: str, shard: Shard) -> tuple[int, float]:
     """The images of this shard, and the seconds that a folder of parts takes."""
-    embedder = Embedder.load(model)
+    embedder = Embedder.load(model, device=device)
     sources = find_sources([str(folder)]).of(shard)
     with tempfile.TemporaryDirectory() as output:
         begin = time.perf_counter()
@@ -54,9 +55,9 @@ def embed_files(folder: Path, model: str, shard: Shard) -> tuple[int, float]:
         return len(sources), time.perf_counter() - begin
 
 
-def embed_frame(boxes: int, model: str) -> tuple[int, float]:
+def embed_frame(boxes: int, model: str, device: str) -> tuple[int, float]:
     """The boxes, and the least seconds that one frame of so many takes, of three."""
-    embedder = Embedder.load(model)
+    embedder = Embedder.load(model, device=device)
     frame, corners = frame_with_boxes(read_crops(EXAMPLES)[1], boxes)
     seconds = []
     for _ in range(4 if boxes < 1000 else 2):
@@ -68,9 +69,9 @@ def embed_frame(boxes: int, model: str) -> tuple[int, float]:
 
 def _child(kind: str, *arguments: str) -> None:
     if kind == "files":
-        items, seconds = embed_files(Path(arguments[0]), arguments[1], Shard.parse(arguments[2]))
+        items, seconds = embed_files(Path(arguments[0]), *arguments[1:3], Shard.parse(arguments[3]))
     else:
-        items, seconds = embed_frame(int(arguments[0]), arguments[1])
+        items, seconds = embed_frame(int(arguments[0]), *arguments[1:3])
     mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps([items, seconds, mib]))
 
@@ -90,7 +91,7 @@ def _in_processes(work: str, on: int, *cases: tuple[str, ...]) -> Growth:
     return Growth(work, sum(items), on, len(cases), max(seconds), max(mib))
 
 
-def measure(model: str, most: int, boxes: int) -> list[Growth]:
+def measure(model: str, device: str, most: int, boxes: int) -> list[Growth]:
     """Crops from a thousand, and boxes of a frame from ten, by tens; ten thousand crops on one core and in two ways."""
     rows = []
     every = cores()
@@ -102,13 +103,13 @@ def measure(model: str, most: int, boxes: int) -> list[Growth]:
             for number in range(made, count):
                 os.symlink(originals[number % _DISTINCT], folder / f"{number:07}.jpg")
             made = count
-            rows.append(_in_processes("crops", every, ("files", name, model, "1/1")))
+            rows.append(_in_processes("crops", every, ("files", name, model, device, "1/1")))
             if count == 10_000:
-                rows.append(_in_processes("crops", 1, ("files", name, model, "1/1")))
+                rows.append(_in_processes("crops", 1, ("files", name, model, device, "1/1")))
                 if every > 1:
-                    rows.append(_in_processes("crops", 2, *(("files", name, model, f"{n}/2") for n in (1, 2))))
+                    rows.append(_in_processes("crops", 2, *(("files", name, model, device, f"{n}/2") for n in (1, 2))))
     for count in (10**power for power in range(1, 1 + int(np.log10(boxes)))):
-        rows.append(_in_processes("boxes of a frame", every, ("frame", str(count), model)))
+        rows.append(_in_processes("boxes of a frame", every, ("frame", str(count), model, device)))
     return rows
 
 
@@ -127,14 +128,15 @@ def table(rows: list[Growth]) -> str:
 @click.option(
     "--model", type=ModelPath(), default="tiny", show_default=True, help="A packaged model's name, or a file."
 )
+@click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True)
 @click.option("--most", type=click.IntRange(1000), default=100_000, show_default=True, help="Crops.")
 @click.option("--boxes", type=click.IntRange(10), default=10_000, show_default=True, help="Of one frame.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.json")
 @click.option("--force", is_flag=True, help="Overwrite the file of -o.")
-def main(model: Path, most: int, boxes: int, output: Path, force: bool) -> None:
+def main(model: Path, device: str, most: int, boxes: int, output: Path, force: bool) -> None:
     """Measure how time and memory grow with crops, boxes, cores and processes."""
     ensure_writable(output, force)
-    rows = measure(str(model), most, boxes)
+    rows = measure(str(model), device, most, boxes)
     with atomic_write(output) as tmp_path:
         tmp_path.write_text(json.dumps({"environment": environment(), "rows": [asdict(row) for row in rows]}, indent=1))
     click.echo(table(rows))

@@ -21,6 +21,7 @@ from export.derive import ExportError, seal
 from export.gate import EvalInputs, ParityResult, Reference, check_parity, gate_options, read_eval_inputs
 from export.graph import strip_metadata, write_graph
 from export.inner_tensors import FEATURES, name_inner_tensors
+from export.negligible_weights import zero_negligible_weights
 from export.parity import require_parity
 from export.torch_reference import TorchBackend, contract_for
 from export.with_features import WithFeatures
@@ -60,6 +61,7 @@ def export_graph(network: EmbeddingNetwork) -> onnx.ModelProto:
     if program is None:
         raise ExportError("torch's exporter returned no graph")
     model = pad_average_pools(cast_first(strip_metadata(inline_local_functions(program.model_proto))))
+    zero_negligible_weights(model)
     del model.graph.output[1]  # the name stays in the graph
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     if opsets != {"": OPSET}:  # a graph that its converter cannot take there keeps the exporter's own, with a warning

@@ -24,7 +24,7 @@ def test_ways_to_share_ten_thousand_crops(monkeypatch):
         growth, "_in_processes", lambda work, on, *cases: made.append((work, on, [c[0] for c in cases]))
     )
     monkeypatch.setattr(growth, "_DISTINCT", 4)
-    growth.measure("tiny", 10_000, 100)
+    growth.measure("tiny", "openvino", 10_000, 100)
     assert made == [
         ("crops", 2, ["files"]), ("crops", 2, ["files"]), ("crops", 1, ["files"]), ("crops", 2, ["files", "files"]),
         ("boxes of a frame", 2, ["frame"]), ("boxes of a frame", 2, ["frame"]),
