@@ -31,6 +31,7 @@ _BATCH = 32
 _WARMUP = 20
 """Rounds that do not count: the runtime opens a model for batches side by side after 256 crops, and compiles it for
 their size after 256 more."""
+_COLUMNS = 3  # of panels
 _SHAPE = (128, 64, 3)
 """Market-1501's crops: both longest side 256 and stretching make 256x128 of them, so that all do the same work."""
 
@@ -124,20 +125,24 @@ def plot(models: Mapping[str, Scored], times: Times, path: Path) -> None:
     from matplotlib.figure import Figure
 
     sets, embedding = datasets(models), times[_EMBED, _DEVICES[0]]
-    figure = Figure(figsize=(4.6 * len(sets), 4.4), layout="constrained")
-    for axes, dataset in zip(np.atleast_1d(figure.subplots(1, len(sets))), sets, strict=True):
-        for name, scored in models.items():
+    rows = math.ceil((len(sets) + 1) / _COLUMNS)  # one cell more than sets: the legend's, for names at points overlap
+    figure = Figure(figsize=(4 * _COLUMNS, 3.6 * rows), layout="constrained")
+    *panels, legend = figure.subplots(rows, _COLUMNS, squeeze=False).flat[: len(sets) + 1]
+    for empty in figure.axes[len(sets) :]:
+        empty.set_axis_off()
+    for axes, dataset in zip(panels, sets, strict=True):
+        for number, (name, scored) in enumerate(models.items()):
             if dataset in scored.scores:
                 point = float(np.median(embedding[name])), scored.scores[dataset][0]
-                ours = scored.model in PACKAGED
-                axes.scatter(*point, marker="o" if ours else "x", color="tab:blue" if ours else "tab:gray")
-                offset = (4, 4) if ours else (4, -10)
-                axes.annotate(name, point, xytext=offset, textcoords="offset points", fontsize=8)
+                axes.scatter(*point, marker="o" if scored.model in PACKAGED else "x", color=f"C{number}", label=name)
         axes.margins(y=0.1)
-        # Room for the name of the slowest.
-        slowest = max(float(np.median(values)) for values in embedding.values())
-        axes.set(title=dataset, xlabel=f"ms a crop, {_DEVICES[0]}", ylabel="rank-1, %", xlim=(0, 1.5 * slowest))
+        axes.set(title=dataset, xlabel=f"ms a crop, {_DEVICES[0]}", ylabel="rank-1, %")
+        axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
+    labelled = [each for axes in panels for each in zip(*axes.get_legend_handles_labels(), strict=True)]
+    handles = {name: handle for handle, name in labelled}
+    names = [name for name in models if name in handles]
+    legend.legend([handles[name] for name in names], names, loc="center")
     figure.savefig(path, dpi=110)
 
 

@@ -15,6 +15,7 @@ from export.calibration import collect_ranges
 from export.gate import EXAMPLES, read_crops
 from export.graph import write_model
 from export.inner_tensors import name_inner_tensors
+from export.normalisation import normalise_at_once
 from export.quantise import CPU, GraphIndex, quantise, ranged_tensors
 from export.to_onnx import export_graph
 from export.torch_reference import contract_for
@@ -39,7 +40,7 @@ def write_random_weights(backbone: str, folder: Path, dimension: int = 512) -> l
     model, parent = onnx.load(str(paths[1])), Embedder.load(paths[1])
     crops = [resize(crop, parent.contract.resize.shape(*crop.shape[:2])) for crop in read_crops(EXAMPLES)[1]]
     ranges = collect_ranges(model, ranged_tensors(model, CPU), crops)
-    graph = quantise(model, CPU, ranges, 99.0, GraphIndex(model).layers(CPU))
+    graph = normalise_at_once(quantise(model, CPU, ranges, 99.0, GraphIndex(model).layers(CPU)))
     precision = Precision("int8", "cpu", f"{CPU.description}, no gate")
     contract = replace(parent.contract, name=paths[2].stem, precision=precision, parent=parent.artefact_id)
     write_model(paths[2], graph, name_inner_tensors(contract, graph))
