@@ -69,9 +69,11 @@ def embed_frame(boxes: int, model: str, device: str) -> tuple[int, float]:
 
 def _child(kind: str, *arguments: str) -> None:
     if kind == "files":
-        items, seconds = embed_files(Path(arguments[0]), *arguments[1:3], Shard.parse(arguments[3]))
+        folder, model, device, shard = arguments
+        items, seconds = embed_files(Path(folder), model, device, Shard.parse(shard))
     else:
-        items, seconds = embed_frame(int(arguments[0]), *arguments[1:3])
+        boxes, model, device = arguments
+        items, seconds = embed_frame(int(boxes), model, device)
     mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps([items, seconds, mib]))
 
